@@ -1,0 +1,126 @@
+"""Files that belong to trials: checkpoints, logs, models. A local folder, or any store that fsspec knows (`s3://…`).
+
+A folder of an attempt is `studies/<id>/trials/<number>/attempt-<k>/`. Writes are atomic: a reader sees the old file,
+the new one, or none.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from store.messages import AttemptKey
+
+
+class Folder(Protocol):
+    """A flat set of files by name."""
+
+    def write(self, name: str, data: bytes) -> None: ...
+
+    def read(self, name: str) -> bytes:
+        """Raises: FileNotFoundError."""
+
+    def names(self) -> Sequence[str]: ...
+
+    def delete(self, name: str) -> None: ...
+
+
+class Artifacts:
+    """All files of all studies below one fsspec URL."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._system, self._root = fsspec.url_to_fs(self._url)
+
+    def attempt(self, key: AttemptKey) -> Folder:
+        return self._folder(f"studies/{key.study_id}/trials/{key.number}/attempt-{key.attempt}")
+
+    def url_of(self, key: AttemptKey) -> str:
+        """Where the files of an attempt lie, for people: a path for a local store, else a URL."""
+        below = f"studies/{key.study_id}/trials/{key.number}/attempt-{key.attempt}"
+        return f"{self._root}/{below}" if self.is_local else f"{self._url}/{below}"
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self._system, LocalFileSystem)
+
+    def delete_study(self, study_id: int) -> None:
+        path = f"{self._root}/studies/{study_id}"
+        if self._system.exists(path):
+            self._system.rm(path, recursive=True)
+
+    def _folder(self, below: str) -> Folder:
+        path = f"{self._root}/{below}"
+        return LocalFolder(Path(path)) if self.is_local else RemoteFolder(self._system, path)
+
+
+class LocalFolder:
+    """A folder on a local disk; made with its first file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write beside, flush to the disk, rename over: after a crash the old or the new file is there, whole."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(self.path / name)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        self._flush_names()
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+    def names(self) -> list[str]:
+        if not self.path.is_dir():
+            return []
+        return sorted(file.name for file in self.path.iterdir() if file.is_file() and not file.name.startswith("."))
+
+    def delete(self, name: str) -> None:
+        (self.path / name).unlink(missing_ok=True)
+
+    def _flush_names(self) -> None:
+        folder = os.open(self.path, os.O_RDONLY)  # the rename itself is only durable once its folder is flushed
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class RemoteFolder:
+    """A prefix of an object store, whose single puts are atomic."""
+
+    def __init__(self, system: Any, path: str) -> None:
+        self._system = system
+        self._path = path
+
+    def write(self, name: str, data: bytes) -> None:
+        self._system.pipe_file(f"{self._path}/{name}", data)
+
+    def read(self, name: str) -> bytes:
+        data: bytes = self._system.cat_file(f"{self._path}/{name}")
+        return data
+
+    def names(self) -> list[str]:
+        try:
+            entries = self._system.ls(self._path, detail=False, refresh=True)
+        except FileNotFoundError:
+            return []
+        return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+
+    def delete(self, name: str) -> None:
+        if self._system.exists(f"{self._path}/{name}"):
+            self._system.rm_file(f"{self._path}/{name}")

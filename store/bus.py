@@ -1,0 +1,191 @@
+"""Requests to the scheduler and answers from it, over Redis. Nothing here is the truth: it may be wiped at any time."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+import structlog
+from pydantic import ValidationError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from store.errors import Unavailable
+from store.messages import REQUESTS, Answer, Reply, Request
+
+STREAM = "trialyard:reports"
+GROUP = "scheduler"
+CONSUMER = "active"  # one name for whoever is active: a successor takes over what its predecessor had read
+ANSWER_SECONDS = 120  # an answer that nobody fetched is dropped after this long
+
+log = structlog.get_logger(__name__)
+
+
+def answer_key(sender: str) -> str:
+    return f"trialyard:answer:{sender}"
+
+
+def worker_key(worker: str) -> str:
+    """The hash that a worker keeps alive with its beats; its fields are those of `GET /api/v1/workers`."""
+    return f"trialyard:worker:{worker}"
+
+
+def events_channel(study_id: int) -> str:
+    """Published after every commit that added events to a study; the message is the newest sequence number."""
+    return f"trialyard:events:{study_id}"
+
+
+def open_redis(url: str) -> redis.Redis:
+    """A client that waits at most a few seconds to connect and never gives up a blocking read by itself."""
+    return redis.Redis.from_url(url, protocol=2, socket_connect_timeout=5)
+
+
+class Caller:
+    """One sender's side: requests out, answers in, in order. Not for use by two threads at once, which it forbids."""
+
+    def __init__(self, client: redis.Redis, sender: str, resend_seconds: float = 0.25) -> None:
+        self._redis = client
+        self._sender = sender
+        self._resend = resend_seconds
+        self._sequences = itertools.count(time.time_ns() // 1000)  # greater than any of an earlier life of this sender
+        self._lock = threading.Lock()
+
+    def call(self, request: Request, patience: float) -> Answer:
+        """Send a request until it is answered.
+
+        The request is sent again while no answer comes, after 0.25 s and then ever less often: the stream may have
+        been wiped, the scheduler may be starting. Redis being away is waited out in the same way.
+
+        Args:
+            patience: seconds after which to give up.
+
+        Raises:
+            Unavailable: no answer came within `patience`.
+        """
+        with self._lock:
+            sequence = next(self._sequences)
+            document = request.model_copy(update={"sender": self._sender, "sequence": sequence}).model_dump_json()
+            deadline = time.monotonic() + patience
+            wait = self._resend
+            while (left := deadline - time.monotonic()) > 0:
+                answer = self._try(document, sequence, min(wait, left))
+                if answer is not None:
+                    return answer
+                wait = min(wait * 2, 5.0)
+        raise Unavailable(f"the scheduler did not answer within {patience:g} s; is `trialyard scheduler` running?")
+
+    def send(self, request: Request) -> None:
+        """Send a request that wants no answer; lost if Redis is away."""
+        self._redis.xadd(STREAM, {"m": request.model_dump_json()})
+
+    def _try(self, document: str, sequence: int, wait: float) -> Answer | None:
+        key = answer_key(self._sender)
+        until = time.monotonic() + wait
+        try:
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.xadd(STREAM, {"m": document})
+            pipeline.blpop([key], timeout=wait)
+            popped = pipeline.execute()[1]
+            while popped is not None:
+                reply = Reply.model_validate_json(popped[1])
+                if reply.sequence == sequence:
+                    return reply.answer
+                left = until - time.monotonic()  # an answer to an earlier sending of an earlier request: drop it
+                popped = self._redis.blpop([key], timeout=max(left, 0.001)) if left > 0 else None
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            log.warning("redis is away", error=str(error))
+            time.sleep(wait)  # the connection failed at once; without a pause this would spin
+        return None
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request with its place in the stream."""
+
+    id: bytes
+    request: Request
+
+
+class Inbox:
+    """The scheduler's side of the stream."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
+        self._unreadable: list[bytes] = []
+
+    def read(self, block_seconds: float | None, most: int = 256) -> list[Received]:
+        """What has come in, waiting up to `block_seconds` for the first of it (None: not at all).
+
+        Raises:
+            StreamLost: the stream or its group is gone (a FLUSHALL); both are made anew before this is raised.
+        """
+        block = None if block_seconds is None else max(1, int(block_seconds * 1000))
+        return self._read(">", most, block)
+
+    def read_unacknowledged(self, most: int = 10_000) -> list[Received]:
+        """What a predecessor, or this process before an error, had read and not acknowledged."""
+        return self._read("0", most, None)
+
+    def acknowledge(self, received: Sequence[Received]) -> None:
+        ids = [each.id for each in received] + self._unreadable
+        self._unreadable = []
+        if ids:
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.xack(STREAM, GROUP, *ids)
+            pipeline.xdel(STREAM, *ids)
+            pipeline.execute()
+
+    def make_group(self) -> None:
+        """Make the stream and its group unless they exist; the group begins at the stream's first entry."""
+        try:
+            self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def _read(self, since: str, most: int, block: int | None) -> list[Received]:
+        try:
+            answer: Any = self._redis.xreadgroup(GROUP, CONSUMER, {STREAM: since}, count=most, block=block)
+        except ResponseError as error:
+            if "NOGROUP" not in str(error) and "UNBLOCKED" not in str(error):
+                raise
+            self.make_group()
+            raise StreamLost from error
+        entries = answer[0][1] if answer else []
+        return [received for received in map(self._parse, entries) if received is not None]
+
+    def _parse(self, entry: tuple[bytes, dict[bytes, bytes]]) -> Received | None:
+        try:
+            return Received(entry[0], REQUESTS.validate_json(entry[1][b"m"]))
+        except (ValidationError, KeyError, TypeError) as error:
+            log.warning("dropped an unreadable message", id=entry[0].decode(), error=str(error)[:500])
+            self._unreadable.append(entry[0])
+            return None
+
+
+class StreamLost(Exception):
+    """The stream was wiped: the queue has to be rebuilt from SQL."""
+
+
+class Outbox:
+    """Answers to senders, and word to those who watch a study."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
+
+    def send(self, replies: Iterable[tuple[str, Reply]], events: dict[int, int]) -> None:
+        """Answer each sender, and publish each study's newest event number."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for sender, reply in replies:
+            key = answer_key(sender)
+            pipeline.rpush(key, reply.model_dump_json())
+            pipeline.expire(key, ANSWER_SECONDS)
+        for study_id, sequence in events.items():
+            pipeline.publish(events_channel(study_id), sequence)
+        pipeline.execute()

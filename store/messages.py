@@ -1,0 +1,188 @@
+"""What workers and the API say to the scheduler, and what it answers: one JSON document each, with a version.
+
+Requests travel on the stream `trialyard:reports`, answers come back on the list of the one who asked. A request carries
+its sender's address and a sequence number; the same request sent twice is settled once and answered alike.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
+
+from store.errors import BadRequest
+
+DecisionName = Literal["continue", "prune", "stop", "pause"]
+
+MetricName = Annotated[str, Field(min_length=1, max_length=128)]
+Metrics = dict[MetricName, FiniteFloat]
+MAX_STEP = 2**31 - 1  # the width of the column on PostgreSQL
+
+
+class AttemptKey(NamedTuple):
+    """Which attempt is meant. The attempt's number is the fence: it is refused once it has ended."""
+
+    study_id: int
+    number: int
+    attempt: int
+
+    @property
+    def token(self) -> str:
+        """The key as workers that are not ours carry it."""
+        return f"{self.study_id}.{self.number}.{self.attempt}"
+
+    @classmethod
+    def of_token(cls, token: str) -> AttemptKey:
+        """Raises: BadRequest, if the text is no token."""
+        try:
+            study_id, number, attempt = (int(part) for part in token.split("."))
+        except ValueError:
+            raise BadRequest(f"token: {token[:40]!r} is none; use the one that `ask` returned") from None
+        return cls(study_id, number, attempt)
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Request(_Message):
+    v: Literal[1] = 1
+    sender: str = ""  # the list `trialyard:answer:<sender>` takes the answer; "" wants none
+    sequence: int = 0
+
+
+class Take(_Request):
+    """A worker has picked up a job of this study and asks what to do: a trial, or the study's preflight."""
+
+    kind: Literal["take"] = "take"
+    study_id: int
+    number: int | None = None  # the trial that the job was made for; None for a preflight
+    worker: str
+    device: str
+
+
+class Report(_Request):
+    """All metrics of one step. The answer is a decision."""
+
+    kind: Literal["report"] = "report"
+    attempt: AttemptKey
+    step: Annotated[int, Field(ge=0, le=MAX_STEP)]
+    metrics: Metrics
+
+
+class Finish(_Request):
+    """The end of an attempt. With `pull` the sender also asks for the study's next trial.
+
+    `finished`: the trial is done, `metrics` are its final ones. `failed`: its own fault, `reason` says why; it is not
+    tried again. `lost`: the process died or the machine failed; it is tried again, `budget.retries` times. `pruned` and
+    `paused` obey a decision. `returned`: the worker had to leave; the trial runs elsewhere and nothing is counted.
+    """
+
+    kind: Literal["finish"] = "finish"
+    attempt: AttemptKey
+    outcome: Literal["finished", "failed", "lost", "pruned", "paused", "returned"]
+    metrics: Metrics = {}
+    reason: str | None = None
+    pull: bool = False
+
+
+class Preflighted(_Request):
+    """The preflight of a study on a worker: what it found wrong (nothing: the study may run), and the data's facts."""
+
+    kind: Literal["preflighted"] = "preflighted"
+    study_id: int
+    problems: list[dict[str, str]] = []
+    facts: dict[str, Any] = {}
+
+
+class Ask(_Request):
+    """A worker that is not ours asks for up to `count` trials of an external study."""
+
+    kind: Literal["ask"] = "ask"
+    study_id: int
+    worker: str
+    count: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+class Wake(_Request):
+    """A study was made or its state changed in SQL: look now rather than at the next round."""
+
+    kind: Literal["wake"] = "wake"
+    study_id: int
+
+
+Request = Take | Report | Finish | Preflighted | Ask | Wake
+
+
+class Assignment(_Message):
+    """A trial to run, as one attempt. `trial` is the study's trial section with the parameters put in."""
+
+    kind: Literal["assignment"] = "assignment"
+    attempt: AttemptKey
+    study: str
+    parameters: dict[str, Any]
+    trial: dict[str, Any]
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    resumable: list[int] = []  # earlier attempts of this trial, newest first: their checkpoints may be gone on with
+
+
+class PreflightTask(_Message):
+    """Read the data's schema and build the model at the corners of the space, before any trial."""
+
+    kind: Literal["preflight"] = "preflight"
+    study_id: int
+    study: str
+    definition: dict[str, Any]
+
+
+class Nothing(_Message):
+    """There is nothing to do now."""
+
+    kind: Literal["nothing"] = "nothing"
+    retry_after: float = 1.0
+
+
+class Decision(_Message):
+    """What an attempt shall do after a report. `stale`: it has ended already, its messages are refused."""
+
+    kind: Literal["decision"] = "decision"
+    decision: DecisionName
+    stale: bool = False
+
+
+class Settled(_Message):
+    """The end of an attempt was accepted, or was not because it had ended before (`stale`); and what comes next."""
+
+    kind: Literal["settled"] = "settled"
+    stale: bool = False
+    next: Assignment | None = None
+
+
+class Handed(_Message):
+    """The answer to `ask`: attempts to run, none when there is nothing to do now or ever again (`ended`)."""
+
+    kind: Literal["handed"] = "handed"
+    items: list[Assignment] = []
+    retry_after: float = 1.0
+    ended: bool = False
+
+
+class Refused(_Message):
+    """A request that cannot be right; the text says why."""
+
+    kind: Literal["refused"] = "refused"
+    message: str
+
+
+Answer = Assignment | PreflightTask | Nothing | Decision | Settled | Handed | Refused
+
+
+class Reply(_Message):
+    """An answer on its way: `sequence` is that of the request."""
+
+    sequence: int
+    answer: Annotated[Answer, Field(discriminator="kind")]
+
+
+REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])

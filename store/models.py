@@ -1,0 +1,259 @@
+"""The tables. SQL is the only truth; what must never happen is forbidden here, by the database itself.
+
+Keys are natural: a trial is (study, number), an attempt adds its own number, a report its step. The attempt's number is
+the fence: a message of attempt k is refused when attempt k has ended, and k+1 begins only after k has ended.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    String,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class StudyState(StrEnum):
+    PREPARING = "PREPARING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    COMPLETE = "COMPLETE"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+
+    @property
+    def ended(self) -> bool:
+        return self in (StudyState.COMPLETE, StudyState.CANCELLED, StudyState.FAILED)
+
+
+class TrialState(StrEnum):
+    WAITING = "WAITING"
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def ended(self) -> bool:
+        return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED)
+
+
+class Outcome(StrEnum):
+    """How an attempt ended. Only the first four end its trial; after the others the trial may run again."""
+
+    FINISHED = "finished"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PAUSED = "paused"
+    RETURNED = "returned"  # given back by a worker that was told to leave
+    LOST = "lost"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC on every database; SQLite would drop the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def json_column() -> JSON:
+    """JSON that stores Python's None as SQL NULL, as JSONB on PostgreSQL."""
+    return JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {dict[str, Any]: json_column(), list[dict[str, Any]]: json_column(), datetime: UtcDateTime()}  # noqa: RUF012 - SQLAlchemy's own protocol
+
+
+def one_of(column: str, states: type[StrEnum]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(str(state)) for state in states)})", name=column)
+
+
+class StudyRow(Base):
+    """A study: its definition as it was sent, and where it stands. `last_event` numbers its event log."""
+
+    __tablename__ = "study"
+    __table_args__ = (
+        one_of("state", StudyState),
+        CheckConstraint("(ended_at IS NOT NULL) = (state IN ('COMPLETE', 'CANCELLED', 'FAILED'))", name="ended"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    definition: Mapped[dict[str, Any]]
+    reason: Mapped[str | None]
+    errors: Mapped[list[dict[str, Any]] | None]
+    facts: Mapped[dict[str, Any] | None]  # what the preflight found out about the data and the model
+    last_event: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class TrialRow(Base):
+    """A trial. `metrics` are the last ones reported (at `step`); `values` are the objective's, once it is COMPLETE."""
+
+    __tablename__ = "trial"
+    __table_args__ = (
+        one_of("state", TrialState),
+        CheckConstraint(
+            "(ended_at IS NOT NULL) = (state IN ('COMPLETE', 'PRUNED', 'FAILED', 'CANCELLED'))", name="ended"
+        ),
+        CheckConstraint("state <> 'COMPLETE' OR \"values\" IS NOT NULL", name="complete_has_values"),
+        CheckConstraint("state <> 'FAILED' OR reason IS NOT NULL", name="failed_has_reason"),
+        Index("ix_trial_study_id_state", "study_id", "state"),
+        {"sqlite_with_rowid": False},
+    )
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    state: Mapped[str] = mapped_column(String(16))
+    parameters: Mapped[dict[str, Any]]
+    system_attrs: Mapped[dict[str, Any]]  # what the sampler and the pruner remember about it
+    values: Mapped[dict[str, Any] | None]
+    metrics: Mapped[dict[str, Any] | None]
+    step: Mapped[int | None]
+    retries: Mapped[int] = mapped_column(default=0)  # attempts that were lost or failed, counted against budget.retries
+    reason: Mapped[str | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class AttemptRow(Base):
+    """One execution of a trial on one worker. At most one of a trial is open at any time."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        ForeignKeyConstraint(["study_id", "number"], ["trial.study_id", "trial.number"], ondelete="CASCADE"),
+        one_of("outcome", Outcome),
+        CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="ended"),
+        CheckConstraint("attempt >= 1", name="counts_from_one"),
+        Index(
+            "uq_attempt_open",
+            "study_id",
+            "number",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    study_id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    worker: Mapped[str] = mapped_column(String(128))
+    device: Mapped[str] = mapped_column(String(128))
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    reason: Mapped[str | None]
+
+
+class ReportRow(Base):
+    """All metrics of one step of one attempt."""
+
+    __tablename__ = "report"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["study_id", "number", "attempt"],
+            ["attempt.study_id", "attempt.number", "attempt.attempt"],
+            ondelete="CASCADE",
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    study_id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    metrics: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
+
+
+class EventRow(Base):
+    """A study's log in order: kind `study`, `trial` or `report`, and what the page needs to follow it."""
+
+    __tablename__ = "event"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(16))
+    body: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
+
+
+class ApiKeyRow(Base):
+    """A bearer key, as the SHA-256 of its text; the text is shown once, when it is made."""
+
+    __tablename__ = "api_key"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class SchedulerLeaseRow(Base):
+    """The one active scheduler. Every transaction of a scheduler raises `beat` under its own `fence`, or fails."""
+
+    __tablename__ = "scheduler_lease"
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    holder: Mapped[str] = mapped_column(String(128))
+    fence: Mapped[int]
+    beat: Mapped[int]
+
+
+class IdempotencyKeyRow(Base):
+    """The answer to a POST that carried an `Idempotency-Key`, so that a repeat gets the same one."""
+
+    __tablename__ = "idempotency_key"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_digest: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int]
+    body: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]

@@ -1,0 +1,115 @@
+"""Engines and sessions. `connect` makes an engine for either database; the caller's boundary commits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session, sessionmaker
+
+from store.errors import SettingsError
+
+# Write-ahead logging keeps its index in shared memory: it needs one host and a local disk.
+NETWORK_FILE_SYSTEMS = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "fuse.sshfs",
+    "glusterfs",
+    "lustre",
+    "ceph",
+    "afs",
+}
+
+
+def connect(database_url: str) -> Engine:
+    """An engine for SQLite (a file) or PostgreSQL.
+
+    Raises:
+        SettingsError: the URL is of another database, or a SQLite file would lie on a network file system.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(Path(url.database or ""))
+    if url.get_backend_name() == "postgresql":
+        return create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            json_serializer=_dumps,
+            json_deserializer=orjson.loads,
+        )
+    raise SettingsError(
+        f"TRIALYARD_DATABASE_URL: {url.drivername!r} is not supported; use sqlite:///… or postgresql://…"
+    )
+
+
+def writes(engine: Engine) -> sessionmaker[Session]:
+    """Sessions that may write: `with writes(engine).begin() as session` commits at its end."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def reads(engine: Engine) -> sessionmaker[Session]:
+    """Sessions that only read, and never wait for a writer."""
+    return sessionmaker(engine.execution_options(read_only=True, postgresql_readonly=True), expire_on_commit=False)
+
+
+def _sqlite(path: Path) -> Engine:
+    if not path.name or str(path) == ":memory:":
+        raise SettingsError(
+            "TRIALYARD_DATABASE_URL: SQLite needs a file that all processes share, as in sqlite:////srv/t.db"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file_system = _file_system_of(path.parent)
+    if file_system in NETWORK_FILE_SYSTEMS:
+        raise SettingsError(
+            f"TRIALYARD_DATABASE_URL: {path.parent} is on {file_system}, where SQLite loses data; "
+            "use a local disk or PostgreSQL"
+        )
+    engine = create_engine(
+        f"sqlite:///{path}",
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+        # The driver must not open transactions by itself: `_begin` decides how they begin.
+        connect_args={"timeout": 30, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure_sqlite(connection: DBAPIConnection, _record: Any) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # synchronous=FULL: what is committed survives a power cut, for one fsync a commit.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Any) -> None:
+    # A transaction that reads first and writes later would fail with SQLITE_BUSY when another has written in between:
+    # take the write lock at once, unless the session says that it only reads.
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _file_system_of(folder: Path) -> str:
+    """The type of the file system that holds a folder, from /proc/mounts; "" where there is none to read."""
+    try:
+        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    except OSError:
+        return ""
+    target = os.path.realpath(folder)
+    holding = [(point, kind) for point, kind in mounts if target == point or target.startswith(point.rstrip("/") + "/")]
+    return max(holding, key=lambda mount: len(mount[0]), default=("", ""))[1]

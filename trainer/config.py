@@ -1,0 +1,198 @@
+"""What a training may be told: the `trial` section of a study, as typed models. Torch-free, so that the server and the
+scheduler validate with the same code that the trainer obeys.
+
+Every leaf is a knob: its dotted path (`optimizer.lr`) may stand under `parameters` of a study.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+Rate = Annotated[FiniteFloat, Field(gt=0)]
+NonNegative = Annotated[FiniteFloat, Field(ge=0)]
+Probability = Annotated[FiniteFloat, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Width = Annotated[int, Field(ge=1, le=65_536)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
+
+TaskName = Literal["classification", "regression"]
+
+CLASSIFICATION_METRICS = ("loss", "accuracy", "balanced_accuracy")
+REGRESSION_METRICS = ("loss", "rmse", "mae", "r2")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Split(_Section):
+    """Shares of the rows held out; stratified by class where the task is a classification."""
+
+    validation: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.2
+    test: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.2
+    stratify: bool = True
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation {self.validation:g} and test {self.test:g} leave no rows to train on")
+        return self
+
+
+class Data(_Section):
+    """Where the rows come from and how they are prepared; everything fitted is fitted on the training part only."""
+
+    source: Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")]
+    test_source: Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")] | None = None
+    task: Literal["auto", "classification", "regression"] = "auto"
+    target: ColumnName | None = None  # the last column
+    drop: list[ColumnName] = []
+    missing_values: list[str] = []
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # by the file's ending
+    split: Split = Split()
+    normalize: Literal["none", "standard", "minmax"] = "standard"
+    impute: Literal["mean", "median", "most_frequent"] = "median"
+    class_weight: Literal["none", "balanced"] = "none"
+
+
+class Model(_Section):
+    """A multilayer perceptron over numeric columns and embedded categorical ones."""
+
+    name: Literal["mlp"] = "mlp"
+    hidden: Annotated[list[Width], Field(max_length=64)] = [128, 64]
+    activation: Literal["relu", "gelu", "silu", "tanh", "elu", "leaky_relu"] = "relu"
+    norm: Literal["none", "batch", "layer"] = "none"
+    init: Literal[
+        "default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "lecun_normal", "orthogonal"
+    ] = "default"
+
+
+class Optimizer(_Section):
+    """One of PyTorch's. A knob that the named one does not have is ignored: see ONLY_WITH."""
+
+    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adamw"
+    lr: Annotated[FiniteFloat, Field(gt=0, le=100)] = 1e-3
+    weight_decay: NonNegative = 0.0  # decoupled from the gradient for every optimizer (Loshchilov and Hutter 2019)
+    momentum: Probability = 0.0
+    nesterov: bool = False
+    beta1: Probability = 0.9
+    beta2: Probability = 0.999
+    alpha: Probability = 0.99
+    eps: Rate = 1e-8
+
+
+class Schedule(_Section):
+    """The learning rate over the epochs, after a linear warm-up."""
+
+    name: Literal["constant", "step", "cosine"] = "constant"
+    warmup_epochs: NonNegative = 0.0
+    step_epochs: Count = 10  # step: multiply by `factor` every so many epochs
+    factor: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
+    min_factor: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0  # cosine: the share of lr reached at the end
+
+
+class Regularization(_Section):
+    """Penalties and noise. The loss gains l1 * sum |w| + l2 * sum w^2, over weights and not over biases."""
+
+    l1: NonNegative = 0.0
+    l2: NonNegative = 0.0
+    dropout: Probability = 0.0
+    label_smoothing: Probability = 0.0
+    max_grad_norm: Rate | None = None
+
+
+class EarlyStopping(_Section):
+    """Stop when `metric` has not improved by more than `min_delta` for `patience` epochs."""
+
+    metric: Annotated[str, Field(pattern=r"^(train|val)/[a-z0-9_]+$")] = "val/loss"
+    patience: Count = 5
+    min_delta: NonNegative = 0.0
+
+
+class Checkpoint(_Section):
+    """How often the state of a training is written, so that a killed one goes on from there."""
+
+    every_epochs: Count = 1
+    keep: Literal["last", "best_and_last"] = "best_and_last"
+
+
+class TrainConfig(_Section):
+    """The `trial` section of `kind: train`."""
+
+    kind: Literal["train"] = "train"
+    data: Data
+    model: Model = Model()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    regularization: Regularization = Regularization()
+    early_stopping: EarlyStopping | None = None
+    epochs: Count = 20
+    batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 128
+    checkpoint: Checkpoint = Checkpoint()
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _label_smoothing_needs_classes(self) -> Self:
+        if self.data.task == "regression" and self.regularization.label_smoothing > 0:
+            raise ValueError("regularization.label_smoothing: a regression has no labels to smooth; set it to 0")
+        return self
+
+
+# A knob on the left acts only where the knob on the right has one of the values.
+ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
+    "optimizer.momentum": ("optimizer.name", frozenset({"sgd", "rmsprop"})),
+    "optimizer.nesterov": ("optimizer.name", frozenset({"sgd"})),
+    "optimizer.beta1": ("optimizer.name", frozenset({"adam", "adamw"})),
+    "optimizer.beta2": ("optimizer.name", frozenset({"adam", "adamw"})),
+    "optimizer.alpha": ("optimizer.name", frozenset({"rmsprop"})),
+    "schedule.step_epochs": ("schedule.name", frozenset({"step"})),
+    "schedule.factor": ("schedule.name", frozenset({"step"})),
+    "schedule.min_factor": ("schedule.name", frozenset({"cosine"})),
+}
+
+
+def metric_names(task: Literal["auto", "classification", "regression"]) -> frozenset[str]:
+    """What a training reports each epoch: `train/…` and `val/…`. `test/…` comes once, at its end, and is no objective.
+
+    For `auto` the names of both tasks: the preflight knows which it is.
+    """
+    names = {
+        "classification": CLASSIFICATION_METRICS,
+        "regression": REGRESSION_METRICS,
+        "auto": tuple(dict.fromkeys(CLASSIFICATION_METRICS + REGRESSION_METRICS)),
+    }[task]
+    return frozenset({"train/loss"} | {f"val/{name}" for name in names})
+
+
+def knob_paths() -> list[str]:
+    """The dotted paths of all knobs, in the order of the models.
+
+    What names and divides the data is none: trials that were measured on other rows could not be compared.
+    """
+    return [path for path in _leaves(TrainConfig, "") if not path.startswith(_NOT_SEARCHED)]
+
+
+_NOT_SEARCHED = (
+    "kind", "checkpoint.", "data.source", "data.test_source", "data.task", "data.target", "data.drop",
+    "data.missing_values", "data.delimiter", "data.split.",
+)  # fmt: skip
+
+
+def _leaves(model: type[BaseModel], prefix: str) -> list[str]:
+    paths = []
+    for name, field in model.model_fields.items():
+        section = _section_of(field.annotation)
+        paths += _leaves(section, f"{prefix}{name}.") if section else [f"{prefix}{name}"]
+    return paths
+
+
+def _section_of(annotation: Any) -> type[_Section] | None:
+    """The section that a field holds, also where it may be left out (`Section | None`)."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, _Section):
+            return kind
+    return None
