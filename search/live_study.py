@@ -276,7 +276,7 @@ class LiveStudy:
         return self._start(trial, worker, device, ledger) if trial else None
 
     def _propose(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
-        """Make the sampler's next trial; None if its value could be taken over from a twin, so that nothing is to run."""
+        """Make the sampler's next trial; None if a twin's value was taken over, so that there is nothing to run."""
         proposal = self._optuna.propose()
         trial = LiveTrial(self.id, proposal.number, state, proposal.parameters, created_at=ledger.at)
         self.open[trial.number] = trial
