@@ -13,6 +13,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from search.definition import parse
+from search.lease import FREE
 from search.scheduler import Scheduler
 from store.bus import STREAM, answer_key, open_redis, worker_key
 from store.messages import (
@@ -32,7 +33,7 @@ from store.messages import (
     Take,
     Wake,
 )
-from store.models import AttemptRow, EventRow, ReportRow, StudyRow, StudyState, TrialRow
+from store.models import AttemptRow, EventRow, ReportRow, SchedulerLeaseRow, StudyRow, StudyState, TrialRow
 from store.session import writes
 from store.settings import Settings
 
@@ -91,9 +92,15 @@ class Yard:
 
     def restart(self) -> None:
         """What `kill -9` and a new process amount to: all memory is gone, the database and Redis stay."""
+        self.abandon()
         self.scheduler = self.new_scheduler()
         self.start()
         self.turn()
+
+    def abandon(self) -> None:
+        """Make the active scheduler one that is known to be dead, although it lives in this very process."""
+        with writes(self.engine).begin() as session:
+            session.execute(update(SchedulerLeaseRow).values(holder=FREE))
 
     def turn(self, times: int = 2) -> None:
         """Let the scheduler work on what has come in, and look round."""
@@ -204,6 +211,10 @@ class Worker:
         self.yard.client.hset(worker_key(self.name), mapping=fields)  # type: ignore[arg-type]
 
     def take(self, study_id: int, number: int | None) -> Answer:
+        """Pick up the job of a trial (None: of the preflight) and ask what to do."""
+        for job in self.yard.jobs():
+            if job[:2] == (study_id, number):
+                self.yard.scheduler._queue.remove(*job)
         return self.say(Take(study_id=study_id, number=number, worker=self.name, device="cpu"))
 
     def start(self, study_id: int, number: int) -> Assignment:

@@ -187,7 +187,7 @@ def test_pausing_tells_what_runs_to_pause_and_resuming_goes_on_from_there(yard: 
     attempt = worker.start(study_id, 0).attempt
     yard.set_state(study_id, StudyState.PAUSED)
     assert yard.states(study_id) == ["RUNNING", "WAITING"]
-    assert isinstance(worker.take(study_id, 1), Nothing)  # a job that was still in the queue
+    assert isinstance(yard.worker("w2").take(study_id, 1), Nothing)  # a job that was still in the queue
 
     assert worker.report(attempt, 1, 0.5).decision == "pause"
     worker.finish(attempt, outcome="paused")
