@@ -1,6 +1,6 @@
 // The best so far of several studies, over trials and over time.
 
-import { $, boot, h, say } from "./dom.js";
+import { $, boot, h, sample, say } from "./dom.js";
 import { bestSoFar } from "./history.js";
 import { showStatus } from "./live.js";
 import { Study } from "./model.js";
@@ -21,7 +21,7 @@ function draw(plot, title, across) {
 
 function trace(study, index, across) {
   const { steps, x, end } = across(study);
-  const [name, dash] = SERIES[index % SERIES.length];
+  const { colour: name, dash } = SERIES[index % SERIES.length];
   const last = steps.at(-1);
   return {
     type: "scatter",
@@ -44,17 +44,7 @@ function overTime(study) {
 }
 
 function legend() {
-  const entries = studies.map((study, i) => {
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", "0 0 18 12");
-    svg.style.color = `var(--${SERIES[i % SERIES.length][0]})`;
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    line.setAttribute("d", "M0 6h18");
-    line.setAttribute("stroke-width", 2.2);
-    line.setAttribute("stroke-dasharray", { solid: "none", dash: "6 3", dot: "2 2.5", dashdot: "6 2 2 2", longdash: "9 3" }[SERIES[i % SERIES.length][1]]);
-    svg.append(line);
-    return h("span", {}, svg, study.name);
-  });
+  const entries = studies.map((study, i) => sample(SERIES[i % SERIES.length].colour, SERIES[i % SERIES.length].legend, study.name));
   return h("figcaption", {}, h("span", { class: "legend" }, entries));
 }
 

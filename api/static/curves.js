@@ -1,9 +1,9 @@
 // Learning curves of a study: the running trials, the best ones, and as many of the others as stay readable.
 
-import { h } from "./dom.js";
+import { h, sample } from "./dom.js";
 import { metric as number } from "./format.js";
 import { Plot, axis, colour, faint } from "./plot.js";
-import { get, studyPath } from "./rest.js";
+import { pages, studyPath } from "./rest.js";
 
 const MOST = 200;
 
@@ -29,11 +29,10 @@ export class Curves {
     const asked = this.metric;
     this.points = new Map();
     const chosen = this.#choice();
-    for (let first = 0; first < chosen.length; first += 100) {
-      const query = new URLSearchParams({ metric: asked, numbers: chosen.slice(first, first + 100).join(",") });
-      const page = await get(`${studyPath(this.study.name)}/curves?${query}`);
+    const query = { metric: asked, numbers: chosen.join(",") };
+    for await (const items of chosen.length ? pages(`${studyPath(this.study.name)}/curves`, query) : []) {
       if (asked !== this.metric) return; // another one was chosen meanwhile
-      for (const { number, steps, values } of page.items) this.points.set(number, { steps, values });
+      for (const { number, steps, values } of items) this.points.set(number, { steps, values });
     }
     await this.draw();
   }
@@ -140,27 +139,13 @@ export class Curves {
     const all = [...this.study.trials.values()].filter((trial) => trial.metrics).length;
     const best = this.study.bestTrial();
     const parts = [
-      sample("best", "best", "", best && groups.best.length ? `best, trial ${best.number} (${number(this.study.value(best))})` : null),
-      sample("running", "running", "", groups.running.length ? `${groups.running.length} running` : null),
-      sample("complete", "complete", "", groups.complete.length ? "complete" : null),
-      sample("pruned", "pruned", "2 2", groups.pruned.length ? "pruned" : null),
-      sample("failed", "failed", "4 2", groups.failed.length ? "failed" : null),
-      drawn < all ? h("span", {}, `${drawn} of ${all} trials: running, best, and a sample of the rest`) : null,
+      sample("best", "", best && groups.best.length ? `best, trial ${best.number} (${number(this.study.value(best))})` : null),
+      sample("running", "", groups.running.length ? `${groups.running.length} running` : null),
+      sample("complete", "", groups.complete.length ? "complete" : null),
+      sample("pruned", "2 2", groups.pruned.length ? "pruned" : null),
+      sample("failed", "4 2", groups.failed.length ? "failed" : null),
+      drawn < all ? h("span", {}, `${drawn} of ${all} curves: ${groups.running.length ? "the running, " : ""}the best and a sample of the rest`) : null,
     ];
     this.caption.replaceChildren(h("span", { class: "legend" }, ...parts));
   }
-}
-
-/** A short line in a figure's legend. */
-export function sample(name, colourName, dash, text) {
-  if (!text) return null;
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 18 12");
-  svg.style.color = `var(--${colourName})`;
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  line.setAttribute("d", "M0 6h18");
-  if (dash) line.setAttribute("stroke-dasharray", dash);
-  line.setAttribute("stroke-width", name === "best" ? 2.4 : 1.8);
-  svg.append(line);
-  return h("span", {}, svg, text);
 }

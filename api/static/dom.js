@@ -28,6 +28,21 @@ export function icon(name, className = "icon") {
   return svg;
 }
 
+/** A line of a figure's legend in the figure's own look, with its words; nothing without words. */
+export function sample(colour, dash, text) {
+  if (!text) return null;
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 18 12");
+  svg.setAttribute("aria-hidden", "true");
+  svg.style.color = `var(--${colour})`;
+  const line = document.createElementNS(SVG, "path");
+  line.setAttribute("d", "M0 6h18");
+  line.setAttribute("stroke-width", "2");
+  if (dash) line.setAttribute("stroke-dasharray", dash);
+  svg.append(line);
+  return h("span", {}, svg, text);
+}
+
 /** A state as everywhere on the page: sign, colour and word. */
 export function badge(state) {
   const name = state.toLowerCase();

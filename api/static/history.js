@@ -15,36 +15,43 @@ export class History {
   draw() {
     const trials = this.study.sorted();
     const valued = trials.filter((trial) => this.study.latest(trial) != null);
-    this.hidden = 0;
     if (!valued.length) {
       this.plot.empty("No values yet. A point appears with the first report of a trial.");
       return Promise.resolve();
     }
-    const traces = Object.keys(SIGNS).map((state) => this.#points(trials, state));
+    this.range = this.log.checked ? null : this.#range(trials);
+    const traces = Object.keys(SIGNS).flatMap((state) => this.#points(trials, state));
     return this.plot.draw([...traces, this.#best(trials)], {
       xaxis: axis("trial", { rangemode: "tozero" }),
-      yaxis: axis(this.study.metric, this.#range(valued)),
-      // Trials that failed without a value lie along the foot of the figure.
-      yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
+      yaxis: axis(this.study.metric, this.log.checked ? { type: "log" } : { type: "linear", range: this.range ?? undefined, autorange: !this.range }),
+      yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true }, // the figure's height, for its edge
     });
   }
 
+  /** The trials of a state. Those without a value, or with one far off the range, lie along the edge of the worse side. */
   #points(trials, state) {
     const { colour: name, symbol, size } = SIGNS[state];
-    const own = trials.filter((trial) => trial.state === state);
-    const rug = state === "FAILED";
-    const drawn = rug ? own : own.filter((trial) => this.study.latest(trial) != null);
-    return {
+    const own = trials.filter((trial) => trial.state === state && (state === "FAILED" || this.study.latest(trial) != null));
+    const edge = this.study.maximize ? 0.025 : 0.975;
+    const [inside, outside] = [own.filter((trial) => this.#isInside(trial)), own.filter((trial) => !this.#isInside(trial))];
+    const look = { symbol, size, color: state === "PRUNED" ? faint(colour(name), 0.75) : colour(name), line: { width: 1.4, color: colour(name) } };
+    const points = (some, y, yaxis) => ({
       type: "scatter",
       mode: "markers",
-      x: drawn.map((trial) => trial.number),
-      y: drawn.map((trial) => (rug ? 0.025 : this.study.latest(trial))),
-      yaxis: rug ? "y2" : "y",
-      customdata: drawn.map((trial) => trial.number),
-      text: drawn.map((trial) => this.#words(trial)),
+      x: some.map((trial) => trial.number),
+      y: some.map(y),
+      yaxis,
+      customdata: some.map((trial) => trial.number),
+      text: some.map((trial) => this.#words(trial)),
       hovertemplate: "%{text}<extra></extra>",
-      marker: { symbol, size, color: state === "PRUNED" ? faint(colour(name), 0.75) : colour(name), line: { width: 1.4, color: colour(name) } },
-    };
+      marker: look,
+    });
+    return [points(inside, (trial) => this.study.latest(trial), "y"), points(outside, () => edge, "y2")];
+  }
+
+  #isInside(trial) {
+    const value = this.study.latest(trial);
+    return value != null && (!this.range || (value >= this.range[0] && value <= this.range[1]));
   }
 
   #words(trial) {
@@ -69,15 +76,14 @@ export class History {
     };
   }
 
-  /** The range that shows the search and not its worst accidents: a far tail is left to a double-click. */
-  #range(valued) {
-    if (this.log.checked) return { type: "log" };
-    const values = valued.map((trial) => this.study.latest(trial)).sort((a, b) => a - b);
-    const at = (share) => values[Math.round(share * (values.length - 1))];
-    const [low, high, span] = [values[0], values.at(-1), at(0.95) - at(0.05)];
-    if (values.length < 20 || span === 0 || high - low < 3 * span) return { type: "linear" };
-    const pad = 0.08 * span;
-    return { type: "linear", range: this.study.maximize ? [at(0.05) - pad, high + pad] : [low - pad, at(0.95) + pad] };
+  /** The range of the finished trials, without their worst tenth: it shows the search, not its accidents. */
+  #range(trials) {
+    const values = trials.map((trial) => this.study.value(trial)).filter((value) => value != null);
+    if (values.length < 3) return null;
+    values.sort((a, b) => (this.study.maximize ? a - b : b - a)); // worst to best
+    const [worst, best] = [values[Math.floor(0.1 * values.length)], values.at(-1)];
+    const pad = 0.15 * Math.abs(best - worst) || 0.01 * Math.abs(best) || 1;
+    return [Math.min(worst, best) - pad, Math.max(worst, best) + pad];
   }
 }
 

@@ -1,5 +1,7 @@
 // A study's events. However many arrive, the page changes a few times a second at most.
 
+import { get } from "./rest.js";
+
 const KINDS = ["study", "trial", "report"];
 
 /**
@@ -9,8 +11,8 @@ const KINDS = ["study", "trial", "report"];
  * and then it is made anew from the last event, ever less often.
  */
 export class Live {
-  constructor(url, lastEvent, { batch, status }) {
-    this.url = url;
+  constructor(study, lastEvent, { batch, status }) {
+    this.study = study; // the path of the study in the REST API
     this.last = lastEvent;
     this.deliver = batch;
     this.status = status;
@@ -31,7 +33,7 @@ export class Live {
   }
 
   #connect() {
-    this.source = new EventSource(`${this.url}?last_event_id=${this.last}`);
+    this.source = new EventSource(`${this.study}/events?last_event_id=${this.last}`);
     this.source.onopen = () => {
       this.retry = 1000;
       this.status("live");
@@ -44,11 +46,21 @@ export class Live {
     });
   }
 
-  #lost() {
+  async #lost() {
+    if (this.source.readyState !== EventSource.CLOSED) return this.status("reconnecting");
+    if (await this.#isOver()) return this.status("ended");
     this.status("reconnecting");
-    if (this.source.readyState !== EventSource.CLOSED) return;
     setTimeout(() => this.#connect(), this.retry);
     this.retry = Math.min(2 * this.retry, 30_000);
+  }
+
+  /** Whether nothing will follow: the server then answers without a stream, as it does when it cannot answer. */
+  async #isOver() {
+    const study = await get(this.study).catch(() => null);
+    if (!study?.ended_at || Number(this.last) < study.last_event) return false;
+    this.waiting.push({ kind: "study", ...study });
+    this.#schedule();
+    return true;
   }
 
   #take(kind, message) {

@@ -32,7 +32,7 @@ export class Study {
 
   /** One event; a repeat changes nothing. */
   apply(event) {
-    if (event.kind === "study") Object.assign(this, pick(event, ["state", "reason", "errors"]));
+    if (event.kind === "study") this.#applyStudy(event);
     if (event.kind === "trial") this.#applyTrial(event);
     if (event.kind === "report") this.#applyReport(event);
   }
@@ -72,13 +72,19 @@ export class Study {
     return [...names];
   }
 
+  #applyStudy(event) {
+    Object.assign(this, pick(event, ["state", "reason", "errors"]));
+    if (event.state === "RUNNING") this.started_at ??= event.at;
+    if (this.ended) this.ended_at ??= event.ended_at ?? event.at;
+  }
+
   #applyTrial(event) {
     const before = this.trials.get(event.number) ?? { number: event.number, started_at: null, ended_at: null };
-    const at = event.at ?? new Date().toISOString();
+    const { at } = event;
     const fields = ["state", "parameters", "values", "metrics", "step", "reason", "attempt", "worker"];
     const trial = { ...before, ...pick(event, fields) };
-    if (event.state === "RUNNING" && !before.started_at) trial.started_at = at;
-    if (ENDED.has(event.state)) trial.ended_at = before.ended_at ?? at;
+    if (event.state === "RUNNING") trial.started_at ??= at;
+    if (ENDED.has(event.state)) trial.ended_at ??= at;
     this.trials.set(event.number, trial);
   }
 

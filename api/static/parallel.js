@@ -9,7 +9,7 @@ import { colour, faint } from "./plot.js";
 const TOP = 34; // pixels above the axes, for their names
 const FOOT = 34; // below them: the place of "not set"
 const REACH = 7; // how near the pointer must come to a line
-const PALE_TO_DEEP = ["#e4dfba", "#a5d3ae", "#4fb3b8", "#2678b2", "#1c2f80"];
+const PALE_TO_DEEP = ["#d3cda0", "#93cba5", "#43abb5", "#2471af", "#1b2d7d"];
 const DEEP_TO_PALE = ["#28324f", "#245f8e", "#2f9ea6", "#84d39c", "#f4f0b4"];
 
 export class Parallel {
@@ -63,7 +63,7 @@ export class Parallel {
     // The worst tenth shares the first colour: one accident must not take the scale away from all others.
     this.worst = values[Math.floor(0.1 * values.length)] ?? 0;
     this.best = values.at(-1) ?? 1;
-    this.stops = (getComputedStyle(this.element).color, isDark(colour("surface"))) ? DEEP_TO_PALE : PALE_TO_DEEP;
+    this.stops = isDark(colour("surface")) ? DEEP_TO_PALE : PALE_TO_DEEP;
     const objective = this.axes.at(-1);
     [objective.low, objective.high] = padded(Math.min(this.worst, this.best), Math.max(this.worst, this.best));
   }
@@ -93,7 +93,7 @@ export class Parallel {
     canvas.beginPath();
     line.shares.forEach((share, i) => (i ? canvas.lineTo(this.#x(i), this.#y(share)) : canvas.moveTo(this.#x(i), this.#y(share))));
     canvas.lineWidth = width ?? (line.colour ? 1.4 : 0.8);
-    canvas.strokeStyle = line.colour ?? faint(this.theme.line, 0.5);
+    canvas.strokeStyle = line.colour ?? faint(this.theme.soft, 0.35);
     canvas.globalAlpha = width ? 1 : line.kept ? (line.colour ? 0.8 : 0.55) : 0.06;
     canvas.stroke();
     canvas.globalAlpha = 1;

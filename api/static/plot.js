@@ -36,7 +36,11 @@ export const SIGNS = {
 
 /** Colours of several studies side by side, each with a dash of its own. */
 export const SERIES = [
-  ["accent", "solid"], ["pruned", "dash"], ["complete", "dot"], ["failed", "dashdot"], ["idle", "longdash"],
+  { colour: "accent", dash: "solid", legend: "" },
+  { colour: "pruned", dash: "dash", legend: "6 3" },
+  { colour: "complete", dash: "dot", legend: "2 2" },
+  { colour: "failed", dash: "dashdot", legend: "6 2 2 2" },
+  { colour: "idle", dash: "longdash", legend: "9 3" },
 ];
 
 export function axis(title, more = {}) {

@@ -6,9 +6,8 @@ import { showStatus } from "./live.js";
 import { STATES, Study } from "./model.js";
 import { API, get } from "./rest.js";
 
-const { studies: rendered, next_cursor: rest } = boot();
-const studies = new Map(rendered.map((study) => [study.name, study]));
-let cursor = rest;
+const studies = new Map(boot().studies.map((study) => [study.name, study]));
+let cursor; // of the first page that has not been shown yet
 
 function start() {
   keepTimes();
@@ -23,9 +22,11 @@ function start() {
 async function refresh() {
   if (document.hidden) return;
   try {
-    const { items } = await get(`${API}/studies`);
+    const { items, next_cursor: next } = await get(`${API}/studies?limit=50`);
+    if (!next) studies.clear(); // these are all there are: whatever else is shown has been deleted
     for (const study of items) studies.set(study.name, study);
-    if (items.length < 20) for (const name of [...studies.keys()]) if (!items.some((study) => study.name === name)) studies.delete(name);
+    if (cursor === undefined) cursor = next;
+    $("#more").hidden = !cursor;
     draw();
     showStatus("polling");
   } catch {
@@ -34,7 +35,9 @@ async function refresh() {
 }
 
 async function more() {
-  const page = await get(`${API}/studies?${new URLSearchParams({ cursor })}`);
+  if (!cursor) await refresh();
+  if (!cursor) return;
+  const page = await get(`${API}/studies?${new URLSearchParams({ limit: 50, cursor })}`);
   cursor = page.next_cursor;
   for (const study of page.items) studies.set(study.name, study);
   $("#more").hidden = !cursor;

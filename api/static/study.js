@@ -23,7 +23,7 @@ const parallel = new Parallel($("#parallel"), study, { open, scale: $("#parallel
 async function start() {
   keepTimes();
   listen();
-  const live = study.ended ? null : new Live(`${studyPath(study.name)}/events`, lastEvent, { batch: follow, status: showStatus });
+  const live = study.ended ? null : new Live(studyPath(study.name), lastEvent, { batch: follow, status: showStatus });
   live?.hold();
   if (!live) showStatus("ended");
   let first = true;
@@ -65,10 +65,10 @@ function showHead() {
   $("#progress .bar svg").replaceChildren(...segments(counts, Math.max(study.budget, study.trials.size)));
   $("#progress .tally").replaceChildren(...tally(counts));
   $("#controls").hidden = study.ended;
-  $("#pause").hidden = study.state === "PAUSED";
+  $("#pause").hidden = study.state !== "RUNNING";
   $("#resume").hidden = study.state !== "PAUSED";
-  $("#cancel").disabled = false;
-  if (study.state !== rendered.state) showNotice();
+  for (const part of ["#facts", "#figures", "#trials"]) $(part).hidden = !study.trials.size;
+  if (study.state !== rendered.state || study.trials.size) showNotice();
   showBest();
   showTimes();
 }

@@ -114,7 +114,7 @@ export class Table {
   #row(trial, isBest) {
     const cells = this.columns.map((column) => {
       const value = column.read(trial);
-      return h("td", { class: column.number ? "num" : null }, value == null ? h("span", { class: "unset" }, "–") : column.show(value, trial));
+      return h("td", { class: column.number ? "num" : null }, value == null ? unset(column) : column.show(value, trial));
     });
     if (isBest) cells[0].append(h("span", { class: "star", title: "best of the study" }, "★"));
     return h("tr", { "data-number": trial.number, class: isBest ? "is-best" : null }, ...cells);
@@ -161,6 +161,8 @@ function columnsOf(study) {
     { key: "reason", title: "Reason", read: (trial) => trial.reason, show: (text) => h("span", { class: "soft" }, text) },
   ];
 }
+
+const unset = (column) => (column.key === "reason" ? null : h("span", { class: "unset" }, "–"));
 
 /** The objective; softer where it is only the last one reported. */
 function measured(study, value, trial) {

@@ -1,6 +1,6 @@
 // The page of one trial: every metric's curve, its attempts, and the end of its log.
 
-import { $, badge, boot, copies, h } from "./dom.js";
+import { $, badge, boot, copies, h, sample } from "./dom.js";
 import { between, duration, keepTimes, metric } from "./format.js";
 import { Live, showStatus } from "./live.js";
 import { Study } from "./model.js";
@@ -22,7 +22,7 @@ async function start() {
   copies($("#copy-yaml"), () => yaml({ trial: withParameters(study.definition.trial, trial().parameters) }));
   copies($("#copy-json"), () => JSON.stringify(trial().parameters, null, 2));
   show();
-  const live = isOver() ? null : new Live(`${studyPath(study.name)}/events`, lastEvent, { batch: follow, status: showStatus });
+  const live = isOver() ? null : new Live(studyPath(study.name), lastEvent, { batch: follow, status: showStatus });
   live?.hold();
   if (!live) showStatus("ended");
   for await (const items of pages(`${path}/reports`, { limit: 500 })) for (const item of items) reports.set(item.step, item.metrics);
@@ -59,10 +59,9 @@ function show() {
   const pairs = Object.entries(now.metrics ?? {}).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, metric(value))]);
   $("#metrics").replaceChildren(...pairs);
   $("#no-metrics").hidden = pairs.length > 0;
-  if (now.reason) {
-    const state = now.state.toLowerCase();
-    $("#notice").replaceChildren(h("div", { class: `notice is-${state}` }, h("h2", {}, `${state[0].toUpperCase()}${state.slice(1)}: ${now.reason}`)));
-  }
+  $("#reason").textContent = now.state === "FAILED" ? "" : (now.reason ?? "");
+  const failure = h("div", { class: "notice is-failed" }, h("h2", {}, `Failed: ${now.reason}`));
+  $("#notice").replaceChildren(...(now.state === "FAILED" ? [failure] : []));
   showAttempts(now.attempts ?? []);
   showDuration();
 }
@@ -117,10 +116,23 @@ function addFigure(title) {
   const plot = new Plot(place);
   const draw = (series, steps) => {
     plot.redraw = () => draw(series, steps);
-    legend.replaceChildren(...series.map((name) => h("span", {}, h("span", { class: `key ${name.split("/")[0]}` }), name)));
-    plot.draw(series.map((name) => line(name, steps)), { xaxis: axis("step", { rangemode: "tozero" }), yaxis: axis("") });
+    legend.replaceChildren(...series.map((name) => (name.startsWith("train/") ? sample("idle", "4 3", name) : sample("accent", "", name))));
+    plot.draw(series.map((name) => line(name, steps)), { xaxis: axis("step", stepRange(steps)), yaxis: axis("", valueRange(series, steps)) });
   };
   plots.set(title, draw);
+}
+
+/** As far as the trial may go, so that one sees how far it came. */
+function stepRange(steps) {
+  const planned = trial().parameters?.epochs ?? study.definition.trial?.epochs;
+  return planned ? { range: [0, Math.max(planned, steps.at(-1))] } : { rangemode: "tozero" };
+}
+
+/** Plotly's own, but for a single point, which it would put into the middle of -1 to 1. */
+function valueRange(series, steps) {
+  if (steps.length > 1) return {};
+  const values = series.map((name) => reports.get(steps[0])[name]).filter((value) => value != null);
+  return { range: [0.9 * Math.min(...values), 1.1 * Math.max(...values)].sort((a, b) => a - b) };
 }
 
 function line(name, steps) {

@@ -16,25 +16,25 @@ function draw(workers) {
 function hostPanel(host, slots) {
   const sorted = [...slots].sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
   const pools = [...new Set(slots.map((slot) => slot.pool))].join(", ");
-  const head = ["Slot", "Pool", "Device", "State", "Study", "Trial", "Since"].map((title) => h("th", { scope: "col" }, title));
+  const head = ["Slot", "Pool", "Device", "State", "Study", "Trial", "Done", "Up for"].map((title) => h("th", { scope: "col" }, title));
   const table = h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, sorted.map(slotRow)));
   return h("section", { class: "panel", "aria-label": host }, h("header", {}, h("h2", {}, host), h("span", { class: "soft" }, `pool ${pools}`)), h("div", { class: "scroll" }, table));
 }
 
 function slotRow(slot) {
   const study = slot.study ? h("a", { href: `/studies/${slot.study}` }, slot.study) : unset();
-  const trial = slot.study && slot.trial != null && slot.trial !== "" ? h("a", { href: `/studies/${slot.study}/trials/${slot.trial}` }, slot.trial) : unset();
-  const since = slot.since ?? slot.started_at;
+  const trial = slot.study && slot.trial != null ? h("a", { href: `/studies/${slot.study}/trials/${slot.trial}` }, slot.trial) : unset();
   return h(
     "tr",
     {},
-    h("td", {}, slot.name),
+    h("td", { title: slot.name }, slot.name),
     h("td", {}, slot.pool),
-    h("td", {}, slot.device),
+    h("td", { title: slot.device }, slot.device),
     h("td", {}, stateOf(slot)),
     h("td", {}, study),
     h("td", {}, trial),
-    h("td", {}, since ? duration(between(since)) : unset()),
+    h("td", {}, slot.done ?? unset()),
+    h("td", {}, slot.started_at ? duration(between(slot.started_at)) : unset()),
   );
 }
 
@@ -52,11 +52,13 @@ async function refresh() {
   try {
     draw((await get(`${API}/workers`)).items);
     showStatus("polling");
-  } catch {
+    $("#away").hidden = true;
+  } catch (error) {
     showStatus("reconnecting");
+    $("#away").hidden = error.status !== 503;
   }
 }
 
-draw(boot().workers);
+if ($("#away").hidden) draw(boot().workers);
 showStatus("polling");
 setInterval(refresh, 2000);
