@@ -27,15 +27,17 @@ class ChildDied(CommandError):
     def __init__(self, name: str, code: int, log: Path) -> None:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         lines = log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-        self.name = name
         super().__init__("\n".join([f"the {name} {how}; the end of its log {log}:", *(f"  {line}" for line in lines)]))
 
 
 @dataclass(frozen=True)
 class _Child:
     name: str
-    process: subprocess.Popen[bytes]
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
     log: Path
+    process: subprocess.Popen[bytes]
+    started: float
 
 
 class Children:
@@ -46,9 +48,11 @@ class Children:
     started the child.
     """
 
-    def __init__(self, logs: Path, grace_seconds: float) -> None:
+    def __init__(self, logs: Path, grace_seconds: float, steady_seconds: float = 5.0) -> None:
+        """A child that lived for `steady_seconds` is started again when it dies; another would not do better."""
         self._logs = logs
         self._grace = grace_seconds
+        self._steady = steady_seconds
         self._children: list[_Child] = []
 
     def __enter__(self) -> Self:
@@ -63,25 +67,27 @@ class Children:
 
     def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start a process whose output goes to `<logs>/<name>.log`."""
-        path = self._logs / f"{name}.log"
-        with path.open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own command
-                arguments,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=die_with_parent(),
-            )
-        self._children.append(_Child(name, process, path))
+        self._children.append(_launch(name, arguments, environment, self._logs / f"{name}.log"))
 
-    def check(self) -> None:
-        """Raises: ChildDied: one of them has ended."""
-        for child in self._children:
+    def revive(self) -> list[ChildDied]:
+        """Start those again that have died.
+
+        Returns:
+            What died, to be told to a person.
+
+        Raises:
+            ChildDied: one of them died right after its start.
+        """
+        died = []
+        for place, child in enumerate(self._children):
             code = child.process.poll()
-            if code is not None:
-                raise ChildDied(child.name, code, child.log)
+            if code is None:
+                continue
+            died.append(ChildDied(child.name, code, child.log))
+            if time.monotonic() < child.started + self._steady:
+                raise died[-1]
+            self._children[place] = _launch(child.name, child.arguments, child.environment, child.log)
+        return died
 
     def kill(self) -> None:
         """Kill all of them at once, without grace."""
@@ -96,6 +102,20 @@ class Children:
             time.sleep(0.02)
         _signal_group(child, signal.SIGKILL)  # what it may have left behind, or itself if it does not listen
         child.process.wait()
+
+
+def _launch(name: str, arguments: Sequence[str], environment: Mapping[str, str], path: Path) -> _Child:
+    with path.open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            arguments,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
+        )
+    return _Child(name, arguments, environment, path, process, time.monotonic())
 
 
 def die_with_parent() -> Callable[[], None] | None:

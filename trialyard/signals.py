@@ -13,7 +13,9 @@ from trialyard.errors import CommandError
 class Stopped(CommandError):
     """A person or the system asked this process to end (SIGINT, SIGTERM, SIGHUP)."""
 
-    exit_code = 130
+    def __init__(self, number: int) -> None:
+        super().__init__("stopped")
+        self.exit_code = 128 + number  # as a shell says it: 130 after Ctrl-C
 
 
 class StopSignals:
@@ -24,7 +26,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.on_second: Callable[[], None] = lambda: None
-        self._received = 0
+        self._received: list[int] = []
         self._previous: dict[
             signal.Signals, signal.Handlers | int | Callable[[int, FrameType | None], object] | None
         ] = {}
@@ -43,9 +45,9 @@ class StopSignals:
     def check(self) -> None:
         """Raises: Stopped: a signal has come."""
         if self._received:
-            raise Stopped("stopped")
+            raise Stopped(self._received[0])
 
-    def _receive(self, _number: int, _frame: FrameType | None) -> None:
-        self._received += 1
-        if self._received > 1:
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self._received.append(number)
+        if len(self._received) > 1:
             self.on_second()
