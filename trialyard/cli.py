@@ -75,7 +75,7 @@ def run(
     with _service():
         from trialyard import run as runner
 
-        raise typer.Exit(runner.run(file, home, workers, port, _console(), _complaints()))
+        raise typer.Exit(runner.run(file, _read(file), home, workers, port, _console(), _complaints()))
 
 
 @app.command()
@@ -159,10 +159,9 @@ def submit(
     """Send a study to a server."""
     from trialyard.follow import follow, page_of
     from trialyard.results import conclude
-    from trialyard.study_file import read_study
 
     console = _console()
-    document = read_study(file)
+    document = _read(file)
     with _client(server) as client:
         study = client.create_study(document)
         console.print(f"{study.name}: {page_of(client, study.name)}", soft_wrap=True)
@@ -340,6 +339,18 @@ def _settings(**given: Any) -> Settings:
     except ValidationError as error:
         problems = (f"TRIALYARD_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors())
         raise BadInput("\n".join(problems)) from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The document in a study file. Raises: BadInput: it cannot be read, and where."""
+    from trialyard.study_file import StudyFileError, from_yaml
+
+    try:
+        return from_yaml(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{file}: {error.strerror}") from error
+    except (StudyFileError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file}: {error}") from error
 
 
 def _client(server: str) -> Client:

@@ -21,15 +21,24 @@ from trialyard.local import free_port, local_service
 from trialyard.resources import Study
 from trialyard.results import conclude
 from trialyard.signals import Stopped, StopSignals
-from trialyard.study_file import read_study
 
 MOMENT_SECONDS = 0.2
 
 
-def run(file: Path, home: Path | None, workers: int, port: int | None, console: Console, complaints: Console) -> int:
-    """Search as the study file says, with a service of its own that ends with the study.
+def run(
+    file: Path,
+    document: dict[str, Any],
+    home: Path | None,
+    workers: int,
+    port: int | None,
+    console: Console,
+    complaints: Console,
+) -> int:
+    """Search as a study says, with a service of its own that ends with it.
 
     Args:
+        file: where the study was read from; data files may lie beside it.
+        document: the study.
         home: where everything lies; a new temporary folder, which is kept, if there is none given.
         port: the page's; any free one if none is given.
         complaints: where deaths of parts are told.
@@ -38,9 +47,9 @@ def run(file: Path, home: Path | None, workers: int, port: int | None, console: 
         The exit code: 0, or 128 and the signal that stopped it.
 
     Raises:
-        CommandError: the study file is wrong, the study failed, or the service cannot run here.
+        DefinitionError: the study is wrong; nothing was started.
+        CommandError: it failed, or the service cannot run here.
     """
-    document = read_study(file)
     definition = parse(document)
     with StopSignals() as signals:
         home = (home or Path(tempfile.mkdtemp(prefix="trialyard-"))).absolute()

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from rich.table import Table
+
 from store.errors import SettingsError
+from store.keys import Keys
+from store.migrate import upgrade
+from store.session import connect, writes
 from store.settings import Settings
 
 NEEDS_REDIS = "TRIALYARD_REDIS_URL is not set: name the Redis that server, scheduler and workers share"
@@ -28,10 +37,39 @@ def work(settings: Settings, pool: str, cpu_slots: int, gpus: str, slots_per_gpu
     ).run()
 
 
-def migrate(settings: Settings) -> None:
-    from store.migrate import upgrade
+def create_key(settings: Settings, name: str) -> str:
+    with _keys(settings) as keys:
+        return keys.create(name, datetime.now(UTC))
 
+
+def keys_table(settings: Settings) -> Table:
+    table = Table("name", "made", "revoked", box=None, pad_edge=False, header_style="bold")
+    with _keys(settings) as keys:
+        for key in keys.all():
+            revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
+            table.add_row(key.name, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
+    return table
+
+
+def revoke_key(settings: Settings, name: str) -> None:
+    with _keys(settings) as keys:
+        keys.revoke(name, datetime.now(UTC))
+
+
+def migrate(settings: Settings) -> None:
     upgrade(settings.database)
+
+
+@contextmanager
+def _keys(settings: Settings) -> Iterator[Keys]:
+    """The keys in the database, which is made or brought up to date first; what was changed is committed at the end."""
+    upgrade(settings.database)
+    engine = connect(settings.database)
+    try:
+        with writes(engine).begin() as session:
+            yield Keys(session)
+    finally:
+        engine.dispose()
 
 
 def _with_redis(settings: Settings) -> Settings:
