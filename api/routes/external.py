@@ -57,7 +57,7 @@ class TellBody(RequestModel):
 
 @router.post("/ask")
 def ask(name: StudyName, body: AskBody, parts: Wired, response: Response) -> Handouts:
-    """Hand out up to `count` trials to run. None: there is nothing to do now, and `Retry-After` says when to come back."""
+    """Hand out up to `count` trials to run. None: nothing to do now; `Retry-After` says when to ask again."""
     study = _external(parts, name)
     answer: Answer = Handed(ended=True, retry_after=ENDED_RETRY_SECONDS)
     if not StudyState(study.state).ended:
@@ -132,7 +132,7 @@ def _attempt_of(study: StudyRow, number: int, token: str) -> AttemptKey:
 
 def _stale(key: AttemptKey) -> StaleAttempt:
     return StaleAttempt(
-        f"attempt {key.attempt} of trial {key.number} is over, and what comes from it changes nothing; ask for a new one"
+        f"attempt {key.attempt} of trial {key.number} is over and changes nothing any more; ask for a new one"
     )
 
 
