@@ -16,7 +16,6 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from store.messages import AttemptKey, DecisionName, Metrics
 from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TrialRow, TrialState
 
-
 Event = tuple[str, dict[str, Any]]  # its kind and its body
 
 

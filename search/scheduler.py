@@ -23,7 +23,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
-from store.queue import TrialQueue
 
 from search.lease import SchedulerLease, holder_name
 from search.ledger import Ledger, LiveTrial, StudyChange, TrialKey
@@ -48,6 +47,7 @@ from store.messages import (
 )
 from store.migrate import upgrade
 from store.models import StudyState
+from store.queue import TrialQueue
 from store.session import connect, reads, writes
 from store.settings import Settings
 
@@ -257,7 +257,7 @@ class Scheduler:
         self._lose_silent(ours, self._settings.lease_seconds, ledger)
         external = [study for study in self._studies.values() if study.is_external]
         self._lose_silent(external, self._settings.external_lease_seconds, ledger)
-        self._liveness.forget_all_but(_workers_of(self._studies.values()))
+        self._liveness.forget_all_but(_workers_of([*ours, *external]))
 
     def _lose_silent(self, studies: Sequence[LiveStudy], seconds: float, ledger: Ledger) -> None:
         silent = self._liveness.silent(_workers_of(studies), seconds)

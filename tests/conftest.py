@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy import Engine, make_url
 
 from store.bus import open_redis
 from store.migrate import upgrade
 from store.session import connect
-from tests.postgres import fresh_database, postgres_server
-from tests.services import redis_server
+from tests.services import postgres_server, redis_server
 from tests.yard import Yard
 
 
@@ -43,17 +45,22 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         upgrade(url)
         yield url
     else:
-        with fresh_database(request.getfixturevalue("postgres_service")) as url:
-            upgrade(url)
-            yield url
+        url = _fresh_database(request.getfixturevalue("postgres_service"))
+        upgrade(url)
+        yield url
 
 
 @pytest.fixture
-def bare_yard(database_url: str, redis_url: str) -> Iterator[Yard]:
-    """The world without an active scheduler."""
+def engine(database_url: str) -> Iterator[Engine]:
     engine = connect(database_url)
-    yield Yard(engine, redis_url)
+    yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def bare_yard(engine: Engine, redis_url: str) -> Yard:
+    """The world without an active scheduler."""
+    return Yard(engine, redis_url)
 
 
 @pytest.fixture
@@ -61,3 +68,11 @@ def yard(bare_yard: Yard) -> Yard:
     bare_yard.start()
     bare_yard.turn()
     return bare_yard
+
+
+def _fresh_database(server_url: str) -> str:
+    """A new database on a PostgreSQL server; it goes with the server."""
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return make_url(server_url).set(database=name).render_as_string(hide_password=False)

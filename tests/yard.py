@@ -1,4 +1,4 @@
-"""A scheduler on a real database and a real Redis, turned by hand, one batch at a time, and workers that speak to it."""
+"""A scheduler on a real database and a real Redis, turned by hand, a batch at a time, and workers that speak to it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from store.messages import (
     Wake,
 )
 from store.models import AttemptRow, EventRow, ReportRow, SchedulerLeaseRow, StudyRow, StudyState, TrialRow
+from store.queue import TrialQueue, WaitingJob, queue_name
 from store.session import writes
 from store.settings import Settings
 
@@ -173,9 +174,13 @@ class Yard:
             query = select(EventRow).where(EventRow.study_id == study_id).order_by(EventRow.sequence)
             return list(session.scalars(query))
 
-    def jobs(self) -> set[tuple[int, int | None, int]]:
-        """The jobs in the queue: (study, trial or None, attempt)."""
-        return self.scheduler._queue.waiting()
+    def jobs(self) -> set[WaitingJob]:
+        return TrialQueue(self.client).waiting()
+
+    def pop(self, job: WaitingJob) -> None:
+        """What RQ does when a worker takes a job."""
+        what = f"trial-{job.study_id}-{job.number}" if job.number is not None else f"preflight-{job.study_id}"
+        self.client.lrem(f"rq:queue:{queue_name('default', gpu=False)}", 0, f"{what}-{job.attempt}")
 
 
 @dataclass
@@ -214,7 +219,7 @@ class Worker:
         """Pick up the job of a trial (None: of the preflight) and ask what to do."""
         for job in self.yard.jobs():
             if job[:2] == (study_id, number):
-                self.yard.scheduler._queue.remove(*job)
+                self.yard.pop(job)
         return self.say(Take(study_id=study_id, number=number, worker=self.name, device="cpu"))
 
     def start(self, study_id: int, number: int) -> Assignment:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import delete
 
 from store.messages import Assignment, Finish, Nothing, Preflighted, PreflightTask, Refused, Report, Settled
-from store.models import StudyState
+from store.models import StudyRow, StudyState
 from tests.yard import METRIC, Yard, study
 
 
@@ -246,7 +247,9 @@ def test_reuse_takes_a_twins_value_without_running_it(yard: Yard) -> None:
 
 
 def test_resample_avoids_a_twin_while_there_is_something_else(yard: Yard) -> None:
-    document = study(parameters={"k": {"values": list("abcd")}}, budget={"trials": 4, "parallel": 4}, duplicates="resample")
+    document = study(
+        parameters={"k": {"values": list("abcd")}}, budget={"trials": 4, "parallel": 4}, duplicates="resample"
+    )
     study_id = yard.begin(document)
     assert sorted(trial.parameters["k"] for trial in yard.trials(study_id)) == list("abcd")
 
@@ -256,7 +259,7 @@ def test_a_deleted_study_is_forgotten_and_nothing_breaks(yard: Yard) -> None:
     worker = yard.worker()
     attempt = worker.start(study_id, 0).attempt
     with yard.engine.begin() as connection:
-        connection.exec_driver_sql(f"DELETE FROM study WHERE id = {study_id}")
+        connection.execute(delete(StudyRow).where(StudyRow.id == study_id))
     yard.clock.advance(2)
     yard.turn()
     answer = worker.say(Report(attempt=attempt, step=1, metrics={METRIC: 0.5}))

@@ -63,7 +63,7 @@ def test_a_request_is_sent_again_under_the_same_number(redis_url: str, inbox: In
     assert len({each.request.sequence for each in received}) == 1
 
 
-def test_a_redis_that_is_away_is_waited_for_and_then_named(tmp_path) -> None:  # noqa: ANN001
+def test_a_redis_that_is_away_is_waited_for_and_then_named(tmp_path) -> None:
     nowhere = open_redis(f"unix://{tmp_path}/none.sock")
     with pytest.raises(Unavailable):
         Caller(nowhere, "w1").call(TAKE, patience=0.5)

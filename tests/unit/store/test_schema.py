@@ -10,7 +10,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase
 
@@ -36,15 +36,21 @@ def an_attempt(**columns: Any) -> AttemptRow:
     return AttemptRow(**(plain | columns))
 
 
-def test_the_migrated_schema_is_the_fresh_one(database_url: str) -> None:
-    with connect(database_url).connect() as connection:
+def store(engine: Engine, *rows: DeclarativeBase) -> None:
+    with writes(engine).begin() as session:
+        for row in rows:
+            session.add(row)
+            session.flush()
+
+
+def test_the_migrated_schema_is_the_fresh_one(engine: Engine) -> None:
+    with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_upgrading_twice_changes_nothing_and_down_leaves_nothing(database_url: str) -> None:
+def test_upgrading_twice_changes_nothing_and_down_leaves_nothing(database_url: str, engine: Engine) -> None:
     upgrade(database_url)
-    engine = connect(database_url)
     with engine.begin() as connection:
         command.downgrade(config(connection), "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
@@ -68,17 +74,14 @@ def test_upgrading_twice_changes_nothing_and_down_leaves_nothing(database_url: s
         [SchedulerLeaseRow(id=2, holder="h", fence=1, beat=0)],
     ],
 )
-def test_a_wrong_state_cannot_be_stored(database_url: str, rows: list[DeclarativeBase]) -> None:
+def test_a_wrong_state_cannot_be_stored(engine: Engine, rows: list[DeclarativeBase]) -> None:
     copies = [type(row)(**{key: value for key, value in vars(row).items() if key[0] != "_"}) for row in rows]
-    with pytest.raises(IntegrityError), writes(connect(database_url)).begin() as session:
-        for row in copies:
-            session.add(row)
-            session.flush()
+    with pytest.raises(IntegrityError):
+        store(engine, *copies)
 
 
-def test_times_come_back_in_utc_and_keys_in_their_order(database_url: str) -> None:
+def test_times_come_back_in_utc_and_keys_in_their_order(engine: Engine) -> None:
     definition = {"zeta": 1, "a": {"y": None, "b": [1.5, "ü"]}}
-    engine = connect(database_url)
     with writes(engine).begin() as session:
         session.add(a_study(definition=definition))
     with reads(engine)() as session:
@@ -89,20 +92,15 @@ def test_times_come_back_in_utc_and_keys_in_their_order(database_url: str) -> No
         assert row.errors is None
 
 
-def test_deleting_a_study_takes_all_of_it_along(database_url: str) -> None:
-    engine = connect(database_url)
-    with writes(engine).begin() as session:
-        for row in (a_study(), a_trial(), an_attempt()):
-            session.add(row)
-            session.flush()
+def test_deleting_a_study_takes_all_of_it_along(engine: Engine) -> None:
+    store(engine, a_study(), a_trial(), an_attempt())
     with writes(engine).begin() as session:
         session.delete(session.get_one(StudyRow, 1))
     with reads(engine)() as session:
         assert session.query(AttemptRow).count() == session.query(TrialRow).count() == 0
 
 
-def test_an_id_is_never_given_twice(database_url: str) -> None:
-    engine = connect(database_url)
+def test_an_id_is_never_given_twice(engine: Engine) -> None:
     ids = []
     for name in ("one", "two"):
         with writes(engine).begin() as session:
