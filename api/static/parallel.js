@@ -39,6 +39,7 @@ export class Parallel {
     this.drawn = this.trials.map((trial) => this.#line(trial)).sort((a, b) => a.rank - b.rank);
     const canvas = prepare(this.lines, this.width, this.height);
     this.theme = { line: colour("line-strong"), ink: colour("ink"), soft: colour("ink-soft"), surface: colour("surface"), accent: colour("accent") };
+    this.backdrop = Math.min(0.6, 60 / (1 + this.drawn.filter((line) => !line.colour).length)); // however many were pruned, they stay behind
     for (const line of this.drawn) this.#stroke(canvas, line);
     this.#drawAxes(canvas);
     prepare(this.top, this.width, this.height);
@@ -94,7 +95,7 @@ export class Parallel {
     line.shares.forEach((share, i) => (i ? canvas.lineTo(this.#x(i), this.#y(share)) : canvas.moveTo(this.#x(i), this.#y(share))));
     canvas.lineWidth = width ?? (line.colour ? 1.4 : 0.8);
     canvas.strokeStyle = line.colour ?? faint(this.theme.soft, 0.35);
-    canvas.globalAlpha = width ? 1 : line.kept ? (line.colour ? 0.8 : 0.55) : 0.06;
+    canvas.globalAlpha = width ? 1 : line.kept ? (line.colour ? 0.8 : this.backdrop) : 0.06;
     canvas.stroke();
     canvas.globalAlpha = 1;
   }

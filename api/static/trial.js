@@ -31,7 +31,7 @@ async function start() {
   await showLog();
   setInterval(() => {
     showDuration();
-    if (!isOver()) showLog();
+    if (!isOver() && !$("#log").hidden) showLog(); // before its first line there is only news to wait for
   }, 2000);
 }
 
@@ -41,11 +41,9 @@ async function follow(events) {
     study.apply(event);
     if (event.kind === "report") reports.set(event.step, event.metrics);
   }
-  if (ours.some((event) => event.kind === "trial")) {
-    study.take([await get(path)]);
-    await showLog();
-  }
   if (!ours.length) return;
+  if (ours.some((event) => event.kind === "trial")) study.take([await get(path)]);
+  await showLog();
   show();
   drawCurves();
 }
@@ -150,8 +148,12 @@ function line(name, steps) {
 }
 
 async function showLog() {
+  if (!trial().attempts?.length) return showLogText("");
+  showLogText(await getText(`${path}/logs`).catch((error) => (error.status === 404 ? "" : `The log could not be read: ${error.message}`)));
+}
+
+function showLogText(text) {
   const log = $("#log");
-  const text = await getText(`${path}/logs`).catch((error) => (error.status === 404 ? "" : `The log could not be read: ${error.message}`));
   log.hidden = !text;
   $("#no-log").hidden = Boolean(text);
   $("#no-log").textContent = isOver() ? "This trial left no log." : "Nothing logged yet.";

@@ -18,7 +18,8 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from store.bus import events_channel
-from store.models import AttemptRow, Base, EventRow, Outcome, ReportRow, StudyRow, StudyState, TrialRow, TrialState
+from store.migrate import upgrade
+from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TrialRow, TrialState
 from store.session import connect, writes
 
 RUNGS = (1, 3, 9, 27)
@@ -57,7 +58,6 @@ def definition(name: str, source: str = "sklearn:digits", sampler: str = "tpe", 
 
 def seed_studies(engine: Engine) -> None:
     """Fill an empty database with one study of every kind that the page has to show well."""
-    Base.metadata.create_all(engine)
     with writes(engine).begin() as session:
         Author(session, definition("digits-random", sampler="random", trials=120), 3).finish(120, hours_ago=50)
         Author(session, definition("adult-mlp", "file:adult.csv", trials=300), 11).finish(300, hours_ago=26)
@@ -393,5 +393,6 @@ def curve(
 
 
 if __name__ == "__main__":
-    database = Path(sys.argv[1])
-    seed_studies(connect(f"sqlite:///{database.absolute()}"))
+    database = f"sqlite:///{Path(sys.argv[1]).absolute()}"
+    upgrade(database)
+    seed_studies(connect(database))
