@@ -45,8 +45,9 @@ def parameter(value: Any) -> str:
 
 def objective(study: Study) -> Mapping[str, str]:
     """The objective; the first of several."""
-    found: Any = study["definition"]["objective"]
-    return found[0] if isinstance(found, list) else found
+    found = study["definition"]["objective"]
+    first: Mapping[str, str] = found[0] if isinstance(found, list) else found
+    return first
 
 
 def metric_name(study: Study) -> str:

@@ -99,9 +99,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, redis_service: str) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def context(browser: Browser) -> Iterator[BrowserContext]:
+def context(browser: Browser) -> BrowserContext:
     """Shared, as its cache holds the figures' library compiled."""
-    yield browser.new_context()
+    return browser.new_context()
 
 
 @pytest.fixture

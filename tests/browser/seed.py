@@ -200,7 +200,9 @@ class Author:
         trial.started_at = self.now
         slot = number % 4
         if number % 23 == 9:
-            self._attempt(number, 1, slot, ended=self.now, outcome=Outcome.LOST, reason="the worker sent no beat for 8 s")
+            self._attempt(
+                number, 1, slot, ended=self.now, outcome=Outcome.LOST, reason="the worker sent no beat for 8 s"
+            )
             self._attempt(number, 2, (slot + 1) % 4)
         else:
             self._attempt(number, 1, slot)
@@ -343,9 +345,7 @@ class Player:
 
     def _event(self, session: Session, study: StudyRow, kind: str, body: dict[str, Any]) -> None:
         study.last_event += 1
-        session.add(
-            EventRow(study_id=study.id, sequence=study.last_event, kind=kind, body=body, at=datetime.now(UTC))
-        )
+        session.add(EventRow(study_id=study.id, sequence=study.last_event, kind=kind, body=body, at=datetime.now(UTC)))
 
 
 def open_attempt(session: Session, study_id: int, number: int) -> AttemptRow:
@@ -367,9 +367,7 @@ def proposal(rng: random.Random, near: dict[str, Any] | None) -> dict[str, Any]:
     return chosen
 
 
-def curve(
-    rng: random.Random, parameters: dict[str, Any], after: int = 0
-) -> Iterator[tuple[int, dict[str, float]]]:
+def curve(rng: random.Random, parameters: dict[str, Any], after: int = 0) -> Iterator[tuple[int, dict[str, float]]]:
     """(epoch, metrics) of a training that saturates: higher and sooner the better its parameters suit the data."""
     off = abs(math.log10(parameters["optimizer.lr"]) + 2.4)
     optimizer = {"adamw": 0.0, "rmsprop": 0.008, "sgd": 0.02}[parameters["optimizer.name"]]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from playwright.sync_api import Browser, Page, Route, expect
-from sqlalchemy import func, select
+from sqlalchemy import select
 
+from api.page_text import metric, parameter
 from store.bus import worker_key
 from store.models import StudyRow, StudyState, TrialRow
 from store.session import reads, writes
@@ -45,7 +46,9 @@ def test_a_study_shows_its_counts_its_best_trial_and_its_figures(visitor: Visito
     for figure in ("#history", "#curves"):
         expect(page.locator(f"{figure}.js-plotly-plot")).to_be_visible()
     assert drawn_points(page, "#history") == 300  # one a trial: none has neither a value nor a place at the edge
-    assert page.locator("#curves-caption").inner_text().find("curves: the best and a sample") > 0  # of 292 that reported
+    assert (
+        page.locator("#curves-caption").inner_text().find("curves: the best and a sample") > 0
+    )  # of 292 that reported
     assert colours_of(page, "#parallel canvas") > 20
 
 
@@ -127,9 +130,7 @@ def test_a_filter_that_names_no_column_says_which_was_meant(visitor: Visitor) ->
 
     page.locator("#filter").fill("drpout>0.2")
 
-    expect(page.locator("#refused")).to_have_text(
-        "there is no column “drpout”; did you mean regularization.dropout?"
-    )
+    expect(page.locator("#refused")).to_have_text("there is no column “drpout”; did you mean regularization.dropout?")
 
 
 def test_a_range_drawn_on_an_axis_filters_the_table(visitor: Visitor) -> None:
@@ -207,7 +208,9 @@ def test_a_trial_shows_its_attempts_its_curves_and_its_log(visitor: Visitor) -> 
 
 def test_the_copied_trial_section_is_yaml_with_the_parameters_put_in(visitor: Visitor) -> None:
     best = best_of(visitor.site, "digits-random")
-    page = visitor.open(f"/studies/digits-random/trials/{best.number}", permissions=["clipboard-read", "clipboard-write"])
+    page = visitor.open(
+        f"/studies/digits-random/trials/{best.number}", permissions=["clipboard-read", "clipboard-write"]
+    )
 
     page.locator("#copy-yaml").click()
     expect(page.locator("#copy-yaml")).to_have_text("Copied")
@@ -256,7 +259,9 @@ def test_workers_come_and_go_on_their_page(visitor: Visitor) -> None:
     expect(page.get_by_role("heading", name="No worker is connected")).to_be_visible()
 
     beat = {"host": "atlas", "pool": "default", "device": "cuda:0 A100", "state": "busy", "gpu": "1"}
-    visitor.site.redis.hset(worker_key("atlas-gpu0"), mapping=beat | {"study": study_id(visitor.site, "digits-mlp"), "trial": "44"})
+    visitor.site.redis.hset(
+        worker_key("atlas-gpu0"), mapping=beat | {"study": study_id(visitor.site, "digits-mlp"), "trial": "44"}
+    )
     expect(page.get_by_role("row", name="atlas-gpu0")).to_contain_text("digits-mlp")
 
     visitor.site.redis.delete(worker_key("atlas-gpu0"))
@@ -264,8 +269,6 @@ def test_workers_come_and_go_on_their_page(visitor: Visitor) -> None:
 
 
 def test_the_browser_writes_numbers_as_the_server_does(visitor: Visitor) -> None:
-    from api.page_text import metric, parameter
-
     page = visitor.open("/")
     numbers = [0, 1, 64, 0.97, 12.3456, 123.4567, 0.000123456, 250_000.5, -0.5, 1e-3, 0.0038461, 123_456_789, 2.5e-7]
 
