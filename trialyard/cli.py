@@ -220,12 +220,11 @@ def best(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SER
     from trialyard.results import print_best
 
     with _client(server) as client:
-        found = client.study(study)
-        trial = client.trial(study, client.best(study).number)
+        found = client.best(study)
     if as_json:
-        _print_json(trial.model_dump(mode="json"))
+        _print_json(found.model_dump(mode="json"))
     else:
-        print_best(_console(), found, trial)
+        print_best(_console(), found)
 
 
 @app.command()

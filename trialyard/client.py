@@ -24,7 +24,7 @@ from trialyard.errors import (
     Unreachable,
 )
 from trialyard.events import parse_events
-from trialyard.resources import Best, DecisionName, Event, Handout, StepReport, Study, Trial, Worker
+from trialyard.resources import BestTrial, DecisionName, Event, Handout, StepReport, Study, Trial, Worker
 
 DEFAULT_SERVER_URL = "http://127.0.0.1:8080"
 RETRY_SECONDS = (0.2, 0.6, 1.8)  # pauses before a request that cannot do harm twice is sent again
@@ -93,9 +93,9 @@ class Client:
     def reports(self, study: str, number: int) -> Iterator[StepReport]:
         return map(StepReport.model_validate, self._pages(_path(study, "trials", number, "reports")))
 
-    def best(self, study: str) -> Best:
+    def best(self, study: str) -> BestTrial:
         """Raises: NotFound: no trial is complete yet."""
-        return Best.model_validate(self._ask("GET", _path(study, "best")))
+        return BestTrial.model_validate(self._ask("GET", _path(study, "best")))
 
     def pause(self, study: str) -> Study:
         return Study.model_validate(self._ask("POST", _path(study, "pause")))

@@ -25,7 +25,7 @@ class Objective(Resource):
 
 
 class Best(Resource):
-    """The best trial of a study so far."""
+    """The best trial of a study so far, in short."""
 
     number: int
     values: dict[str, float]
@@ -93,9 +93,17 @@ class Trial(Resource):
         return self.state in ENDED_TRIAL
 
 
-class StepReport(Resource):
-    """All metrics of one step."""
+class BestTrial(Trial):
+    """The best trial, with the trial section that trains it again, and where its files lie."""
 
+    trial: dict[str, Any]
+    artifacts: str | None = None
+
+
+class StepReport(Resource):
+    """All metrics of one step of one attempt."""
+
+    attempt: int
     step: int
     metrics: dict[str, float]
 
