@@ -7,10 +7,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -198,7 +197,10 @@ def show(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SER
 @app.command()
 def trials(
     study: StudyName,
-    state: Annotated[str | None, typer.Option(help="Only trials in this state.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only those in this state; several with commas.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="number, value, duration, started_at, ended_at; -value: descending.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER_URL,
@@ -207,7 +209,7 @@ def trials(
     from trialyard.tables import trials_table
 
     with _client(server) as client:
-        found = list(islice(client.trials(study, state=state), limit))
+        found = list(islice(client.trials(study, state, sort), limit))
     if as_json:
         _print_json([trial.model_dump(mode="json") for trial in found])
     else:
@@ -256,26 +258,17 @@ def delete(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
     typer.echo(f"{study}: deleted")
 
 
-class ExportFormat(StrEnum):
-    csv = "csv"
-    json = "json"
-
-
 @app.command()
 def export(
     study: StudyName,
-    form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.csv,
+    form: Annotated[Literal["csv", "json"], typer.Option("--format", help="What to write.")] = "csv",
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
     """Write the trials of a study to standard output."""
-    from trialyard.export import write_csv
-
     with _client(server) as client:
-        found = client.trials(study)
-        if form is ExportFormat.json:
-            _print_json([trial.model_dump(mode="json") for trial in found])
-        else:
-            write_csv(found, sys.stdout)
+        for piece in client.export(study, form):
+            sys.stdout.buffer.write(piece)
+    sys.stdout.flush()
 
 
 # Keys
@@ -357,7 +350,8 @@ def _client(server: str) -> Client:
 
 
 def _console() -> Console:
-    return Console(highlight=False)
+    # Into a file or a pipe a table is as wide as it wants to be.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def _complaints() -> Console:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from trialyard.client import Client
 from trialyard.errors import BadInput, CommandError
-from trialyard.resources import BestTrial, Study, Trial
+from trialyard.resources import BestTrial, Study
 from trialyard.tables import trials_table
 
 TABLE_TRIALS = 5
@@ -31,21 +30,12 @@ def conclude(console: Console, client: Client, study: Study) -> None:
         raise CommandError(f"the study {study.name!r} is {study.state}{why}")
     if study.best is None:
         raise CommandError(f"the study {study.name!r} has ended without a complete trial")
-    best = best_trials(study, client.trials(study.name, state="COMPLETE"), TABLE_TRIALS)
+    best_first = "value" if study.objective.direction == "minimize" else "-value"
+    best = list(islice(client.trials(study.name, "COMPLETE", best_first), TABLE_TRIALS))
     console.print(f"{study.name}: the best {len(best)} of {study.done} trials\n", markup=False)
     console.print(trials_table(best))
     console.print()
     print_best(console, client.best(study.name))
-
-
-def best_trials(study: Study, trials: Iterable[Trial], count: int) -> list[Trial]:
-    """The best complete trials, best first; the earlier of two that are equal."""
-    objective = study.objective
-    sign = 1 if objective.direction == "minimize" else -1
-    complete = (trial for trial in trials if trial.values)
-    return heapq.nsmallest(
-        count, complete, key=lambda trial: (sign * (trial.values or {})[objective.metric], trial.number)
-    )
 
 
 def print_best(console: Console, best: BestTrial) -> None:

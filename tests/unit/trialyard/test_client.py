@@ -158,7 +158,7 @@ def test_trials_are_fetched_page_by_page_as_they_are_taken() -> None:
     assert next(trials).number == 0
     assert len(server.requests) == 1
     assert [trial.number for trial in trials] == [1, 2]
-    assert dict(server.requests[1].url.params) == {"state": "complete", "cursor": "c1"}
+    assert dict(server.requests[1].url.params) == {"state": "complete", "limit": "200", "cursor": "c1"}
 
 
 def test_ask_report_and_tell_carry_the_token() -> None:

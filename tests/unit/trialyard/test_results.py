@@ -10,7 +10,7 @@ from rich.console import Console
 from trialyard.client import Client
 from trialyard.errors import BadInput, CommandError, Problem
 from trialyard.resources import Best, BestTrial, Study, Trial
-from trialyard.results import as_study_section, best_trials, conclude, print_best
+from trialyard.results import as_study_section, conclude, print_best
 from trialyard.study_file import from_yaml
 
 
@@ -34,13 +34,6 @@ def study(direction: str = "maximize") -> Study:
 def trial(number: int, value: float | None) -> Trial:
     values = None if value is None else {"val/accuracy": value}
     return Trial(number=number, state="COMPLETE", parameters={}, values=values)
-
-
-@pytest.mark.parametrize(("direction", "numbers"), [("maximize", [3, 1, 4]), ("minimize", [0, 1, 4])])
-def test_the_best_come_first_and_the_earlier_of_two_equals(direction: str, numbers: list[int]) -> None:
-    trials = [trial(0, 0.1), trial(1, 0.5), trial(2, None), trial(4, 0.5), trial(3, 0.9)]
-
-    assert [each.number for each in best_trials(study(direction), trials, 3)] == numbers
 
 
 def best(trial_section: dict[str, Any], **parameters: Any) -> BestTrial:
@@ -85,10 +78,15 @@ def test_the_best_is_printed_with_what_was_measured_on_held_out_rows_and_where_i
 
 
 def answers(request: httpx.Request) -> httpx.Response:
-    """A server that knows one study with one complete trial."""
+    """A server that knows one study with six complete trials, and gives them in pairs, the best first if asked so."""
     if request.url.path.endswith("/best"):
         return httpx.Response(200, json=best({"kind": "train"}).model_dump(mode="json"))
-    return httpx.Response(200, json={"items": [trial(7, 0.97).model_dump(mode="json")], "next_cursor": None})
+    assert request.url.params["state"] == "COMPLETE"
+    order = {"value": 1, "-value": -1}[request.url.params["sort"]]
+    trials = sorted((trial(number, number / 10) for number in range(6)), key=lambda each: order * each.number)
+    start = int(request.url.params.get("cursor", "0"))
+    items = [each.model_dump(mode="json") for each in trials[start : start + 2]]
+    return httpx.Response(200, json={"items": items, "next_cursor": str(start + 2) if start < 4 else None})
 
 
 @pytest.fixture
@@ -126,12 +124,19 @@ def test_a_study_that_ended_badly_is_an_error_with_its_reason(
     assert (type(caught.value), str(caught.value)) == (kind, text)
 
 
-def test_a_study_that_ended_well_shows_its_best_trials(client: Client) -> None:
+@pytest.mark.parametrize(("direction", "numbers"), [("maximize", "54321"), ("minimize", "01234")])
+def test_a_study_that_ended_well_shows_its_five_best_trials_best_first(
+    client: Client, direction: str, numbers: str
+) -> None:
     summary = Best(number=7, values={"val/accuracy": 0.97}, parameters={})
     console = Console(width=100)
 
     with console.capture() as captured:
-        conclude(console, client, study().model_copy(update={"best": summary, "counts": {"complete": 1, "pruned": 2}}))
+        conclude(console, client, study(direction).model_copy(update={"best": summary, "counts": {"complete": 6}}))
 
-    assert "digits: the best 1 of 3 trials" in captured.get()
-    assert "best trial: 7" in captured.get()
+    lines = captured.get().splitlines()
+    assert lines[0] == "digits: the best 5 of 6 trials"
+    table = lines[lines.index("") + 1 :][:6]
+    assert table[0].split() == ["trial", "val/accuracy"]
+    assert [line.split()[0] for line in table[1:]] == list(numbers)
+    assert "best trial: 7" in lines
