@@ -1,0 +1,174 @@
+"""The study definition: what a person sends, validated completely, and what the rest of the service works with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from search.conditions import Conditions
+from search.corners import corners_of
+from search.entries import read_parameters
+from search.findings import Finding, of_model, problems
+from search.knobs import Kind, check_knobs, check_metric, check_points, check_trial, longest_training, put_in
+from search.parameters import Parameter
+from search.plain import NotPlain, check_plain
+from search.sections import (
+    MOST_TRIALS,
+    Budget,
+    Name,
+    NoPruner,
+    Objective,
+    PrunerSpec,
+    Resources,
+    SamplerSpec,
+    Section,
+    Tpe,
+)
+from store.errors import DefinitionError
+
+__all__ = ["Budget", "Definition", "Objective", "Resources", "parse"]
+
+
+class Definition(Section):
+    """A study, complete and consistent; made by `parse` alone."""
+
+    name: Name
+    objective: Objective
+    parameters: dict[str, Parameter]
+    sampler: Annotated[SamplerSpec, Field(discriminator="name")] = Field(default_factory=lambda: Tpe(name="tpe"))
+    pruner: Annotated[PrunerSpec, Field(discriminator="name")] = NoPruner(name="none")
+    budget: Budget
+    duplicates: Literal["allow", "resample", "reuse"] = "allow"
+    trial: dict[str, Any]
+    resources: Resources = Resources()
+
+    @property
+    def kind(self) -> Kind:
+        kind: Kind = self.trial["kind"]
+        return kind
+
+    def resolve(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """One trial's section `trial`: for the built-in training with the parameters at their paths, else as it is."""
+        return put_in(self.trial, parameters) if self.kind == "train" else dict(self.trial)
+
+    def corners(self) -> list[dict[str, Any]]:
+        """Trial sections that show each parameter's extremes and choices, at most 200: what a preflight builds."""
+        return [self.resolve(point) for point in corners_of(self.parameters)]
+
+    def document(self) -> dict[str, Any]:
+        """The definition as JSON, defaults filled in where they are ours; `parse` makes the same definition of it."""
+        return {
+            "name": self.name,
+            "objective": self.objective.model_dump(),
+            "parameters": {name: parameter.document() for name, parameter in self.parameters.items()},
+            "sampler": self.sampler.document(),
+            "pruner": self.pruner.document(),
+            "budget": self.budget.model_dump(),
+            "duplicates": self.duplicates,
+            "trial": self.trial,
+            "resources": self.resources.model_dump(),
+        }
+
+
+def parse(document: object) -> Definition:
+    """The definition that a document describes. A study without a seed gets one drawn.
+
+    Raises:
+        DefinitionError: the document is wrong; tells everything that could be found, in the document's order.
+    """
+    try:
+        findings = check_plain(document)
+    except NotPlain as error:
+        raise DefinitionError(problems([error.finding], document)) from None
+    if not isinstance(document, dict):
+        raise DefinitionError(problems([Finding((), "must be a mapping of keys to values")], document))
+    parameters, wrong = read_parameters(document["parameters"]) if "parameters" in document else ({}, [])
+    findings += wrong + _check_meaning(document, parameters)
+    definition, wrong = _build(document, parameters)
+    findings += wrong
+    if definition is not None and not findings and definition.kind == "train":
+        findings += check_points(corners_of(parameters), definition.trial)
+    if definition is None or findings:
+        raise DefinitionError(problems(findings, document))
+    return definition
+
+
+def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -> list[Finding]:
+    """What the sections have to do with each other, as far as each can be read."""
+    findings = _not_there_yet(document)
+    trial, objective, section = (document.get(key) for key in ("trial", "objective", "parameters"))
+    if "trial" in document:
+        findings += check_trial(trial)
+    if isinstance(trial, dict) and isinstance(objective, dict):
+        findings += check_metric(objective.get("metric"), trial)
+    if isinstance(trial, dict) and trial.get("kind", "train") == "train" and isinstance(section, dict):
+        findings += check_knobs(parameters, trial, section)
+    if _is_named(document.get("sampler"), "grid"):
+        findings += _check_grid(document, parameters)
+    return findings
+
+
+def _not_there_yet(document: dict[str, Any]) -> list[Finding]:
+    findings = []
+    if "constraints" in document:
+        findings.append(Finding(("constraints",), "constraints are not there yet", "leave them out"))
+    if isinstance(document.get("objective"), list):
+        hint = "name one, as in objective: {metric: val/accuracy, direction: maximize}"
+        findings.append(Finding(("objective",), "several objectives are not there yet", hint))
+    return findings
+
+
+def _check_grid(document: dict[str, Any], parameters: dict[str, Parameter]) -> list[Finding]:
+    endless = [name for name, parameter in parameters.items() if parameter.size is None]
+    if endless:
+        hint = "give it a step or values, or take another sampler"
+        return [Finding(("parameters", name), "is a range that no grid can exhaust", hint) for name in endless]
+    budget = document.get("budget", {})
+    size = Conditions(parameters).size or 0
+    if isinstance(budget, dict) and "trials" not in budget and size > MOST_TRIALS:
+        hint = f"say how many of them to try, at most {MOST_TRIALS:,}"
+        return [Finding(("budget", "trials"), f"is missing, and the grid has {_count(size)} points", hint)]
+    return []
+
+
+def _build(document: dict[str, Any], parameters: dict[str, Parameter]) -> tuple[Definition | None, list[Finding]]:
+    """The definition around its parameters, with the defaults that follow from other sections."""
+    filled = dict(document)
+    trial = document.get("trial")
+    if "parameters" in document:
+        filled["parameters"] = parameters
+    if isinstance(trial, dict):
+        filled["trial"] = {"kind": "train", **trial}
+        filled |= _reach(document.get("pruner"), parameters, trial)
+    if _is_named(document.get("sampler"), "grid"):
+        filled |= _whole_grid(document.get("budget", {}), parameters)
+    try:
+        return Definition.model_validate(filled, strict=True), []
+    except ValidationError as error:
+        return None, of_model(error, Definition)
+
+
+def _reach(pruner: object, parameters: dict[str, Parameter], trial: dict[str, Any]) -> dict[str, Any]:
+    """Hyperband's largest resource, where it follows from the epochs of the built-in training."""
+    if not isinstance(pruner, dict) or not _is_named(pruner, "hyperband") or "max_resource" in pruner:
+        return {}
+    epochs = longest_training(parameters, trial)
+    return {} if epochs is None else {"pruner": {**pruner, "max_resource": epochs}}
+
+
+def _whole_grid(budget: object, parameters: dict[str, Parameter]) -> dict[str, Any]:
+    """A grid's trials, where nobody says how many."""
+    if not isinstance(budget, dict) or "trials" in budget:
+        return {}
+    size = Conditions(parameters).size or 1
+    return {"budget": {**budget, "trials": min(size, MOST_TRIALS)}}
+
+
+def _is_named(section: object, name: str) -> bool:
+    return isinstance(section, dict) and section.get("name") == name
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 10**15 else f"more than 10^{len(str(number)) - 1}"

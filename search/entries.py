@@ -1,0 +1,280 @@
+"""Reads the section `parameters`: first each entry for itself, then their conditions together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from pydantic import JsonValue
+
+from search.conditions import Conditions, cycle_of
+from search.findings import MOST_PROBLEMS, Finding, nearest, shown
+from search.parameters import Choice, Constant, Parameter, Range, When, identity
+
+MOST_PARAMETERS = 1_000
+MOST_CHOICES = 10_000
+MOST_STEPS = 2**53
+LONGEST_NAME = 128
+
+KEYS = ("values", "value", "low", "high", "min", "max", "log", "step", "when")
+_KINDS = (("values",), ("value",), ("low", "high", "min", "max"))
+_SHAPES = "write {low: …, high: …}, {values: […]} or {value: …}"
+
+
+def read_parameters(section: object) -> tuple[dict[str, Parameter], list[Finding]]:
+    """The parameters that could be read, and what is wrong with the others.
+
+    Where conditions are wrong, the parameters come without any.
+    """
+    if not isinstance(section, dict):
+        return {}, [Finding(("parameters",), f"must be a mapping of names to ranges, not {shown(section)}", _SHAPES)]
+    if not section:
+        return {}, [Finding(("parameters",), "is empty", "a search needs at least one parameter")]
+    if len(section) > MOST_PARAMETERS:
+        return {}, [Finding(("parameters",), f"has {len(section):,} entries", f"{MOST_PARAMETERS:,} are the most")]
+    parameters: dict[str, Parameter] = {}
+    findings: list[Finding] = []
+    for name, entry in section.items():
+        reader = _Entry(name, entry)
+        parameter = reader.read()
+        findings += reader.findings
+        if parameter is not None:
+            parameters[name] = parameter
+        if len(findings) >= MOST_PROBLEMS:
+            return {}, findings
+    wrong = _check_conditions(parameters, section)
+    if findings or wrong:
+        return {name: replace(each, when={}) for name, each in parameters.items()}, findings + wrong
+    return _canonical(parameters), []
+
+
+class _Entry:
+    """One entry on its way to a parameter."""
+
+    def __init__(self, name: str, entry: object) -> None:
+        self._at = ("parameters", name)
+        self._name = name
+        self._entry: dict[str, Any] = dict(entry) if isinstance(entry, dict) else {}
+        self._is_mapping = isinstance(entry, dict)
+        self.findings: list[Finding] = []
+
+    def read(self) -> Parameter | None:
+        """The parameter, or None if `findings` say why there is none."""
+        if not 1 <= len(self._name) <= LONGEST_NAME:
+            self._wrong("", "has no usable name", f"use 1 to {LONGEST_NAME} characters")
+        if not self._is_mapping:
+            self._wrong("", "must be a mapping", _SHAPES)
+            return None
+        for key in [key for key in self._entry if key not in KEYS][:10]:
+            self._wrong(key, "is no key that is known here", nearest(key, KEYS))
+        when = self._when()
+        try:
+            parameter = self._body(when)
+        except _Refused as refused:
+            self.findings.append(refused.finding)
+        return None if self.findings else parameter
+
+    def _body(self, when: When) -> Parameter | None:
+        kinds = [[key for key in kind if key in self._entry] for kind in _KINDS]
+        present = [keys[0] for keys in kinds if keys]
+        if not present:
+            self._refuse("", "says no values", _SHAPES)
+        if len(present) > 1:
+            self._refuse("", f"has both {present[0]} and {present[1]}", f"take one: {_SHAPES}")
+        if kinds[2]:
+            return self._range(when)
+        for key in ("log", "step"):
+            if key in self._entry:
+                self._wrong(key, f"means nothing beside {present[0]}", "it belongs to a range, {low: …, high: …}")
+        return self._choice(when) if kinds[0] else Constant(self._entry["value"], when)
+
+    def _choice(self, when: When) -> Choice:
+        values = self._entry["values"]
+        if not isinstance(values, list):
+            self._refuse("values", f"must be a list, not {shown(values)}", "for a constant write {value: …}")
+        if not values:
+            self._refuse("values", "is empty", "list at least one value")
+        if len(values) > MOST_CHOICES:
+            self._refuse("values", f"has {len(values):,} entries", f"{MOST_CHOICES:,} are the most")
+        seen: dict[str, int] = {}
+        for index, value in enumerate(values):
+            first = seen.setdefault(identity(value), index)
+            if first != index:
+                at = (*self._at, "values", index)
+                raise _Refused(
+                    Finding(at, f"{shown(value)} is there already, as values[{first}]", "take one of them out")
+                )
+        return Choice(tuple(values), when)
+
+    def _range(self, when: When) -> Range | None:
+        low, high = self._bound("low", "min"), self._bound("high", "max")
+        log = self._entry.get("log", False)
+        if not isinstance(log, bool):
+            self._wrong("log", f"must be true or false, not {shown(log)}")
+        step = self._number("step") if self._entry.get("step") is not None else None
+        if low is None or high is None or self.findings:
+            return None
+        if not (isinstance(low, int) and isinstance(high, int)):
+            low, high = float(low), float(high)
+        if low > high:
+            self._refuse("", f"the range is empty: low {low} is greater than high {high}", "exchange them")
+        if low == high:
+            self._refuse("", f"the range holds {low} only", f"for a constant write {{value: {low}}}")
+        if not math.isfinite(high - low):
+            self._refuse("", "the range is wider than any float", "bring the bounds nearer to each other")
+        if log and low <= 0:
+            self._refuse("low", f"must be greater than 0 on a log scale, and is {low}", "raise it or leave out log")
+        return self._stepped(Range(low, high, log, step, when))
+
+    def _stepped(self, parameter: Range) -> Range:
+        low, high, step = parameter.low, parameter.high, parameter.step
+        if step is None:
+            return parameter
+        if parameter.log:
+            self._refuse("step", "cannot be had on a log scale", "leave out step or log")
+        if parameter.whole and not isinstance(step, int):
+            hint = f"for floats write a bound as one, as in low: {float(low)}"
+            self._refuse("step", f"must be a whole number between whole bounds, not {step}", hint)
+        if step <= 0:
+            self._refuse("step", f"must be greater than 0, and is {step}")
+        if step > high - low:
+            self._refuse("step", f"{step} is larger than the range from {low} to {high}", "take a smaller one")
+        if (high - low) / step > MOST_STEPS:
+            self._refuse("step", f"{step} is too small for the range from {low} to {high}", "take a larger one")
+        stepped = parameter if parameter.whole else replace(parameter, step=float(step))
+        if replace(stepped, high=stepped.top).top != stepped.top:
+            self._refuse("", "low and step have more digits than a float can add up", "write fewer digits")
+        return stepped
+
+    def _bound(self, key: str, alias: str) -> int | float | None:
+        if key in self._entry and alias in self._entry:
+            self._wrong(alias, f"is the same key as {key}", "take one of them")
+            return None
+        if key not in self._entry and alias not in self._entry:
+            self._wrong(key, "is missing", "a range has a low and a high")
+            return None
+        return self._number(key if key in self._entry else alias)
+
+    def _number(self, key: str) -> int | float | None:
+        value = self._entry[key]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self._wrong(key, f"must be a number, not {shown(value)}", _unquoted(value))
+            return None
+        if isinstance(value, float) and not math.isfinite(value):
+            self._wrong(key, f"must be a finite number, not {value}")
+            return None
+        return value
+
+    def _when(self) -> When:
+        if "when" not in self._entry:
+            return {}
+        when = self._entry["when"]
+        if not isinstance(when, dict) or not when:
+            self._wrong("when", "must name a parameter and its values", "as in when: {optimizer.name: [sgd, rmsprop]}")
+            return {}
+        allowed: dict[str, tuple[JsonValue, ...]] = {}
+        for other, values in when.items():
+            several = values if isinstance(values, list) else [values]
+            if not several:
+                self.findings.append(Finding((*self._at, "when", other), "lists no values", "name at least one"))
+            allowed[other] = tuple({identity(value): value for value in several}.values())
+        return allowed
+
+    def _wrong(self, key: str, message: str, hint: str = "") -> None:
+        """Note a finding at a key of the entry, or at the entry itself, and go on."""
+        self.findings.append(Finding((*self._at, key) if key else self._at, message, hint))
+
+    def _refuse(self, key: str, message: str, hint: str = "") -> NoReturn:
+        """The same, where nothing more can be read."""
+        raise _Refused(Finding((*self._at, key) if key else self._at, message, hint))
+
+
+class _Refused(Exception):
+    """An entry cannot be read any further."""
+
+    def __init__(self, finding: Finding) -> None:
+        self.finding = finding
+        super().__init__(finding.message)
+
+
+def _unquoted(value: object) -> str:
+    """The hint for a number that came as text."""
+    try:
+        return "write it without quotes" if isinstance(value, str) and math.isfinite(float(value)) else ""
+    except ValueError:
+        return ""
+
+
+def _check_conditions(parameters: Mapping[str, Parameter], section: Mapping[str, object]) -> list[Finding]:
+    findings = []
+    for name, parameter in parameters.items():
+        for other, values in parameter.when.items():
+            at = ("parameters", name, "when", other)
+            if other == name:
+                findings.append(Finding(at, "is the parameter itself", "name another one"))
+            elif other in parameters:
+                findings += _check_values(at, parameters[other], values)
+            elif other not in section:
+                findings.append(Finding(at, "is no parameter of this study", nearest(other, section)))
+    if findings:
+        return findings[:MOST_PROBLEMS]
+    known = {name: parameter for name, parameter in parameters.items() if parameter.when.keys() <= parameters.keys()}
+    return _check_together(_closed(known))
+
+
+def _check_values(at: tuple[str, ...], other: Parameter, values: tuple[JsonValue, ...]) -> list[Finding]:
+    if other.size is None:
+        hint = "give it a step or values to depend on"
+        return [Finding(at, "is a range of floats, where no single value is ever met", hint)]
+    never = [value for value in values if other.index(value) is None]
+    return [Finding(at, f"{shown(value)} is no value that it can have", _values_of(other)) for value in never[:3]]
+
+
+def _values_of(parameter: Parameter) -> str:
+    document = parameter.document()
+    document.pop("when", None)
+    return f"it has {shown(document)}"
+
+
+def _closed(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+    """Without those that depend on one that could not be read."""
+    while True:
+        kept = {name: each for name, each in parameters.items() if each.when.keys() <= parameters.keys()}
+        if len(kept) == len(parameters):
+            return kept
+        parameters = kept
+
+
+def _check_together(parameters: dict[str, Parameter]) -> list[Finding]:
+    ring = cycle_of(parameters)
+    if ring:
+        at = ("parameters", ring[0], "when")
+        return [Finding(at, f"goes round in a circle: {' → '.join(ring)}", "take one of the conditions out")]
+    return [
+        Finding(
+            ("parameters", name, "when"),
+            "can never hold, with the conditions of the parameters that it names",
+            f"{', '.join(other for other, values in needs.items() if not values)} would need two values at once",
+        )
+        for name, needs in Conditions(_canonical(parameters)).needs.items()
+        if not all(needs.values())
+    ][:MOST_PROBLEMS]
+
+
+def _canonical(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+    """With the values of conditions written as the parameters have them: 0.3 for 0.30000000000000004."""
+    return {name: replace(each, when=_as_theirs(each.when, parameters)) for name, each in parameters.items()}
+
+
+def _as_theirs(when: When, parameters: Mapping[str, Parameter]) -> When:
+    return {
+        other: tuple(_as_its(value, parameters[other]) for value in values) if other in parameters else values
+        for other, values in when.items()
+    }
+
+
+def _as_its(value: JsonValue, other: Parameter) -> JsonValue:
+    place = other.index(value)
+    return value if place is None else other.at(place)

@@ -1,0 +1,220 @@
+"""The section `trial`, and the parameters that turn its knobs: what the trainer would refuse is refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from search.conditions import Conditions
+from search.findings import WANTS_WHOLE, Finding, nearest, of_model, shown
+from search.parameters import Choice, Parameter, Range, identity
+from trainer.config import ONLY_WITH, TrainConfig, knob_paths, metric_names
+
+Kind = Literal["train", "objective", "external"]
+
+METRIC = r"^[\w/.-]{1,128}$"
+
+
+class ObjectiveTrial(BaseModel):
+    """A trial that runs a person's own code, which the workers know by this name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["objective"]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]
+    options: dict[str, JsonValue] = {}
+
+
+class ExternalTrial(BaseModel):
+    """A trial that is handed out by `ask` and runs elsewhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["external"]
+
+
+_MODELS: dict[str, type[BaseModel]] = {"train": TrainConfig, "objective": ObjectiveTrial, "external": ExternalTrial}
+
+
+def put_in(trial: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The trial section with parameters at their dotted paths; sections that are not there are made."""
+    result = dict(trial)
+    for path, value in parameters.items():
+        *sections, leaf = path.split(".")
+        section = result
+        for name in sections:
+            section[name] = dict(section.get(name) or {})
+            section = section[name]
+        section[leaf] = value
+    return result
+
+
+def check_trial(trial: object) -> list[Finding]:
+    """What is wrong with the trial section itself."""
+    if not isinstance(trial, dict):
+        return [Finding(("trial",), f"must be a mapping of keys to values, not {shown(trial)}")]
+    kind = trial.get("kind", "train")
+    if not isinstance(kind, str) or kind not in _MODELS:
+        hint = nearest(kind, _MODELS) if isinstance(kind, str) else ""
+        return [Finding(("trial", "kind"), f"{shown(kind)} is none of {', '.join(_MODELS)}", hint)]
+    return _refusals(_MODELS[kind], trial) + (_check_watched(trial) if kind == "train" else [])
+
+
+def check_metric(metric: object, trial: Mapping[str, Any]) -> list[Finding]:
+    """Whether the built-in training reports the objective's metric; for other kinds any name will do."""
+    if not isinstance(metric, str) or trial.get("kind", "train") != "train":
+        return []
+    at = ("objective", "metric")
+    known = sorted(metric_names(_task(trial)))
+    if metric in known:
+        return []
+    if metric.startswith("test/"):
+        reason = "cannot be searched by: the test set is measured once, at the end, so that it stays unseen"
+        validation = "val/" + metric.removeprefix("test/")
+        return [Finding(at, f"{metric} {reason}", f"take {validation if validation in known else 'val/loss'}")]
+    return [Finding(at, f"{shown(metric)} is reported by no training of this task", nearest(metric, known))]
+
+
+def check_knobs(
+    parameters: Mapping[str, Parameter], trial: Mapping[str, Any], section: Mapping[str, object]
+) -> list[Finding]:
+    """What is wrong with parameters as knobs of the built-in training.
+
+    Args:
+        parameters: those that could be read.
+        section: all of the document's.
+    """
+    known = knob_paths()
+    findings = [_unknown(name, known) for name in section if name not in known]
+    knobs = {name: parameter for name, parameter in parameters.items() if name in known}
+    base = _refusals(TrainConfig, trial)
+    for name, parameter in knobs.items():
+        findings += _check_values(name, parameter, trial, base)
+    return findings + list(_without_effect(knobs, trial, section))
+
+
+def check_points(points: Iterable[Mapping[str, Any]], trial: Mapping[str, Any]) -> list[Finding]:
+    """What the trainer refuses about several knobs at once, each of which is fine alone."""
+    for point in points:
+        refusals = _refusals(TrainConfig, put_in(trial, point))
+        if refusals:
+            chosen = ", ".join(f"{name} {shown(value)}" for name, value in point.items())
+            return [Finding(("parameters",), f"the trainer refuses {chosen}: {refusals[0].message}", refusals[0].hint)]
+    return []
+
+
+def longest_training(parameters: Mapping[str, Parameter], trial: Mapping[str, Any]) -> int | None:
+    """The most epochs that a trial may have; None unless the built-in training runs it."""
+    if trial.get("kind", "train") != "train":
+        return None
+    searched = parameters.get("epochs")
+    options = searched.extremes() if searched else (trial.get("epochs", TrainConfig.model_fields["epochs"].default),)
+    whole = [each for each in options if isinstance(each, int) and not isinstance(each, bool)]
+    return max(whole, default=None)
+
+
+def _refusals(model: type[BaseModel], document: object) -> list[Finding]:
+    try:
+        model.model_validate(document, strict=True)
+    except ValidationError as error:
+        return of_model(error, model, ("trial",))
+    return []
+
+
+def _task(trial: Mapping[str, Any]) -> Literal["auto", "classification", "regression"]:
+    data = trial.get("data")
+    task = data.get("task") if isinstance(data, dict) else None
+    return task if task in ("classification", "regression") else "auto"
+
+
+def _check_watched(trial: Mapping[str, Any]) -> list[Finding]:
+    stopping = trial.get("early_stopping")
+    metric = stopping.get("metric", "val/loss") if isinstance(stopping, dict) else "val/loss"
+    known = sorted(metric_names(_task(trial)))
+    if not isinstance(metric, str) or metric in known:
+        return []
+    at = ("trial", "early_stopping", "metric")
+    return [Finding(at, f"{shown(metric)} is reported by no training of this task", nearest(metric, known))]
+
+
+def _unknown(name: str, known: list[str]) -> Finding:
+    at = ("parameters", name)
+    below = [path for path in known if path.startswith(f"{name}.")]
+    if below:
+        return Finding(at, "is a section of the trial and no knob", f"its knobs are {', '.join(below)}")
+    if name.split(".")[0] in ("data", "checkpoint", "kind"):
+        return Finding(
+            at,
+            "cannot be searched: trials on other rows or of another kind could not be compared",
+            f"set it below trial, or search one of {', '.join(path for path in known if path.startswith('data.'))}",
+        )
+    return Finding(at, "there is no such knob", nearest(name, known))
+
+
+def _check_values(name: str, parameter: Parameter, trial: Mapping[str, Any], base: list[Finding]) -> list[Finding]:
+    """The values of one knob that the trainer refuses, at most three of them."""
+    findings: list[Finding] = []
+    for value in _probes(parameter):
+        try:
+            tried = put_in(trial, {name: value})
+        except (TypeError, ValueError, AttributeError):
+            return []  # a section of the trial is no mapping, which is found there
+        refusals = [each for each in _refusals(TrainConfig, tried) + _unwatched(tried, name) if each not in base]
+        if refusals:
+            message = f"{shown(value)} is refused: {refusals[0].message}"
+            if isinstance(parameter, Range) and refusals[0].message.startswith(WANTS_WHOLE):
+                return [Finding(("parameters", name), message, "write both bounds as whole numbers")]
+            findings.append(Finding(("parameters", name), message, refusals[0].hint))
+        if len(findings) == 3:
+            break
+    return _joined(findings)
+
+
+def _unwatched(trial: Mapping[str, Any], name: str) -> list[Finding]:
+    return _check_watched(trial) if name == "early_stopping.metric" else []
+
+
+def _joined(findings: list[Finding]) -> list[Finding]:
+    """One finding for one knob."""
+    if not findings:
+        return []
+    hints = [each.hint for each in findings if each.hint]
+    return [Finding(findings[0].at, "; ".join(each.message for each in findings), hints[0] if hints else "")]
+
+
+def _probes(parameter: Parameter) -> Iterator[JsonValue]:
+    """Values that show whether the trainer takes them all: every choice; of a range its ends and one in between."""
+    if isinstance(parameter, Choice):
+        yield from parameter.values
+        return
+    yield from parameter.extremes()
+    if isinstance(parameter, Range) and not parameter.whole:
+        # A fraction that no bound has: a knob that wants whole numbers takes 32.0 and 64.0, but not what lies between.
+        yield parameter.low + (parameter.high - parameter.low) * 0.381966 if parameter.size is None else parameter.at(1)
+
+
+def _without_effect(
+    knobs: Mapping[str, Parameter], trial: Mapping[str, Any], section: Mapping[str, object]
+) -> Iterator[Finding]:
+    """Knobs that act for no value that their partner can have. Those that act for some values are fine."""
+    needs = Conditions(knobs).needs if all(each.when.keys() <= knobs.keys() for each in knobs.values()) else {}
+    for name in knobs.keys() & ONLY_WITH.keys() if needs else ():
+        partner, acting = ONLY_WITH[name]
+        if partner in section and partner not in knobs:
+            continue  # it could not be read
+        possible = needs[name].get(partner) or _possible(partner, knobs, trial)
+        if not any(value in acting for value in possible.values() if isinstance(value, str)):
+            names = " or ".join(sorted(acting))
+            has = ", ".join(shown(value) for value in possible.values())
+            hint = f"let {partner} be one of them and add when: {{{partner}: [{', '.join(sorted(acting))}]}}"
+            yield Finding(("parameters", name), f"acts only with {partner} {names}, and it has {has} here", hint)
+
+
+def _possible(partner: str, knobs: Mapping[str, Parameter], trial: Mapping[str, Any]) -> dict[str, JsonValue]:
+    if partner in knobs:
+        return {identity(value): value for value in knobs[partner].extremes()}
+    section, key = partner.split(".")
+    given = trial.get(section)
+    default = get_args(TrainConfig.model_fields[section].annotation) or TrainConfig.model_fields[section].annotation
+    value = given.get(key) if isinstance(given, dict) and key in given else default.model_fields[key].default  # type: ignore[union-attr]
+    return {identity(value): value}

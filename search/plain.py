@@ -1,0 +1,80 @@
+"""What any JSON must be before we look at its meaning: small, shallow, and storable by every database we support."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+
+from search.findings import MOST_PROBLEMS, Finding, Location, shown
+
+MOST_BYTES = 1_000_000
+MOST_VALUES = 500_000  # no more fit into that many bytes; aliases in a document can share one value endlessly
+MOST_DEPTH = 32
+LARGEST_INT = 2**53  # beyond it, readers that hold numbers as floats lose digits
+
+# PostgreSQL stores neither NUL nor lone surrogates; the other control characters spoil logs and terminals.
+_UNSTORABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+
+class NotPlain(Exception):
+    """The document is of no shape that further checks could walk."""
+
+    def __init__(self, finding: Finding) -> None:
+        self.finding = finding
+        super().__init__(finding.message)
+
+
+def check_plain(document: object) -> list[Finding]:
+    """Values that JSON or a database cannot hold, each with its place; at most as many as will be told.
+
+    Raises:
+        NotPlain: the document is no JSON at all, too deep or too large.
+    """
+    findings: list[Finding] = []
+    for count, (at, value) in enumerate(_walk(document)):
+        if count > MOST_VALUES:
+            raise NotPlain(Finding((), "is too large", f"a study may have {MOST_BYTES:,} bytes"))
+        finding = _check_value(at, value)
+        if finding and len(findings) < MOST_PROBLEMS:
+            findings.append(finding)
+    size = len(json.dumps(document))
+    if size > MOST_BYTES:
+        raise NotPlain(Finding((), f"has {size:,} bytes", f"a study may have {MOST_BYTES:,}"))
+    return findings
+
+
+def _walk(document: object) -> Iterator[tuple[Location, object]]:
+    """Every value with its place; keys are checked on the way down."""
+    waiting: list[tuple[Location, object]] = [((), document)]
+    while waiting:
+        at, value = waiting.pop()
+        yield at, value
+        if isinstance(value, dict | list) and len(at) >= MOST_DEPTH:
+            raise NotPlain(Finding(at[:4], f"is nested more than {MOST_DEPTH} deep", "no key of a study needs that"))
+        if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str):
+                    raise NotPlain(Finding(at, f"has the key {shown(key)}, which is no text", "put it in quotes"))
+            waiting.extend(((*at, key), each) for key, each in value.items())
+        elif isinstance(value, list):
+            waiting.extend(((*at, index), each) for index, each in enumerate(value))
+
+
+def _check_value(at: Location, value: object) -> Finding | None:
+    if at and isinstance(at[-1], str) and _UNSTORABLE.search(at[-1]):
+        return Finding(at, "has a key with control characters or half a surrogate pair", "leave them out")
+    if isinstance(value, str):
+        if _UNSTORABLE.search(value):
+            return Finding(at, "holds control characters or half a surrogate pair", "leave them out")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            name = "NaN" if math.isnan(value) else "infinity"
+            return Finding(at, f"is {name}, which is no number to search with", "write a finite number")
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > LARGEST_INT:
+            return Finding(at, "is a whole number beyond ±2^53", "write it as a float, as in 1.0e+20")
+    elif value is not None and not isinstance(value, bool | dict | list):
+        raise NotPlain(Finding(at, f"is a {type(value).__name__}, which JSON does not have", "write it as text"))
+    return None

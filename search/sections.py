@@ -1,0 +1,148 @@
+"""The sections of a study definition besides its parameters and its trial."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+
+from search.knobs import METRIC
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+NonNegative = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+MOST_TRIALS = 1_000_000
+
+_TIME = "must be a time such as 2h, 90m, 1h30m or 45s, or a number of seconds"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Objective(Section):
+    """What the search looks at, and which way is better."""
+
+    metric: Annotated[str, Field(pattern=METRIC)]
+    direction: Literal["minimize", "maximize"]
+
+
+class _Named(Section):
+    """A part that is chosen by its name and has options of its own."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that were given; the others have their defaults."""
+        return self.model_dump(exclude={"name", "seed"}, exclude_unset=True)
+
+    def document(self) -> dict[str, Any]:
+        chosen = self.model_dump(include={"name", "seed"})
+        return {"name": chosen.pop("name"), **chosen, **self.options}
+
+
+class _Seeded(_Named):
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default_factory=lambda: secrets.randbelow(2**32))
+
+
+class Grid(_Seeded):
+    """Every point of a finite space, once."""
+
+    name: Literal["grid"]
+
+
+class Random(_Seeded):
+    """Independent draws (Bergstra and Bengio 2012)."""
+
+    name: Literal["random"]
+
+
+class Tpe(_Seeded):
+    """The tree-structured Parzen estimator (Bergstra et al. 2011; multivariate: Falkner et al. 2018)."""
+
+    name: Literal["tpe"]
+    n_startup_trials: NonNegative = 10
+    n_ei_candidates: Annotated[int, Field(ge=1, le=10_000)] = 24
+    multivariate: bool = True
+    group: bool = False
+    constant_liar: bool = True
+
+    @model_validator(mode="after")
+    def _groups_are_multivariate(self) -> Self:
+        if self.group and not self.multivariate:
+            raise ValueError("group works only with multivariate; leave out multivariate: false")
+        return self
+
+
+class NoPruner(_Named):
+    """Every trial runs to its end."""
+
+    name: Literal["none"]
+
+
+class Median(_Named):
+    """Stops a trial whose best value so far is worse than the median of the others at the same step."""
+
+    name: Literal["median"]
+    n_startup_trials: NonNegative = 5
+    n_warmup_steps: NonNegative = 0
+    interval_steps: Positive = 1
+    n_min_trials: Positive = 1
+
+
+class Hyperband(_Named):
+    """Successive halving at several rates (Li et al. 2018), without waiting for a rung to fill (Li et al. 2020)."""
+
+    name: Literal["hyperband"]
+    min_resource: Positive = 1
+    max_resource: Positive  # left out, the epochs of the built-in training
+    reduction_factor: Annotated[int, Field(ge=2, le=1_000)] = 3
+    bootstrap_count: NonNegative = 0
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.max_resource < self.min_resource:
+            raise ValueError(f"max_resource {self.max_resource} is less than min_resource {self.min_resource}")
+        return self
+
+
+SamplerSpec = Grid | Random | Tpe
+PrunerSpec = NoPruner | Median | Hyperband
+
+
+def _seconds(value: object) -> object:
+    """A time such as 1h30m in seconds; what is no text is left to the field's own type."""
+    if not isinstance(value, str):
+        return value
+    parts = re.fullmatch(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", value.strip(), re.ASCII)
+    if not parts or not value.strip():
+        raise ValueError(_TIME)
+    units = (86_400, 3_600, 60, 1)
+    return float(sum(int(count or 0) * unit for count, unit in zip(parts.groups(), units, strict=True)))
+
+
+class Budget(Section):
+    """When the search ends, and how much of it runs at once."""
+
+    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)]
+    parallel: Annotated[int, Field(ge=1, le=10_000)] | None = None  # as many as the pool has slots
+    timeout: Annotated[FiniteFloat | None, Field(gt=0, le=1e9), BeforeValidator(_seconds)] = None  # seconds
+    retries: Annotated[int, Field(ge=0, le=100)] = 2
+    max_failed: Annotated[int, Field(ge=0, le=MOST_TRIALS)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _half_may_fail(cls, budget: Any) -> Any:
+        # Trials that diverge are part of a search; when most of them fail, the study is what is wrong.
+        if not isinstance(budget, dict) or "max_failed" in budget or type(budget.get("trials")) is not int:
+            return budget
+        return {**budget, "max_failed": min(max(10, budget["trials"] // 2), MOST_TRIALS)}
+
+
+class Resources(Section):
+    """Where the trials run."""
+
+    pool: Name = "default"
+    gpus: Annotated[int, Field(ge=0, le=1)] = 0  # a trial fits on one GPU

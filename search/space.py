@@ -1,0 +1,178 @@
+"""The search space as Optuna sees it, and the way between its parameters and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from pydantic import JsonValue
+
+from search.conditions import Conditions
+from search.parameters import Choice, Constant, Parameter, Range, json_text
+from store.errors import Problem
+
+
+class Space:
+    """The parameters of a study.
+
+    Ours are JSON values. Optuna's differ in two places: of a list or an object it gets the JSON text, as it takes
+    scalars only, and of a float range with steps it gets `low + k * step` in its own rounding, so that a study that is
+    rebuilt from our values proposes exactly what it would have proposed. Constants are ours alone.
+    """
+
+    def __init__(self, parameters: Mapping[str, Parameter]) -> None:
+        self.parameters = parameters
+        self.conditions = Conditions(parameters)
+        self._codes = {name: _Codes(each) for name, each in parameters.items() if isinstance(each, Choice)}
+        self._distributions = {
+            name: self._distribution(name)
+            for name in self.conditions.order
+            if not isinstance(parameters[name], Constant)
+        }
+
+    @property
+    def size(self) -> int | None:
+        """How many points there are; None if uncountable. With heavily tied conditions an upper bound."""
+        return self.conditions.size
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The parameters that are no constants, each after those that its condition names."""
+        return tuple(self._distributions)
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, JsonValue]:
+        """Draw a trial's parameters, by Optuna's define-by-run: only the active ones, constants included."""
+        return self.conditions.fill(lambda name: self._suggest(trial, name))
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Of the parameters that are no constants."""
+        return dict(self._distributions)
+
+    def internal(self, parameters: Mapping[str, JsonValue]) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """What Optuna must be given to load a trial that has these parameters: its own values, and distributions.
+
+        Raises:
+            ValueError: a parameter has a value that is not in the space; `check` says which.
+        """
+        searched = [name for name in self._distributions if name in parameters]
+        values = {name: self._encode(name, parameters[name]) for name in searched}
+        return values, {name: self._distributions[name] for name in searched}
+
+    def external(self, optuna_params: Mapping[str, Any]) -> dict[str, JsonValue]:
+        """The parameters of a trial from what Optuna holds, constants included."""
+        return self.conditions.fill(lambda name: self._external(name, optuna_params))
+
+    def check(self, parameters: Mapping[str, JsonValue]) -> list[Problem]:
+        """What keeps given parameters from being a point of this space; nothing if they are one."""
+        problems = [
+            Problem(f"parameters.{name}", "is no parameter of this study", f"it has {', '.join(self.parameters)}")
+            for name in parameters
+            if name not in self.parameters
+        ]
+        values: dict[str, JsonValue] = {}
+        for name in self.conditions.order:
+            active = self.conditions.is_active(name, values)
+            if active != (name in parameters):
+                what = "is missing" if active else "has no part here"
+                hint = "every active parameter needs a value" if active else self._when(name)
+                problems.append(Problem(f"parameters.{name}", what, hint))
+            elif active and not self._holds(name, parameters[name]):
+                problems.append(
+                    Problem(
+                        f"parameters.{name}", f"{json_text(parameters[name])} is not in the space", self._range(name)
+                    )
+                )
+            if active and name in parameters:
+                values[name] = parameters[name]
+        return problems
+
+    def _distribution(self, name: str) -> BaseDistribution:
+        parameter = self.parameters[name]
+        if isinstance(parameter, Choice):
+            return CategoricalDistribution(self._codes[name].codes)
+        if not isinstance(parameter, Range):
+            raise TypeError(f"{name} is a constant")
+        if parameter.whole:
+            step = 1 if parameter.step is None else int(parameter.step)
+            return IntDistribution(int(parameter.low), int(parameter.top), log=parameter.log, step=step)
+        return FloatDistribution(parameter.low, parameter.top, log=parameter.log, step=parameter.step)
+
+    def _suggest(self, trial: optuna.Trial, name: str) -> JsonValue:
+        distribution = self._distributions.get(name)
+        match distribution:
+            case CategoricalDistribution():
+                drawn: Any = trial.suggest_categorical(name, distribution.choices)
+            case IntDistribution(low=low, high=high, step=step, log=log):
+                drawn = trial.suggest_int(name, low, high, step=step, log=log)
+            case FloatDistribution(low=low, high=high, step=step, log=log):
+                drawn = trial.suggest_float(name, low, high, step=step, log=log)
+            case _:
+                drawn = None
+        return self._decode(name, drawn)
+
+    def _external(self, name: str, optuna_params: Mapping[str, Any]) -> JsonValue:
+        return self._decode(name, optuna_params[name] if name in self._distributions else None)
+
+    def _decode(self, name: str, value: Any) -> JsonValue:
+        parameter = self.parameters[name]
+        if isinstance(parameter, Choice):
+            return self._codes[name].value_of(value)
+        if isinstance(parameter, Constant):
+            return parameter.value
+        place = parameter.index(value) if parameter.step is not None else None
+        if place is not None:
+            return parameter.at(place)
+        return int(value) if parameter.whole else float(value)
+
+    def _encode(self, name: str, value: JsonValue) -> Any:
+        parameter = self.parameters[name]
+        if isinstance(parameter, Choice):
+            return self._codes[name].code_of(value)
+        if not isinstance(parameter, Range) or not parameter.holds(value):
+            raise ValueError(f"parameters.{name}: {json_text(value)} is not in the space")
+        place = parameter.index(value)
+        if parameter.whole or place is None or parameter.step is None:
+            return value
+        return min(parameter.low + place * parameter.step, parameter.top)
+
+    def _holds(self, name: str, value: JsonValue) -> bool:
+        parameter = self.parameters[name]
+        if isinstance(parameter, Range):
+            return parameter.holds(value)
+        return parameter.index(value) is not None
+
+    def _range(self, name: str) -> str:
+        parameter = self.parameters[name]
+        document = parameter.document()
+        document.pop("when", None)
+        return f"it takes {json_text(document)}"
+
+    def _when(self, name: str) -> str:
+        return f"it is active only when {json_text(self.parameters[name].document().get('when'))}"
+
+
+class _Codes:
+    """The choices of one parameter as Optuna takes them: scalars as they are, lists and objects as their JSON text.
+
+    Optuna compares choices with ==, for which true is 1, and the text of a list may be another choice already: then all
+    choices go as JSON text, which is distinct where the values are.
+    """
+
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+        codes = [json_text(value) if isinstance(value, list | dict) else value for value in choice.values]
+        if len(set(codes)) < len(codes):
+            codes = [json_text(value) for value in choice.values]
+        self.codes = tuple(codes)
+        self._places = {code: place for place, code in enumerate(codes)}
+
+    def value_of(self, code: Any) -> JsonValue:
+        return self._choice.at(self._places[code])
+
+    def code_of(self, value: JsonValue) -> Any:
+        place = self._choice.index(value)
+        if place is None:
+            raise ValueError(f"{json_text(value)} is none of the choices")
+        return self.codes[place]
