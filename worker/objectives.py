@@ -68,9 +68,10 @@ class Objectives:
 
     def __init__(self, file: Path | None, artifacts: Artifacts) -> None:
         """Raises: SettingsError: the file is not what it must be."""
-        self._file = file
         self._artifacts = artifacts
-        self._paths = {} if file is None else _read(file)
+        self._paths = {} if file is None else read_objectives(file)
+        if file is not None:
+            sys.path.append(str(file.absolute().parent))
 
     def run(self, assignment: Assignment, reporter: Reporter, should_leave: Callable[[], bool]) -> Ending:
         """Call the objective.
@@ -121,19 +122,16 @@ class Objectives:
         return objective
 
 
-def _read(file: Path) -> dict[str, str]:
+def read_objectives(file: Path) -> dict[str, str]:
+    """The import paths by name. Raises: SettingsError: the file is not what it must be."""
     try:
         document = tomllib.loads(file.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"TRIALYARD_OBJECTIVES_FILE: {file} cannot be read: {error}") from error
     paths = document.get("objectives")
     if not isinstance(paths, dict) or not all(isinstance(path, str) and ":" in path for path in paths.values()):
-        raise SettingsError(
-            f'TRIALYARD_OBJECTIVES_FILE: {file} must hold a table [objectives] of entries name = "package.module:function"'
-        )
-    folder = str(file.absolute().parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
+        entry = 'name = "package.module:function"'
+        raise SettingsError(f"TRIALYARD_OBJECTIVES_FILE: {file} must hold a table [objectives] of entries {entry}")
     return paths
 
 

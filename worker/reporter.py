@@ -6,12 +6,13 @@ import math
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import SupportsFloat
 
 from store.bus import Caller
 from store.errors import StaleAttempt, TrialyardError
 from store.messages import AttemptKey, Decision, DecisionName, Report
 
-# A trial outlives a Redis or a scheduler that is away for this long. Whether it is still wanted then, the lease decides.
+# A trial outlives a Redis or a scheduler that is away for this long; whether it is wanted then, the lease decides.
 PATIENCE_SECONDS = 1800.0
 
 
@@ -51,12 +52,12 @@ class Reporter:
         sys.stdout.write(f"{datetime.now(UTC):%H:%M:%S} {line}\n")
 
 
-def finite(metrics: Mapping[str, object], where: str) -> dict[str, float]:
-    """The metrics as plain floats. Raises: NotANumber: one of them is none, or is not finite."""
+def finite(metrics: Mapping[str, SupportsFloat], where: str) -> dict[str, float]:
+    """Metrics, also NumPy's and torch's scalars, as plain floats. Raises: NotANumber: one of them is not finite."""
     plain = {}
     for name, value in metrics.items():
         try:
-            number = float(value)  # type: ignore[arg-type] - also NumPy's and torch's scalars
+            number = float(value)
         except (TypeError, ValueError):
             raise NotANumber(f"{name} is {value!r:.80} {where}; a metric must be a number") from None
         if not math.isfinite(number):

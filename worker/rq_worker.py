@@ -22,7 +22,6 @@ from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
 from store.queue import TrialJob
-from worker.child import RunnerChild
 from worker.slot import Slot
 
 WORKER_SECONDS = 20  # RQ waits for a job 15 s less than this, and registers again in between
@@ -46,7 +45,8 @@ class Patience(ConstantBackoff):
 class SlotWorker(Worker):
     """Serves one queue with one slot until it is asked to leave."""
 
-    def __init__(self, client: redis.Redis, queue: str, name: str, slot: Slot, child: RunnerChild) -> None:
+    def __init__(self, client: redis.Redis, queue: str, name: str, slot: Slot, grace_seconds: float) -> None:
+        """`grace_seconds`: how long a trial may take to give itself back before it is ended."""
         client.set_retry(Retry(Patience(), retries=-1))
         super().__init__(
             [queue],
@@ -57,7 +57,7 @@ class SlotWorker(Worker):
             worker_ttl=WORKER_SECONDS,
         )
         self._slot = slot
-        self._child = child
+        self._grace_seconds = grace_seconds
         self._has_job = False
         self.is_leaving = False
 
@@ -86,10 +86,12 @@ class SlotWorker(Worker):
         self._slot.leave()
         if not self._has_job:
             raise StopRequested
+        signal.signal(signal.SIGALRM, lambda _signum, _frame: self._slot.kill())
+        signal.setitimer(signal.ITIMER_REAL, self._grace_seconds)
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:  # noqa: ARG002 - RQ's signature
         """What `rq`'s own commands to stop a job do: the attempt is reported as lost."""
-        self._child.kill()
+        self._slot.kill()
 
     def teardown(self) -> None:
         self.connection.set_retry(Retry(NoBackoff(), retries=0))  # who leaves does not wait for a Redis that is away
@@ -100,7 +102,7 @@ class SlotWorker(Worker):
 
     @property
     def horse_pid(self) -> int:
-        return self._child.pid if self._has_job else 0
+        return self._slot.runner_pid if self._has_job else 0
 
     def _forget(self, job: TrialJob) -> None:
         """Drop the job. Nothing is read, so nothing can be missing after a wipe."""

@@ -21,6 +21,7 @@ from worker.log import configure
 from worker.rq_worker import SlotWorker
 from worker.slot import Slot
 
+GRACE_SHARE = 0.75  # of the time that the supervisor leaves us; the rest is for telling what became of the trial
 LEASES_TO_LIVE = 3  # after so many leases of silence a worker is gone from the list of workers
 
 log = structlog.get_logger(__name__)
@@ -45,7 +46,11 @@ def main() -> int:
     )
     slot = Slot(open_redis(settings.redis_url), arguments.name, child, beats)
     worker = SlotWorker(
-        open_redis(settings.redis_url), queue_name(arguments.pool, arguments.gpu), arguments.name, slot, child
+        open_redis(settings.redis_url),
+        queue_name(arguments.pool, arguments.gpu),
+        arguments.name,
+        slot,
+        grace_seconds=GRACE_SHARE * settings.grace_seconds,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.request_stop)

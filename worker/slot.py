@@ -28,7 +28,7 @@ class RunnerKeepsDying(Exception):
 
 
 class Slot:
-    """Does one errand at a time. `leave` may be called from a signal handler."""
+    """Does one errand at a time. `leave` and `kill` may be called from a signal handler."""
 
     def __init__(self, client: redis.Redis, name: str, child: RunnerChild, beats: Beats) -> None:
         # Not the runner's own address: the scheduler wants the numbers of one sender's requests to rise.
@@ -38,6 +38,11 @@ class Slot:
         self._running: AttemptKey | None = None
         self._fruitless_deaths = 0
         self._leaving = False
+
+    @property
+    def runner_pid(self) -> int:
+        """0 if there is none."""
+        return self._child.pid
 
     def do(self, errand: Errand, meanwhile: Callable[[], None]) -> None:
         """Do an errand; when the runner dies, report what was lost and do the errand again with a new runner.
@@ -68,6 +73,10 @@ class Slot:
         self._beats.leaving()
         self._child.ask_to_leave()
 
+    def kill(self) -> None:
+        """End what runs at once; its attempt is reported."""
+        self._child.kill()
+
     def _follow(self, errand: Errand, meanwhile: Callable[[], None]) -> None:
         """Raises: RunnerDied."""
         self._child.do(errand)
@@ -86,7 +95,8 @@ class Slot:
     def _speak_for_the_dead(self, errand: Errand, how: str) -> None:
         running, self._running = self._running, None
         if running is not None:
-            self._tell(Finish(attempt=running, outcome="lost", reason=how))
+            # What had to leave is not counted as a try, also when it did not leave by itself.
+            self._tell(Finish(attempt=running, outcome="returned" if self._leaving else "lost", reason=how))
             return
         self._fruitless_deaths += 1
         if self._fruitless_deaths < MOST_FRUITLESS_DEATHS:
