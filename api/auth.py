@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Request
 from jinja2 import Environment, FileSystemLoader, select_autoescape
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,7 +20,6 @@ from api.keyring import KeyRing, is_loopback
 from api.requests import StrictRoute
 from store.errors import BadRequest, TrialyardError, Unavailable
 from store.settings import Settings
-from sqlalchemy.exc import SQLAlchemyError
 
 COOKIE = "trialyard_key"
 COOKIE_SECONDS = 30 * 86_400
@@ -60,7 +60,9 @@ class Gate:
         try:
             digests = await run_in_threadpool(self._keys.digests)
         except SQLAlchemyError as error:
-            raise Unavailable("the database does not answer, so no key can be checked; try again in a moment") from error
+            raise Unavailable(
+                "the database does not answer, so no key can be checked; try again in a moment"
+            ) from error
         bearer = _bearer(request.headers)
         if bearer is None:
             _refuse_other_sites(request)

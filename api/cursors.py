@@ -10,12 +10,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from store.errors import BadRequest
 
-
 T = TypeVar("T")
 
 
 class Cursor(Generic[T]):
-    """The cursors of one list. `of` names the list with its filter and its order; `shape` is the place it goes on from."""
+    """The cursors of one list.
+
+    Args:
+        of: the list, with its filter and its order.
+        shape: what names a place in it.
+    """
 
     def __init__(self, of: str, shape: type[T]) -> None:
         self._adapter: TypeAdapter[Any] = TypeAdapter(tuple[str, shape])  # type: ignore[valid-type]

@@ -67,7 +67,9 @@ TrialStates = Annotated[list[TrialState], Depends(trial_states)]
 def _known(text: str | None, known: list[str]) -> list[str]:
     """The states of a comma list in upper case, each once, in an order that does not depend on how it was written."""
     names = {name.strip().upper() for name in (text or "").split(",") if name.strip()}
-    unknown = [Problem("state", f"there is no state {name!r}", nearest(name, known)) for name in sorted(names - {*known})]
+    unknown = [
+        Problem("state", f"there is no state {name!r}", nearest(name, known)) for name in sorted(names - {*known})
+    ]
     if unknown:
         raise Unprocessable(str(unknown[0]), unknown)
     return sorted(names)

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 from fastapi import Request, Response
-from fastapi.dependencies.utils import get_flat_dependant
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Query
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
@@ -89,7 +90,8 @@ class StrictRoute(APIRoute):
         return strict
 
     def _check_query(self, request: Request) -> None:
-        known = [field.alias for field in get_flat_dependant(self.dependant).query_params]
+        parameters = get_flat_params(self.dependant)
+        known = [each.alias for each in parameters if isinstance(each.field_info, Query)]
         for name in request.query_params:
             if name not in known:
                 hint = nearest(name, known) if known else "this path takes none"

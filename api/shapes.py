@@ -10,6 +10,7 @@ from typing import Any, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from api.errors import ProblemItem
+from store.curves import Curve
 from store.messages import DecisionName
 from store.models import AttemptRow, ReportRow, StudyRow, TrialRow, TrialState
 
@@ -163,6 +164,10 @@ class CurveShape(Shape):
     state: str
     steps: list[int]
     values: list[float]
+
+    @classmethod
+    def of(cls, curve: Curve) -> Self:
+        return cls(number=curve.number, state=curve.state, steps=curve.steps, values=curve.values)
 
 
 class Worker(Shape):

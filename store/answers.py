@@ -30,7 +30,9 @@ class Answers:
         if row is None:
             return None
         if row.request_digest != request_digest:
-            raise Unprocessable("this Idempotency-Key came with another request before; use a new key for a new request")
+            raise Unprocessable(
+                "this Idempotency-Key came with another request before; use a new key for a new request"
+            )
         return row.body
 
     def remember(self, key: str, request_digest: str, status: int, body: dict[str, Any], at: datetime) -> None:

@@ -2,60 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from store.models import ReportRow
+from store.models import ReportRow, TrialRow
 
 MOST_POINTS = 40_000  # of an answer: about 600 kB
 MOST_POINTS_A_CURVE = 1_000  # more than a screen has columns for
 
 
-@dataclass
+@dataclass(frozen=True)
 class Curve:
-    """One metric of one trial by step. Where attempts overlap, the newest one's value counts."""
+    """One metric of one trial by step, to six digits. Where attempts overlap, the newest one's value counts."""
 
     number: int
-    steps: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    state: str
+    steps: list[int]
+    values: list[float]
 
 
-def read_curves(session: Session, study_id: int, metric: str, first: int, most: int) -> tuple[list[Curve], int | None]:
-    """The curves of trials from number `first` on, by number, without those that have no point.
+@dataclass(frozen=True)
+class CurvePage:
+    """Curves by trial number. `next_number`: the trial to go on with; None after the last one."""
+
+    curves: list[Curve]
+    next_number: int | None = None
+
+
+def read_curves(
+    session: Session, study_id: int, metric: str, first: int, most: int, numbers: Collection[int] | None = None
+) -> CurvePage:
+    """The curves of a metric, without those that have no point.
 
     A curve of very many steps is thinned evenly, and keeps its last one.
 
-    Returns:
-        At most `most` curves with at most MOST_POINTS points in all (but at least one curve), and the number of the
-        trial to go on with; None after the last one.
+    Args:
+        first: the trial number to begin with.
+        most: so many curves at most; they have MOST_POINTS points in all, unless a single one has more.
+        numbers: only these trials.
     """
+    query = (
+        select(ReportRow.number, TrialRow.state, ReportRow.step, ReportRow.metrics)
+        .join(TrialRow, (TrialRow.study_id == ReportRow.study_id) & (TrialRow.number == ReportRow.number))
+        .where(ReportRow.study_id == study_id, ReportRow.number >= first)
+        .order_by(ReportRow.number, ReportRow.attempt, ReportRow.step)
+    )
+    if numbers is not None:
+        query = query.where(ReportRow.number.in_(numbers))
     curves: list[Curve] = []
     points = 0
-    for curve in _all_from(session, study_id, metric, first):
+    for curve in _curves(session, query, metric):
         points += len(curve.steps)
         if len(curves) == most or (curves and points > MOST_POINTS):
-            return curves, curve.number
+            return CurvePage(curves, curve.number)
         curves.append(curve)
-    return curves, None
+    return CurvePage(curves)
 
 
-def _all_from(session: Session, study_id: int, metric: str, first: int) -> Iterator[Curve]:
-    query = select(ReportRow.number, ReportRow.step, ReportRow.metrics).where(
-        ReportRow.study_id == study_id, ReportRow.number >= first
-    )
-    ordered = query.order_by(ReportRow.number, ReportRow.attempt, ReportRow.step)
-    rows = session.execute(ordered.execution_options(yield_per=2000))  # the caller stops when it has enough
-    for number, reports in groupby(rows, key=lambda row: row[0]):
-        by_step = {step: metrics[metric] for _, step, metrics in reports if metric in metrics}
+def _curves(session: Session, query: Select[Any], metric: str) -> Iterator[Curve]:
+    rows = session.execute(query.execution_options(yield_per=2000))  # whoever has enough curves stops reading
+    for (number, state), reports in groupby(rows, key=lambda row: (row.number, row.state)):
+        by_step = {report.step: report.metrics[metric] for report in reports if metric in report.metrics}
         if by_step:
-            yield _thinned(number, sorted(by_step.items()))
+            yield _thinned(number, state, sorted(by_step.items()))
 
 
-def _thinned(number: int, points: list[tuple[int, float]]) -> Curve:
+def _thinned(number: int, state: str, points: list[tuple[int, float]]) -> Curve:
     stride = -(-len(points) // MOST_POINTS_A_CURVE)
     kept = points[(len(points) - 1) % stride :: stride]
-    return Curve(number, [step for step, _ in kept], [float(f"{value:.6g}") for _, value in kept])
+    return Curve(number, state, [step for step, _ in kept], [float(f"{value:.6g}") for _, value in kept])

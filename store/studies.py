@@ -75,7 +75,7 @@ class Studies:
         return study
 
     def page(self, states: Collection[StudyState], before: int | None, most: int) -> Sequence[StudyRow]:
-        """Newest first: at most `most` studies in one of the states (all, if none is named), made before study `before`."""
+        """The newest first: at most `most` studies in one of the states (in any, if none is named)."""
         query = select(StudyRow).order_by(StudyRow.id.desc()).limit(most)
         if states:
             query = query.where(StudyRow.state.in_([str(state) for state in states]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Float, cast, extract, func, null, or_, select, tuple_
+from sqlalchemy import ColumnElement, Float, Select, cast, extract, func, null, or_, select, tuple_
 from sqlalchemy.orm import Session, defer
 
 from store.errors import NotFound
@@ -94,13 +94,14 @@ class Trials:
             query = query.where(tuple_(ReportRow.attempt, ReportRow.step) > after)
         return self._session.scalars(query.order_by(ReportRow.attempt, ReportRow.step).limit(most)).all()
 
-    def _of_study(self) -> Any:
+    def _of_study(self) -> Select[TrialRow]:
         return select(TrialRow).where(TrialRow.study_id == self._study.id).options(_WITHOUT_ATTRS)
 
     def _key(self, column: SortColumn) -> ColumnElement[Any]:
         match column:
             case "value":
-                return TrialRow.values[self._objective["metric"]].as_float()
+                value: ColumnElement[float] = TrialRow.values[self._objective["metric"]].as_float()
+                return value
             case "duration":
                 return _duration(self._session.get_bind().dialect.name)
             case "started_at":
