@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ class Deaf:
 
 @pytest.fixture
 def objectives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objectives:
-    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    monkeypatch.setattr("sys.path", [*sys.path])
     (tmp_path / "unit_objectives.py").write_text(
         "import os\n"
         "def one_report(trial):\n"
@@ -87,5 +88,5 @@ def test_a_file_that_registers_nothing_sensible_is_refused(tmp_path: Path, text:
     file = tmp_path / "objectives.toml"
     file.write_text(text)
 
-    with pytest.raises(SettingsError, match="TRIALYARD_OBJECTIVES_FILE: .*objectives.toml"):
+    with pytest.raises(SettingsError, match=r"TRIALYARD_OBJECTIVES_FILE: .*objectives\.toml"):
         read_objectives(file)
