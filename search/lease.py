@@ -41,7 +41,7 @@ class SchedulerLease:
         self._seen_at = 0.0  # … and when we first saw that beat
 
     def try_acquire(self) -> bool:
-        """Become the active scheduler if nobody is: no holder, one that left, one that is silent or known to be dead."""
+        """Become the active scheduler if nobody is: no holder, one that left, one that is silent or known dead."""
         with self._writes.begin() as session:
             row = session.get(SchedulerLeaseRow, 1)
             if row is None:

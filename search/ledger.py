@@ -16,6 +16,8 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from store.messages import AttemptKey, DecisionName, Metrics
 from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TrialRow, TrialState
 
+Event = tuple[str, dict[str, Any]]  # its kind and its body
+
 
 class TrialKey(NamedTuple):
     study_id: int
@@ -76,8 +78,8 @@ class Ledger:
         self._attempts: list[dict[str, Any]] = []
         self._ends: list[dict[str, Any]] = []
         self._reports: list[dict[str, Any]] = []
-        self._studies: list[StudyChange] = []
-        self._events: dict[int, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+        self._studies: list[tuple[StudyChange, Event]] = []
+        self._events: dict[int, list[Event]] = defaultdict(list)
 
     def add(self, trial: LiveTrial) -> None:
         """A trial was proposed."""
@@ -107,7 +109,9 @@ class Ledger:
         self._events[attempt.study_id].append(("report", body))
 
     def move(self, change: StudyChange) -> None:
-        self._studies.append(change)
+        event = ("study", {"state": str(change.state), "reason": change.reason, "errors": change.errors})
+        self._events[change.study_id].append(event)
+        self._studies.append((change, event))
 
     def write(self, session: Session) -> dict[int, int]:
         """Write everything, in an order that the foreign keys allow.
@@ -125,15 +129,17 @@ class Ledger:
             connection.execute(unless_there(ReportRow).on_conflict_do_nothing(), self._reports)
         if self._changed:
             connection.execute(_UPDATE_TRIAL, [_as_update(self._trial_row(each)) for each in self._changed.values()])
-        for change in self._studies:
-            self._write_study(session, change)
+        for change, event in self._studies:
+            if not self._write_study(session, change):
+                self._events[change.study_id].remove(event)
         return self._write_events(session)
 
     def _trial_row(self, trial: LiveTrial) -> dict[str, Any]:
         row = {name: getattr(trial, name) for name in _TRIAL_COLUMNS}
         return row | {"state": str(trial.state), "system_attrs": self._system_attrs(trial.key)}
 
-    def _write_study(self, session: Session, change: StudyChange) -> None:
+    def _write_study(self, session: Session, change: StudyChange) -> bool:
+        """Whether the study was still in the state that it should leave."""
         columns: dict[str, Any] = {"state": str(change.state), "reason": change.reason, "errors": change.errors}
         if change.facts is not None:
             columns["facts"] = change.facts
@@ -142,13 +148,14 @@ class Ledger:
         if change.was is StudyState.PREPARING:
             columns["started_at"] = self.at
         unchanged = (StudyRow.id == change.study_id, StudyRow.state == str(change.was))
-        if session.execute(update(StudyRow).where(*unchanged).values(columns).returning(StudyRow.id)).first():
-            body = {"state": str(change.state), "reason": change.reason, "errors": change.errors}
-            self._events[change.study_id].append(("study", body))
+        statement = update(StudyRow).where(*unchanged).values(columns).returning(StudyRow.id)
+        return session.execute(statement).first() is not None
 
     def _write_events(self, session: Session) -> dict[int, int]:
         newest: dict[int, int] = {}
         for study_id, events in self._events.items():
+            if not events:
+                continue
             last = session.execute(
                 update(StudyRow)
                 .where(StudyRow.id == study_id)

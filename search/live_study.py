@@ -176,12 +176,25 @@ class LiveStudy:
             else:
                 self._end(trial, TrialState.CANCELLED, reason, ledger)
 
-    def top_up(self, ledger: Ledger) -> None:
-        """Propose trials until as many are open as may run at once."""
+    def go_on(self, ledger: Ledger) -> None:
+        """Propose trials until as many are open as may run at once, or end the study if there is no more to do."""
+        self._end_if_over(ledger)
         while not self.is_external and self.room(ledger.at) > 0:
             self._propose(TrialState.QUEUED, ledger)
+        self._end_if_over(ledger)
 
-    def settle(self, ledger: Ledger) -> None:
+    def room(self, at: datetime) -> int:
+        """How many trials may be proposed now."""
+        if self.state is not StudyState.RUNNING or self._is_overdue(at) or self._optuna.is_exhausted:
+            return 0
+        parallel = self.definition.budget.parallel
+        if parallel is None:
+            parallel = len(self.open) + self._left() if self.is_external else self.slots
+        return min(parallel - len(self.open), self._left())
+
+    # Helpers, in call order
+
+    def _end_if_over(self, ledger: Ledger) -> None:
         """End the study if there is nothing left to do in it, or too much has failed."""
         if self.state is not StudyState.RUNNING:
             return
@@ -196,17 +209,6 @@ class LiveStudy:
             self._complete_study("budget.timeout was reached" if unfinished else None, ledger)
         elif not self.open and (self._left() <= 0 or self._optuna.is_exhausted):
             self._complete_study(None, ledger)
-
-    def room(self, at: datetime) -> int:
-        """How many trials may be proposed now."""
-        if self.state is not StudyState.RUNNING or self._is_overdue(at) or self._optuna.is_exhausted:
-            return 0
-        parallel = self.definition.budget.parallel
-        if parallel is None:
-            parallel = len(self.open) + self._left() if self.is_external else self.slots
-        return min(parallel - len(self.open), self._left())
-
-    # Helpers, in call order
 
     def _take_preflight(self, request: Take) -> Answer:
         if self.state is not StudyState.PREPARING or self.preflight_worker not in ("", request.worker):
@@ -276,7 +278,7 @@ class LiveStudy:
         return self._start(trial, worker, device, ledger) if trial else None
 
     def _propose(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
-        """Make the sampler's next trial; None if its value could be taken over from a twin, so that nothing is to run."""
+        """Make the sampler's next trial; None if a twin's value was taken over, so that there is nothing to run."""
         proposal = self._optuna.propose()
         trial = LiveTrial(self.id, proposal.number, state, proposal.parameters, created_at=ledger.at)
         self.open[trial.number] = trial

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from search.definition import Definition
-from search.grid import GridSampler
+from search.grid import CANCELLED, GridSampler
 from search.pruners import make_pruner
 from search.samplers import make_sampler, reseed
 from search.space import Space
@@ -111,6 +111,8 @@ class OptunaStudy:
 
     def finish(self, number: int, state: TrialState, value: float | None = None) -> None:
         """Tell the end of a trial; a COMPLETE one has a value."""
+        if state is TrialState.CANCELLED:
+            self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
         self._study.tell(number, value if state is TrialState.COMPLETE else None, state=_OPTUNA_STATE[state])
 
     def system_attrs(self, number: int) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
+import optuna
 import redis
 import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
-from store.queue import TrialQueue
 
 from search.lease import SchedulerLease, holder_name
 from search.ledger import Ledger, LiveTrial, StudyChange, TrialKey
@@ -47,6 +47,7 @@ from store.messages import (
 )
 from store.migrate import upgrade
 from store.models import StudyState
+from store.queue import TrialQueue
 from store.session import connect, reads, writes
 from store.settings import Settings
 
@@ -125,12 +126,11 @@ class Scheduler:
         """Take one batch of messages from the workers and settle it."""
         received = self._read()
         ledger = Ledger(self._clock(), self._system_attrs)
-        replies = [reply for each in received if (reply := self._reply(each.request, ledger)) is not None]
         if self._monotonic() >= self._next_round:
             self._look_round(ledger)
+        replies = [reply for each in received if (reply := self._reply(each.request, ledger)) is not None]
         for study in self._studies.values():
-            study.top_up(ledger)
-            study.settle(ledger)
+            study.go_on(ledger)
         events = self._commit(ledger)
         self._inbox.acknowledge(received)
         self._outbox.send(replies, events)
@@ -190,7 +190,7 @@ class Scheduler:
                     study.preflighted(request, ledger)
                 return Nothing()
             case _:
-                self._next_round = 0.0  # a Wake: look at the studies' states in this very batch
+                self._next_round = 0.0  # a Wake: look round at once, before anything else is waited for
                 return None
 
     def _known(self, study_id: int, ledger: Ledger) -> LiveStudy | None:
@@ -257,7 +257,7 @@ class Scheduler:
         self._lose_silent(ours, self._settings.lease_seconds, ledger)
         external = [study for study in self._studies.values() if study.is_external]
         self._lose_silent(external, self._settings.external_lease_seconds, ledger)
-        self._liveness.forget_all_but(_workers_of(self._studies.values()))
+        self._liveness.forget_all_but(_workers_of([*ours, *external]))
 
     def _lose_silent(self, studies: Sequence[LiveStudy], seconds: float, ledger: Ledger) -> None:
         silent = self._liveness.silent(_workers_of(studies), seconds)
@@ -318,6 +318,7 @@ def _workers_of(studies: Sequence[LiveStudy]) -> set[str]:
 
 def main(settings: Settings) -> int:
     """Run a scheduler until SIGTERM or SIGINT."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     upgrade(settings.database)
     scheduler = Scheduler(settings, connect(settings.database), open_redis(settings.redis_url))
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from store.session import connect
@@ -22,6 +24,12 @@ def upgrade(database_url: str, revision: str = "head") -> None:
             command.upgrade(config(connection), revision)
     finally:
         engine.dispose()
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether a database has the newest schema."""
+    newest = ScriptDirectory.from_config(config(connection)).get_current_head()
+    return MigrationContext.configure(connection).get_current_revision() == newest
 
 
 def config(connection: Connection) -> Config:
