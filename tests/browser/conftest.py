@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from sqlalchemy import Engine
 
 from api.main import create_app
@@ -86,6 +86,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail("chromium is not installed, and CI must run every test")
         pytest.skip("chromium is not installed")
+    expect.set_options(timeout=15_000)  # of a machine that does much else besides
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
 
