@@ -37,7 +37,10 @@ def parameter(value: Any) -> str:
     size = abs(value)
     if value == int(value) and size < 1e7:
         return str(int(value))
-    return _tidy_exponent(f"{value:.2e}") if size < 1e-3 or size >= 1e7 else f"{value:.4g}"
+    if size < 1e-3 or size >= 1e7:
+        return _tidy_exponent(f"{value:.2e}")
+    rounded = float(f"{value:.4g}")
+    return str(int(rounded)) if rounded == int(rounded) else str(rounded)
 
 
 def objective(study: Study) -> Mapping[str, str]:

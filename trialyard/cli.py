@@ -16,6 +16,7 @@ from rich.console import Console
 
 from trialyard.client import DEFAULT_SERVER_URL, Client
 from trialyard.errors import ApiError, BadInput, CommandError, InvalidRequest
+from trialyard.signals import StopSignals
 
 if TYPE_CHECKING:
     from store.settings import Settings
@@ -49,8 +50,6 @@ def main() -> None:
         _fail(str(error), BadInput.exit_code)
     except ApiError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("stopped", 130)
     except Exception as error:
         if os.environ.get("TRIALYARD_TRACEBACK"):
             raise
@@ -71,10 +70,11 @@ def run(
     ] = None,
 ) -> None:
     """Search as a study file says: start everything, show the progress, print the best trial, stop everything."""
-    with _service():
+    with StopSignals() as signals, _service():
         from trialyard import run as runner
 
-        raise typer.Exit(runner.run(file, _read(file), home, workers, port, _console(), _complaints()))
+        code = runner.run(file, _read(file), home, workers, port, signals, _console(), _complaints())
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -85,12 +85,12 @@ def up(
     workers: Annotated[int, typer.Option(min=0, help="CPU workers, and workers on each GPU.")] = 2,
 ) -> None:
     """Start server, scheduler and workers on this machine, to stay."""
-    with _service():
+    with StopSignals() as signals, _service():
         from trialyard import run as runner
 
         slots = ["--cpu-slots", str(workers), "--slots-per-gpu", str(workers)] if workers else []
         settings = _settings(host=host, port=port, home_dir=home)
-        raise typer.Exit(runner.up(settings, slots, _console(), _complaints()))
+        raise typer.Exit(runner.up(settings, slots, signals, _console(), _complaints()))
 
 
 @app.command()
@@ -165,7 +165,9 @@ def submit(
         study = client.create_study(document)
         console.print(f"{study.name}: {page_of(client, study.name)}", soft_wrap=True)
         if wait:
-            conclude(console, client, follow(client, study, console, each_moment=lambda: None))
+            with StopSignals() as signals:
+                ended = follow(client, study, console, signals.check)
+            conclude(console, client, ended)
 
 
 @app.command()

@@ -20,8 +20,8 @@ def studies_table(studies: Iterable[Study]) -> Table:
         table.add_row(
             study.name,
             study.state,
-            f"{study.done}{total}",
-            str(study.counts.get("running", 0)),
+            f"{study.counts.ended}{total}",
+            str(study.counts.running),
             measured(study.best.values) if study.best else "",
             f"{study.created_at:%Y-%m-%d %H:%M}",
         )
@@ -48,7 +48,7 @@ def trials_table(trials: Sequence[Trial]) -> Table:
 
 
 def print_study(console: Console, study: Study) -> None:
-    counts = ", ".join(f"{count} {state}" for state, count in study.counts.items() if count) or "none"
+    counts = ", ".join(f"{count} {state}" for state, count in study.counts.model_dump().items() if count) or "none"
     lines = [
         f"{study.name}: {study.state}" + (f" ({study.reason})" if study.reason else ""),
         f"objective: {study.objective.direction} {study.objective.metric}",

@@ -2,7 +2,6 @@
 
 import { $, boot, h, sample, say } from "./dom.js";
 import { bestSoFar } from "./history.js";
-import { showStatus } from "./live.js";
 import { Study } from "./model.js";
 import { Plot, SERIES, axis, colour } from "./plot.js";
 import { pages, studyPath } from "./rest.js";
@@ -61,7 +60,6 @@ async function start() {
     plot.redraw = () => draw(plot, title, across);
     await plot.redraw();
   }
-  showStatus("ended");
 }
 
 start().catch((error) => say(`The studies could not be loaded: ${error.message}`));

@@ -54,7 +54,7 @@ def test_a_study_comes_back_typed_with_what_can_be_derived_from_it() -> None:
 
     assert server.requests[0].url == "http://server/api/v1/studies/digits"
     assert server.requests[0].headers["Authorization"] == "Bearer secret"
-    assert (study.total, study.done, study.ended) == (40, 38, False)  # 31 + 6 + 1; the two running are not done
+    assert (study.total, study.counts.ended, study.ended) == (40, 38, False)  # 31 + 6 + 1; the two running are not done
     assert study.objective.direction == "maximize"
     assert study.best is not None
     assert study.best.parameters == {"optimizer.lr": 0.01}

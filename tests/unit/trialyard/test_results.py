@@ -9,7 +9,7 @@ from rich.console import Console
 
 from trialyard.client import Client
 from trialyard.errors import BadInput, CommandError, Problem
-from trialyard.resources import Best, BestTrial, Study, Trial
+from trialyard.resources import Best, BestTrial, Counts, Study, Trial
 from trialyard.results import as_study_section, conclude, print_best
 from trialyard.study_file import from_yaml
 
@@ -132,7 +132,7 @@ def test_a_study_that_ended_well_shows_its_five_best_trials_best_first(
     console = Console(width=100)
 
     with console.capture() as captured:
-        conclude(console, client, study(direction).model_copy(update={"best": summary, "counts": {"complete": 6}}))
+        conclude(console, client, study(direction).model_copy(update={"best": summary, "counts": Counts(complete=6)}))
 
     lines = captured.get().splitlines()
     assert lines[0] == "digits: the best 5 of 6 trials"
