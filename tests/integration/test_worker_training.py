@@ -146,5 +146,5 @@ def _definition(source: str) -> dict[str, Any]:
         "objective": {"metric": "val/accuracy", "direction": "maximize"},
         "parameters": {"optimizer.lr": {"low": 1e-3, "high": 1e-1, "log": True}},
         "budget": {"trials": 1},
-        "trial": {"kind": "train", "data": {"source": source}, "epochs": 1},
+        "trial": {"kind": "train", "data": {"source": source}, "batch_size": 16, "epochs": 1},
     }
