@@ -26,6 +26,9 @@ class Folder(Protocol):
     def read(self, name: str) -> bytes:
         """Raises: FileNotFoundError."""
 
+    def tail(self, name: str, most: int) -> bytes:
+        """The last `most` bytes of a file. Raises: FileNotFoundError."""
+
     def names(self) -> Sequence[str]: ...
 
     def delete(self, name: str) -> None: ...
@@ -84,6 +87,11 @@ class LocalFolder:
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
 
+    def tail(self, name: str, most: int) -> bytes:
+        with (self.path / name).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+            return file.read(most)
+
     def names(self) -> list[str]:
         if not self.path.is_dir():
             return []
@@ -112,6 +120,11 @@ class RemoteFolder:
 
     def read(self, name: str) -> bytes:
         data: bytes = self._system.cat_file(f"{self._path}/{name}")
+        return data
+
+    def tail(self, name: str, most: int) -> bytes:
+        path = f"{self._path}/{name}"
+        data: bytes = self._system.cat_file(path, start=max(0, self._system.size(path) - most))
         return data
 
     def names(self) -> list[str]:

@@ -52,6 +52,14 @@ class BadRequest(TrialyardError):
     """A request was understood and cannot be right: a cursor of another list, a metric that is missing."""
 
 
+class Unprocessable(TrialyardError):
+    """A request is well formed and contradicts itself or what was said before; nothing was changed."""
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__(message)
+
+
 class Unavailable(TrialyardError):
     """A part that the request needs does not answer now (the scheduler, Redis, the database); asking again may work."""
 

@@ -23,7 +23,6 @@ from sqlalchemy import (
     TypeDecorator,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -84,11 +83,6 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def json_column() -> JSON:
-    """JSON that stores Python's None as SQL NULL, as JSONB on PostgreSQL."""
-    return JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-
-
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -99,7 +93,13 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {dict[str, Any]: json_column(), list[dict[str, Any]]: json_column(), datetime: UtcDateTime()}  # noqa: RUF012 - SQLAlchemy's own protocol
+    # Plain JSON, also on PostgreSQL: JSONB would reorder the keys, and the order of a study's parameters is the order
+    # in which the sampler draws them. Python's None is SQL's NULL.
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own protocol
+        dict[str, Any]: JSON(none_as_null=True),
+        list[dict[str, Any]]: JSON(none_as_null=True),
+        datetime: UtcDateTime(),
+    }
 
 
 def one_of(column: str, states: type[StrEnum]) -> CheckConstraint:
@@ -113,6 +113,9 @@ class StudyRow(Base):
     __table_args__ = (
         one_of("state", StudyState),
         CheckConstraint("(ended_at IS NOT NULL) = (state IN ('COMPLETE', 'CANCELLED', 'FAILED'))", name="ended"),
+        {
+            "sqlite_autoincrement": True
+        },  # the number of a deleted study is never given again: its artifacts' path has it
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -242,7 +245,7 @@ class SchedulerLeaseRow(Base):
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    holder: Mapped[str] = mapped_column(String(128))
+    holder: Mapped[str] = mapped_column(String(255))
     fence: Mapped[int]
     beat: Mapped[int]
 

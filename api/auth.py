@@ -1,0 +1,157 @@
+"""Who may come in: a gate before every route, and the session that a browser signs in to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from fastapi import APIRouter, Request
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.deps import Wired
+from api.errors import Forbidden, Unauthorized, problem_of
+from api.keyring import KeyRing, is_loopback
+from api.requests import StrictRoute
+from store.errors import BadRequest, TrialyardError, Unavailable
+from store.settings import Settings
+
+COOKIE = "trialyard_key"
+COOKIE_SECONDS = 30 * 86_400
+READING = {"GET", "HEAD", "OPTIONS"}
+
+router = APIRouter(route_class=StrictRoute, include_in_schema=False)
+
+
+class Gate:
+    """Lets a request through to the app, or answers it.
+
+    With a key configured every path but /healthz wants it, as a bearer key or as the cookie that `POST /session` sets.
+    Without one the server is for this machine alone, and only requests that name it as such are let in: a page of
+    another site may otherwise reach it under a name of its own (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, keys: KeyRing) -> None:
+        self._app = app
+        self._settings = settings
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] == "/healthz":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            await self._admit(request)
+        except TrialyardError as error:
+            wants_page = isinstance(error, Unauthorized) and _is_for_a_person(request)
+            response = sign_in_page(_next_of(request), 401) if wants_page else problem_of(error)
+            await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _admit(self, request: Request) -> None:
+        """Raises: Unauthorized, Forbidden, Unavailable."""
+        try:
+            digests = await run_in_threadpool(self._keys.digests)
+        except SQLAlchemyError as error:
+            raise Unavailable(
+                "the database does not answer, so no key can be checked; try again in a moment"
+            ) from error
+        bearer = _bearer(request.headers)
+        if bearer is None:
+            _refuse_other_sites(request)
+        if not digests:
+            self._admit_without_key(request)
+        elif request.url.path != "/session" and not self._is_known(bearer or request.cookies.get(COOKIE)):
+            raise Unauthorized("this server wants an API key: send `Authorization: Bearer <key>`")
+
+    def _admit_without_key(self, request: Request) -> None:
+        if not is_loopback(self._settings.host):
+            raise Unauthorized("every API key of this server has been revoked; make one with `trialyard keys create`")
+        host = request.headers.get("host", "")
+        if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+            raise Forbidden(
+                f"Host: {host[:80]!r} is not this machine; without an API key the server answers only to 127.0.0.1, "
+                "::1 and localhost"
+            )
+
+    def _is_known(self, key: str | None) -> bool:
+        return key is not None and self._keys.opens(key)
+
+
+@router.post("/session")
+async def sign_in(request: Request, parts: Wired) -> Response:
+    """Set the cookie for a browser. The cookie is the key itself, so what revokes the key also ends the session."""
+    form = _credentials(request.headers.get("content-type", ""), await request.body())
+    is_form = "next" in form
+    if not await run_in_threadpool(parts.keys.opens, form.get("key", "")):
+        if is_form:
+            return sign_in_page(_local(form["next"]), 401, "This is no valid key.")
+        raise Unauthorized("the key is not valid")
+    response = RedirectResponse(_local(form["next"]), 303) if is_form else Response(status_code=204)
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, form["key"], COOKIE_SECONDS, httponly=True, secure=secure, samesite="strict")
+    return response
+
+
+def sign_in_page(to: str, status: int, error: str = "") -> Response:
+    """The page that asks a person for the key, and then leads to where they wanted to go."""
+    folder = Path(__file__).parent / "templates"
+    environment = Environment(loader=FileSystemLoader(folder), autoescape=select_autoescape())
+    page = environment.get_template("sign_in.html").render(next=to, error=error)
+    return HTMLResponse(page, status, {"WWW-Authenticate": 'Bearer realm="trialyard"'})
+
+
+def _bearer(headers: Mapping[str, str]) -> str | None:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" and key.strip() else None
+
+
+def _refuse_other_sites(request: Request) -> None:
+    """A browser sends cookies, and reaches this machine, on behalf of any page: what such a page sends is refused.
+
+    Raises:
+        Forbidden: the request changes something and comes from a page of another site.
+    """
+    if request.method in READING:
+        return
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    is_other = site not in ("same-origin", "none") if site else origin and _host_of(origin) != request.headers["host"]
+    if is_other:
+        raise Forbidden("a page of another site may not change anything here; use a bearer key for that")
+
+
+def _host_of(origin: str) -> str:
+    return urlsplit(origin).netloc
+
+
+def _is_for_a_person(request: Request) -> bool:
+    return request.method == "GET" and "text/html" in request.headers.get("accept", "")
+
+
+def _next_of(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _local(path: str) -> str:
+    """A path of this server, wherever the form said to go."""
+    parts = urlsplit(path)
+    is_local = path.startswith("/") and not path.startswith("//") and "\\" not in path and not parts.netloc
+    return path if is_local else "/"
+
+
+def _credentials(content_type: str, body: bytes) -> dict[str, str]:
+    """Raises: BadRequest: neither a form nor a JSON object with the key."""
+    try:
+        if content_type.startswith("application/json"):
+            return {"key": str(json.loads(body)["key"])}
+        return {name: values[0] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise BadRequest('the body must be {"key": "…"} as JSON, or a form with the field key') from None

@@ -1,0 +1,96 @@
+"""Wakes the open event streams when their study has news: one subscription for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from store.bus import events_channel
+
+LONGEST_WAIT_SECONDS = 15.0  # between two looks at SQL, in case word got lost
+WAIT_WHILE_DEAF_SECONDS = 2.0  # the same while Redis is away
+RETRY_SECONDS = 1.0
+
+_CHANNELS = events_channel(0).removesuffix("0")
+
+log = structlog.get_logger(__name__)
+
+
+class Rope:
+    """One stream's end of the bell."""
+
+    def __init__(self, bell: Bell) -> None:
+        self._bell = bell
+        self._rung = asyncio.Event()
+
+    def pull(self) -> None:
+        self._rung.set()
+
+    def reset(self) -> None:
+        """To be called before a look at SQL: news that come during the look make the next `wait` return at once."""
+        self._rung.clear()
+
+    async def wait(self) -> None:
+        """Until there may be news."""
+        seconds = LONGEST_WAIT_SECONDS if self._bell.hears else WAIT_WHILE_DEAF_SECONDS
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._rung.wait(), seconds)
+
+
+class Bell:
+    """Listens to Redis for all streams of this process. Word may get lost, so nobody relies on it alone."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._url = redis_url
+        self._ropes: dict[int, set[Rope]] = defaultdict(set)
+        self.hears = False
+
+    @contextlib.contextmanager
+    def rope(self, study_id: int) -> Iterator[Rope]:
+        rope = Rope(self)
+        self._ropes[study_id].add(rope)
+        try:
+            yield rope
+        finally:
+            self._ropes[study_id].discard(rope)
+            if not self._ropes[study_id]:
+                del self._ropes[study_id]
+
+    async def listen(self) -> None:
+        """Until cancelled."""
+        # No retries inside the client: it would subscribe again without telling us that messages were missed.
+        client = Redis.from_url(self._url, protocol=2, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0))
+        try:
+            while True:
+                try:
+                    await self._hear(client)
+                except (RedisError, OSError) as error:
+                    log.warning("redis is away; event streams look at the database instead", error=str(error))
+                self.hears = False
+                await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            await client.aclose()
+
+    async def _hear(self, client: Redis) -> None:
+        async with client.pubsub() as subscription:
+            await subscription.psubscribe(f"{_CHANNELS}*")
+            async for message in subscription.listen():
+                if message["type"] == "psubscribe":
+                    self.hears = True
+                    for study_id in list(self._ropes):
+                        self._ring(study_id)  # there may be news from before
+                elif message["type"] == "pmessage":
+                    study_id = message["channel"].decode().removeprefix(_CHANNELS)
+                    self._ring(int(study_id) if study_id.isdecimal() else 0)
+
+    def _ring(self, study_id: int) -> None:
+        for rope in self._ropes.get(study_id, ()):
+            rope.pull()

@@ -1,0 +1,154 @@
+"""Every error as problem+json (RFC 9457): the one place where our errors meet HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from store.errors import (
+    BadRequest,
+    Conflict,
+    DefinitionError,
+    NotFound,
+    Problem,
+    StaleAttempt,
+    TrialyardError,
+    Unavailable,
+    Unprocessable,
+)
+
+RETRY_AFTER_SECONDS = 2
+
+log = structlog.get_logger(__name__)
+
+
+class ProblemItem(BaseModel):
+    """One thing wrong with a request: where, what, and what would be right."""
+
+    path: str
+    message: str
+    hint: str
+
+
+class ProblemDocument(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[ProblemItem] | None = None
+
+
+class Unauthorized(TrialyardError):
+    """The request carries no valid key, and the server wants one."""
+
+
+class Forbidden(TrialyardError):
+    """The request came by a way that a browser may have been tricked into."""
+
+
+_STATUS: dict[type[TrialyardError], int] = {
+    BadRequest: 400,
+    Unauthorized: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    StaleAttempt: 409,
+    DefinitionError: 422,
+    Unprocessable: 422,
+    Unavailable: 503,
+}
+
+
+class ProblemResponse(JSONResponse):
+    media_type = "application/problem+json"
+
+
+def problem(
+    status: int, detail: str, errors: Sequence[Problem] = (), headers: Mapping[str, str] | None = None
+) -> ProblemResponse:
+    """The answer that says what is wrong."""
+    phrase = HTTPStatus(status).phrase
+    content: dict[str, Any] = {"type": "about:blank", "title": phrase, "status": status, "detail": detail or phrase}
+    if errors:
+        content["errors"] = [error.as_dict() for error in errors]
+    return ProblemResponse(content, status, headers)
+
+
+def problem_of(error: TrialyardError) -> ProblemResponse:
+    """One of our own errors as an answer."""
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+    headers = {401: {"WWW-Authenticate": 'Bearer realm="trialyard"'}, 503: {"Retry-After": str(RETRY_AFTER_SECONDS)}}
+    problems = error.problems if isinstance(error, DefinitionError | Unprocessable) else ()
+    detail = "the study definition is not valid" if isinstance(error, DefinitionError) else str(error)
+    return problem(status, detail, problems, headers.get(status))
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app as problem+json."""
+    app.add_exception_handler(TrialyardError, _ours)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _parameters)
+    for kind in (OperationalError, InterfaceError, PoolTimeout):
+        app.add_exception_handler(kind, _database_away)
+    app.add_exception_handler(RedisError, _redis_away)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+def _ours(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, TrialyardError):
+        raise error
+    return problem_of(error)
+
+
+def _http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    detail = error.detail
+    if error.status_code == 404 and detail == HTTPStatus(404).phrase:
+        detail = f"there is nothing at {request.url.path}; /docs lists what there is"
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        detail = f"{request.method} is not possible here" + (f"; {allowed} is" if allowed else "")
+    return problem(error.status_code, detail, headers=error.headers)
+
+
+def _parameters(request: Request, error: Exception) -> Response:
+    """A parameter of the path or the query is wrong; bodies are told in `api.requests`."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    found = error.errors()
+    if any(each["loc"][0] == "path" for each in found):
+        return problem(404, f"there is nothing at {request.url.path}: no name or number of ours looks like that")
+    problems = [Problem(".".join(map(str, each["loc"][1:])), each["msg"], _hint(each)) for each in found]
+    return problem(422, "; ".join(map(str, problems)), problems)
+
+
+def _hint(error: Mapping[str, Any]) -> str:
+    return f"it was {str(error['input'])[:80]!r}" if error.get("input") is not None else ""
+
+
+def _database_away(_request: Request, error: Exception) -> Response:
+    log.error("the database failed", error=str(getattr(error, "orig", error))[:500])
+    return problem_of(Unavailable("the database does not answer; try again in a moment"))
+
+
+def _redis_away(_request: Request, error: Exception) -> Response:
+    log.warning("redis is away", error=str(error))
+    return problem_of(Unavailable("Redis does not answer; try again in a moment"))
+
+
+def _unforeseen(_request: Request, _error: Exception) -> Response:
+    return problem(500, "the server failed in a way that nobody foresaw; its log has the details")

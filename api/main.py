@@ -1,0 +1,130 @@
+"""The server: REST API, event streams, pages and the documentation of it all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+
+import anyio.to_thread
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import JSONResponse
+
+from api import auth, errors
+from api.auth import Gate
+from api.bell import Bell
+from api.headers import SecurityHeaders
+from api.keyring import KeyRing, check_exposure
+from api.metrics import ServiceCollector, TimeRequests
+from api.openapi import describe
+from api.pages import add_pages
+from api.parts import Parts
+from api.routes import docs, events, external, operations, results, studies, trials, workers
+from api.scheduler_line import SchedulerLine
+from store.artifacts import Artifacts
+from store.bus import open_redis
+from store.errors import SettingsError
+from store.migrate import upgrade
+from store.session import connect, reads, writes
+from store.settings import Settings
+
+THREADS = 128  # requests at once; one that waits for the scheduler holds a thread and nothing else
+SHUTDOWN_SECONDS = 3
+COMPRESSED_FROM_BYTES = 20_000
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application, wired. Opens connections at the first request that needs them.
+
+    Raises:
+        SettingsError: the settings cannot work.
+    """
+    parts = _wire(settings)
+    app = FastAPI(
+        title="Trialyard",
+        version=version("trialyard"),
+        description="Hyperparameter search as a service.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=partial(_lifespan, parts),
+    )
+    app.state.parts = parts
+    app.state.metrics = CollectorRegistry()
+    app.state.metrics.register(ServiceCollector(parts))
+    errors.install(app)
+    _add_routes(app)
+    # The last one added is the first to see a request.
+    app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=3)
+    app.add_middleware(Gate, settings=settings, keys=parts.keys)
+    app.add_middleware(TimeRequests, registry=app.state.metrics)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: the settings cannot work, or would let anybody in.
+    """
+    upgrade(settings.database)
+    app = create_app(settings)
+    check_exposure(settings, app.state.parts.engine)
+    # Without a limit an open event stream would hold the shutdown up for ever.
+    uvicorn.run(app, host=settings.host, port=settings.port, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+    return 0
+
+
+def _wire(settings: Settings) -> Parts:
+    if not settings.redis_url:
+        raise SettingsError(
+            "TRIALYARD_REDIS_URL is not set; name a running Redis, as in redis://127.0.0.1:6379, "
+            "or use `trialyard up`, which starts one of its own"
+        )
+    engine = connect(settings.database)
+    client = open_redis(settings.redis_url)
+    return Parts(
+        settings=settings,
+        engine=engine,
+        reads=reads(engine),
+        writes=writes(engine),
+        redis=client,
+        scheduler=SchedulerLine(client),
+        bell=Bell(settings.redis_url),
+        keys=KeyRing(settings, reads(engine)),
+        artifacts=Artifacts(settings.artifacts),
+        clock=lambda: datetime.now(UTC),
+    )
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(parts: Parts, _app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    listening = asyncio.create_task(parts.bell.listen())
+    try:
+        yield
+    finally:
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+        parts.redis.close()
+        parts.engine.dispose()
+
+
+def _add_routes(app: FastAPI) -> None:
+    api = APIRouter(prefix="/api/v1")
+    for part in (studies, trials, results, external, events, workers):
+        api.include_router(part.router)
+    for router in (api, operations.router, auth.router, docs.router):
+        app.include_router(router)
+    app.mount(docs.ASSETS, docs.assets())
+    add_pages(app)
+    app.add_route("/openapi.json", lambda _: JSONResponse(describe(app)), include_in_schema=False)

@@ -1,0 +1,103 @@
+"""What Prometheus may ask: requests as they were served, and the state of things at the moment of asking."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import structlog
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from redis.exceptions import RedisError
+from rq import Queue
+from rq.serializers import JSONSerializer
+from sqlalchemy import func, select
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.parts import Parts
+from api.routes.workers import read_workers
+from store.models import StudyRow, StudyState, TrialRow, TrialState
+
+BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+QUEUES = "trials:"
+
+log = structlog.get_logger(__name__)
+
+
+class ServiceCollector:
+    """Counts studies, trials, queued jobs and workers anew at every scrape."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing ahead of time: registering must not need a database."""
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        yield from self._from_sql()
+        try:
+            yield from self._from_redis()
+        except RedisError as error:
+            log.warning("redis is away; its metrics are left out", error=str(error))
+
+    def _from_sql(self) -> Iterable[GaugeMetricFamily]:
+        with self._parts.reads() as session:
+            studies = dict(
+                session.execute(select(StudyRow.state, func.count()).group_by(StudyRow.state)).tuples().all()
+            )
+            trials = dict(session.execute(select(TrialRow.state, func.count()).group_by(TrialRow.state)).tuples().all())
+        by_study = {(state.lower(),): studies.get(state, 0) for state in StudyState}
+        by_trial = {(state.lower(),): trials.get(state, 0) for state in TrialState}
+        yield _gauge("trialyard_studies", "Studies by state.", ["state"], by_study)
+        yield _gauge("trialyard_trials", "Trials of all studies by state.", ["state"], by_trial)
+
+    def _from_redis(self) -> Iterable[GaugeMetricFamily]:
+        queues = Queue.all(self._parts.redis, serializer=JSONSerializer)
+        depth = {(queue.name.removeprefix(QUEUES),): len(queue) for queue in queues if queue.name.startswith(QUEUES)}
+        workers = Counter((each.get("pool", ""), each.get("state", "")) for each in read_workers(self._parts.redis))
+        yield _gauge("trialyard_queue_jobs", "Jobs that no worker has taken yet, by pool.", ["pool"], depth)
+        yield _gauge("trialyard_workers", "Live workers by pool and state.", ["pool", "state"], workers)
+
+
+class TimeRequests:
+    """Measures every request by method, route and status, up to the start of the answer."""
+
+    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
+        self._app = app
+        self._seconds = Histogram(
+            "trialyard_request_seconds",
+            "From a request to the start of its answer.",
+            ["method", "route", "status"],
+            buckets=BUCKETS,
+            registry=registry,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+
+        async def observed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # Only the route's pattern: paths are as many as people care to invent.
+                route = getattr(scope.get("route"), "path", "none")
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                self._seconds.labels(method, route, message["status"]).observe(time.perf_counter() - started)
+            await send(message)
+
+        await self._app(scope, receive, observed)
+
+
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
+def _gauge(
+    name: str, text: str, labels: list[str], values: Mapping[tuple[str], int] | Mapping[tuple[str, str], int]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for given, value in values.items():
+        family.add_metric(given, value)
+    return family

@@ -1,0 +1,127 @@
+"""Requests read strictly: bodies that are plain JSON and not too large, and no key or parameter that nobody knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+from fastapi import Request, Response
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Query
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.exceptions import HTTPException
+
+from api.errors import problem
+from search.findings import Finding, nearest, of_model, path_of
+from search.plain import NotPlain, check_plain
+from store.errors import Problem
+
+
+class RequestModel(BaseModel):
+    """A body. Numbers are numbers and texts are texts: nothing is converted."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class PlainRequest(Request):
+    """A request whose body is limited in size and, as JSON, holds only what every database can store."""
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            most: int = self.app.state.parts.settings.max_body_bytes
+            declared = self.headers.get("content-length", "0")
+            if declared.isdecimal() and int(declared) > most:
+                _too_large(most)
+            self._body = await self._read(most)
+        return self._body
+
+    async def json(self) -> Any:
+        try:
+            document = json.loads(await self.body(), object_pairs_hook=_without_twins)
+        except (ValueError, RecursionError) as error:
+            why = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+            raise HTTPException(400, f"the body is not valid JSON: {why}") from None
+        try:
+            findings = check_plain(document)
+        except NotPlain as error:
+            findings = [error.finding]
+        if findings:
+            raise WrongBody(findings)
+        return document
+
+    async def _read(self, most: int) -> bytes:
+        received = bytearray()
+        async for chunk in self.stream():
+            received += chunk
+            if len(received) > most:
+                _too_large(most)
+        return bytes(received)
+
+
+class WrongBody(HTTPException):
+    """The body of a request says something that cannot be right. An HTTPException, as FastAPI hides all others here."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        self.problems = [Problem(path_of(each.at) if each.at else "body", each.message, each.hint) for each in findings]
+        super().__init__(422, "; ".join(map(str, self.problems)))
+
+
+class StrictRoute(APIRoute):
+    """A route that reads its requests as `PlainRequest` and explains what is wrong with them."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        handle = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            try:
+                self._check_query(request)
+                self._check_content_type(request)
+                return await handle(PlainRequest(request.scope, request.receive))
+            except WrongBody as error:
+                return problem(422, error.detail, error.problems)
+            except RequestValidationError as error:
+                if self.body_field is None or error.errors()[0]["loc"][0] != "body":
+                    raise
+                return self._explained(error)
+
+        return strict
+
+    def _check_query(self, request: Request) -> None:
+        parameters = get_flat_params(self.dependant)
+        known = [each.alias for each in parameters if isinstance(each.field_info, Query)]
+        for name in request.query_params:
+            if name not in known:
+                hint = nearest(name, known) if known else "this path takes none"
+                raise HTTPException(400, f"there is no query parameter {name[:80]!r}; {hint}")
+
+    def _check_content_type(self, request: Request) -> None:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self.body_field is not None and kind != "application/json" and not kind.endswith("+json"):
+            raise HTTPException(415, "the body must be JSON, sent with Content-Type: application/json")
+
+    def _explained(self, error: RequestValidationError) -> Response:
+        """FastAPI's error does not know the model any more: validate again, for a sentence about each finding."""
+        model = self.body_field.field_info.annotation if self.body_field else None
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            try:
+                model.model_validate(error.body)
+            except ValidationError as again:
+                wrong = WrongBody(of_model(again, model))
+                return problem(422, wrong.detail, wrong.problems)
+        return problem(422, "the body is missing or no JSON object")
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twin[:80]!r} stands twice in one object")
+    return document
+
+
+def _too_large(most: int) -> NoReturn:
+    raise HTTPException(413, f"the body is larger than {most:,} bytes, which is the most this server takes")

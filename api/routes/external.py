@@ -1,0 +1,143 @@
+"""Ask, report and tell: for workers that are not ours, in studies of `kind: external`."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from api.deps import Number, StudyName, Wired
+from api.parts import Parts
+from api.requests import RequestModel, StrictRoute
+from api.shapes import DecisionShape, Handout, Handouts, Trial
+from store.errors import Conflict, Problem, StaleAttempt, TrialyardError, Unprocessable
+from store.messages import (
+    MAX_STEP,
+    Answer,
+    Ask,
+    AttemptKey,
+    Decision,
+    Finish,
+    Handed,
+    Metrics,
+    Refused,
+    Report,
+    Settled,
+)
+from store.models import Outcome, StudyRow, StudyState
+from store.studies import Studies
+from store.trials import Trials
+
+router = APIRouter(prefix="/studies/{name}", route_class=StrictRoute, tags=["ask and tell"])
+
+ENDED_RETRY_SECONDS = 60
+
+Token = Annotated[str, Field(min_length=5, max_length=64)]
+
+
+class AskBody(RequestModel):
+    worker: Annotated[str, Field(min_length=1, max_length=128)]
+    count: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+class ReportBody(RequestModel):
+    token: Token
+    step: Annotated[int, Field(ge=0, le=MAX_STEP)]
+    metrics: Annotated[Metrics, Field(min_length=1, max_length=1000)]
+
+
+class TellBody(RequestModel):
+    token: Token
+    state: Literal["complete", "failed"]
+    metrics: Annotated[Metrics, Field(max_length=1000)] = Field(default_factory=dict)
+    reason: Annotated[str, Field(max_length=10_000)] | None = None
+
+
+@router.post("/ask")
+def ask(name: StudyName, body: AskBody, parts: Wired, response: Response) -> Handouts:
+    """Hand out up to `count` trials to run. None: nothing to do now; `Retry-After` says when to ask again."""
+    study = _external(parts, name)
+    answer: Answer = Handed(ended=True, retry_after=ENDED_RETRY_SECONDS)
+    if not StudyState(study.state).ended:
+        answer = parts.scheduler.ask(Ask(study_id=study.id, worker=body.worker, count=body.count))
+    if not isinstance(answer, Handed):
+        raise _unexpected(answer)
+    if not answer.items:
+        response.headers["Retry-After"] = str(math.ceil(answer.retry_after))
+    items = [
+        Handout(
+            number=item.attempt.number,
+            attempt=item.attempt.attempt,
+            token=item.attempt.token,
+            parameters=item.parameters,
+        )
+        for item in answer.items
+    ]
+    return Handouts(items=items, ended=answer.ended)
+
+
+@router.post("/trials/{number}/report")
+def report(name: StudyName, number: Number, body: ReportBody, parts: Wired) -> DecisionShape:
+    """Record the metrics of one step. The decision says whether to go on: `prune` and `pause` end the attempt."""
+    key = _attempt_of(_external(parts, name), number, body.token)
+    answer = parts.scheduler.ask(Report(attempt=key, step=body.step, metrics=body.metrics))
+    if not isinstance(answer, Decision):
+        raise _unexpected(answer)
+    if answer.stale:
+        raise _stale(key)
+    return DecisionShape(decision=answer.decision)
+
+
+@router.post("/trials/{number}/tell")
+def tell(name: StudyName, number: Number, body: TellBody, parts: Wired) -> Trial:
+    """End an attempt, once. `complete` needs the objective's metric, told now or reported before."""
+    study = _external(parts, name)
+    key = _attempt_of(study, number, body.token)
+    outcome: Literal["finished", "failed"] = "finished" if body.state == "complete" else "failed"
+    answer = parts.scheduler.ask(Finish(attempt=key, outcome=outcome, metrics=body.metrics, reason=body.reason))
+    if not isinstance(answer, Settled):
+        raise _unexpected(answer)
+    with parts.reads() as session:
+        trials = Trials(session, study)
+        attempt = trials.attempt(key)
+        if answer.stale and (attempt is None or attempt.outcome != Outcome(outcome)):
+            raise _stale(key)
+        return Trial.of(trials.get(number), trials.attempts([number])[number])
+
+
+def _external(parts: Parts, name: str) -> StudyRow:
+    """Raises: NotFound, Conflict: the study's trials are not for asking."""
+    with parts.reads() as session:
+        study = Studies(session).get(name)
+    kind = study.definition["trial"]["kind"]
+    if kind != "external":
+        raise Conflict(
+            f"the trials of the study {name!r} are of kind {kind!r} and run on our own workers; "
+            "only those of `trial: {kind: external}` are handed out by ask"
+        )
+    return study
+
+
+def _attempt_of(study: StudyRow, number: int, token: str) -> AttemptKey:
+    """Raises: BadRequest: the text is no token. Conflict: it is that of another trial."""
+    key = AttemptKey.of_token(token)
+    if (key.study_id, key.number) != (study.id, number) or not 1 <= key.attempt <= MAX_STEP:
+        raise Conflict(
+            f"the token is not one of trial {number} of the study {study.name!r}; use the one that ask returned"
+        )
+    return key
+
+
+def _stale(key: AttemptKey) -> StaleAttempt:
+    return StaleAttempt(
+        f"attempt {key.attempt} of trial {key.number} is over and changes nothing any more; ask for a new one"
+    )
+
+
+def _unexpected(answer: Answer) -> TrialyardError:
+    if isinstance(answer, Refused):
+        where, _, what = answer.message.partition(": ")
+        return Unprocessable(answer.message, [Problem(where, what)])
+    return TrialyardError(f"the scheduler answered {answer.kind!r}, which is no answer to this request")

@@ -1,0 +1,78 @@
+"""For those who run the service: does it live, is it ready, what is it doing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from api.deps import Wired
+from api.parts import Parts
+from api.requests import StrictRoute
+from search.lease import is_dead
+from store.migrate import is_current
+from store.models import SchedulerLeaseRow
+
+router = APIRouter(route_class=StrictRoute, tags=["operations"])
+
+
+class Readiness(BaseModel):
+    """Whether requests can be served. The scheduler is told as information: without one studies wait."""
+
+    ready: bool
+    database: Literal["ok", "away", "not migrated"]
+    redis: Literal["ok", "away"]
+    scheduler: Literal["active", "none", "unknown"]
+
+
+@router.get("/healthz")
+def healthz() -> dict[str, str]:
+    """The process lives."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", response_model=Readiness)
+def readyz(parts: Wired) -> Response:
+    """The parts that requests need are there; 503 with the same document if one is not."""
+    database = _database(parts)
+    redis = _redis(parts)
+    ready = database == redis == "ok"
+    scheduler = _scheduler(parts) if database == "ok" else "unknown"
+    state = Readiness(ready=ready, database=database, redis=redis, scheduler=scheduler)
+    return JSONResponse(state.model_dump(), 200 if ready else 503)
+
+
+@router.get("/metrics")
+def metrics(request: Request) -> Response:
+    """Prometheus' text format."""
+    return Response(generate_latest(request.app.state.metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _database(parts: Parts) -> Literal["ok", "away", "not migrated"]:
+    try:
+        with parts.reads() as session:
+            return "ok" if is_current(session.connection()) else "not migrated"
+    except SQLAlchemyError:
+        return "away"
+
+
+def _redis(parts: Parts) -> Literal["ok", "away"]:
+    try:
+        parts.redis.ping()
+    except (RedisError, OSError):
+        return "away"
+    return "ok"
+
+
+def _scheduler(parts: Parts) -> Literal["active", "none"]:
+    """By the lease's row: none if nobody ever held it, or its last holder left, or is known to have died."""
+    with parts.reads() as session:
+        holder = session.scalar(select(SchedulerLeaseRow.holder))
+    return "active" if holder and not is_dead(holder) else "none"

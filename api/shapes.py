@@ -1,0 +1,213 @@
+"""What the API answers: the public shapes, made from rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from api.errors import ProblemItem
+from store.curves import Curve
+from store.messages import DecisionName
+from store.models import AttemptRow, ReportRow, StudyRow, TrialRow, TrialState
+
+T = TypeVar("T")
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Page(Shape, Generic[T]):
+    """A page of a list. `next_cursor` leads to the next one; null on the last."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class Best(Shape):
+    """A study's best trial in short."""
+
+    number: int
+    values: dict[str, float]
+    parameters: dict[str, Any]
+
+    @classmethod
+    def of(cls, trial: TrialRow | None) -> Self | None:
+        if trial is None or trial.values is None:
+            return None
+        return cls(number=trial.number, values=trial.values, parameters=trial.parameters)
+
+
+class Study(Shape):
+    """A study and where it stands. `counts` are its trials by state; `last_event` is the newest number of its log."""
+
+    name: str
+    state: str
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    reason: str | None
+    errors: list[ProblemItem] | None
+    facts: dict[str, Any] | None
+    definition: dict[str, Any]
+    counts: dict[str, int]
+    best: Best | None
+    last_event: int
+
+    @classmethod
+    def of(cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None) -> Self:
+        errors = None if study.errors is None else [_problem_item(each) for each in study.errors]
+        return cls(
+            name=study.name,
+            state=study.state,
+            created_at=study.created_at,
+            started_at=study.started_at,
+            ended_at=study.ended_at,
+            reason=study.reason,
+            errors=errors,
+            facts=study.facts,
+            definition=study.definition,
+            counts={state.lower(): counts[state] for state in TrialState},
+            best=Best.of(best),
+            last_event=study.last_event,
+        )
+
+
+class Attempt(Shape):
+    """One execution of a trial. `ended` says how, once it has."""
+
+    attempt: int
+    worker: str
+    device: str
+    started_at: datetime
+    ended_at: datetime | None
+    ended: str | None
+    reason: str | None
+
+    @classmethod
+    def of(cls, attempt: AttemptRow) -> Self:
+        return cls(
+            attempt=attempt.attempt,
+            worker=attempt.worker,
+            device=attempt.device,
+            started_at=attempt.started_at,
+            ended_at=attempt.ended_at,
+            ended=attempt.outcome,
+            reason=attempt.reason,
+        )
+
+
+class Trial(Shape):
+    """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`."""
+
+    number: int
+    state: str
+    parameters: dict[str, Any]
+    values: dict[str, float] | None
+    metrics: dict[str, float] | None
+    step: int | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    reason: str | None
+    attempts: list[Attempt]
+
+    @classmethod
+    def of(cls, trial: TrialRow, attempts: Sequence[AttemptRow]) -> Self:
+        return cls(**trial_fields(trial, attempts))
+
+
+class BestTrial(Trial):
+    """The best trial, with the trial section that trains it again, and where its files lie."""
+
+    trial: dict[str, Any]
+    artifacts: str | None
+
+
+def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "parameters": trial.parameters,
+        "values": trial.values,
+        "metrics": trial.metrics,
+        "step": trial.step,
+        "created_at": trial.created_at,
+        "started_at": trial.started_at,
+        "ended_at": trial.ended_at,
+        "reason": trial.reason,
+        "attempts": [Attempt.of(attempt) for attempt in attempts],
+    }
+
+
+class StepReport(Shape):
+    """All metrics of one step of one attempt."""
+
+    attempt: int
+    step: int
+    metrics: dict[str, float]
+    at: datetime
+
+    @classmethod
+    def of(cls, report: ReportRow) -> Self:
+        return cls(attempt=report.attempt, step=report.step, metrics=report.metrics, at=report.at)
+
+
+class CurveShape(Shape):
+    """One metric of one trial by step, to six digits; over several attempts, the newest value of each step."""
+
+    number: int
+    state: str
+    steps: list[int]
+    values: list[float]
+
+    @classmethod
+    def of(cls, curve: Curve) -> Self:
+        return cls(number=curve.number, state=curve.state, steps=curve.steps, values=curve.values)
+
+
+class Worker(Shape):
+    """A worker as it describes itself in its last sign of life; `study`, `trial` and `attempt` are what it works at."""
+
+    name: str
+    host: str | None
+    pid: int | None
+    pool: str | None
+    device: str | None
+    gpu: bool
+    state: str | None
+    study: str | None
+    trial: int | None
+    attempt: int | None
+    started_at: str | None
+    done: int | None
+
+
+class Handout(Shape):
+    """A trial to run. The token authorizes the attempt's reports and its end."""
+
+    number: int
+    attempt: int
+    token: str
+    parameters: dict[str, Any]
+
+
+class Handouts(Shape):
+    """What `ask` hands out. Empty: nothing to do now, or, when the study has `ended`, ever again."""
+
+    items: list[Handout]
+    ended: bool
+
+
+class DecisionShape(Shape):
+    """What an attempt shall do after a report."""
+
+    decision: DecisionName
+
+
+def _problem_item(error: dict[str, Any]) -> ProblemItem:
+    return ProblemItem(path=error.get("path", ""), message=error.get("message", ""), hint=error.get("hint", ""))

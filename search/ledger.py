@@ -1,0 +1,226 @@
+"""What one batch of messages changes, gathered in memory and written in one transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Table, bindparam, insert, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from store.messages import AttemptKey, DecisionName, Metrics
+from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TrialRow, TrialState
+
+Event = tuple[str, dict[str, Any]]  # its kind and its body
+
+
+class TrialKey(NamedTuple):
+    study_id: int
+    number: int
+
+
+@dataclass
+class LiveTrial:
+    """A trial that has not ended, as the scheduler holds it; the columns of its row, and what its attempt is doing."""
+
+    study_id: int
+    number: int
+    state: TrialState
+    parameters: dict[str, Any]
+    created_at: datetime
+    values: dict[str, float] | None = None
+    metrics: dict[str, float] | None = None
+    step: int | None = None
+    retries: int = 0
+    reason: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    attempt: int = 0  # the newest one's number
+    worker: str = ""
+    device: str = ""
+    steps: set[int] = field(default_factory=set)  # reported by the running attempt
+    told: DecisionName = "continue"  # the last decision given to the running attempt
+
+    @property
+    def key(self) -> TrialKey:
+        return TrialKey(self.study_id, self.number)
+
+    @property
+    def attempt_key(self) -> AttemptKey:
+        return AttemptKey(self.study_id, self.number, self.attempt)
+
+
+@dataclass(frozen=True)
+class StudyChange:
+    """A study's step from one state to the next; it is not made when somebody else has changed the state meanwhile."""
+
+    study_id: int
+    was: StudyState
+    state: StudyState
+    reason: str | None = None
+    errors: list[dict[str, str]] | None = None
+    facts: dict[str, Any] | None = None
+
+
+class Ledger:
+    """The changes of one batch. `system_attrs` reads what Optuna remembers of a trial at the time of writing."""
+
+    def __init__(self, at: datetime, system_attrs: Callable[[TrialKey], dict[str, Any]]) -> None:
+        self.at = at
+        self._system_attrs = system_attrs
+        self._new: dict[TrialKey, LiveTrial] = {}
+        self._changed: dict[TrialKey, LiveTrial] = {}
+        self._attempts: list[dict[str, Any]] = []
+        self._ends: list[dict[str, Any]] = []
+        self._reports: list[dict[str, Any]] = []
+        self._studies: list[tuple[StudyChange, Event]] = []
+        self._events: dict[int, list[Event]] = defaultdict(list)
+
+    def add(self, trial: LiveTrial) -> None:
+        """A trial was proposed."""
+        self._new[trial.key] = trial
+
+    def change(self, trial: LiveTrial) -> None:
+        """A trial's columns changed; what stands in it when the ledger is written counts."""
+        if trial.key not in self._new:
+            self._changed[trial.key] = trial
+
+    def tell(self, trial: LiveTrial) -> None:
+        """Put the trial's present state into the study's event log."""
+        self._events[trial.study_id].append(("trial", _trial_event(trial)))
+
+    def begin(self, trial: LiveTrial) -> None:
+        """The trial's newest attempt has begun."""
+        row = {"worker": trial.worker, "device": trial.device, "started_at": self.at}
+        self._attempts.append({**trial.attempt_key._asdict(), **row})
+
+    def end(self, attempt: AttemptKey, outcome: Outcome, reason: str | None) -> None:
+        row = {"k_study": attempt.study_id, "k_number": attempt.number, "k_attempt": attempt.attempt}
+        self._ends.append({**row, "ended_at": self.at, "outcome": str(outcome), "reason": reason})
+
+    def report(self, attempt: AttemptKey, step: int, metrics: Metrics) -> None:
+        self._reports.append({**attempt._asdict(), "step": step, "metrics": metrics, "at": self.at})
+        body = {"number": attempt.number, "attempt": attempt.attempt, "step": step, "metrics": metrics}
+        self._events[attempt.study_id].append(("report", body))
+
+    def move(self, change: StudyChange) -> None:
+        event = ("study", {"state": str(change.state), "reason": change.reason, "errors": change.errors})
+        self._events[change.study_id].append(event)
+        self._studies.append((change, event))
+
+    def write(self, session: Session) -> dict[int, int]:
+        """Write everything, in an order that the foreign keys allow.
+
+        Returns:
+            The newest event's number of each study that got events.
+        """
+        connection = session.connection()
+        _insert(session, TrialRow, [self._trial_row(trial) for trial in self._new.values()])
+        _insert(session, AttemptRow, self._attempts)
+        if self._ends:
+            connection.execute(_END_ATTEMPT, self._ends)
+        if self._reports:
+            unless_there = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
+            connection.execute(unless_there(ReportRow).on_conflict_do_nothing(), self._reports)
+        if self._changed:
+            connection.execute(_UPDATE_TRIAL, [_as_update(self._trial_row(each)) for each in self._changed.values()])
+        for change, event in self._studies:
+            if not self._write_study(session, change):
+                self._events[change.study_id].remove(event)
+        return self._write_events(session)
+
+    def _trial_row(self, trial: LiveTrial) -> dict[str, Any]:
+        row = {name: getattr(trial, name) for name in _TRIAL_COLUMNS}
+        return row | {"state": str(trial.state), "system_attrs": self._system_attrs(trial.key)}
+
+    def _write_study(self, session: Session, change: StudyChange) -> bool:
+        """Whether the study was still in the state that it should leave."""
+        columns: dict[str, Any] = {"state": str(change.state), "reason": change.reason, "errors": change.errors}
+        if change.facts is not None:
+            columns["facts"] = change.facts
+        if change.state.ended:
+            columns["ended_at"] = self.at
+        if change.was is StudyState.PREPARING:
+            columns["started_at"] = self.at
+        unchanged = (StudyRow.id == change.study_id, StudyRow.state == str(change.was))
+        statement = update(StudyRow).where(*unchanged).values(columns).returning(StudyRow.id)
+        return session.execute(statement).first() is not None
+
+    def _write_events(self, session: Session) -> dict[int, int]:
+        newest: dict[int, int] = {}
+        for study_id, events in self._events.items():
+            if not events:
+                continue
+            last = session.execute(
+                update(StudyRow)
+                .where(StudyRow.id == study_id)
+                .values(last_event=StudyRow.last_event + len(events))
+                .returning(StudyRow.last_event)
+            ).scalar_one()
+            rows = [
+                {"study_id": study_id, "sequence": sequence, "kind": kind, "body": body, "at": self.at}
+                for sequence, (kind, body) in enumerate(events, last - len(events) + 1)
+            ]
+            _insert(session, EventRow, rows)
+            newest[study_id] = last
+        return newest
+
+
+_TRIAL_COLUMNS = (
+    "study_id", "number", "state", "parameters", "values", "metrics", "step", "retries", "reason",
+    "created_at", "started_at", "ended_at",
+)  # fmt: skip
+_MUTABLE = ("state", "values", "metrics", "step", "retries", "reason", "started_at", "ended_at", "system_attrs")
+
+
+def _table(row: type[DeclarativeBase]) -> Table:
+    table = row.__table__
+    if not isinstance(table, Table):
+        raise TypeError(f"{row} is mapped to no table")
+    return table
+
+
+_END_ATTEMPT = (
+    update(_table(AttemptRow))
+    .where(
+        AttemptRow.study_id == bindparam("k_study"),
+        AttemptRow.number == bindparam("k_number"),
+        AttemptRow.attempt == bindparam("k_attempt"),
+        AttemptRow.ended_at.is_(None),
+    )
+    .values({name: bindparam(name) for name in ("ended_at", "outcome", "reason")})
+)
+_UPDATE_TRIAL = (
+    update(_table(TrialRow))
+    .where(TrialRow.study_id == bindparam("k_study"), TrialRow.number == bindparam("k_number"))
+    .values({name: bindparam(f"n_{name}") for name in _MUTABLE})
+)
+
+
+def _as_update(row: dict[str, Any]) -> dict[str, Any]:
+    keys = {"k_study": row["study_id"], "k_number": row["number"]}
+    return keys | {f"n_{name}": row[name] for name in _MUTABLE}
+
+
+def _insert(session: Session, row: type[DeclarativeBase], rows: list[dict[str, Any]]) -> None:
+    if rows:
+        session.connection().execute(insert(_table(row)), rows)
+
+
+def _trial_event(trial: LiveTrial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "state": str(trial.state),
+        "parameters": trial.parameters,
+        "values": trial.values,
+        "metrics": trial.metrics,
+        "step": trial.step,
+        "reason": trial.reason,
+        "attempt": trial.attempt,
+        "worker": trial.worker,
+    }

@@ -1,0 +1,59 @@
+"""Which workers live, judged by the scheduler's own monotonic clock.
+
+A worker keeps a hash alive in Redis and raises its `beat`. What counts is that the beat changes, not when the worker
+says that it did; so no clock skew, no wipe of Redis and no restart of the scheduler expires a live worker early.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import redis
+
+from store.bus import worker_key
+
+
+class Liveness:
+    """Last signs of life by worker. After a restart of the scheduler everybody gets a fresh period."""
+
+    def __init__(self, client: redis.Redis, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._redis = client
+        self._monotonic = monotonic
+        self._beats: dict[str, bytes | None] = {}
+        self._seen: dict[str, float] = {}
+
+    def see(self, worker: str) -> None:
+        """A message of the worker has arrived."""
+        self._seen[worker] = self._monotonic()
+
+    def silent(self, workers: Iterable[str], seconds: float) -> set[str]:
+        """Those of the workers that have shown no sign of life for longer than `seconds`."""
+        names = sorted(set(workers))
+        now = self._monotonic()
+        for name, beat in zip(names, self._read_beats(names), strict=True):
+            if name not in self._seen or (beat is not None and beat != self._beats.get(name)):
+                self._seen[name] = now
+            self._beats[name] = beat if beat is not None else self._beats.get(name)
+        return {name for name in names if now - self._seen[name] > seconds}
+
+    def forget_all_but(self, workers: Iterable[str]) -> None:
+        keep = set(workers)
+        self._seen = {name: at for name, at in self._seen.items() if name in keep}
+        self._beats = {name: beat for name, beat in self._beats.items() if name in keep}
+
+    def slots(self) -> Counter[tuple[str, bool]]:
+        """How many workers there are by pool and whether they hold a GPU, without those that are leaving."""
+        keys = list(self._redis.scan_iter(worker_key("*"), count=1000))
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.hmget(key, ["pool", "gpu", "state"])
+        found = [row for row in pipeline.execute() if row[0] is not None and row[2] != b"leaving"]
+        return Counter((pool.decode(), gpu == b"1") for pool, gpu, _ in found)
+
+    def _read_beats(self, names: list[str]) -> list[bytes | None]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.hget(worker_key(name), "beat")
+        return list(pipeline.execute())

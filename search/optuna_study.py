@@ -1,0 +1,164 @@
+"""Optuna as a proposal function: one in-memory study, rebuilt from SQL rows at start, driven by ask and tell.
+
+Optuna keeps what its samplers and pruners remember in system attributes; they are stored with each trial and restored
+with it, and the generator is set anew before every proposal from (study seed, trial number). So a study that was loaded
+again proposes and decides as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from search.definition import Definition
+from search.grid import CANCELLED, GridSampler
+from search.pruners import make_pruner
+from search.samplers import make_sampler, reseed
+from search.space import Space
+from store.models import TrialState
+
+RESAMPLES = 20  # proposals drawn for one trial before a duplicate is accepted: the space may be used up
+
+_OPTUNA_STATE = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.FAILED: OptunaState.FAIL,
+    TrialState.CANCELLED: OptunaState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class PastTrial:
+    """A trial as SQL knows it; `intermediate` are the objective's values by step."""
+
+    number: int
+    state: TrialState
+    parameters: Mapping[str, Any]
+    value: float | None = None
+    system_attrs: Mapping[str, Any] = field(default_factory=dict)
+    intermediate: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A new trial's number and parameters. `twin`: a finished trial with the same parameters, whose value may serve."""
+
+    number: int
+    parameters: dict[str, Any]
+    twin: int | None
+
+
+class OptunaStudy:
+    """The trials of one study in the form that Optuna's samplers and pruners read."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+        self._space = Space(definition.parameters)
+        self._sampler = make_sampler(definition)
+        self._pruner = make_pruner(definition)
+        self._storage = InMemoryStorage()
+        # Hyperband shares trials out over its brackets by the study's name and the trial's number.
+        self._study = optuna.create_study(
+            storage=self._storage,
+            study_name=definition.name,
+            direction=definition.objective.direction,
+            sampler=self._sampler,
+            pruner=self._pruner,
+        )
+        self._count = 0
+        self._known: dict[str, int] = {}  # canonical parameters -> the first trial that had them
+
+    def load(self, trials: Iterable[PastTrial]) -> None:
+        """Add stored trials, all of them, in the order of their numbers from 0."""
+        for trial in trials:
+            self._study.add_trial(self._frozen(trial))
+            self._known.setdefault(_canonical(trial.parameters), trial.number)
+            self._count += 1
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the sampler has nothing left to propose: only a grid ends by itself."""
+        return isinstance(self._sampler, GridSampler) and self._sampler.is_exhausted(self._study)
+
+    def propose(self) -> Proposal:
+        """Ask the sampler for the next trial, which counts as running from here on."""
+        reseed(self._sampler, self._definition.sampler.seed, self._count)
+        trial = self._study.ask()
+        self._count += 1
+        parameters = self._space.suggest(trial)
+        if self._definition.duplicates == "resample" and not isinstance(self._sampler, GridSampler):
+            parameters = self._resample(trial, parameters)
+        twin = self._known.setdefault(_canonical(parameters), trial.number)
+        return Proposal(trial.number, parameters, None if twin == trial.number else twin)
+
+    def report(self, number: int, step: int, value: float) -> bool:
+        """Record an intermediate value.
+
+        Returns:
+            Whether the pruner would stop the trial here.
+        """
+        trial_id = self._id(number)
+        self._storage.set_trial_intermediate_value(trial_id, step, value)
+        return self._pruner.prune(self._study, self._storage.get_trial(trial_id))
+
+    def finish(self, number: int, state: TrialState, value: float | None = None) -> None:
+        """Tell the end of a trial; a COMPLETE one has a value."""
+        if state is TrialState.CANCELLED:
+            self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
+        self._study.tell(number, value if state is TrialState.COMPLETE else None, state=_OPTUNA_STATE[state])
+
+    def system_attrs(self, number: int) -> dict[str, Any]:
+        """What sampler and pruner remember of a trial, to be stored with it."""
+        return dict(self._storage.get_trial(self._id(number)).system_attrs)
+
+    def last_value(self, number: int) -> float | None:
+        """The newest intermediate value of a trial."""
+        values = self._storage.get_trial(self._id(number)).intermediate_values
+        return values[max(values)] if values else None
+
+    def final_value(self, number: int) -> float | None:
+        """The value of a trial that is COMPLETE."""
+        trial = self._storage.get_trial(self._id(number))
+        return trial.value if trial.state is OptunaState.COMPLETE else None
+
+    def _resample(self, trial: optuna.Trial, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Draw again, from the generator as it stands, while a trial with the same parameters exists."""
+        for _ in range(RESAMPLES):
+            if _canonical(parameters) not in self._known:
+                break
+            # Optuna has no way to take a suggestion back: put the trial into the state in which `ask` made it.
+            blank = copy.copy(self._storage.get_trial(trial._trial_id))
+            blank.params, blank.distributions, blank.system_attrs = {}, {}, {}
+            self._storage._set_trial(trial._trial_id, blank)
+            parameters = self._space.suggest(optuna.Trial(self._study, trial._trial_id))
+        return parameters
+
+    def _id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+
+    def _frozen(self, trial: PastTrial) -> FrozenTrial:
+        params, distributions = self._space.internal(trial.parameters)
+        state = _OPTUNA_STATE.get(trial.state, OptunaState.RUNNING)
+        value = trial.value
+        if state is OptunaState.PRUNED and trial.intermediate:
+            value = trial.intermediate[max(trial.intermediate)]  # as `Study.tell` does for a pruned trial
+        return optuna.trial.create_trial(
+            state=state,
+            params=params,
+            distributions=distributions,
+            value=value,
+            system_attrs=dict(trial.system_attrs),
+            intermediate_values=dict(trial.intermediate),
+        )
+
+
+def _canonical(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(parameters, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,331 @@
+"""The scheduler: reads what workers report, settles it in SQL, decides, and keeps the queue filled.
+
+Its loop is the architecture: read a batch, fold it into memory and a ledger, commit the ledger in one transaction, then
+acknowledge and answer, then enqueue. What a worker is told has been committed; what has been committed is only then
+acknowledged. A crash between any two lines repeats work, and every step accepts a repeat.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import optuna
+import redis
+import structlog
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from search.lease import SchedulerLease, holder_name
+from search.ledger import Ledger, LiveTrial, StudyChange, TrialKey
+from search.live_study import LiveStudy
+from search.liveness import Liveness
+from search.loading import load_study, study_states
+from store.bus import Inbox, Outbox, Received, StreamLost, open_redis
+from store.errors import DefinitionError, LostLease
+from store.messages import (
+    Answer,
+    Ask,
+    Decision,
+    Finish,
+    Handed,
+    Nothing,
+    Preflighted,
+    Reply,
+    Report,
+    Request,
+    Settled,
+    Take,
+)
+from store.migrate import upgrade
+from store.models import StudyState
+from store.queue import TrialQueue
+from store.session import connect, reads, writes
+from store.settings import Settings
+
+REMEMBERED = 100_000  # answers kept for requests that come twice
+RECONCILE_SECONDS = 5.0  # how often the queue is compared with what SQL says should be in it
+RETRY_SECONDS = 0.5  # after Redis or the database was away
+
+log = structlog.get_logger(__name__)
+
+
+class Scheduler:
+    """Everything one active scheduler does. `run` stands by until it may be the active one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        client: redis.Redis,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._writes = writes(engine)
+        self._reads = reads(engine)
+        self._clock = clock
+        self._monotonic = monotonic
+        self._lease = SchedulerLease(self._writes, settings.scheduler_lease_seconds, holder_name(), monotonic)
+        self._inbox = Inbox(client)
+        self._outbox = Outbox(client)
+        self._liveness = Liveness(client, monotonic)
+        self._queue = TrialQueue(client)
+        self._studies: dict[int, LiveStudy] = {}
+        self._answers: OrderedDict[str, tuple[int, Answer]] = OrderedDict()
+        self._enqueued: set[tuple[int, int | None, int]] = set()  # jobs made by us; the queue itself may be wiped
+        self._next_round = 0.0
+        self._next_reconciliation = 0.0
+        self._catch_up = True  # read what was delivered and not acknowledged, before anything new
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Leave after the batch in hand."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Serve whenever this scheduler is the active one, until `stop`."""
+        while not self._stopping.is_set():
+            try:
+                if not self._lease.try_acquire():
+                    self._stopping.wait(self._settings.idle_seconds)
+                    continue
+                self._serve()
+            except LostLease:
+                log.warning("another scheduler has taken over; standing by")
+            except DBAPIError as error:
+                # The transaction failed, so memory is ahead of SQL: drop it and load again.
+                log.error("the database failed; loading again", error=str(error.orig)[:500])
+                self._stopping.wait(RETRY_SECONDS)
+        try:
+            self._lease.release()
+        except DBAPIError as error:
+            log.warning("could not give the lease back; a standby will wait for it", error=str(error.orig)[:500])
+
+    def _serve(self) -> None:
+        self._forget()
+        log.info("the scheduler is active")
+        while not self._stopping.is_set():
+            try:
+                self.run_once()
+            except (RedisConnectionError, RedisTimeoutError) as error:
+                # What was committed is remembered: the messages come again, and are answered again.
+                log.warning("redis is away", error=str(error))
+                self._catch_up = True
+                self._stopping.wait(RETRY_SECONDS)
+
+    def run_once(self) -> None:
+        """Take one batch of messages from the workers and settle it."""
+        received = self._read()
+        ledger = Ledger(self._clock(), self._system_attrs)
+        if self._monotonic() >= self._next_round:
+            self._look_round(ledger)
+        replies = [reply for each in received if (reply := self._reply(each.request, ledger)) is not None]
+        for study in self._studies.values():
+            study.go_on(ledger)
+        events = self._commit(ledger)
+        self._inbox.acknowledge(received)
+        self._outbox.send(replies, events)
+        self._enqueue()
+        self._drop_ended()
+
+    # Reading
+
+    def _read(self) -> Sequence[Received]:
+        wait = max(0.0, self._next_round - self._monotonic())
+        try:
+            if self._catch_up:
+                self._inbox.make_group()
+                received = self._inbox.read_unacknowledged()
+                self._catch_up = False
+                return received
+            return self._inbox.read(wait or None)
+        except StreamLost:
+            log.warning("redis was wiped; rebuilding the queue")
+            self._next_reconciliation = 0.0
+            self._next_round = 0.0
+            return []
+
+    def _reply(self, request: Request, ledger: Ledger) -> tuple[str, Reply] | None:
+        """Settle one request, or answer as before if it comes again; None where nobody waits for an answer."""
+        remembered = self._answers.get(request.sender)
+        if remembered is not None and request.sequence <= remembered[0]:
+            again = request.sequence == remembered[0]
+            return (request.sender, Reply(sequence=request.sequence, answer=remembered[1])) if again else None
+        answer = self._answer(request, ledger)
+        if not request.sender or answer is None:
+            return None
+        self._liveness.see(request.sender)
+        self._answers[request.sender] = (request.sequence, answer)
+        self._answers.move_to_end(request.sender)
+        while len(self._answers) > REMEMBERED:
+            self._answers.popitem(last=False)
+        return request.sender, Reply(sequence=request.sequence, answer=answer)
+
+    def _answer(self, request: Request, ledger: Ledger) -> Answer | None:
+        match request:
+            case Report():
+                study = self._studies.get(request.attempt.study_id)
+                return study.report(request, ledger) if study else Decision(decision="stop", stale=True)
+            case Finish():
+                study = self._studies.get(request.attempt.study_id)
+                return study.finish(request, ledger) if study else Settled(stale=True)
+            case Take():
+                self._drop_what_it_held(request, ledger)
+                study = self._known(request.study_id, ledger)
+                return study.take(request, ledger) if study else Nothing()
+            case Ask():
+                study = self._known(request.study_id, ledger)
+                return study.ask(request, ledger) if study else Handed(ended=True)
+            case Preflighted():
+                if (study := self._studies.get(request.study_id)) is not None:
+                    study.preflighted(request, ledger)
+                return Nothing()
+            case _:
+                self._next_round = 0.0  # a Wake: look round at once, before anything else is waited for
+                return None
+
+    def _known(self, study_id: int, ledger: Ledger) -> LiveStudy | None:
+        """A study, also one that was made a moment ago and is not in memory yet."""
+        if study_id not in self._studies:
+            self._follow_states(ledger)
+        return self._studies.get(study_id)
+
+    def _drop_what_it_held(self, request: Take, ledger: Ledger) -> None:
+        """A worker that takes a job does one thing at a time: whatever else it held, it has lost."""
+        for study in self._studies.values():
+            trial = study.running_on(request.worker)
+            if trial is not None and (study.id, trial.number) != (request.study_id, request.number):
+                study.lose(trial, "its worker went on to another trial", ledger)
+
+    # The round: what no message tells
+
+    def _look_round(self, ledger: Ledger) -> None:
+        """Once every `idle_seconds`: states that people changed, workers that fell silent, jobs that are missing."""
+        self._next_round = self._monotonic() + self._settings.idle_seconds
+        self._follow_states(ledger)
+        self._expire(ledger)
+        slots = self._liveness.slots()
+        for study in self._studies.values():
+            study.slots = slots[(study.definition.resources.pool, study.definition.resources.gpus > 0)]
+        if self._monotonic() >= self._next_reconciliation:
+            self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
+            self._enqueued &= self._queue.waiting()
+
+    def _follow_states(self, ledger: Ledger) -> None:
+        """Take over what people did to studies through the API: SQL is where it stands."""
+        with self._reads() as session:
+            states = study_states(session, set(self._studies))
+        for study_id in self._studies.keys() - states.keys():
+            del self._studies[study_id]  # deleted
+        for study_id, state in states.items():
+            study = self._studies.get(study_id)
+            if study is None:
+                self._load(study_id, state, ledger)
+            elif study.state is not state:
+                self._follow(study, state, ledger)
+
+    def _follow(self, study: LiveStudy, state: StudyState, ledger: Ledger) -> None:
+        if state is StudyState.PAUSED:
+            study.pause(ledger)
+        elif state is StudyState.RUNNING and study.state is StudyState.PAUSED:
+            study.resume(ledger)
+        elif state is StudyState.CANCELLED:
+            study.cancel("the study was cancelled", ledger)
+            study.state = state
+
+    def _load(self, study_id: int, state: StudyState, ledger: Ledger) -> None:
+        try:
+            with self._reads() as session:
+                self._studies[study_id] = load_study(session, study_id)
+        except DefinitionError as error:
+            # Stored by a version that knew more, or was less strict, than this one.
+            log.error("a stored study is not valid here", study=study_id, error=str(error))
+            reason = f"this version of the service cannot run the stored definition: {error.problems[0]}"
+            ledger.move(StudyChange(study_id, state, StudyState.FAILED, reason))
+
+    def _expire(self, ledger: Ledger) -> None:
+        ours = [study for study in self._studies.values() if not study.is_external]
+        self._lose_silent(ours, self._settings.lease_seconds, ledger)
+        external = [study for study in self._studies.values() if study.is_external]
+        self._lose_silent(external, self._settings.external_lease_seconds, ledger)
+        self._liveness.forget_all_but(_workers_of([*ours, *external]))
+
+    def _lose_silent(self, studies: Sequence[LiveStudy], seconds: float, ledger: Ledger) -> None:
+        silent = self._liveness.silent(_workers_of(studies), seconds)
+        for study in studies:
+            for trial in study.running():
+                if _sign_of_life(study, trial) in silent:
+                    study.lose(trial, f"worker {trial.worker} gave no sign of life for {seconds:g} s", ledger)
+            if study.preflight_worker in silent:
+                study.lose_preflight(f"worker {study.preflight_worker} gave no sign of life", ledger)
+
+    # Writing
+
+    def _commit(self, ledger: Ledger) -> dict[int, int]:
+        with self._writes.begin() as session:
+            self._lease.renew(session)
+            return ledger.write(session)
+
+    def _enqueue(self) -> None:
+        """Make the jobs that SQL says there should be and that we have not made, or that a wipe has taken."""
+        wanted = {job: study for study in self._studies.values() for job in _jobs(study)}
+        for job in wanted.keys() - self._enqueued:
+            resources = wanted[job].definition.resources
+            self._queue.enqueue(*job, pool=resources.pool, gpu=resources.gpus > 0)
+        self._enqueued = set(wanted)
+
+    def _drop_ended(self) -> None:
+        for study_id in [study.id for study in self._studies.values() if study.state.ended]:
+            log.info("study ended", study=study_id, state=str(self._studies[study_id].state))
+            del self._studies[study_id]
+
+    def _forget(self) -> None:
+        self._studies = {}
+        self._answers = OrderedDict()
+        self._enqueued = set()
+        self._next_round = self._next_reconciliation = 0.0
+        self._catch_up = True
+
+    def _system_attrs(self, key: TrialKey) -> dict[str, Any]:
+        return self._studies[key.study_id].optuna.system_attrs(key.number)
+
+
+def _jobs(study: LiveStudy) -> list[tuple[int, int | None, int]]:
+    """The jobs that should be in the queue for a study: (study, trial or None for the preflight, attempt)."""
+    if study.state is StudyState.PREPARING and not study.preflight_worker:
+        return [(study.id, None, study.preflights + 1)]
+    return [(study.id, trial.number, trial.attempt + 1) for trial in study.queued()]
+
+
+def _sign_of_life(study: LiveStudy, trial: LiveTrial) -> str:
+    """By what name a trial's worker shows that it lives: an external one by its attempts' messages."""
+    return trial.attempt_key.token if study.is_external else trial.worker
+
+
+def _workers_of(studies: Sequence[LiveStudy]) -> set[str]:
+    held = {_sign_of_life(study, trial) for study in studies for trial in study.running()}
+    return held | {study.preflight_worker for study in studies if study.preflight_worker}
+
+
+def main(settings: Settings) -> int:
+    """Run a scheduler until SIGTERM or SIGINT."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    upgrade(settings.database)
+    scheduler = Scheduler(settings, connect(settings.database), open_redis(settings.redis_url))
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        scheduler.stop()
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    scheduler.run()
+    return 0

@@ -1,0 +1,118 @@
+"""Processes are killed and Redis is wiped in the middle of a real study; it ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from store.bus import open_redis
+from tests.acceptance.system import System, alive, descendants, digits, eventually, kill
+
+
+@pytest.fixture
+def system(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[System]:
+    with System(tmp_path, database_url, redis_url) as system:
+        system.serve()
+        yield system
+
+
+def check_every_trial_counted_once(system: System, name: str, trials: int) -> None:
+    """Each trial has ended once, with one accepted attempt, and no step of an attempt twice."""
+    found = list(system.client.trials(name))
+    assert [trial.number for trial in found] == sorted(range(trials), key=lambda n: n)
+    for trial in found:
+        assert trial.state in ("COMPLETE", "PRUNED")
+        ends = [attempt.ended for attempt in trial.attempts]
+        assert ends[:-1] == ["lost"] * (len(ends) - 1)
+        assert ends[-1] in ("finished", "pruned")
+        steps = [(report.attempt, report.step) for report in system.client.reports(name, trial.number)]
+        assert len(steps) == len(set(steps))
+
+
+@pytest.mark.parametrize("victim", ["slot", "runner", "supervisor"])
+def test_a_killed_workers_trial_goes_on_from_its_checkpoint(system: System, victim: str) -> None:
+    system.scheduler()
+    worker = system.worker()
+    system.client.create_study(digits("long", trials=1, epochs=400, budget={"trials": 1, "parallel": 1}))
+
+    def is_under_way() -> bool:
+        trial = system.trial("long")
+        return trial is not None and (trial.step or 0) >= 10
+
+    eventually("ten epochs are reported", is_under_way, seconds=40)
+    processes = descendants(worker.pid)
+    slot = next(pid for pid in processes if descendants(pid))
+    runner = next(iter(descendants(slot)))
+    before = system.trial("long")
+    assert before is not None
+    kill({"slot": slot, "runner": runner, "supervisor": worker.pid}[victim])
+    killed_at = datetime.now(UTC)
+    if victim == "supervisor":
+        eventually("nothing of the worker is left", lambda: not alive(processes), seconds=25)
+        system.worker()
+    else:
+        eventually("the runner is gone", lambda: not alive([runner]), seconds=5)
+
+    def is_back() -> bool:
+        trial = system.trial("long")
+        return trial is not None and len(trial.attempts) == 2 and (trial.step or 0) > (before.step or 0)
+
+    eventually("the trial runs again", is_back, seconds=30)
+    second = system.client.trial("long", 0).attempts[1]
+    assert second.started_at is not None
+    assert (second.started_at - killed_at).total_seconds() <= 15
+    ended = system.ended("long", seconds=60)
+    assert (ended.state, ended.counts.complete) == ("COMPLETE", 1)
+    reports = list(system.client.reports("long", 0))
+    last_of_first = max(report.step for report in reports if report.attempt == 1)
+    first_of_second = min(report.step for report in reports if report.attempt == 2)
+    assert 1 < first_of_second <= last_of_first + 2  # from the checkpoint, not from the beginning
+
+
+def test_a_wipe_of_redis_in_the_middle_of_a_study_loses_nothing(system: System, redis_url: str) -> None:
+    system.scheduler()
+    system.worker(slots=2)
+    system.client.create_study(digits("wiped", trials=12, epochs=15))
+    client = open_redis(redis_url)
+    for complete in (2, 5, 8):
+        eventually(
+            f"{complete} trials are complete", lambda n=complete: system.study("wiped").counts.complete >= n, seconds=60
+        )
+        client.flushall()
+    assert system.ended("wiped", seconds=60).state == "COMPLETE"
+    check_every_trial_counted_once(system, "wiped", 12)
+
+
+def test_a_killed_scheduler_is_replaced_and_nothing_is_lost(system: System) -> None:
+    first = system.scheduler()
+    system.worker(slots=2)
+    system.client.create_study(digits("headless", trials=12, epochs=15))
+    eventually("two trials are complete", lambda: system.study("headless").counts.complete >= 2, seconds=60)
+    kill(first.pid)
+    system.scheduler()
+    assert system.ended("headless", seconds=60).state == "COMPLETE"
+    check_every_trial_counted_once(system, "headless", 12)
+
+
+def test_of_two_schedulers_the_other_takes_over_within_ten_seconds(system: System) -> None:
+    first = system.scheduler()
+    eventually("it is active", lambda: b"the scheduler is active" in (system.folder / "1-scheduler.log").read_bytes())
+    system.scheduler()
+    system.worker(slots=2)
+    system.client.create_study(digits("two", trials=12, epochs=15))
+    eventually("two trials are complete", lambda: system.study("two").counts.complete >= 2, seconds=60)
+    assert b"the scheduler is active" not in (system.folder / "2-scheduler.log").read_bytes()
+    kill(first.pid)
+    killed_at = time.monotonic()
+    eventually(
+        "the standby is active",
+        lambda: b"the scheduler is active" in (system.folder / "2-scheduler.log").read_bytes(),
+        seconds=10,
+    )
+    assert time.monotonic() - killed_at < 10
+    assert system.ended("two", seconds=60).state == "COMPLETE"
+    check_every_trial_counted_once(system, "two", 12)

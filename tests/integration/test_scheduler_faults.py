@@ -1,0 +1,253 @@
+"""What must hold when processes die, Redis is wiped, the database fails or two schedulers meet."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+from search.lease import SchedulerLease, holder_name, is_dead
+from store.errors import LostLease
+from store.messages import Finish, PreflightTask, Report
+from store.session import writes
+from tests.yard import METRIC, Yard, study
+
+
+def test_a_silent_workers_trial_goes_back_and_may_resume(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
+    lost, other = yard.worker("lost"), yard.worker("other")
+    first = lost.start(study_id, 0)
+    yard.clock.advance(yard.settings.lease_seconds + 1)
+    yard.turn()
+    assert yard.states(study_id) == ["QUEUED"]
+    assert yard.jobs() == {(study_id, 0, 2)}
+
+    second = other.start(study_id, 0)
+    assert (second.attempt.attempt, second.resumable) == (2, [1])
+    assert lost.finish(first.attempt, 0.99).stale  # the worker that comes back late changes nothing
+    other.finish(second.attempt, 0.5)
+    assert yard.trials(study_id)[0].values == {METRIC: 0.5}
+    assert [attempt.outcome for attempt in yard.attempts(study_id, 0)] == ["lost", "finished"]
+
+
+def test_a_worker_that_beats_is_never_expired(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
+    worker = yard.worker()
+    worker.start(study_id, 0)
+    for _ in range(10):
+        yard.clock.advance(yard.settings.beat_seconds)
+        worker.beat()
+        yard.turn()
+    assert yard.states(study_id) == ["RUNNING"]
+
+
+def test_a_wipe_of_redis_expires_nobody_who_lives(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
+    worker = yard.worker()
+    worker.beat()
+    worker.start(study_id, 0)
+    yard.clock.advance(yard.settings.lease_seconds - 1)
+    yard.turn()
+    worker.beat()
+    yard.turn()
+    yard.client.flushall()
+    yard.clock.advance(yard.settings.lease_seconds - 1)  # no beat for as long as a lease almost lasts
+    yard.turn()
+    worker.beat()
+    yard.turn()
+    assert yard.states(study_id) == ["RUNNING"]
+
+
+def test_a_trial_that_loses_every_worker_fails_after_its_retries(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 2, "parallel": 1, "retries": 2}))
+    for attempt in (1, 2, 3):
+        assert yard.worker(f"w{attempt}").start(study_id, 0).attempt.attempt == attempt
+        yard.clock.advance(yard.settings.lease_seconds + 1)
+        yard.turn()
+    trial = yard.trials(study_id)[0]
+    assert trial.state == "FAILED"
+    assert trial.reason == "lost 3 times, the last time because worker w3 gave no sign of life for 8 s"
+
+
+def test_a_worker_that_leaves_gives_its_trial_back_without_a_retry(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
+    worker = yard.worker()
+    worker.finish(worker.start(study_id, 0).attempt, outcome="returned")
+    trial = yard.trials(study_id)[0]
+    assert (trial.state, trial.retries) == ("QUEUED", 0)
+
+
+def test_a_worker_that_takes_something_else_has_lost_what_it_held(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
+    worker = yard.worker()
+    worker.start(study_id, 0)
+    worker.start(study_id, 1)  # its process began anew under the same name
+    assert yard.states(study_id) == ["QUEUED", "RUNNING"]
+
+
+def test_a_wipe_of_redis_brings_every_job_back(yard: Yard) -> None:
+    running = yard.begin(study("one", budget={"trials": 3, "parallel": 3}))
+    preparing = yard.submit(study("two"))
+    expected = yard.jobs()
+    assert expected == {(running, 0, 1), (running, 1, 1), (running, 2, 1), (preparing, None, 1)}
+    yard.client.flushall()
+    yard.turn()
+    assert yard.jobs() == expected
+
+
+def test_a_report_sent_into_a_wipe_is_settled_when_it_is_sent_again(yard: Yard) -> None:
+    study_id = yard.begin(study())
+    worker = yard.worker()
+    attempt = worker.start(study_id, 0).attempt
+    report = Report(attempt=attempt, step=1, metrics={METRIC: 0.5})
+    sequence = worker.post(report)
+    yard.client.flushall()
+    yard.turn()
+    assert worker.answer() is None
+    worker.post(report, sequence)
+    yard.turn()
+    assert worker.answer() is not None
+    assert [row.step for row in yard.reports(study_id, 0)] == [1]
+
+
+def test_after_a_restart_a_study_goes_on_where_it_was(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 3, "parallel": 1}))
+    worker = yard.worker()
+    worker.finish(worker.start(study_id, 0).attempt, 0.5)
+    attempt = worker.start(study_id, 1).attempt
+    worker.report(attempt, 1, 0.4)
+    yard.restart()
+    assert worker.report(attempt, 2, 0.3).decision == "continue"
+    worker.finish(attempt, 0.3)
+    worker.finish(worker.start(study_id, 2).attempt, 0.2)
+    assert yard.states(study_id) == ["COMPLETE"] * 3
+    assert yard.study(study_id).state == "COMPLETE"
+
+
+def test_a_finish_whose_answer_died_with_the_scheduler_gets_the_same_next_trial(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 5, "parallel": 1}))
+    worker = yard.worker()
+    attempt = worker.start(study_id, 0).attempt
+    finish = Finish(attempt=attempt, outcome="finished", metrics={METRIC: 0.4}, pull=True)
+    sequence = worker.post(finish)
+    yard.turn()
+    lost = worker.answer()
+    yard.restart()
+    worker.post(finish, sequence)
+    yard.turn()
+    again = worker.answer()
+    assert lost is not None
+    assert again is not None
+    assert again.next == lost.next  # type: ignore[union-attr]
+    assert yard.states(study_id) == ["COMPLETE", "RUNNING"]
+
+
+def test_a_take_whose_answer_died_with_the_scheduler_gets_the_same_attempt(yard: Yard) -> None:
+    study_id = yard.begin(study())
+    worker = yard.worker()
+    first = worker.start(study_id, 0)
+    yard.restart()
+    assert worker.take(study_id, 0) == first
+
+
+def test_messages_that_were_read_and_not_committed_are_settled_by_the_successor(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 2, "parallel": 1}))
+    worker = yard.worker()
+    attempt = worker.start(study_id, 0).attempt
+    worker.post(Finish(attempt=attempt, outcome="finished", metrics={METRIC: 0.4}))
+    assert len(yard.scheduler._inbox.read(None)) == 1  # … and dies here
+    yard.restart()
+    assert yard.states(study_id)[0] == "COMPLETE"
+    assert worker.answer() is not None
+
+
+def test_a_preflight_whose_worker_dies_is_run_again_and_then_given_up(yard: Yard) -> None:
+    study_id = yard.submit(study(budget={"trials": 1, "retries": 1}))
+    for name in ("w1", "w2"):
+        assert isinstance(yard.worker(name).take(study_id, None), PreflightTask)
+        yard.clock.advance(yard.settings.lease_seconds + 1)
+        yard.turn()
+    row = yard.study(study_id)
+    assert row.state == "FAILED"
+    assert (row.reason or "").startswith("the preflight was lost 2 times")
+
+
+def test_a_failed_transaction_is_forgotten_and_settled_again(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 3, "parallel": 1}))
+    worker = yard.worker()
+    attempt = worker.start(study_id, 0).attempt
+    worker.post(Finish(attempt=attempt, outcome="finished", metrics={METRIC: 0.4}, pull=True))
+
+    def fail(*_: object) -> None:
+        raise OperationalError("COMMIT", {}, Exception("the database went away"))
+
+    event.listen(yard.engine, "commit", fail)
+    with pytest.raises(OperationalError):
+        yard.scheduler.run_once()
+    event.remove(yard.engine, "commit", fail)
+    assert yard.states(study_id) == ["RUNNING"]
+
+    yard.scheduler._forget()  # what `run` does next
+    yard.turn()
+    assert yard.states(study_id) == ["COMPLETE", "RUNNING"]
+    assert worker.answer() is not None
+
+
+# Two schedulers on one database
+
+
+def lease(yard: Yard, holder: str) -> SchedulerLease:
+    return SchedulerLease(writes(yard.engine), 5.0, holder, yard.clock.monotonic)
+
+
+def test_one_scheduler_is_active_and_the_other_takes_over_when_it_falls_silent(bare_yard: Yard) -> None:
+    first, second = lease(bare_yard, "elsewhere/1/1"), lease(bare_yard, "elsewhere/2/2")
+    assert first.try_acquire()
+    assert not second.try_acquire()
+    bare_yard.clock.advance(4.9)
+    assert not second.try_acquire()
+    bare_yard.clock.advance(0.2)
+    assert second.try_acquire()
+
+    with pytest.raises(LostLease), writes(bare_yard.engine).begin() as session:
+        first.renew(session)  # it comes back, and cannot commit
+
+
+def test_an_active_scheduler_that_renews_is_left_alone(bare_yard: Yard) -> None:
+    first, second = lease(bare_yard, "elsewhere/1/1"), lease(bare_yard, "elsewhere/2/2")
+    assert first.try_acquire()
+    for _ in range(10):
+        assert not second.try_acquire()
+        bare_yard.clock.advance(4)
+        with writes(bare_yard.engine).begin() as session:
+            first.renew(session)
+
+
+def test_a_scheduler_that_leaves_in_good_order_is_followed_at_once(bare_yard: Yard) -> None:
+    first, second = lease(bare_yard, "elsewhere/1/1"), lease(bare_yard, "elsewhere/2/2")
+    assert first.try_acquire()
+    first.release()
+    assert second.try_acquire()
+
+
+def test_a_scheduler_known_to_be_dead_is_followed_at_once(bare_yard: Yard) -> None:
+    dead = holder_name().rpartition("/")[0].rpartition("/")[0] + "/4194304/1"  # above the greatest process number
+    assert is_dead(dead)
+    assert not is_dead(holder_name())
+    assert not is_dead("another-machine/boot/pid:[1]/4194304/1")
+    assert lease(bare_yard, dead).try_acquire()
+    assert lease(bare_yard, "elsewhere/2/2").try_acquire()
+
+
+def test_a_zombie_scheduler_proposes_nothing(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 5, "parallel": 1}))
+    zombie = yard.scheduler
+    worker = yard.worker()
+    attempt = worker.start(study_id, 0).attempt
+    yard.restart()
+    worker.post(Finish(attempt=attempt, outcome="finished", metrics={METRIC: 0.4}))
+    with pytest.raises(LostLease):
+        zombie.run_once()
+    assert yard.states(study_id) == ["RUNNING"]
+    yard.restart()  # whoever is active next settles what the zombie had read
+    assert yard.states(study_id) == ["COMPLETE", "QUEUED"]

@@ -1,0 +1,117 @@
+"""Real servers for tests, each on a socket or port of its own and gone with its context.
+
+A part that is not installed skips the test on a developer's machine and fails it where CI=true.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import psycopg
+import pytest
+import redis
+
+START_SECONDS = 20.0
+
+
+class RedisServer:
+    """A Redis server on a unix socket, which can be stopped and started again; it keeps nothing on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self._folder = folder
+        self._binary = _find("redis-server", [])
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self._folder)]
+        self._process = subprocess.Popen([self._binary, *options], stdout=subprocess.DEVNULL)
+        with redis.Redis(unix_socket_path=str(self.socket)) as client:
+            _wait_for(client.ping, redis.RedisError)
+
+    def stop(self) -> None:
+        """Kill it: clients see their connections break."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def redis_server(tmp_path: Path) -> Iterator[str]:
+    """The URL of a Redis server of our own, whose socket lies in the folder."""
+    with RedisServer(tmp_path) as server:
+        yield server.url
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """The URL of an empty database on a PostgreSQL server of our own, which listens on a free port of 127.0.0.1."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    initdb, server = (_find(name, binaries) for name in ("initdb", "postgres"))
+    port = _free_port()
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        cluster = f"{folder}/cluster"
+        as_user: list[str] = []
+        if os.geteuid() == 0:  # initdb and the server refuse to run as root
+            shutil.chown(folder, "postgres", "postgres")
+            as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        made = [*as_user, initdb, "--pgdata", cluster, "--auth", "trust", "--username", "test", "--no-sync"]
+        subprocess.run(made, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        # Without fsync: what a test cluster holds need not survive a power cut.
+        settings = ["-D", cluster, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-c", "fsync=off"]
+        log = subprocess.DEVNULL
+        process = subprocess.Popen([*as_user, server, *settings], stdout=log, stderr=log, cwd="/")
+        try:
+            url = f"postgresql://test@127.0.0.1:{port}/postgres"
+            _wait_for(lambda: psycopg.connect(url).close(), psycopg.OperationalError)
+            yield url
+        finally:
+            process.send_signal(signal.SIGINT)  # the server's word for: now, breaking connections off
+            process.wait()
+
+
+def _find(name: str, folders: Sequence[Path]) -> str:
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *map(str, folders)]))
+    if found is not None:
+        return found
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{name} is not installed, and CI must run every test")
+    pytest.skip(f"{name} is not installed")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait_for(attempt: Callable[[], object], refusal: type[Exception]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            attempt()
+        except refusal:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return

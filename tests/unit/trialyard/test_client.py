@@ -1,0 +1,235 @@
+"""The SDK against a server that answers as the test says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from trialyard import client as client_module
+from trialyard.client import Client
+from trialyard.errors import ApiError, Conflict, InvalidRequest, NotFound, ServerError, Unauthorized, Unreachable
+from trialyard.events import parse_events
+
+STUDY = {
+    "name": "digits",
+    "state": "RUNNING",
+    "created_at": "2026-01-01T00:00:00Z",
+    "definition": {"objective": {"metric": "val/accuracy", "direction": "maximize"}, "budget": {"trials": 40}},
+    "counts": {"running": 2, "complete": 31, "pruned": 6, "failed": 1},
+    "best": {"number": 7, "values": {"val/accuracy": 0.97}, "parameters": {"optimizer.lr": 0.01}},
+}
+
+
+class Server:
+    """Answers each request with the next thing of a list: a response, or an error of the connection."""
+
+    def __init__(self, *answers: httpx.Response | httpx.TransportError | Callable[[httpx.Request], httpx.Response]):
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, httpx.TransportError):
+            raise answer
+        return answer if isinstance(answer, httpx.Response) else answer(request)
+
+    def client(self, **options: Any) -> Client:
+        return Client("http://server/", transport=httpx.MockTransport(self), **options)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "RETRY_SECONDS", (0.0, 0.0, 0.0))
+
+
+def test_a_study_comes_back_typed_with_what_can_be_derived_from_it() -> None:
+    server = Server(httpx.Response(200, json=STUDY))
+
+    study = server.client(api_key="secret").study("digits")
+
+    assert server.requests[0].url == "http://server/api/v1/studies/digits"
+    assert server.requests[0].headers["Authorization"] == "Bearer secret"
+    assert (study.total, study.counts.ended, study.ended) == (40, 38, False)  # 31 + 6 + 1; the two running are not done
+    assert study.objective.direction == "maximize"
+    assert study.best is not None
+    assert study.best.parameters == {"optimizer.lr": 0.01}
+
+
+def test_a_study_is_created_once_although_the_connection_broke_twice() -> None:
+    broken = httpx.ReadError("reset"), httpx.ConnectError("refused")
+    server = Server(*broken, httpx.Response(201, json=STUDY))
+
+    server.client().create_study({"name": "digits"})
+
+    keys = {request.headers["Idempotency-Key"] for request in server.requests}
+    assert len(server.requests) == 3
+    assert len(keys) == 1
+    assert [json.loads(request.content) for request in server.requests] == [{"name": "digits"}] * 3
+
+
+def test_two_studies_are_created_under_two_keys() -> None:
+    server = Server(httpx.Response(201, json=STUDY), httpx.Response(201, json=STUDY))
+    client = server.client()
+
+    client.create_study({"name": "digits"})
+    client.create_study({"name": "digits"})
+
+    assert server.requests[0].headers["Idempotency-Key"] != server.requests[1].headers["Idempotency-Key"]
+
+
+def test_what_might_do_harm_twice_is_sent_once() -> None:
+    server = Server(httpx.ReadError("reset"))
+
+    with pytest.raises(Unreachable):
+        server.client().pause("digits")
+
+    assert len(server.requests) == 1
+
+
+def test_an_address_without_a_server_is_told_with_the_cure() -> None:
+    server = Server(*[httpx.ConnectError("Connection refused")] * 4)
+
+    with pytest.raises(Unreachable, match=r"no server answers at http://server .*trialyard up"):
+        list(server.client().studies())
+
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, InvalidRequest),
+        (401, Unauthorized),
+        (403, Unauthorized),
+        (404, NotFound),
+        (409, Conflict),
+        (413, InvalidRequest),
+        (422, InvalidRequest),
+        (500, ServerError),
+        (503, ServerError),
+    ],
+)
+def test_each_refusal_has_its_kind_and_carries_the_problem(status: int, kind: type[ApiError]) -> None:
+    server = Server(httpx.Response(status, json={"title": "No", "detail": "because of the case", "status": status}))
+
+    with pytest.raises(ApiError) as caught:
+        server.client().study("digits")
+
+    assert type(caught.value) is kind
+    assert (caught.value.status, caught.value.title, str(caught.value)) == (status, "No", "because of the case")
+
+
+def test_the_problems_of_a_study_are_told_one_a_line() -> None:
+    errors = [
+        {"path": "parameters.optimiser.lr", "message": "there is no such knob", "hint": "did you mean optimizer.lr?"},
+        {"path": "budget.trials", "message": "must be at least 1", "hint": ""},
+    ]
+    server = Server(httpx.Response(422, json={"title": "Invalid study", "detail": "2 problems", "errors": errors}))
+
+    with pytest.raises(InvalidRequest) as caught:
+        server.client().create_study({})
+
+    assert str(caught.value).splitlines() == [
+        "parameters.optimiser.lr: there is no such knob; did you mean optimizer.lr?",
+        "budget.trials: must be at least 1",
+    ]
+
+
+def test_a_page_of_html_from_a_proxy_is_still_an_error_in_words() -> None:
+    server = Server(httpx.Response(502, text="<html>Bad Gateway</html>"))
+
+    with pytest.raises(ServerError, match="the server answered 502"):
+        server.client().study("digits")
+
+
+def test_trials_are_fetched_page_by_page_as_they_are_taken() -> None:
+    def page(numbers: list[int], cursor: str | None) -> httpx.Response:
+        items = [{"number": number, "state": "COMPLETE", "parameters": {}} for number in numbers]
+        return httpx.Response(200, json={"items": items, "next_cursor": cursor})
+
+    server = Server(page([0, 1], "c1"), page([2], None))
+    trials = server.client().trials("digits", state="complete")
+
+    assert next(trials).number == 0
+    assert len(server.requests) == 1
+    assert [trial.number for trial in trials] == [1, 2]
+    assert dict(server.requests[1].url.params) == {"state": "complete", "limit": "200", "cursor": "c1"}
+
+
+def test_ask_report_and_tell_carry_the_token() -> None:
+    handout = {"number": 3, "attempt": 1, "token": "1.3.1", "parameters": {"x": 0.5}}
+    trial = {"number": 3, "state": "COMPLETE", "parameters": {"x": 0.5}, "values": {"loss": 0.25}}
+    server = Server(
+        httpx.Response(200, json={"items": [handout]}),
+        httpx.Response(200, json={"decision": "prune"}),
+        httpx.Response(200, json=trial),
+    )
+    client = server.client()
+
+    (given,) = client.ask("mine", worker="w1")
+    decision = client.report("mine", given, step=1, metrics={"loss": 0.5})
+    told = client.tell("mine", given, "complete", {"loss": 0.25})
+
+    assert (decision, told.values) == ("prune", {"loss": 0.25})
+    bodies = [json.loads(request.content) for request in server.requests]
+    assert bodies[0] == {"worker": "w1", "count": 1}
+    assert bodies[1] == {"token": "1.3.1", "step": 1, "metrics": {"loss": 0.5}}
+    assert bodies[2] == {"token": "1.3.1", "state": "complete", "metrics": {"loss": 0.25}, "reason": None}
+
+
+def test_events_go_on_behind_the_last_one_when_the_connection_breaks() -> None:
+    class Broken(httpx.SyncByteStream):
+        def __iter__(self):
+            yield b'id: 1\nevent: trial\ndata: {"number": 0}\n\nid: 2\nevent: trial\ndata: {"num'
+            raise httpx.ReadError("reset")
+
+    rest = b': ping\n\nid: 2\nevent: trial\ndata: {"number": 1}\n\n'
+    server = Server(
+        httpx.Response(200, stream=Broken()),
+        httpx.ConnectError("refused"),
+        httpx.Response(503, json={"detail": "starting"}),
+        httpx.Response(200, content=rest),
+        httpx.Response(204),
+    )
+
+    events = list(server.client().events("digits"))
+
+    assert [(event.id, event.kind, event.body) for event in events] == [
+        (1, "trial", {"number": 0}),
+        (2, "trial", {"number": 1}),
+    ]
+    assert [request.headers["Last-Event-ID"] for request in server.requests] == ["0", "1", "1", "1", "2"]
+
+
+def test_events_of_a_study_that_is_gone_end_with_its_error() -> None:
+    server = Server(httpx.Response(404, json={"detail": "there is no study 'digits'"}))
+
+    with pytest.raises(NotFound, match="there is no study 'digits'"):
+        next(server.client().events("digits"))
+
+
+def test_a_name_cannot_leave_its_place_in_the_path() -> None:
+    server = Server(httpx.Response(200, json=STUDY))
+
+    server.client().study("../keys?x=1")
+
+    assert server.requests[0].url.raw_path == b"/api/v1/studies/..%2Fkeys%3Fx%3D1"
+
+
+@pytest.mark.parametrize(
+    ("lines", "bodies"),
+    [
+        (["id: 1", "data: {}", ""], [{}]),
+        (["id:1", 'data:{"a": 1}', ""], [{"a": 1}]),  # one space after the colon may be left out
+        (["id: 1", 'data: {"a":', "data: 1}", ""], [{"a": 1}]),  # several data lines are one text
+        ([": ping", "", "retry: 1000", "", "id: 1", "data: {}", ""], [{}]),
+        (["id: 1", "data: {}"], []),  # cut off before its empty line: it did not arrive
+    ],
+)
+def test_an_event_stream_is_read_as_the_standard_says(lines: list[str], bodies: list[dict[str, Any]]) -> None:
+    assert [event.body for event in parse_events(lines)] == bodies

@@ -1,0 +1,111 @@
+"""The entry: trains one configuration on prepared data, epoch by epoch, under the eyes of a reporter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from trainer import checkpoint, model_file
+from trainer.config import TrainConfig
+from trainer.data.prepare import Prepared
+from trainer.folder import Folder
+from trainer.progress import Monitor
+from trainer.training import Training
+
+__all__ = ["Decision", "Fitted", "Folder", "Monitor", "Reporter", "fit"]
+
+Decision = Literal["continue", "prune", "stop", "pause"]
+
+
+class Reporter(Protocol):
+    """Who is told how it goes, and decides whether it goes on."""
+
+    def report(self, epoch: int, metrics: Mapping[str, float]) -> Decision:
+        """Take the metrics, all finite, of an epoch; epochs count from 1."""
+
+    def log(self, line: str) -> None:
+        """Take a line for the trial's log."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a training ended.
+
+    A finished one has the metrics of its best epoch and, where there is a test part, `test/…`; any other those of its
+    last epoch.
+    """
+
+    ending: Literal["finished", "pruned", "paused", "returned"]
+    metrics: dict[str, float]
+    epochs: int
+    best_epoch: int
+
+
+def fit(
+    config: TrainConfig,
+    prepared: Prepared,
+    *,
+    monitor: Monitor,
+    reporter: Reporter,
+    folder: Folder,
+    resume_from: Sequence[Folder] = (),
+    should_leave: Callable[[], bool] = lambda: False,
+) -> Fitted:
+    """Train until the epochs or the patience are used up, or until told otherwise.
+
+    An epoch's checkpoint is written before it is reported, and always one of the epoch at which a training pauses or
+    leaves. `prune` ends at once and keeps nothing; `stop` finishes early.
+
+    Args:
+        folder: takes the checkpoints and, at the end, the model; of this attempt alone.
+        resume_from: folders of earlier attempts, newest first; their newest valid checkpoint is gone on from.
+
+    Raises:
+        Diverged: a loss or a metric is not finite.
+    """
+    training = Training(config, prepared, monitor)
+    _resume(training, resume_from, reporter)
+    while not training.over:
+        metrics = training.run_epoch()
+        reporter.log(_line(training.epoch, config.epochs, metrics))
+        due = training.epoch % config.checkpoint.every_epochs == 0
+        if due:
+            checkpoint.write(folder, training.checkpoint())
+        decision = reporter.report(training.epoch, metrics)
+        if decision == "prune":
+            checkpoint.clear(folder)
+            return _ended(training, "pruned")
+        if decision == "stop":
+            break
+        if decision == "pause" or should_leave():
+            if not due:
+                checkpoint.write(folder, training.checkpoint())
+            return _ended(training, "paused" if decision == "pause" else "returned")
+    return _finish(training, config, prepared, [folder, *resume_from])
+
+
+def _resume(training: Training, folders: Sequence[Folder], reporter: Reporter) -> None:
+    for found in checkpoint.read_newest(folders, reporter.log):
+        if training.accepts(found):
+            training.restore(found)
+            reporter.log(f"resumed after epoch {found.epoch}")
+            return
+        reporter.log(f"the checkpoint of epoch {found.epoch} is of another configuration, and not used")
+
+
+def _finish(training: Training, config: TrainConfig, prepared: Prepared, folders: Sequence[Folder]) -> Fitted:
+    best = training.restore_best()
+    model_file.save(folders[0], training.model, config, prepared.schema, metrics=best.metrics, best_epoch=best.epoch)
+    for folder in folders:  # the model is written: nothing will be gone on from
+        checkpoint.clear(folder)
+    return Fitted("finished", best.metrics, training.epoch, best.epoch)
+
+
+def _ended(training: Training, ending: Literal["pruned", "paused", "returned"]) -> Fitted:
+    best_epoch = training.best.epoch if training.best else 0
+    return Fitted(ending, training.metrics, training.epoch, best_epoch)
+
+
+def _line(epoch: int, epochs: int, metrics: Mapping[str, float]) -> str:
+    return f"epoch {epoch}/{epochs}: " + ", ".join(f"{name} {value:.5g}" for name, value in metrics.items())

@@ -1,0 +1,49 @@
+"""The optimizers by name, with weight decay decoupled from the gradient for every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, RMSprop
+
+from trainer.config import Optimizer
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], config: Optimizer) -> torch.optim.Optimizer:
+    """PyTorch's optimizer of that name, without any decay of its own: `decay` is applied beside it.
+
+    Adam and AdamW differ in PyTorch in nothing but how they decay, so here they are the same.
+    """
+    lr = config.lr
+    match config.name:
+        case "sgd":
+            nesterov = config.nesterov and config.momentum > 0
+            return SGD(parameters, lr, momentum=config.momentum, nesterov=nesterov, fused=True)
+        case "adam":
+            return Adam(parameters, lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
+        case "adamw":
+            betas = (config.beta1, config.beta2)
+            return AdamW(parameters, lr, betas=betas, eps=config.eps, weight_decay=0.0, fused=True)
+        case "rmsprop":  # has no fused kernel
+            return RMSprop(parameters, lr, alpha=config.alpha, eps=config.eps, momentum=config.momentum, foreach=True)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def weights_of(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are penalized and decayed: matrices and embeddings, not biases and not norms."""
+    return [parameter for parameter in model.parameters() if parameter.ndim > 1]
+
+
+def decay(weights: Iterable[Tensor], lr: float, weight_decay: float) -> None:
+    """w <- (1 - lr * weight_decay) w, before the step: Loshchilov and Hutter 2019, scaled by lr as in PyTorch."""
+    if weight_decay == 0:
+        return
+    with torch.no_grad():
+        for weight in weights:
+            weight.mul_(1 - lr * weight_decay)

@@ -1,0 +1,91 @@
+"""What can be known to go wrong before any trial: the data, and the corners of the search space against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.config import TrainConfig, metric_names
+from trainer.data.prepare import Prepared, prepare
+from trainer.errors import DataError, Problem
+from trainer.models.mlp import build
+from trainer.progress import Monitor
+
+__all__ = ["Problem", "check"]
+
+
+def check(
+    configs: Sequence[TrainConfig], *, monitor: Monitor, data_folders: Sequence[Path], device: torch.device
+) -> tuple[list[Problem], dict[str, Any]]:
+    """Prepare the data, once for each way of preparing it, and hold every corner of the space against it.
+
+    Args:
+        configs: the corners of the search space.
+
+    Returns:
+        The problems, each once, and the facts: those of the data, and the `parameters` of the smallest and the largest
+        model as {"least", "most"}.
+    """
+    problems: list[Problem] = []
+    facts: dict[str, Any] = {}
+    sizes: list[int] = []
+    for corners in _by_data(configs):
+        try:
+            prepared = prepare(corners[0].data, device=device, data_folders=data_folders)
+        except DataError as error:
+            problems.append(error.problem)
+            continue
+        facts = facts or prepared.facts()
+        for config in corners:
+            problems += [*_metrics(config, monitor, prepared), *_task(config, prepared), *_batches(config, prepared)]
+            sizes.append(_parameters(config, prepared))
+    if sizes:
+        facts["parameters"] = {"least": min(sizes), "most": max(sizes)}
+    return list(dict.fromkeys(problems)), facts
+
+
+def _by_data(configs: Sequence[TrainConfig]) -> list[list[TrainConfig]]:
+    groups: dict[str, list[TrainConfig]] = {}
+    for config in configs:
+        groups.setdefault(config.data.model_dump_json(), []).append(config)
+    return list(groups.values())
+
+
+def _metrics(config: TrainConfig, monitor: Monitor, prepared: Prepared) -> Iterator[Problem]:
+    known = metric_names(prepared.task)
+    wanted = {"objective.metric": monitor.metric}
+    if config.early_stopping:
+        wanted["trial.early_stopping.metric"] = config.early_stopping.metric
+    for path, metric in wanted.items():
+        if metric not in known:
+            yield Problem(path, f"a {prepared.task} reports no {metric}", f"it reports {', '.join(sorted(known))}")
+
+
+def _task(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
+    if prepared.task == "classification":
+        return
+    target = prepared.schema.target.name
+    if config.regularization.label_smoothing > 0:
+        path = "trial.regularization.label_smoothing"
+        yield Problem(path, f"{target} makes a regression, which has no labels to smooth", "set it to 0")
+    if config.data.class_weight != "none":
+        path = "trial.data.class_weight"
+        yield Problem(path, f"{target} makes a regression, which has no classes to weigh", "set it to none")
+
+
+def _batches(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
+    rows = prepared.train.rows
+    if config.batch_size > rows:
+        message = f"a batch of {config.batch_size} is larger than the training part of {rows} rows"
+        yield Problem("trial.batch_size", message, f"at most {rows}")
+    if config.batch_size == 1 and config.model.norm == "batch":
+        yield Problem("trial.batch_size", "batch normalization needs batches of 2 rows and more", "at least 2")
+
+
+def _parameters(config: TrainConfig, prepared: Prepared) -> int:
+    """How many the model has; built on the meta device, where its size costs nothing."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build(config.model, prepared.schema).parameters())

@@ -1,0 +1,57 @@
+"""Which epoch was the best so far, and whether waiting for a better one is still worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from trainer.config import EarlyStopping
+from trainer.metrics import direction_of
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The objective: the best epoch is the best by this metric; of equal ones, that of the lowest val/loss."""
+
+    metric: str
+    direction: Literal["minimize", "maximize"]
+
+    def prefers(self, metrics: Mapping[str, float], to: Mapping[str, float]) -> bool:
+        return self._cost(metrics) < self._cost(to)
+
+    def _cost(self, metrics: Mapping[str, float]) -> tuple[float, float]:
+        value = metrics[self.metric]
+        return (value if self.direction == "minimize" else -value, metrics["val/loss"])
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch so far, with the weights it had."""
+
+    epoch: int
+    metrics: dict[str, float]
+    weights: dict[str, Tensor]
+
+
+class Patience:
+    """Counts the epochs since the watched metric last improved by more than `min_delta`."""
+
+    def __init__(self, rule: EarlyStopping) -> None:
+        self.best: float | None = None
+        self.waited = 0
+        self._rule = rule
+        self._sign = 1 if direction_of(rule.metric) == "minimize" else -1
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        value = metrics[self._rule.metric]
+        if self.best is None or self._sign * (self.best - value) > self._rule.min_delta:
+            self.best, self.waited = value, 0
+        else:
+            self.waited += 1
+
+    @property
+    def exhausted(self) -> bool:
+        return self.waited >= self._rule.patience

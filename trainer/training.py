@@ -1,0 +1,154 @@
+"""A training between two epochs: everything the next epoch depends on, and nothing else. It can be put into a
+checkpoint and taken out again, and goes on bit for bit as if nothing had happened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from trainer.checkpoint import Checkpoint
+from trainer.config import TrainConfig
+from trainer.data.prepare import Part, Prepared
+from trainer.errors import Diverged
+from trainer.init import initialize
+from trainer.loop import evaluate, train_epoch
+from trainer.metrics import measure
+from trainer.models.mlp import build
+from trainer.optim import make_optimizer
+from trainer.progress import Best, Monitor, Patience
+
+
+class Training:
+    """The state of one training. `config.seed` and the device decide all that is random in it."""
+
+    def __init__(self, config: TrainConfig, prepared: Prepared, monitor: Monitor) -> None:
+        self.epoch = 0  # finished ones
+        self.metrics: dict[str, float] = {}
+        self.best: Best | None = None
+        self._config, self._prepared, self._monitor = config, prepared, monitor
+        self._patience = Patience(config.early_stopping) if config.early_stopping else None
+        # Order and dropout are drawn on the device; weights on the CPU, so that they are the same on every device.
+        self._generator = torch.Generator(prepared.device).manual_seed(config.seed)
+        model = build(config.model, prepared.schema, self._generator)
+        initialize(model, config.model.init, config.model.activation, torch.Generator().manual_seed(config.seed))
+        self.model = model.to(prepared.device)
+        self._optimizer = make_optimizer(self.model.parameters(), config.optimizer)
+
+    @property
+    def over(self) -> bool:
+        exhausted = self._patience is not None and self._patience.exhausted
+        return exhausted or self.epoch >= self._config.epochs
+
+    def run_epoch(self) -> dict[str, float]:
+        """Train one epoch and validate.
+
+        Raises:
+            Diverged: a loss or a metric is not finite.
+        """
+        loss = train_epoch(
+            self.model,
+            self._optimizer,
+            self._prepared.train,
+            self._config,
+            epoch=self.epoch,
+            generator=self._generator,
+            class_weight=self._prepared.class_weight,
+        )
+        self.epoch += 1
+        self.metrics = {"train/loss": loss} | self._measure("val", self._prepared.validation)
+        _refuse_divergence(self.epoch, self.metrics)
+        self._take_stock()
+        return self.metrics
+
+    def restore_best(self) -> Best:
+        """Put the weights of the best epoch back into the model, and measure the test part with them, if there is one.
+
+        Returns:
+            The best epoch, with its `test/…` metrics among the others.
+        """
+        if self.best is None:
+            raise ValueError("no epoch has been trained")
+        self.model.load_state_dict(self.best.weights)
+        if self._prepared.test is None:
+            return self.best
+        metrics = self.best.metrics | self._measure("test", self._prepared.test)
+        _refuse_divergence(self.best.epoch, metrics)
+        return Best(self.best.epoch, metrics, self.best.weights)
+
+    def checkpoint(self) -> Checkpoint:
+        """The state after this epoch, at least one."""
+        best, patience = self.best, self._patience
+        tensors = {"generator": self._generator.get_state()}
+        tensors |= _prefixed("model", self.model.state_dict())
+        for index, state in self._optimizer.state_dict()["state"].items():
+            tensors |= _prefixed(f"optimizer.{index}", {name: t for name, t in state.items() if torch.is_tensor(t)})
+        if best and best.epoch != self.epoch and self._config.checkpoint.keep == "best_and_last":
+            tensors |= _prefixed("best", best.weights)
+        scalars = {
+            "config": self._identity(),
+            "metrics": self.metrics,
+            "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
+            "patience": {"best": patience.best, "waited": patience.waited} if patience else None,
+        }
+        return Checkpoint(self.epoch, tensors, scalars)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of this very training."""
+        tensors, scalars = checkpoint.tensors, checkpoint.scalars
+        self.epoch, self.metrics = checkpoint.epoch, scalars["metrics"]
+        self.model.load_state_dict(_below("model", tensors))
+        self._restore_optimizer(_below("optimizer", tensors))
+        self._generator.set_state(tensors["generator"])
+        if self._patience:
+            self._patience.best, self._patience.waited = scalars["patience"]["best"], scalars["patience"]["waited"]
+        weights = {name: tensor.to(self._prepared.device) for name, tensor in _below("best", tensors).items()}
+        if weights:
+            self.best = Best(scalars["best"]["epoch"], scalars["best"]["metrics"], weights)
+        else:  # this epoch is the best, or with `keep: last` the best of those whose weights are still there
+            self.best = Best(self.epoch, self.metrics, self._weights())
+
+    def accepts(self, checkpoint: Checkpoint) -> bool:
+        """Whether the checkpoint is of a training told the same: its steps are then the same, too."""
+        return bool(checkpoint.scalars["config"] == self._identity())
+
+    def _identity(self) -> dict[str, object]:
+        return self._config.model_dump(mode="json", exclude={"checkpoint"})
+
+    def _measure(self, name: str, part: Part) -> dict[str, float]:
+        metrics = measure(evaluate(self.model, part), part.y, self._prepared.schema.target.deviation)
+        return {f"{name}/{metric}": value for metric, value in metrics.items()}
+
+    def _take_stock(self) -> None:
+        if self.best is None or self._monitor.prefers(self.metrics, to=self.best.metrics):
+            self.best = Best(self.epoch, self.metrics, self._weights())
+        if self._patience:
+            self._patience.observe(self.metrics)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+    def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for path, tensor in tensors.items():
+            index, name = path.split(".", 1)
+            state.setdefault(int(index), {})[name] = tensor
+        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state})
+
+
+def _refuse_divergence(epoch: int, metrics: Mapping[str, float]) -> None:
+    broken = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
+    if broken:
+        raise Diverged(epoch, ", ".join(broken))
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
+    }

@@ -1,0 +1,147 @@
+"""What the API returns, as typed models. A newer server may say more than is named here; it is kept."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from trialyard.errors import Problem
+
+ENDED_STUDY = frozenset({"COMPLETE", "CANCELLED", "FAILED"})
+ENDED_TRIAL = frozenset({"COMPLETE", "PRUNED", "FAILED", "CANCELLED"})
+
+DecisionName = Literal["continue", "prune", "stop", "pause"]
+
+
+class Resource(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Objective(Resource):
+    metric: str
+    direction: Literal["minimize", "maximize"] = "minimize"
+
+
+class Counts(Resource):
+    """How many trials a study has in each state."""
+
+    waiting: int = 0
+    queued: int = 0
+    running: int = 0
+    paused: int = 0
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def ended(self) -> int:
+        return self.complete + self.pruned + self.failed + self.cancelled
+
+
+class Best(Resource):
+    """The best trial of a study so far, in short."""
+
+    number: int
+    values: dict[str, float]
+    parameters: dict[str, Any]
+
+
+class Study(Resource):
+    """A study: what was sent, and where it stands."""
+
+    name: str
+    state: str
+    created_at: datetime
+    definition: dict[str, Any]
+    counts: Counts
+    best: Best | None = None
+    reason: str | None = None
+    errors: list[Problem] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED_STUDY
+
+    @property
+    def objective(self) -> Objective:
+        return Objective.model_validate(self.definition["objective"])
+
+    @property
+    def total(self) -> int | None:
+        """How many trials its budget allows; None where the budget names no number."""
+        trials: int | None = self.definition.get("budget", {}).get("trials")
+        return trials
+
+
+class Attempt(Resource):
+    """One execution of a trial on one worker."""
+
+    attempt: int
+    worker: str
+    device: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    ended: str | None = None
+    reason: str | None = None
+
+
+class Trial(Resource):
+    """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`."""
+
+    number: int
+    state: str
+    parameters: dict[str, Any]
+    values: dict[str, float] | None = None
+    metrics: dict[str, float] | None = None
+    step: int | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    reason: str | None = None
+    attempts: list[Attempt] = []
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED_TRIAL
+
+
+class BestTrial(Trial):
+    """The best trial, with the trial section that trains it again, and where its files lie."""
+
+    trial: dict[str, Any]
+    artifacts: str | None = None
+
+
+class StepReport(Resource):
+    """All metrics of one step of one attempt."""
+
+    attempt: int
+    step: int
+    metrics: dict[str, float]
+
+
+class Handout(Resource):
+    """A trial of an external study, handed out by `ask`; the token authorizes its reports and its end."""
+
+    number: int
+    attempt: int
+    token: str
+    parameters: dict[str, Any]
+
+
+class Worker(Resource):
+    """A worker that is alive, as it describes itself."""
+
+    name: str
+    pool: str | None = None
+    device: str | None = None
+
+
+class Event(Resource):
+    """An entry of a study's log: `kind` is study, trial or report; `id` orders it."""
+
+    id: int
+    kind: str
+    body: dict[str, Any]

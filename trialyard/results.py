@@ -1,0 +1,73 @@
+"""How a study ended: its best trials, and the best one's parameters ready to be used again."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from trialyard.client import Client
+from trialyard.errors import BadInput, CommandError
+from trialyard.resources import BestTrial, Study
+from trialyard.tables import trials_table
+
+TABLE_TRIALS = 5
+
+
+def conclude(console: Console, client: Client, study: Study) -> None:
+    """Print the results of a study that has ended.
+
+    Raises:
+        BadInput: the preflight refused it; the text names each problem.
+        CommandError: it failed or was cancelled, or no trial is complete.
+    """
+    if study.state == "FAILED" and study.errors:
+        raise BadInput("\n".join([f"the study {study.name!r} cannot run:", *(f"  {each}" for each in study.errors)]))
+    if study.state != "COMPLETE":
+        why = f": {study.reason}" if study.reason else ""
+        raise CommandError(f"the study {study.name!r} is {study.state}{why}")
+    if study.best is None:
+        raise CommandError(f"the study {study.name!r} has ended without a complete trial")
+    best_first = "value" if study.objective.direction == "minimize" else "-value"
+    best = list(islice(client.trials(study.name, "COMPLETE", best_first), TABLE_TRIALS))
+    console.print(f"{study.name}: the best {len(best)} of {study.counts.ended} trials\n", markup=False)
+    console.print(trials_table(best))
+    console.print()
+    print_best(console, client.best(study.name))
+
+
+def print_best(console: Console, best: BestTrial) -> None:
+    """All that was measured of the best trial, where its model lies, and its parameters ready to be used."""
+    lines = [f"best trial: {best.number}"]
+    metrics = sorted((best.metrics or {}).items())
+    lines += [f"  {name:<24}{value:.6g}" for name, value in metrics if name.startswith(("val/", "test/"))]
+    if best.artifacts:
+        lines.append(f"its model lies in {best.artifacts}")
+    lines += ["", "its parameters, to be used in a study file:", "", as_study_section(best)]
+    for text in lines:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def as_study_section(best: BestTrial) -> str:
+    """What a study file needs to train this trial again, as YAML.
+
+    That is the `trial` section; an objective of a person's own takes its parameters from `parameters`, where they stand
+    as constants.
+    """
+    document: dict[str, Any] = {"trial": best.trial}
+    if best.trial.get("kind", "train") != "train":
+        document["parameters"] = {name: {"value": value} for name, value in best.parameters.items()}
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120).rstrip()
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML as a person would write it: sections as blocks, lists in one line."""
+
+
+def _in_one_line(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True)
+
+
+_Dumper.add_representer(list, _in_one_line)

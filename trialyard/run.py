@@ -1,0 +1,150 @@
+"""`trialyard run` and `trialyard up`: the whole service on this machine, for one study or to stay."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from search.definition import Definition, parse
+from store.settings import Settings
+from trialyard.client import Client
+from trialyard.errors import BadInput, NotFound
+from trialyard.follow import follow
+from trialyard.local import free_port, local_service
+from trialyard.resources import Study
+from trialyard.results import conclude
+from trialyard.signals import Stopped, StopSignals
+
+MOMENT_SECONDS = 0.2
+
+
+def run(
+    file: Path,
+    document: dict[str, Any],
+    home: Path | None,
+    workers: int,
+    port: int | None,
+    signals: StopSignals,
+    console: Console,
+    complaints: Console,
+) -> int:
+    """Search as a study says, with a service of its own that ends with it.
+
+    Args:
+        file: where the study was read from; data files may lie beside it.
+        document: the study.
+        home: where everything lies; a new temporary folder, which is kept, if there is none given.
+        port: the page's; any free one if none is given.
+        complaints: where deaths of parts are told.
+
+    Returns:
+        The exit code: 0, or 128 and the signal that stopped it.
+
+    Raises:
+        DefinitionError: the study is wrong; nothing was started.
+        CommandError: it failed, or the service cannot run here.
+    """
+    definition = parse(document)
+    home = (home or Path(tempfile.mkdtemp(prefix="trialyard-"))).absolute()
+    settings = _settings_of_run(file, home, port)
+    try:
+        with local_service(settings, _slots(definition, workers), signals, complaints.print) as service:
+            console.print(f"page: {service.server_url}/studies/{definition.name}", soft_wrap=True)
+            console.print(f"home: {home}", soft_wrap=True)
+            with Client(service.server_url, _api_key(settings)) as client:
+                study = _create_or_resume(client, document, definition, home)
+                if not study.ended:
+                    study = follow(client, study, console, service.check)
+                conclude(console, client, study)
+    except Stopped as stopped:
+        again = f"trialyard run {shlex.quote(str(file))} --home {shlex.quote(str(home))}"
+        console.print(f"Stopped. To carry on: {again}", markup=False, soft_wrap=True)
+        return stopped.exit_code
+    look = f"trialyard up --home {shlex.quote(str(home))}"
+    console.print(f"\nTo look at the study again: {look}", markup=False, soft_wrap=True)
+    return 0
+
+
+def up(settings: Settings, worker: Sequence[str], signals: StopSignals, console: Console, complaints: Console) -> int:
+    """Run the service on this machine until a signal comes.
+
+    Returns:
+        128 and the number of the signal.
+
+    Raises:
+        CommandError, TrialyardError: it cannot run here, and why.
+    """
+    try:
+        with local_service(settings, worker, signals, complaints.print) as service:
+            console.print(
+                f"Trialyard is up: {service.server_url} (home {settings.home}; Ctrl-C stops it)", soft_wrap=True
+            )
+            console.print("Send it a study from another terminal: trialyard submit FILE --wait", soft_wrap=True)
+            while True:
+                service.check()
+                time.sleep(MOMENT_SECONDS)
+    except Stopped as stopped:
+        console.print("Stopped.")
+        return stopped.exit_code
+
+
+def _settings_of_run(file: Path, home: Path, port: int | None) -> Settings:
+    """The environment's settings, but with everything in this home, and the study file's own folder readable."""
+    settings = Settings()
+    folders = [settings.data_dir, str(file.absolute().parent)]
+    changes: dict[str, Any] = {
+        "home_dir": home,
+        "database_url": "",
+        "artifact_url": "",
+        "host": "127.0.0.1",
+        "port": port or free_port(),
+        "data_dir": os.pathsep.join(filter(None, folders)),
+    }
+    return settings.model_copy(update=changes)
+
+
+def _slots(definition: Definition, workers: int) -> list[str]:
+    """The arguments of `trialyard worker` for one study; none for one whose trials are run by others."""
+    if definition.kind == "external":
+        return []
+    if definition.resources.gpus:
+        kind = ["--gpus", "all", "--slots-per-gpu", str(workers), "--cpu-slots", "0"]
+    else:
+        kind = ["--gpus", "none", "--cpu-slots", str(workers)]
+    return [*kind, "--pool", definition.resources.pool]
+
+
+def _create_or_resume(client: Client, document: dict[str, Any], definition: Definition, home: Path) -> Study:
+    """The study in this home: a new one, or the one that was begun here.
+
+    Raises:
+        BadInput: there is another study of this name.
+    """
+    try:
+        study = client.study(definition.name)
+    except NotFound:
+        return client.create_study(document)
+    has_seed = "seed" in document.get("sampler", {})
+    if _comparable(parse(study.definition), has_seed) != _comparable(definition, has_seed):
+        raise BadInput(
+            f"name: {home} holds a study {definition.name!r} that was made from another definition; "
+            "give this one another name or another --home"
+        )
+    return client.resume(study.name) if study.state == "PAUSED" else study
+
+
+def _comparable(definition: Definition, with_seed: bool) -> dict[str, Any]:
+    """A definition as a document; without the sampler's seed where the study file leaves it to be drawn."""
+    document = definition.document()
+    return document if with_seed else {**document, "sampler": {**document["sampler"], "seed": None}}
+
+
+def _api_key(settings: Settings) -> str | None:
+    return settings.api_key.get_secret_value() if settings.api_key else None

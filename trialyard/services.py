@@ -1,0 +1,76 @@
+"""The processes of the service, and what an operator does beside them. Each part is imported when it is started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from rich.table import Table
+
+from store.errors import SettingsError
+from store.keys import Keys
+from store.migrate import upgrade
+from store.session import connect, writes
+from store.settings import Settings
+
+
+def serve(settings: Settings) -> int:
+    from api.main import serve as run_server
+
+    return run_server(settings)
+
+
+def schedule(settings: Settings) -> int:
+    from search.scheduler import main
+
+    return main(_with_redis(settings))
+
+
+def work(settings: Settings, pool: str, cpu_slots: int, gpus: str, slots_per_gpu: int, name: str | None) -> int:
+    from worker.pool import Pool
+
+    return Pool(
+        _with_redis(settings), pool=pool, cpu_slots=cpu_slots, gpus=gpus, slots_per_gpu=slots_per_gpu, name=name
+    ).run()
+
+
+def create_key(settings: Settings, name: str) -> str:
+    with _keys(settings) as keys:
+        return keys.create(name, datetime.now(UTC))
+
+
+def keys_table(settings: Settings) -> Table:
+    table = Table("name", "made", "revoked", box=None, pad_edge=False, header_style="bold")
+    with _keys(settings) as keys:
+        for key in keys.all():
+            revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
+            table.add_row(key.name, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
+    return table
+
+
+def revoke_key(settings: Settings, name: str) -> None:
+    with _keys(settings) as keys:
+        keys.revoke(name, datetime.now(UTC))
+
+
+def migrate(settings: Settings) -> None:
+    upgrade(settings.database)
+
+
+@contextmanager
+def _keys(settings: Settings) -> Iterator[Keys]:
+    """The keys in the database, which is made or brought up to date first; what was changed is committed at the end."""
+    upgrade(settings.database)
+    engine = connect(settings.database)
+    try:
+        with writes(engine).begin() as session:
+            yield Keys(session)
+    finally:
+        engine.dispose()
+
+
+def _with_redis(settings: Settings) -> Settings:
+    if not settings.redis_url:
+        raise SettingsError("TRIALYARD_REDIS_URL is not set; name the Redis that server, scheduler and workers share")
+    return settings

@@ -1,0 +1,82 @@
+"""Studies and trials as tables in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from trialyard.resources import Study, Trial
+
+MOST_PARAMETERS = 6  # more make a table that no terminal holds
+
+
+def studies_table(studies: Iterable[Study]) -> Table:
+    table = _table("study", "state", "trials", "running", "best", "created")
+    for study in studies:
+        total = "" if study.total is None else f"/{study.total}"
+        table.add_row(
+            study.name,
+            study.state,
+            f"{study.counts.ended}{total}",
+            str(study.counts.running),
+            measured(study.best.values) if study.best else "",
+            f"{study.created_at:%Y-%m-%d %H:%M}",
+        )
+    return table
+
+
+def trials_table(trials: Sequence[Trial]) -> Table:
+    """Trials with their values and the parameters that tell them apart, as many as there is room for.
+
+    A column that would say the same of every trial is left out.
+    """
+    metrics = list(dict.fromkeys(name for trial in trials for name in trial.values or ()))
+    parameters = _telling_parameters(trials)
+    states = ["state"] if len({trial.state for trial in trials}) > 1 else []
+    reasons = ["reason"] if any(trial.reason for trial in trials) else []
+    table = _table("trial", *states, *metrics, *parameters, *reasons)
+    for trial in trials:
+        values = (_short(trial.values[name]) if trial.values else "" for name in metrics)
+        given = (_short(trial.parameters.get(name, "")) for name in parameters)
+        table.add_row(
+            str(trial.number), *[trial.state] * len(states), *values, *given, *[trial.reason or ""] * len(reasons)
+        )
+    return table
+
+
+def print_study(console: Console, study: Study) -> None:
+    counts = ", ".join(f"{count} {state}" for state, count in study.counts.model_dump().items() if count) or "none"
+    lines = [
+        f"{study.name}: {study.state}" + (f" ({study.reason})" if study.reason else ""),
+        f"objective: {study.objective.direction} {study.objective.metric}",
+        f"trials: {counts}" + (f"; {study.total} in all" if study.total is not None else ""),
+    ]
+    if study.best is not None:
+        lines.append(f"best: trial {study.best.number}, {measured(study.best.values)}")
+    lines += [f"  {problem}" for problem in study.errors or ()]
+    for text in lines:
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def measured(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.6g}" for name, value in values.items())
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _telling_parameters(trials: Sequence[Trial]) -> list[str]:
+    names = list(dict.fromkeys(name for trial in trials for name in trial.parameters))
+    differing = [name for name in names if len({_short(trial.parameters.get(name)) for trial in trials}) > 1]
+    return (differing or names)[:MOST_PARAMETERS]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
