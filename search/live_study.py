@@ -118,7 +118,7 @@ class LiveStudy:
         items: list[Assignment] = []
         while len(items) < request.count and self.state is StudyState.RUNNING:
             trial = next((trial for trial in self.open.values() if trial.state is TrialState.WAITING), None)
-            trial = trial or (self._propose(TrialState.WAITING, ledger) if self.room(ledger.at) > 0 else None)
+            trial = trial or (self._next(TrialState.WAITING, ledger) if self.room(ledger.at) > 0 else None)
             if trial is None:
                 break
             items.append(self._start(trial, request.worker, "", ledger))
@@ -141,12 +141,14 @@ class LiveStudy:
         """The attempt's worker is gone: the trial runs again, unless it has been tried often enough."""
         if trial.told == "prune":
             self._end_attempt(trial, Outcome.LOST, TrialState.PRUNED, why, ledger)
+        elif self._optuna.is_held(trial.number):
+            self._end_attempt(trial, Outcome.LOST, TrialState.PAUSED, why, ledger)
         elif trial.retries >= self.definition.budget.retries:
             reason = f"lost {trial.retries + 1} times, the last time because {why}"
             self._end_attempt(trial, Outcome.LOST, TrialState.FAILED, reason, ledger)
         else:
             trial.retries += 1
-            self._end_attempt(trial, Outcome.LOST, self._again, why, ledger)
+            self._end_attempt(trial, Outcome.LOST, self._again(trial), why, ledger)
 
     def lose_preflight(self, why: str, ledger: Ledger) -> None:
         """The worker that ran the preflight is gone."""
@@ -165,8 +167,10 @@ class LiveStudy:
         """Somebody resumed the study: what waited or was paused runs again, from its checkpoint."""
         self.state = StudyState.RUNNING
         for trial in self.open.values():
-            if trial.state in (TrialState.WAITING, TrialState.PAUSED):
-                self._to(trial, self._again, ledger)
+            if trial.state is TrialState.WAITING or (
+                trial.state is TrialState.PAUSED and not self._optuna.is_held(trial.number)
+            ):
+                self._to(trial, self._again(trial), ledger)
 
     def cancel(self, reason: str, ledger: Ledger) -> None:
         """End every open trial; a worker hears of it at its next report."""
@@ -180,17 +184,17 @@ class LiveStudy:
         """Propose trials until as many are open as may run at once, or end the study if there is no more to do."""
         self._end_if_over(ledger)
         while not self.is_external and self.room(ledger.at) > 0:
-            self._propose(TrialState.QUEUED, ledger)
+            self._next(TrialState.QUEUED, ledger)
         self._end_if_over(ledger)
 
     def room(self, at: datetime) -> int:
-        """How many trials may be proposed now."""
-        if self.state is not StudyState.RUNNING or self._is_overdue(at) or self._optuna.is_exhausted:
+        """How many more trials may run now."""
+        if self.state is not StudyState.RUNNING or self._is_overdue(at):
             return 0
         parallel = self.definition.budget.parallel
         if parallel is None:
-            parallel = len(self.open) + self._left() if self.is_external else self.slots
-        return min(parallel - len(self.open), self._left())
+            parallel = self._busy + self._startable if self.is_external else self.slots
+        return min(parallel - self._busy, self._startable)
 
     # Helpers, in call order
 
@@ -205,10 +209,28 @@ class LiveStudy:
             self._move(StudyState.FAILED, ledger, reason=reason)
         elif self._is_overdue(ledger.at) and not self.running():
             unfinished = self._left() > 0 or bool(self.open)
+            self._prune_parked(ledger)
             self.cancel("budget.timeout was reached", ledger)
             self._complete_study("budget.timeout was reached" if unfinished else None, ledger)
-        elif not self.open and (self._left() <= 0 or self._optuna.is_exhausted):
+        elif self._busy == 0 and self._startable <= 0:
+            self._prune_parked(ledger)
             self._complete_study(None, ledger)
+
+    @property
+    def _busy(self) -> int:
+        """How many trials run or are about to: all that are open but those that wait at a rung."""
+        return len(self.open) - self._optuna.parked
+
+    @property
+    def _startable(self) -> int:
+        """How many trials there are to begin or to promote; of the latter one is told at a time."""
+        new = 0 if self._optuna.is_exhausted else self._left()
+        return max(new, 0) + (self._optuna.next_promotion() is not None)
+
+    def _prune_parked(self, ledger: Ledger) -> None:
+        for trial in [each for each in self.open.values() if each.state is TrialState.PAUSED]:
+            if self._optuna.is_held(trial.number):
+                self._end(trial, TrialState.PRUNED, "it was not among the best of its rung", ledger)
 
     def _take_preflight(self, request: Take) -> Answer:
         if self.state is not StudyState.PREPARING or self.preflight_worker not in ("", request.worker):
@@ -225,8 +247,11 @@ class LiveStudy:
 
     def _decide(self, trial: LiveTrial, request: Report, at: datetime) -> DecisionName:
         value = request.metrics.get(self._metric)
-        if value is not None and self._optuna.report(trial.number, request.step, value):
-            return "prune"
+        decision: DecisionName = "continue"
+        if value is not None:
+            decision = self._optuna.report(trial.number, request.step, value)
+        if decision != "continue":
+            return decision
         if self.state is StudyState.PAUSED:
             return "pause"
         return "stop" if self._is_overdue(at) else "continue"
@@ -242,10 +267,10 @@ class LiveStudy:
             case "pruned":
                 self._end_attempt(trial, Outcome.PRUNED, TrialState.PRUNED, request.reason, ledger)
             case "paused":
-                paused = TrialState.PAUSED if self.state is StudyState.PAUSED else self._again
+                paused = TrialState.PAUSED if self.state is StudyState.PAUSED else self._again(trial)
                 self._end_attempt(trial, Outcome.PAUSED, paused, request.reason, ledger)
             case "returned":
-                self._end_attempt(trial, Outcome.RETURNED, self._again, request.reason, ledger)
+                self._end_attempt(trial, Outcome.RETURNED, self._again(trial), request.reason, ledger)
             case "lost":
                 self.lose(trial, request.reason or "its process died", ledger)
         return None
@@ -274,12 +299,25 @@ class LiveStudy:
             return self._assignment(given)  # it was handed out before, and the answer did not arrive
         if self.room(ledger.at) <= 0:
             return None
-        trial = self._propose(TrialState.QUEUED, ledger)
+        trial = self._next(TrialState.QUEUED, ledger)
         return self._start(trial, worker, device, ledger) if trial else None
+
+    def _next(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
+        """The trial to run next: one that is promoted from its rung before a new one."""
+        number = self._optuna.next_promotion()
+        if number is None:
+            return self._propose(state, ledger)
+        trial = self.open[number]
+        self._optuna.promote(number)
+        self._to(trial, state, ledger)
+        return trial
 
     def _propose(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
         """Make the sampler's next trial; None if a twin's value was taken over, so that there is nothing to run."""
+        remembered = self._optuna.study_attrs
         proposal = self._optuna.propose()
+        if self._optuna.study_attrs != remembered:
+            ledger.remember(self.id, self._optuna.study_attrs)
         trial = LiveTrial(self.id, proposal.number, state, proposal.parameters, created_at=ledger.at)
         self.open[trial.number] = trial
         self.counts[state] += 1
@@ -313,9 +351,10 @@ class LiveStudy:
             resumable=list(range(trial.attempt - 1, 0, -1)),
         )
 
-    @property
-    def _again(self) -> TrialState:
-        """Where a trial goes that shall run again."""
+    def _again(self, trial: LiveTrial) -> TrialState:
+        """Where a trial goes that shall run again: at once, or when its rung lets it."""
+        if self._optuna.is_held(trial.number):
+            return TrialState.PAUSED
         waits = self.is_external or self.state is StudyState.PAUSED
         return TrialState.WAITING if waits else TrialState.QUEUED
 
@@ -342,6 +381,8 @@ class LiveStudy:
         self.counts[trial.state] -= 1
         self.counts[state] += 1
         trial.state = state
+        if state is TrialState.PAUSED:
+            self._optuna.park(trial.number)
         ledger.change(trial)
         ledger.tell(trial)
 

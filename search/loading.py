@@ -29,7 +29,8 @@ def load_study(session: Session, study_id: int) -> LiveStudy:
     trials = session.scalars(select(TrialRow).where(TrialRow.study_id == study_id).order_by(TrialRow.number)).all()
     attempts = _newest_attempts(session, study_id)
     values = _objective_values(session, study_id, study.definition.objective.metric)
-    study.optuna.load(_past(trial, values[trial.number], study.definition.objective.metric) for trial in trials)
+    past = (_past(trial, values[trial.number], study.definition.objective.metric) for trial in trials)
+    study.optuna.load(past, row.system_attrs)
     for trial in trials:
         study.counts[TrialState(trial.state)] += 1
         if not TrialState(trial.state).ended:
