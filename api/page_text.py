@@ -37,13 +37,17 @@ def parameter(value: Any) -> str:
     size = abs(value)
     if value == int(value) and size < 1e7:
         return str(int(value))
-    return _tidy_exponent(f"{value:.2e}") if size < 1e-3 or size >= 1e7 else f"{value:.4g}"
+    if size < 1e-3 or size >= 1e7:
+        return _tidy_exponent(f"{value:.2e}")
+    rounded = float(f"{value:.4g}")
+    return str(int(rounded)) if rounded == int(rounded) else str(rounded)
 
 
 def objective(study: Study) -> Mapping[str, str]:
     """The objective; the first of several."""
-    found: Any = study["definition"]["objective"]
-    return found[0] if isinstance(found, list) else found
+    found = study["definition"]["objective"]
+    first: Mapping[str, str] = found[0] if isinstance(found, list) else found
+    return first
 
 
 def metric_name(study: Study) -> str:

@@ -20,6 +20,8 @@ from store.queue import Errand
 
 WorkerState = Literal["idle", "busy", "leaving"]
 
+GOODBYE_SECONDS = 2.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -63,7 +65,7 @@ class Beats:
     ) -> None:
         """Say goodbye, unless Redis is away: then the hash expires by itself."""
         self._wake.put(False)
-        self._thread.join(self._beat_seconds)
+        self._thread.join(GOODBYE_SECONDS)
 
     def idle(self) -> None:
         self._show(state="idle", study="", trial="", attempt="")

@@ -95,6 +95,7 @@ def _run(bench: Bench, assignment: Assignment) -> Finish:
         except Unavailable:
             raise
         except StaleAttempt:
+            # This end is refused as well; with it the worker may still ask for the study's next trial.
             return Finish(attempt=assignment.attempt, outcome="returned")
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may raise anything
             traceback.print_exc()

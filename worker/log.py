@@ -1,8 +1,7 @@
-"""Logging of the worker's processes: our lines and RQ's errors, to one stream."""
+"""Logging of the worker's processes."""
 
 from __future__ import annotations
 
-import logging
 from typing import TextIO
 
 import structlog
@@ -10,7 +9,6 @@ import structlog
 
 def configure(stream: TextIO, **fields: str) -> None:
     """Write what this process logs to a stream; every line carries the fields."""
-    logging.basicConfig(stream=stream, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     structlog.configure(
         processors=[
             lambda _logger, _method, event: {**event, **fields},

@@ -24,6 +24,8 @@ from worker.reporter import Reporter, finite
 
 Objective = Callable[["ObjectiveTrial"], Mapping[str, float] | None]
 
+_OUTCOMES: dict[DecisionName, Outcome] = {"prune": "pruned", "pause": "paused"}
+
 
 class ObjectiveFailed(TrialyardError):
     """A registered objective cannot be called, or did not return what it must."""
@@ -35,6 +37,8 @@ class ObjectiveTrial:
     Attributes:
         parameters: the trial's parameters by name.
         folder: where it may keep files (`write`, `read`, `names`, `delete`).
+        last_reported: the metrics of its last report; they count where it returns None.
+        outcome: how it ends if it returns now, by what it was told last.
     """
 
     def __init__(
@@ -42,9 +46,8 @@ class ObjectiveTrial:
     ) -> None:
         self.parameters = parameters
         self.folder = folder
-        self.last: Metrics = {}
-        self.told: DecisionName = "continue"
-        self.is_leaving = False
+        self.last_reported: Metrics = {}
+        self.outcome: Outcome = "finished"
         self._reporter = reporter
         self._should_leave = should_leave
 
@@ -55,12 +58,13 @@ class ObjectiveTrial:
             "continue", or else a word on which the objective should return: "prune" (the trial is not worth more),
             "stop" (what it has counts as its result), "pause" (it will be called again later, perhaps elsewhere).
         """
-        self.last = finite(metrics, f"at step {step}")
-        self.told = self._reporter.report(step, self.last)
-        if self.told == "continue" and self._should_leave():
-            self.is_leaving = True
+        self.last_reported = finite(metrics, f"at step {step}")
+        decision = self._reporter.report(step, self.last_reported)
+        if decision == "continue" and self._should_leave():
+            self.outcome = "returned"
             return "pause"
-        return self.told
+        self.outcome = _OUTCOMES.get(decision, "finished")
+        return decision
 
 
 class Objectives:
@@ -84,13 +88,12 @@ class Objectives:
         folder = self._artifacts.attempt(assignment.attempt)
         trial = ObjectiveTrial(assignment.parameters, folder, reporter, should_leave)
         metrics = _metrics(name, objective(trial), trial)
-        outcome = _outcome(trial)
-        if outcome == "finished" and assignment.metric not in metrics:
+        if trial.outcome == "finished" and assignment.metric not in metrics:
             named = ", ".join(sorted(metrics)) or "nothing"
             raise ObjectiveFailed(
                 f"objective {name!r} must return (or report) the study's metric {assignment.metric!r}; it gave {named}"
             )
-        return Ending(outcome, metrics)
+        return Ending(trial.outcome, metrics)
 
     def preflight(self, definition: Definition) -> tuple[list[dict[str, str]], dict[str, Any]]:
         """Whether the objective can be called here: problems, and no facts."""
@@ -137,17 +140,9 @@ def read_objectives(file: Path) -> dict[str, str]:
 
 def _metrics(name: str, returned: object, trial: ObjectiveTrial) -> Metrics:
     if returned is None:
-        return trial.last
+        return trial.last_reported
     if not isinstance(returned, Mapping):
         raise ObjectiveFailed(
             f"objective {name!r} returned {returned!r:.80}; it must return its metrics by name, as in {{'loss': 0.1}}"
         )
-    return trial.last | finite(returned, "at the end")
-
-
-def _outcome(trial: ObjectiveTrial) -> Outcome:
-    """How a call ended that returned: by what the objective was told last."""
-    if trial.is_leaving:
-        return "returned"
-    told: dict[DecisionName, Outcome] = {"prune": "pruned", "pause": "paused"}
-    return told.get(trial.told, "finished")
+    return trial.last_reported | finite(returned, "at the end")

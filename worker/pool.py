@@ -64,7 +64,7 @@ class Pool:
         settings: Settings,
         *,
         pool: str,
-        cpu_slots: int,
+        cpu_slots: int | None = None,
         gpus: str = "all",
         slots_per_gpu: int = 1,
         name: str | None = None,
@@ -72,7 +72,7 @@ class Pool:
         """
         Args:
             pool: which pool's trials to serve.
-            cpu_slots: how many slots without a GPU.
+            cpu_slots: how many slots without a GPU; if left out one for each core where no GPU is served, else none.
             gpus: "all", "none", or indices such as "0,2"; every slot sees one GPU and nothing of the others.
             slots_per_gpu: how many slots share one GPU.
             name: what workers' names begin with; the host's name if left out.
@@ -82,7 +82,10 @@ class Pool:
         """
         if settings.objectives_file is not None:
             read_objectives(settings.objectives_file)
-        places = places_for(choose(list_gpus(), gpus) if gpus != "none" else [], cpu_slots, slots_per_gpu)
+        served = choose(list_gpus(), gpus) if gpus != "none" else []
+        if cpu_slots is None:
+            cpu_slots = 0 if served else _cores()
+        places = places_for(served, cpu_slots, slots_per_gpu)
         if not places:
             raise SettingsError("a worker needs at least one slot; give --cpu-slots, or --gpus where there are some")
         self._settings = settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -32,6 +33,7 @@ def main() -> int:
     arguments = _arguments()
     end_with_parent(arguments.parent, signal.SIGTERM)
     configure(sys.stderr, worker=arguments.name)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")  # RQ's own lines
     settings = Settings()
     accelerator = ["--gpu"] if arguments.gpu else []
     child = RunnerChild(["--name", arguments.name, "--device", arguments.device, *accelerator])

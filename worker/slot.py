@@ -16,7 +16,7 @@ from worker.beats import Beats
 from worker.channel import Began, Done, Ended
 from worker.child import RunnerChild, RunnerDied
 
-LISTEN_SECONDS = 5.0  # between two looks at RQ's own bookkeeping while a job runs
+LISTEN_SECONDS = 2.0  # between two looks whether the runner lives, and two words to RQ, while a job runs
 LOST_PATIENCE_SECONDS = 30.0  # after that the scheduler learns of a loss by itself
 MOST_FRUITLESS_DEATHS = 3
 

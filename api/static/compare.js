@@ -2,7 +2,6 @@
 
 import { $, boot, h, sample, say } from "./dom.js";
 import { bestSoFar } from "./history.js";
-import { showStatus } from "./live.js";
 import { Study } from "./model.js";
 import { Plot, SERIES, axis, colour } from "./plot.js";
 import { pages, studyPath } from "./rest.js";
@@ -16,7 +15,7 @@ async function load(study) {
 function draw(plot, title, across) {
   const traces = studies.map((study, i) => trace(study, i, across)).filter((each) => each.x.length);
   if (!traces.length) return plot.empty("None of these studies has finished a trial.");
-  return plot.draw(traces, { xaxis: axis(title, { rangemode: "tozero" }), yaxis: axis(studies[0].metric) });
+  return plot.draw(traces, { xaxis: axis(title, { rangemode: "tozero", exponentformat: "none" }), yaxis: axis(studies[0].metric) });
 }
 
 function trace(study, index, across) {
@@ -61,7 +60,6 @@ async function start() {
     plot.redraw = () => draw(plot, title, across);
     await plot.redraw();
   }
-  showStatus("ended");
 }
 
 start().catch((error) => say(`The studies could not be loaded: ${error.message}`));

@@ -68,7 +68,7 @@ export class Curves {
       [
         this.#lines(groups.pruned, { color: faint(pruned, 0.45), width: 1, dash: "dot" }),
         this.#ends(groups.pruned, { symbol: "triangle-down-open", size: 6, color: faint(pruned, 0.9) }),
-        this.#lines(groups.complete, { color: faint(complete, 0.42), width: 1.1 }),
+        this.#lines(groups.complete, { color: faint(complete, Math.max(0.2, Math.min(0.5, 12 / groups.complete.length))), width: 1.1 }),
         this.#lines(groups.failed, { color: failed, width: 1, dash: "dash" }),
         this.#ends(groups.failed, { symbol: "x-thin-open", size: 7, color: failed }),
         this.#lines(groups.best, { color: best, width: 2.2 }),

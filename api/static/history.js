@@ -22,7 +22,7 @@ export class History {
     this.range = this.log.checked ? null : this.#range(trials);
     const traces = Object.keys(SIGNS).flatMap((state) => this.#points(trials, state));
     return this.plot.draw([...traces, this.#best(trials)], {
-      xaxis: axis("trial", { rangemode: "tozero" }),
+      xaxis: axis("trial", { rangemode: "tozero", exponentformat: "none" }),
       yaxis: axis(this.study.metric, this.log.checked ? { type: "log" } : { type: "linear", range: this.range ?? undefined, autorange: !this.range }),
       yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true }, // the figure's height, for its edge
     });
@@ -34,7 +34,14 @@ export class History {
     const own = trials.filter((trial) => trial.state === state && (state === "FAILED" || this.study.latest(trial) != null));
     const edge = this.study.maximize ? 0.025 : 0.975;
     const [inside, outside] = [own.filter((trial) => this.#isInside(trial)), own.filter((trial) => !this.#isInside(trial))];
-    const look = { symbol, size, color: state === "PRUNED" ? faint(colour(name), 0.75) : colour(name), line: { width: 1.4, color: colour(name) } };
+    const crowd = Math.min(1, 1500 / trials.length); // the more points, the smaller and fainter each
+    const look = {
+      symbol,
+      size: Math.max(3, size * Math.sqrt(crowd)),
+      opacity: Math.max(0.45, crowd),
+      color: state === "PRUNED" ? faint(colour(name), 0.75) : colour(name),
+      line: { width: state === "COMPLETE" ? 0 : 1.4, color: colour(name) },
+    };
     const points = (some, y, yaxis) => ({
       type: "scatter",
       mode: "markers",

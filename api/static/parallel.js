@@ -10,7 +10,7 @@ const TOP = 34; // pixels above the axes, for their names
 const FOOT = 34; // below them: the place of "not set"
 const REACH = 7; // how near the pointer must come to a line
 const PALE_TO_DEEP = ["#d3cda0", "#93cba5", "#43abb5", "#2471af", "#1b2d7d"];
-const DEEP_TO_PALE = ["#28324f", "#245f8e", "#2f9ea6", "#84d39c", "#f4f0b4"];
+const DEEP_TO_PALE = ["#42507a", "#2d6596", "#2f9ea6", "#84d39c", "#f4f0b4"];
 
 export class Parallel {
   constructor(element, study, { open, brush, scale }) {
@@ -39,7 +39,11 @@ export class Parallel {
     this.drawn = this.trials.map((trial) => this.#line(trial)).sort((a, b) => a.rank - b.rank);
     const canvas = prepare(this.lines, this.width, this.height);
     this.theme = { line: colour("line-strong"), ink: colour("ink"), soft: colour("ink-soft"), surface: colour("surface"), accent: colour("accent") };
-    this.backdrop = Math.min(0.6, 60 / (1 + this.drawn.filter((line) => !line.colour).length)); // however many were pruned, they stay behind
+    // The more lines, the fainter each: what many share stays visible. The pruned ones stay behind.
+    const kept = this.drawn.filter((line) => line.kept);
+    const coloured = kept.filter((line) => line.colour).length;
+    this.opacity = clamp(Math.max(0.12, 250 / (1 + coloured)) * 0.85);
+    this.backdrop = Math.min(0.6, 60 / (1 + kept.length - coloured));
     for (const line of this.drawn) this.#stroke(canvas, line);
     this.#drawAxes(canvas);
     prepare(this.top, this.width, this.height);
@@ -95,7 +99,7 @@ export class Parallel {
     line.shares.forEach((share, i) => (i ? canvas.lineTo(this.#x(i), this.#y(share)) : canvas.moveTo(this.#x(i), this.#y(share))));
     canvas.lineWidth = width ?? (line.colour ? 1.4 : 0.8);
     canvas.strokeStyle = line.colour ?? faint(this.theme.soft, 0.35);
-    canvas.globalAlpha = width ? 1 : line.kept ? (line.colour ? 0.8 : this.backdrop) : 0.06;
+    canvas.globalAlpha = width ? 1 : line.kept ? (line.colour ? this.opacity : this.backdrop) : 0.04;
     canvas.stroke();
     canvas.globalAlpha = 1;
   }
@@ -196,7 +200,7 @@ export class Parallel {
     this.top.style.cursor = axis ? "ns-resize" : line ? "pointer" : "";
     this.tip.hidden = !line;
     if (!line) return;
-    this.#stroke(canvas, { ...line, colour: line.colour ?? this.theme.soft }, 3);
+    this.#stroke(canvas, { ...line, colour: this.theme.ink }, 2.4);
     this.#drawAxes(canvas);
     const value = this.study.latest(line.trial);
     const words = `${line.trial.state.toLowerCase()}${value == null ? "" : `, ${this.study.metric} ${metric(value)}`}`;

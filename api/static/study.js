@@ -154,4 +154,7 @@ async function control(verb, done) {
   }
 }
 
-start().catch((error) => say(`The trials could not be loaded: ${error.message}`));
+start().catch((error) => {
+  say(`The trials could not be loaded: ${error.message}. Trying again in 10 s.`);
+  setTimeout(() => location.reload(), 10_000);
+});

@@ -149,7 +149,7 @@ function line(name, steps) {
 
 async function showLog() {
   if (!trial().attempts?.length) return showLogText("");
-  showLogText(await getText(`${path}/logs`).catch((error) => (error.status === 404 ? "" : `The log could not be read: ${error.message}`)));
+  showLogText(await getText(`${path}/logs`).catch((error) => `The log could not be read: ${error.message}`));
 }
 
 function showLogText(text) {

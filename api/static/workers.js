@@ -38,9 +38,9 @@ function slotRow(slot) {
   );
 }
 
-/** A slot's states are its own (idle, busy, draining); they borrow the signs of the trials'. */
+/** A slot's states are its own (idle, busy, leaving); they borrow the signs of the trials'. */
 function stateOf(slot) {
-  const sign = badge({ busy: "RUNNING", idle: "QUEUED", draining: "PAUSED" }[slot.state] ?? (slot.study ? "RUNNING" : "QUEUED"));
+  const sign = badge({ busy: "RUNNING", idle: "QUEUED", leaving: "PAUSED" }[slot.state] ?? (slot.study ? "RUNNING" : "QUEUED"));
   sign.lastChild.textContent = slot.state ?? (slot.study ? "busy" : "idle");
   return sign;
 }

@@ -1,5 +1,5 @@
 """Plausible studies written straight into a database, and a player that lets one of them go on: for the page's tests
-and for looking at the page while working on it (`python -m tests.browser.seed FILE.db`).
+and for looking at the page while working on it (`python -m tests.browser.seed HOME_DIR`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ import redis
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
+from store.artifacts import Artifacts
 from store.bus import events_channel
+from store.messages import AttemptKey
 from store.migrate import upgrade
 from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TrialRow, TrialState
 from store.session import connect, writes
+from store.settings import Settings
 
 RUNGS = (1, 3, 9, 27)
 METRIC = "val/accuracy"
@@ -56,7 +59,7 @@ def definition(name: str, source: str = "sklearn:digits", sampler: str = "tpe", 
     }
 
 
-def seed_studies(engine: Engine) -> None:
+def seed_studies(engine: Engine, artifact_url: str) -> None:
     """Fill an empty database with one study of every kind that the page has to show well."""
     with writes(engine).begin() as session:
         Author(session, definition("digits-random", sampler="random", trials=120), 3).finish(120, hours_ago=50)
@@ -65,6 +68,19 @@ def seed_studies(engine: Engine) -> None:
         preflight_failure(session)
         bare_study(session, "text-tfidf", StudyState.PREPARING, minutes_ago=4)
         bare_study(session, "covertype-wide", StudyState.RUNNING, minutes_ago=1)
+        write_logs(session, Artifacts(artifact_url), "digits-mlp")
+
+
+def write_logs(session: Session, artifacts: Artifacts, study: str) -> None:
+    """A log of each attempt, a line an epoch."""
+    of_study = select(ReportRow).join(StudyRow, StudyRow.id == ReportRow.study_id).where(StudyRow.name == study)
+    lines: dict[AttemptKey, list[str]] = {}
+    for row in session.scalars(of_study.order_by(ReportRow.number, ReportRow.attempt, ReportRow.step)):
+        metrics = "  ".join(f"{name} {value:.4f}" for name, value in row.metrics.items())
+        key = AttemptKey(row.study_id, row.number, row.attempt)
+        lines.setdefault(key, []).append(f"{row.at:%H:%M:%S}  epoch {row.step:2d}  {metrics}")
+    for key, log in lines.items():
+        artifacts.attempt(key).write("log.txt", "\n".join(log).encode() + b"\n")
 
 
 def bare_study(session: Session, name: str, state: StudyState, minutes_ago: float, **columns: Any) -> StudyRow:
@@ -114,6 +130,8 @@ class Author:
     study: StudyRow = field(init=False)
     reached: dict[int, list[float]] = field(default_factory=lambda: {rung: [] for rung in RUNGS})
     best: tuple[float, dict[str, Any]] | None = None
+    trials: dict[int, TrialRow] = field(default_factory=dict)
+    attempts: dict[int, AttemptRow] = field(default_factory=dict)  # the newest of each trial
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -134,7 +152,7 @@ class Author:
             self._settle(number)
         for number in range(trials, trials + running):
             self._start(number)
-            for step, metrics in curve(self.rng, self._parameters_of(number)):
+            for step, metrics in curve(self.rng, self.trials[number].parameters):
                 if step > 4 * (number - trials) + 2:
                     break
                 self._report(number, step, metrics)
@@ -155,7 +173,7 @@ class Author:
 
     def _settle(self, number: int) -> None:
         self._start(number)
-        trial = self._row(number)
+        trial = self.trials[number]
         if number % 37 == 5:
             self._end(trial, TrialState.FAILED, Outcome.FAILED, "diverged at epoch 1")
             return
@@ -178,52 +196,52 @@ class Author:
     def _start(self, number: int) -> None:
         self._propose(number, TrialState.RUNNING)
         self.now += timedelta(seconds=self.rng.uniform(2, 9))
-        trial = self._row(number)
+        trial = self.trials[number]
         trial.started_at = self.now
         slot = number % 4
         if number % 23 == 9:
-            self._attempt(number, 1, slot, ended=self.now, outcome=Outcome.LOST, reason="the worker sent no beat for 8 s")
+            self._attempt(
+                number, 1, slot, ended=self.now, outcome=Outcome.LOST, reason="the worker sent no beat for 8 s"
+            )
             self._attempt(number, 2, (slot + 1) % 4)
         else:
             self._attempt(number, 1, slot)
-        self.session.flush()
 
     def _attempt(self, number: int, attempt: int, slot: int, ended: datetime | None = None, **end: Any) -> None:
-        self.session.add(
-            AttemptRow(
-                study_id=self.study.id,
-                number=number,
-                attempt=attempt,
-                worker=f"atlas-gpu{slot}",
-                device=f"cuda:{slot} NVIDIA A100-SXM4-40GB",
-                started_at=self.now,
-                ended_at=ended,
-                **end,
-            )
+        self.attempts[number] = AttemptRow(
+            study_id=self.study.id,
+            number=number,
+            attempt=attempt,
+            worker=f"atlas-gpu{slot}",
+            device=f"cuda:{slot} NVIDIA A100-SXM4-40GB",
+            started_at=self.now,
+            ended_at=ended,
+            **end,
         )
+        self.session.add(self.attempts[number])
+        self.session.flush()  # at most one open attempt a trial: the first has to be there, ended, before the next
 
     def _propose(self, number: int, state: TrialState) -> None:
-        self.session.add(
-            TrialRow(
-                study_id=self.study.id,
-                number=number,
-                state=state,
-                parameters=proposal(self.rng, self.best[1] if self.best and number > 15 else None),
-                system_attrs={},
-                created_at=self.now,
-            )
+        self.trials[number] = TrialRow(
+            study_id=self.study.id,
+            number=number,
+            state=state,
+            parameters=proposal(self.rng, self.best[1] if self.best and number > 15 else None),
+            system_attrs={},
+            created_at=self.now,
         )
+        self.session.add(self.trials[number])
         self.session.flush()
 
     def _report(self, number: int, step: int, metrics: dict[str, float]) -> None:
         self.now += timedelta(seconds=0.35)
-        trial = self._row(number)
+        trial = self.trials[number]
         trial.step, trial.metrics = step, metrics
         self.session.add(
             ReportRow(
                 study_id=self.study.id,
                 number=number,
-                attempt=self._attempt_of(number).attempt,
+                attempt=self.attempts[number].attempt,
                 step=step,
                 metrics=metrics,
                 at=self.now,
@@ -232,18 +250,8 @@ class Author:
 
     def _end(self, trial: TrialRow, state: TrialState, outcome: Outcome, reason: str | None) -> None:
         trial.state, trial.reason, trial.ended_at = state, reason, self.now
-        attempt = self._attempt_of(trial.number)
+        attempt = self.attempts[trial.number]
         attempt.ended_at, attempt.outcome, attempt.reason = self.now, outcome, reason
-        self.session.flush()
-
-    def _row(self, number: int) -> TrialRow:
-        return self.session.get_one(TrialRow, (self.study.id, number))
-
-    def _parameters_of(self, number: int) -> dict[str, Any]:
-        return self._row(number).parameters
-
-    def _attempt_of(self, number: int) -> AttemptRow:
-        return open_attempt(self.session, self.study.id, number)
 
 
 class Player:
@@ -276,7 +284,7 @@ class Player:
         with self._sessions.begin() as session:
             study = self._study(session)
             study.state, study.ended_at = state, datetime.now(UTC)
-            self._study_event(session, study)
+            self._event(session, study, "study", {"state": study.state, "reason": study.reason, "errors": study.errors})
         self._redis.publish(events_channel(study.id), study.last_event)
 
     def _study(self, session: Session) -> StudyRow:
@@ -334,20 +342,10 @@ class Player:
         body = {name: getattr(trial, name) for name in ("number", "state", "parameters", "values", "reason", "metrics")}
         ours = {"attempt": attempt.attempt, "worker": attempt.worker, "step": trial.step}
         self._event(session, study, "trial", body | ours)
-        self._study_event(session, study)
-
-    def _study_event(self, session: Session, study: StudyRow) -> None:
-        session.flush()
-        query = select(TrialRow.state, func.count()).where(TrialRow.study_id == study.id).group_by(TrialRow.state)
-        found = dict(session.execute(query).tuples())
-        counts = {state.lower(): found.get(state, 0) for state in TrialState}
-        self._event(session, study, "study", {"state": study.state, "reason": study.reason, "counts": counts})
 
     def _event(self, session: Session, study: StudyRow, kind: str, body: dict[str, Any]) -> None:
         study.last_event += 1
-        session.add(
-            EventRow(study_id=study.id, sequence=study.last_event, kind=kind, body=body, at=datetime.now(UTC))
-        )
+        session.add(EventRow(study_id=study.id, sequence=study.last_event, kind=kind, body=body, at=datetime.now(UTC)))
 
 
 def open_attempt(session: Session, study_id: int, number: int) -> AttemptRow:
@@ -369,9 +367,7 @@ def proposal(rng: random.Random, near: dict[str, Any] | None) -> dict[str, Any]:
     return chosen
 
 
-def curve(
-    rng: random.Random, parameters: dict[str, Any], after: int = 0
-) -> Iterator[tuple[int, dict[str, float]]]:
+def curve(rng: random.Random, parameters: dict[str, Any], after: int = 0) -> Iterator[tuple[int, dict[str, float]]]:
     """(epoch, metrics) of a training that saturates: higher and sooner the better its parameters suit the data."""
     off = abs(math.log10(parameters["optimizer.lr"]) + 2.4)
     optimizer = {"adamw": 0.0, "rmsprop": 0.008, "sgd": 0.02}[parameters["optimizer.name"]]
@@ -393,6 +389,6 @@ def curve(
 
 
 if __name__ == "__main__":
-    database = f"sqlite:///{Path(sys.argv[1]).absolute()}"
-    upgrade(database)
-    seed_studies(connect(database))
+    settings = Settings(home_dir=Path(sys.argv[1]))
+    upgrade(settings.database)
+    seed_studies(connect(settings.database), settings.artifacts)

@@ -102,19 +102,21 @@ class RunningPool:
 
     process: subprocess.Popen[bytes]
     client: redis.Redis
-    artifacts: Path
+    folder: Path  # what lies in it can be imported by its workers
+    pool: str
 
     def workers(self) -> list[dict[str, str]]:
-        keys = self.client.keys("trialyard:worker:*")
-        rows = [self.client.hgetall(key) for key in keys]
-        return [{name.decode(): value.decode() for name, value in row.items()} for row in rows if row]
+        """The words of those that live: who was killed leaves them behind for a while."""
+        rows = [self.client.hgetall(key) for key in self.client.keys("trialyard:worker:*")]
+        told = [{name.decode(): value.decode() for name, value in row.items()} for row in rows if row]
+        return [worker for worker in told if worker["pool"] == self.pool and is_alive(int(worker["pid"]))]
 
     def worker(self, condition: Callable[[dict[str, str]], bool] = lambda _worker: True) -> dict[str, str]:
         """The first worker that meets a condition; fails the test if none does in time."""
         return eventually(lambda: next(filter(condition, self.workers()), None))
 
     def log(self, key: AttemptKey) -> str:
-        folder = self.artifacts / f"studies/{key.study_id}/trials/{key.number}/attempt-{key.attempt}"
+        folder = self.folder / f"home/artifacts/studies/{key.study_id}/trials/{key.number}/attempt-{key.attempt}"
         return (folder / "log.txt").read_text()
 
 
@@ -135,13 +137,13 @@ def running_pool(
         "TRIALYARD_GRACE_SECONDS": "10",
         "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
     }
-    arguments = json.dumps({"pool": "default", "cpu_slots": 1, "gpus": "none"} | options)
+    arguments = json.dumps({"pool": "default", "cpu_slots": 1, "gpus": "none", **options})
     process = subprocess.Popen(
         [sys.executable, "-c", _SERVE, arguments], env=os.environ | settings | (environment or {}), cwd=folder
     )
     client = open_redis(redis_url)
     try:
-        yield RunningPool(process, client, folder / "home/artifacts")
+        yield RunningPool(process, client, folder, options.get("pool", "default"))
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

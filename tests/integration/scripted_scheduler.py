@@ -42,7 +42,7 @@ class ScriptedScheduler:
         self.to_pull: deque[Assignment] = deque()
         self.requests: list[Request] = []
         self.preflights: dict[int, dict[str, Any]] = {}
-        self._pool, self._gpu = pool, gpu
+        self.pool, self.gpu = pool, gpu
         self._client = open_redis(redis_url)
         self._inbox, self._outbox = Inbox(self._client), Outbox(self._client)
         self._queue = TrialQueue(self._client)
@@ -67,13 +67,18 @@ class ScriptedScheduler:
     def assign(self, assignment: Assignment) -> None:
         """Put a trial into the queue, for whoever takes its job."""
         study_id, number, attempt = assignment.attempt
+        self.hand_out_again(assignment)
+        self._queue.enqueue(study_id, number, attempt, self.pool, self.gpu)
+
+    def hand_out_again(self, assignment: Assignment) -> None:
+        """Have a trial ready for whoever asks for it next, without a job of its own."""
+        study_id, number, _ = assignment.attempt
         with self._news:
             self._waiting[(study_id, number)] = assignment
-        self._queue.enqueue(study_id, number, attempt, self._pool, self._gpu)
 
     def preflight(self, study_id: int, definition: dict[str, Any]) -> None:
         self.preflights[study_id] = definition
-        self._queue.enqueue(study_id, None, 1, self._pool, self._gpu)
+        self._queue.enqueue(study_id, None, 1, self.pool, self.gpu)
 
     def end(self, attempt: AttemptKey) -> None:
         """Consider an attempt ended, as after a lease ran out: what still comes from it is stale."""

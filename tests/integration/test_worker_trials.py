@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,16 @@ def test_what_a_trial_prints_and_its_traceback_are_in_its_log(pool: RunningPool,
 
     assert log.startswith("before the fall\nTraceback")
     assert "ValueError: x must be" in log
+
+
+def test_a_slot_without_a_gpu_sees_none_and_has_its_share_of_the_cores(
+    pool: RunningPool, scheduler: ScriptedScheduler
+) -> None:
+    scheduler.assign(objective("surroundings", number=65))
+    finish = finish_of(scheduler, 65)
+
+    # One slot: all the cores are its own.
+    assert f"torch=False visible= threads={len(os.sched_getaffinity(0))}\n" in pool.log(finish.attempt)
 
 
 def test_a_preflight_names_the_objectives_that_there_are(pool: RunningPool, scheduler: ScriptedScheduler) -> None:

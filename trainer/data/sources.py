@@ -10,7 +10,6 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 import pandas as pd
 from sklearn import datasets
@@ -95,7 +94,7 @@ def _parse(file: Path, ending: str, delimiter: str | None) -> pd.DataFrame:
         return _parse_lines(stream, delimiter or SEPARATORS[ending])
 
 
-def _parse_lines(stream: IO[bytes], separator: str) -> pd.DataFrame:
+def _parse_lines(stream: io.BufferedIOBase, separator: str) -> pd.DataFrame:
     with warnings.catch_warnings():
         # Rows longer than the header would lose their last fields with no more than a warning.
         warnings.simplefilter("error", pd.errors.ParserWarning)

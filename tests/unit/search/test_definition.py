@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -369,3 +371,9 @@ def test_corners_show_every_extreme_with_few_points():
         ("sgd", 0.9, 32, [8]),
         ("adamw", None, 32, [16]),
     ]
+
+
+def test_reading_a_definition_needs_neither_optuna_nor_torch():
+    code = "import sys, search.definition; print(sorted({'optuna', 'torch'} & sys.modules.keys()))"
+
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -237,6 +237,31 @@ def test_the_final_metrics_are_those_of_the_best_epoch_with_the_test_part_on_top
     }  # fmt: skip
 
 
+def test_the_model_that_is_left_is_that_of_the_best_epoch(iris: Prepared) -> None:
+    config = configure(epochs=15, optimizer={"name": "sgd", "lr": 1.5, "momentum": 0.9})
+    to_the_end, stopped_at_the_best = MemoryFolder(), MemoryFolder()
+
+    fitted = run(config, iris, monitor=LOSS, folder=to_the_end)
+    stopped = run(
+        config, iris, monitor=LOSS, reporter=Recorder({fitted.best_epoch: "stop"}), folder=stopped_at_the_best
+    )
+
+    assert stopped.epochs == fitted.best_epoch < fitted.epochs
+    assert stopped.metrics == fitted.metrics
+    assert stopped_at_the_best["model.safetensors"] == to_the_end["model.safetensors"]
+
+
+def test_the_schedule_decides_how_far_a_step_goes(iris: Prepared) -> None:
+    reporter = Recorder()
+    schedule = {"name": "step", "step_epochs": 3, "factor": 1e-9}
+
+    run(configure(optimizer={"name": "sgd", "lr": 0.5}, schedule=schedule), iris, reporter=reporter)
+
+    losses = [reporter.reports[epoch]["val/loss"] for epoch in range(1, EPOCHS + 1)]
+    assert losses[2] < 0.9 * losses[0]
+    assert losses[3:] == pytest.approx(losses[2:3] * 3, rel=1e-5)  # from the fourth epoch on it stands still
+
+
 def test_an_equal_objective_goes_to_the_lower_validation_loss() -> None:
     first, second = {"val/accuracy": 0.9, "val/loss": 0.5}, {"val/accuracy": 0.9, "val/loss": 0.4}
 

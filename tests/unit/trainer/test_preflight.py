@@ -40,7 +40,7 @@ def test_a_model_of_any_size_costs_no_memory_to_look_at() -> None:
 @pytest.mark.parametrize(
     ("config", "metric", "path", "message", "hint"),
     [
-        (corner("sklearn:diabetes"), "val/accuracy", "objective.metric", "no val/accuracy", "val/loss, val/mae, val/r2"),
+        (corner("sklearn:diabetes"), "val/accuracy", "objective.metric", "no val/accuracy", "val/mae, val/r2"),
         (corner(), "val/rmse", "objective.metric", "a classification reports no val/rmse", "val/balanced_accuracy"),
         (
             corner("sklearn:diabetes", early_stopping={"metric": "val/accuracy"}), "val/loss",

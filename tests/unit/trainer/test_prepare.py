@@ -185,7 +185,7 @@ AB = ["a", "b"] * 20
         ({"x": X, "y": AB}, {"drop": ["x", "y"]}, "trial.data.drop", "no column is left", ""),
         ({"x": X, "y": ["a"] * 40}, {}, "trial.data.target", "y has one class, 'a'", ""),
         ({"x": X, "y": [1.5] * 40}, {}, "trial.data.target", "y is 1.5 in all rows", ""),
-        ({"x": X, "y": [*AB[:-1], "?"]}, {"missing_values": ["?"]}, "trial.data.target", "1 of 40 rows, first in row 40", ""),
+        ({"x": X, "y": [*AB[:-1], "?"]}, {"missing_values": ["?"]}, "trial.data.target", "first in row 40", ""),
         ({"x": X, "y": [0.5, None] * 20}, {}, "trial.data.target", "in 20 of 40 rows, first in row 2", ""),
         ({"x": X, "y": AB}, {"task": "regression"}, "trial.data.target", "'a', which is no number", "classification"),
         ({"x": X, "y": [*AB[:-1], "c"]}, {}, "trial.data.split.stratify", "class 'c' has 1 rows", "stratify: false"),
