@@ -99,14 +99,16 @@ class OptunaStudy:
 
     def propose(self) -> Proposal:
         """Ask the sampler for the next trial, which counts as running from here on."""
-        reseed(self._sampler, self._definition.sampler.seed, self._count)
-        trial = self._study.ask()
-        self._count += 1
-        parameters = self._space.suggest(trial)
-        if self._definition.duplicates == "resample" and not isinstance(self._sampler, GridSampler):
-            parameters = self._resample(trial, parameters)
-        twin = self._known.setdefault(_canonical(parameters), trial.number)
-        return Proposal(trial.number, parameters, None if twin == trial.number else twin)
+        return self._draw(self._definition.duplicates == "resample" and not isinstance(self._sampler, GridSampler))
+
+    def enqueue(self, parameters: Mapping[str, Any]) -> Proposal:
+        """The next trial, with given parameters, which counts as running from here on."""
+        self._study.enqueue_trial(self._space.internal(parameters)[0])
+        return self._draw(resample=False)
+
+    def reopen(self, number: int) -> None:
+        """A trial that had ended without a value is to run again."""
+        self._set_state(number, OptunaState.RUNNING)
 
     def report(self, number: int, step: int, value: float) -> DecisionName:
         """Record an intermediate value, and decide whether the trial goes on, ends here, or waits to be promoted."""
@@ -179,6 +181,16 @@ class OptunaStudy:
         trial = self._storage.get_trial(self._id(number))
         return trial.value if trial.state is OptunaState.COMPLETE else None
 
+    def _draw(self, resample: bool) -> Proposal:
+        reseed(self._sampler, self._definition.sampler.seed, self._count)
+        trial = self._study.ask()
+        self._count += 1
+        parameters = self._space.suggest(trial)
+        if resample:
+            parameters = self._resample(trial, parameters)
+        twin = self._known.setdefault(_canonical(parameters), trial.number)
+        return Proposal(trial.number, parameters, None if twin == trial.number else twin)
+
     def _resample(self, trial: optuna.Trial, parameters: dict[str, Any]) -> dict[str, Any]:
         """Draw again, from the generator as it stands, while a trial with the same parameters exists."""
         for _ in range(RESAMPLES):
@@ -196,6 +208,7 @@ class OptunaStudy:
         trial = copy.copy(self._storage.get_trial(self._id(number)))
         trial.state = state
         trial.value = self.last_value(number) if state is OptunaState.PRUNED else None
+        trial.system_attrs = {key: value for key, value in trial.system_attrs.items() if key != CANCELLED}
         self._storage._set_trial(trial._trial_id, trial)
 
     def _id(self, number: int) -> int:

@@ -241,6 +241,8 @@ class Budget(Section):
     timeout: Annotated[FiniteFloat | None, Field(gt=0, le=1e9), BeforeValidator(_seconds)] = None  # seconds
     retries: Annotated[int, Field(ge=0, le=100)] = 2
     max_failed: Annotated[int, Field(ge=0, le=MOST_TRIALS)] | None = None
+    target: FiniteFloat | None = None  # of the objective
+    patience_trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = None
 
     @model_validator(mode="before")
     @classmethod
