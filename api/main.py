@@ -20,6 +20,7 @@ from api import auth, errors
 from api.auth import Gate
 from api.bell import Bell
 from api.headers import SecurityHeaders
+from api.importances import Importances
 from api.keyring import KeyRing, check_exposure
 from api.metrics import ServiceCollector, TimeRequests
 from api.openapi import describe
@@ -101,6 +102,7 @@ def _wire(settings: Settings) -> Parts:
         bell=Bell(settings.redis_url),
         keys=KeyRing(settings, reads(engine)),
         artifacts=Artifacts(settings.artifacts),
+        importances=Importances(),
         clock=lambda: datetime.now(UTC),
     )
 

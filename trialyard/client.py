@@ -104,6 +104,11 @@ class Client:
         """Raises: NotFound: no trial is complete yet."""
         return BestTrial.model_validate(self._ask("GET", _path(study, "best")))
 
+    def importance(self, study: str) -> dict[str, float]:
+        """How much each parameter decides whether a trial is among the best tenth, as shares, the largest first."""
+        shares: dict[str, float] = self._ask("GET", _path(study, "importance"))["importance"]
+        return shares
+
     def export(self, study: str, form: Literal["csv", "json"]) -> Iterator[bytes]:
         """All trials of a study as a file, in pieces."""
         try:

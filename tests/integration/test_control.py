@@ -115,6 +115,20 @@ def test_a_budget_is_changed_at_once_or_not_at_all(client: Client) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_parameter_that_decides_is_the_important_one(client: Client) -> None:
+    client.create_study(study(budget={"trials": 40}, trial=EXTERNAL))
+    assert client.importance("s") == {}
+    for handout in client.ask("s", "w1", count=40):
+        client.tell("s", handout, "complete", {METRIC: handout.parameters["x"]})
+
+    shares = client.importance("s")
+
+    assert list(shares) == ["x", "k"]
+    assert shares["x"] > 0.8
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_changed_budget_and_an_enqueued_trial_outlive_the_scheduler(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 2, "parallel": 1}))
     person, worker = yard.worker("api"), yard.worker()
