@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -107,15 +106,10 @@ def _wire(settings: Settings) -> Parts:
 @contextlib.asynccontextmanager
 async def _lifespan(parts: Parts, _app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-    listening = asyncio.create_task(parts.bell.listen())
-    try:
+    async with parts.bell.listening():
         yield
-    finally:
-        listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await listening
-        parts.redis.close()
-        parts.engine.dispose()
+    parts.redis.close()
+    parts.engine.dispose()
 
 
 def _add_routes(app: FastAPI) -> None:
