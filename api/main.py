@@ -22,6 +22,7 @@ from api.headers import SecurityHeaders
 from api.keyring import KeyRing, check_exposure
 from api.metrics import ServiceCollector, TimeRequests
 from api.openapi import describe
+from api.pages import add_pages
 from api.parts import Parts
 from api.routes import docs, events, external, operations, results, studies, trials, workers
 from api.scheduler_line import SchedulerLine
@@ -119,4 +120,5 @@ def _add_routes(app: FastAPI) -> None:
     for router in (api, operations.router, auth.router, docs.router):
         app.include_router(router)
     app.mount(docs.ASSETS, docs.assets())
+    add_pages(app)
     app.add_route("/openapi.json", lambda _: JSONResponse(describe(app)), include_in_schema=False)

@@ -15,7 +15,7 @@ from search.parameters import Choice, Constant, Parameter, Range, When, identity
 
 MOST_PARAMETERS = 1_000
 MOST_CHOICES = 10_000
-MOST_STEPS = 2**53
+FINEST_STEP = 10**7  # steps to the larger bound; Optuna tells steps apart to 1e-8 of a step
 LONGEST_NAME = 128
 
 KEYS = ("values", "value", "low", "high", "min", "max", "log", "step", "when")
@@ -139,10 +139,10 @@ class _Entry:
             self._refuse("step", f"must be a whole number between whole bounds, not {step}", hint)
         if step <= 0:
             self._refuse("step", f"must be greater than 0, and is {step}")
-        if step > high - low:
+        if not parameter.whole and max(abs(low), abs(high), high - low) / step > FINEST_STEP:
+            self._refuse("step", f"{step} is too small for floats from {low} to {high}", "take a larger one")
+        if (parameter.size or 0) < 2:
             self._refuse("step", f"{step} is larger than the range from {low} to {high}", "take a smaller one")
-        if (high - low) / step > MOST_STEPS:
-            self._refuse("step", f"{step} is too small for the range from {low} to {high}", "take a larger one")
         stepped = parameter if parameter.whole else replace(parameter, step=float(step))
         if replace(stepped, high=stepped.top).top != stepped.top:
             self._refuse("", "low and step have more digits than a float can add up", "write fewer digits")

@@ -17,6 +17,8 @@ from store.errors import Problem
 Location = tuple[str | int, ...]
 
 MOST_PROBLEMS = 100
+LONGEST_COMPARED = 48
+MOST_COMPARED = 60
 WANTS_WHOLE = "must be a whole number"
 
 
@@ -59,10 +61,18 @@ def shown(value: object) -> str:
 
 def nearest(name: object, known: Collection[str]) -> str:
     """The hint for an unknown name: the nearest known one, or all of them if none is near and they are few."""
-    near = get_close_matches(str(name)[:128], known, n=1)
+    near = _closest(str(name), known)
     if near:
-        return f"did you mean {near[0]!r}?"
+        return f"did you mean {near!r}?"
     return f"known here: {', '.join(map(_printable, known))}" if len(known) <= 40 else ""
+
+
+def _closest(name: str, known: Collection[str]) -> str | None:
+    # Comparing takes time in the square of the lengths, and people who send a thousand names get by without a hint.
+    if len(name) > LONGEST_COMPARED or len(known) > MOST_COMPARED:
+        return None
+    comparable = [each for each in known if len(each) <= LONGEST_COMPARED]
+    return next(iter(get_close_matches(name, comparable, n=1)), None)
 
 
 def of_model(error: ValidationError, model: type[BaseModel], at: Location = ()) -> list[Finding]:
@@ -181,7 +191,7 @@ def _no_such_name(name: str, known: list[str]) -> tuple[str, str]:
 
 
 def _did_you_mean(value: object, known: list[str]) -> str:
-    return nearest(value, known) if isinstance(value, str) and get_close_matches(value[:128], known, n=1) else ""
+    return nearest(value, known) if isinstance(value, str) and _closest(value, known) else ""
 
 
 def _as_written(kind: str, value: object) -> str:

@@ -36,39 +36,41 @@ class GridSampler(BaseSampler):
         self._retries = retries
         self._cells: dict[int, Cell] = {}  # by trial number
         self._next: Cell | None = self._first_cell(())  # everything before it has been tried
-        self._chosen: Cell = ()
+        self._chosen: Cell | None = None  # of the trial that was asked for last
 
     def is_exhausted(self, study: Study) -> bool:
         """Whether there is nothing to propose now."""
-        return self._choose(study.get_trials(deepcopy=False)) is None
+        return self._choose(_all_trials(study)) is None
 
     @override
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The parameters that are active in the next cell.
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Choose the trial's cell.
 
         Raises:
             Conflict: the grid is exhausted.
         """
+        self._chosen = None
         if "fixed_params" in trial.system_attrs:
-            return {}
-        others = [each for each in study.get_trials(deepcopy=False) if each.number != trial.number]
-        cell = self._choose(others)
-        if cell is None:
+            return  # a person has chosen
+        self._chosen = self._choose([each for each in _all_trials(study) if each.number != trial.number])
+        if self._chosen is None:
             raise Conflict("the grid is exhausted: every cell has been tried")
-        self._chosen = cell
-        distributions = self._space.distributions()
-        return {
-            name: distributions[name]
-            for name, place in zip(self._space.searched, cell, strict=True)
-            if place is not None
-        }
+
+    @override
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The parameters that are active in the chosen cell."""
+        if self._chosen is None:
+            return {}
+        return self._space.internal(self._values(self._chosen))[1]
 
     @override
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The cell that `infer_relative_search_space`, which Optuna calls just before, has chosen."""
-        return self._space.internal(self._values(self._chosen))[0] if search_space else {}
+        """The values of the chosen cell."""
+        if self._chosen is None:
+            return {}
+        return self._space.internal(self._values(self._chosen))[0]
 
     @override
     def sample_independent(
@@ -131,3 +133,8 @@ class GridSampler(BaseSampler):
         """The parameters of a cell, constants included; where the cell says nothing, the first value."""
         places = dict(zip(self._space.searched, cell, strict=False))
         return self._space.conditions.fill(lambda name: self._space.parameters[name].at(places.get(name) or 0))
+
+
+def _all_trials(study: Study) -> list[FrozenTrial]:
+    # Under Hyperband a sampler is handed a view of one bracket, whose `get_trials` leaves the other brackets out.
+    return study._get_trials(deepcopy=False, states=None, use_cache=False)

@@ -161,16 +161,13 @@ def _check_values(name: str, parameter: Parameter, trial: Mapping[str, Any], bas
             return []  # a section of the trial is no mapping, which is found there
         refusals = [each for each in _refusals(TrainConfig, tried) + _unwatched(tried, name) if each not in base]
         if refusals:
-            hint = "write both bounds as whole numbers" if _wants_whole(refusals[0], parameter) else refusals[0].hint
             message = f"{shown(value)} is refused: {refusals[0].message}"
-            findings.append(Finding(("parameters", name), message, hint))
+            if isinstance(parameter, Range) and refusals[0].message.startswith(WANTS_WHOLE):
+                return [Finding(("parameters", name), message, "write both bounds as whole numbers")]
+            findings.append(Finding(("parameters", name), message, refusals[0].hint))
         if len(findings) == 3:
             break
     return _joined(findings)
-
-
-def _wants_whole(refusal: Finding, parameter: Parameter) -> bool:
-    return isinstance(parameter, Range) and refusal.message.startswith(WANTS_WHOLE)
 
 
 def _unwatched(trial: Mapping[str, Any], name: str) -> list[Finding]:

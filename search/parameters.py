@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -114,8 +115,8 @@ class Range:
             return False
         if self._step is None:
             return True
-        steps = (value - self.low) / float(self._step)
-        return abs(steps - round(steps)) < 1e-8
+        place = round((value - self.low) / float(self._step))
+        return math.isclose(self.at(place), value, rel_tol=1e-12, abs_tol=1e-8 * float(self._step))
 
     def extremes(self) -> tuple[JsonValue, ...]:
         return self.low, self.top

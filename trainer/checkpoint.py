@@ -59,7 +59,8 @@ def clear(folder: Folder) -> None:
 def pack(checkpoint: Checkpoint) -> bytes:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     scalars = json.dumps({"epoch": checkpoint.epoch} | checkpoint.scalars, allow_nan=False)
-    return safetensors.torch.save(tensors, {"scalars": scalars, "sha256": _checksum(tensors, scalars)})
+    # One entry, because safetensors writes several in no particular order: equal checkpoints are equal files.
+    return safetensors.torch.save(tensors, {"checkpoint": f"{_checksum(tensors, scalars)} {scalars}"})
 
 
 def unpack(data: bytes) -> Checkpoint:
@@ -67,7 +68,7 @@ def unpack(data: bytes) -> Checkpoint:
     try:
         tensors = safetensors.torch.load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        scalars, checksum = header["scalars"], header["sha256"]
+        checksum, _, scalars = header["checkpoint"].partition(" ")
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise Damaged(f"it is no checkpoint, or cut short ({error})") from error
     if checksum != _checksum(tensors, scalars):

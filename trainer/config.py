@@ -114,7 +114,11 @@ class EarlyStopping(_Section):
 
 
 class Checkpoint(_Section):
-    """How often the state of a training is written, so that a killed one goes on from there."""
+    """How often the state of a training is written, so that a killed one goes on from there.
+
+    `last` leaves out the weights of an earlier best epoch: checkpoints are a third smaller, but a training that is
+    resumed then ends with the best of the epochs since.
+    """
 
     every_epochs: Count = 1
     keep: Literal["last", "best_and_last"] = "best_and_last"

@@ -54,13 +54,12 @@ def fit(
 ) -> Fitted:
     """Train until the epochs or the patience are used up, or until told otherwise.
 
-    An epoch's checkpoint is written before the epoch is reported. Whoever decides to pause, or tells the process to
-    leave, can rely on one of that very epoch. `prune` ends at once and keeps nothing; `stop` finishes early.
+    An epoch's checkpoint is written before it is reported, and always one of the epoch at which a training pauses or
+    leaves. `prune` ends at once and keeps nothing; `stop` finishes early.
 
     Args:
-        folder: takes the checkpoints and, at the end, the model. It is of this attempt alone.
+        folder: takes the checkpoints and, at the end, the model; of this attempt alone.
         resume_from: folders of earlier attempts, newest first; their newest valid checkpoint is gone on from.
-        should_leave: asked after each epoch.
 
     Raises:
         Diverged: a loss or a metric is not finite.

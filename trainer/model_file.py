@@ -45,7 +45,8 @@ class Predictor:
         target = self.schema.target
         outputs = self._outputs(table)
         if target.task == "classification":
-            return np.take(np.array(target.classes, dtype=object), outputs.argmax(1))
+            names: NDArray[Any] = np.array(target.classes, dtype=object)[outputs.argmax(1)]
+            return names
         return outputs.astype(np.float64) * target.deviation + target.mean
 
     def probabilities(self, table: pd.DataFrame) -> NDArray[np.float64]:

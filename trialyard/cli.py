@@ -7,16 +7,16 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
 from trialyard.client import DEFAULT_SERVER_URL, Client
 from trialyard.errors import ApiError, BadInput, CommandError, InvalidRequest
+from trialyard.signals import StopSignals
 
 if TYPE_CHECKING:
     from store.settings import Settings
@@ -50,8 +50,6 @@ def main() -> None:
         _fail(str(error), BadInput.exit_code)
     except ApiError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("stopped", 130)
     except Exception as error:
         if os.environ.get("TRIALYARD_TRACEBACK"):
             raise
@@ -72,10 +70,11 @@ def run(
     ] = None,
 ) -> None:
     """Search as a study file says: start everything, show the progress, print the best trial, stop everything."""
-    with _service():
+    with StopSignals() as signals, _service():
         from trialyard import run as runner
 
-        raise typer.Exit(runner.run(file, _read(file), home, workers, port, _console(), _complaints()))
+        code = runner.run(file, _read(file), home, workers, port, signals, _console(), _complaints())
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -86,12 +85,12 @@ def up(
     workers: Annotated[int, typer.Option(min=0, help="CPU workers, and workers on each GPU.")] = 2,
 ) -> None:
     """Start server, scheduler and workers on this machine, to stay."""
-    with _service():
+    with StopSignals() as signals, _service():
         from trialyard import run as runner
 
         slots = ["--cpu-slots", str(workers), "--slots-per-gpu", str(workers)] if workers else []
         settings = _settings(host=host, port=port, home_dir=home)
-        raise typer.Exit(runner.up(settings, slots, _console(), _complaints()))
+        raise typer.Exit(runner.up(settings, slots, signals, _console(), _complaints()))
 
 
 @app.command()
@@ -166,7 +165,9 @@ def submit(
         study = client.create_study(document)
         console.print(f"{study.name}: {page_of(client, study.name)}", soft_wrap=True)
         if wait:
-            conclude(console, client, follow(client, study, console, each_moment=lambda: None))
+            with StopSignals() as signals:
+                ended = follow(client, study, console, signals.check)
+            conclude(console, client, ended)
 
 
 @app.command()
@@ -198,7 +199,10 @@ def show(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SER
 @app.command()
 def trials(
     study: StudyName,
-    state: Annotated[str | None, typer.Option(help="Only trials in this state.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only those in this state; several with commas.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="number, value, duration, started_at, ended_at; -value: descending.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER_URL,
@@ -207,7 +211,7 @@ def trials(
     from trialyard.tables import trials_table
 
     with _client(server) as client:
-        found = list(islice(client.trials(study, state=state), limit))
+        found = list(islice(client.trials(study, state, sort), limit))
     if as_json:
         _print_json([trial.model_dump(mode="json") for trial in found])
     else:
@@ -220,12 +224,11 @@ def best(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SER
     from trialyard.results import print_best
 
     with _client(server) as client:
-        found = client.study(study)
-        trial = client.trial(study, client.best(study).number)
+        found = client.best(study)
     if as_json:
-        _print_json(trial.model_dump(mode="json"))
+        _print_json(found.model_dump(mode="json"))
     else:
-        print_best(_console(), found, trial)
+        print_best(_console(), found)
 
 
 @app.command()
@@ -257,26 +260,17 @@ def delete(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
     typer.echo(f"{study}: deleted")
 
 
-class ExportFormat(StrEnum):
-    csv = "csv"
-    json = "json"
-
-
 @app.command()
 def export(
     study: StudyName,
-    form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.csv,
+    form: Annotated[Literal["csv", "json"], typer.Option("--format", help="What to write.")] = "csv",
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
     """Write the trials of a study to standard output."""
-    from trialyard.export import write_csv
-
     with _client(server) as client:
-        found = client.trials(study)
-        if form is ExportFormat.json:
-            _print_json([trial.model_dump(mode="json") for trial in found])
-        else:
-            write_csv(found, sys.stdout)
+        for piece in client.export(study, form):
+            sys.stdout.buffer.write(piece)
+    sys.stdout.flush()
 
 
 # Keys
@@ -358,7 +352,8 @@ def _client(server: str) -> Client:
 
 
 def _console() -> Console:
-    return Console(highlight=False)
+    # Into a file or a pipe a table is as wide as it wants to be.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def _complaints() -> Console:

@@ -24,11 +24,14 @@ from trialyard.errors import (
     Unreachable,
 )
 from trialyard.events import parse_events
-from trialyard.resources import Best, DecisionName, Event, Handout, StepReport, Study, Trial, Worker
+from trialyard.resources import BestTrial, DecisionName, Event, Handout, StepReport, Study, Trial, Worker
 
 DEFAULT_SERVER_URL = "http://127.0.0.1:8080"
 RETRY_SECONDS = (0.2, 0.6, 1.8)  # pauses before a request that cannot do harm twice is sent again
+CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 45.0  # the server pings an event stream every 15 s: one that is silent for longer is dead
+
+PAGE = "200"  # how many trials or reports are fetched at a time
 
 _PROBLEMS = TypeAdapter(list[Problem])
 
@@ -51,10 +54,9 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.server_url = server_url.rstrip("/")
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(
-            base_url=f"{self.server_url}/api/v1", headers=headers, timeout=timeout, transport=transport
-        )
+        self._api_key = api_key
+        self._transport = transport
+        self._http = self._connect(httpx.Timeout(timeout))
 
     def __enter__(self) -> Self:
         return self
@@ -84,18 +86,32 @@ class Client:
         return map(Study.model_validate, self._pages("/studies"))
 
     def trials(self, study: str, state: str | None = None, sort: str | None = None) -> Iterator[Trial]:
-        """The trials of a study, fetched page by page as they are taken."""
-        return map(Trial.model_validate, self._pages(_path(study, "trials"), state=state, sort=sort))
+        """The trials of a study, fetched page by page as they are taken.
+
+        Args:
+            state: only those in this state, or in several separated by commas.
+            sort: number (if left out), value, duration, started_at or ended_at, with a minus for descending.
+        """
+        return map(Trial.model_validate, self._pages(_path(study, "trials"), state=state, sort=sort, limit=PAGE))
 
     def trial(self, study: str, number: int) -> Trial:
         return Trial.model_validate(self._ask("GET", _path(study, "trials", number)))
 
     def reports(self, study: str, number: int) -> Iterator[StepReport]:
-        return map(StepReport.model_validate, self._pages(_path(study, "trials", number, "reports")))
+        return map(StepReport.model_validate, self._pages(_path(study, "trials", number, "reports"), limit=PAGE))
 
-    def best(self, study: str) -> Best:
+    def best(self, study: str) -> BestTrial:
         """Raises: NotFound: no trial is complete yet."""
-        return Best.model_validate(self._ask("GET", _path(study, "best")))
+        return BestTrial.model_validate(self._ask("GET", _path(study, "best")))
+
+    def export(self, study: str, form: Literal["csv", "json"]) -> Iterator[bytes]:
+        """All trials of a study as a file, in pieces."""
+        try:
+            with self._http.stream("GET", _path(study, "export"), params={"format": form}) as response:
+                _check_stream(response)
+                yield from response.iter_bytes()
+        except httpx.TransportError as error:
+            raise Unreachable(self._unreachable(error)) from error
 
     def pause(self, study: str) -> Study:
         return Study.model_validate(self._ask("POST", _path(study, "pause")))
@@ -141,35 +157,31 @@ class Client:
         """The log of a study from behind event `after`, and then what happens, for as long as the caller takes events.
 
         A broken connection is made anew and goes on behind the last event that arrived. Ends where the server says
-        that nothing will follow (204).
+        that nothing will follow (204). The stream has a connection of its own, so that another thread may follow it.
 
         Raises:
             NotFound: there is no such study, or it was deleted.
             Unauthorized: the key is not good (any more).
         """
         pauses = iter(RETRY_SECONDS)
-        while True:
-            try:
-                with self._stream(study, after) as response:
-                    if response.status_code == httpx.codes.NO_CONTENT:
-                        return
-                    for event in parse_events(response.iter_lines()):
-                        after = event.id
-                        pauses = iter(RETRY_SECONDS)
-                        yield event
-            except (httpx.TransportError, ServerError):
-                pass  # the server restarts, or the connection broke: what was missed is replayed
-            time.sleep(next(pauses, RETRY_SECONDS[-1]))
+        with self._connect(httpx.Timeout(CONNECT_SECONDS, read=SILENCE_SECONDS)) as http:
+            while True:
+                try:
+                    with _stream_events(http, study, after) as response:
+                        if response.status_code == httpx.codes.NO_CONTENT:
+                            return
+                        for event in parse_events(response.iter_lines()):
+                            after = event.id
+                            pauses = iter(RETRY_SECONDS)
+                            yield event
+                except (httpx.TransportError, ServerError):
+                    pass  # the server restarts, or the connection broke: what was missed is replayed
+                time.sleep(next(pauses, RETRY_SECONDS[-1]))
 
-    @contextmanager
-    def _stream(self, study: str, after: int) -> Iterator[httpx.Response]:
-        timeout = httpx.Timeout(self._http.timeout.connect, read=SILENCE_SECONDS)
-        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
-        with self._http.stream("GET", _path(study, "events"), headers=headers, timeout=timeout) as response:
-            if response.is_error:
-                response.read()
-            _check(response)
-            yield response
+    def _connect(self, timeout: httpx.Timeout) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
+        base_url = f"{self.server_url}/api/v1"
+        return httpx.Client(base_url=base_url, headers=headers, timeout=timeout, transport=self._transport)
 
     def _pages(self, path: str, **parameters: str | None) -> Iterator[dict[str, Any]]:
         query = {name: value for name, value in parameters.items() if value is not None}
@@ -211,6 +223,14 @@ class Client:
         )
 
 
+@contextmanager
+def _stream_events(http: httpx.Client, study: str, after: int) -> Iterator[httpx.Response]:
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
+    with http.stream("GET", _path(study, "events"), headers=headers) as response:
+        _check_stream(response)
+        yield response
+
+
 def _path(study: str, *rest: str | int) -> str:
     return "/".join(["/studies", quote(study, safe=""), *map(str, rest)])
 
@@ -225,6 +245,13 @@ def _check(response: httpx.Response) -> None:
     raise _error_kind(status)(
         detail, status=status, title=str(document.get("title", "")), errors=_problems(document.get("errors"))
     )
+
+
+def _check_stream(response: httpx.Response) -> None:
+    """The same for an answer that is read piece by piece: one that is an error is read at once."""
+    if not response.is_success:
+        response.read()
+    _check(response)
 
 
 def _problem_document(response: httpx.Response) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from typing import Any, Literal, NamedTuple
 
 import httpx
 import redis
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from store.embedded_redis import find_redis_server
 from store.errors import SettingsError
-from store.migrate import config
+from store.migrate import is_current
 from store.session import connect
 from store.settings import Settings
 from trainer.config import ONLY_WITH, TrainConfig, knob_paths
@@ -112,8 +110,7 @@ def _has_newest_schema(database_url: str) -> bool:
     engine = connect(database_url)
     try:
         with engine.connect() as connection:
-            heads = ScriptDirectory.from_config(config(connection)).get_heads()
-            return set(MigrationContext.configure(connection).get_current_heads()) == set(heads)
+            return is_current(connection)
     finally:
         engine.dispose()
 

@@ -16,14 +16,17 @@ from pathlib import Path
 import httpx
 
 import trialyard
+from api.keyring import check_exposure
 from store.embedded_redis import embedded_redis
 from store.migrate import upgrade
+from store.session import connect
 from store.settings import Settings
 from trialyard.errors import CommandError
 from trialyard.processes import Children
 from trialyard.signals import StopSignals
 
 START_SECONDS = 60.0
+LEEWAY_SECONDS = 3.0  # the supervisor of the workers waits for `grace_seconds` itself
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,9 @@ def local_service(
         _refuse_busy_port(settings.host, settings.port)
         redis_url = settings.redis_url or stack.enter_context(embedded_redis(settings.home))
         signals.check()
-        upgrade(settings.database)
+        _prepare_database(settings)
         signals.check()
-        children = stack.enter_context(Children(settings.home / "logs", settings.grace_seconds))
+        children = stack.enter_context(Children(settings.home / "logs", settings.grace_seconds + LEEWAY_SECONDS))
         signals.on_second = children.kill
         service = LocalService(server_url, settings, children, signals, say)
         environment = _environment(settings, redis_url)
@@ -118,6 +121,16 @@ def _refuse_busy_port(host: str, port: int) -> None:
         raise CommandError(
             f"cannot listen on {host}:{port} ({error.strerror}); choose another address with --host and --port"
         ) from error
+
+
+def _prepare_database(settings: Settings) -> None:
+    """Bring it up to date. Raises: SettingsError: others than this machine could reach the API without a key."""
+    upgrade(settings.database)
+    engine = connect(settings.database)
+    try:
+        check_exposure(settings, engine)
+    finally:
+        engine.dispose()
 
 
 def _environment(settings: Settings, redis_url: str) -> dict[str, str]:

@@ -39,7 +39,7 @@ class Progress:
     @classmethod
     def of(cls, study: Study) -> Progress:
         objective = study.objective
-        return cls(study.name, objective.metric, objective.direction, study.total, study.done)
+        return cls(study.name, objective.metric, objective.direction, study.total, study.counts.ended)
 
     def apply(self, event: Event) -> None:
         body = event.body

@@ -24,8 +24,25 @@ class Objective(Resource):
     direction: Literal["minimize", "maximize"] = "minimize"
 
 
+class Counts(Resource):
+    """How many trials a study has in each state."""
+
+    waiting: int = 0
+    queued: int = 0
+    running: int = 0
+    paused: int = 0
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def ended(self) -> int:
+        return self.complete + self.pruned + self.failed + self.cancelled
+
+
 class Best(Resource):
-    """The best trial of a study so far."""
+    """The best trial of a study so far, in short."""
 
     number: int
     values: dict[str, float]
@@ -33,13 +50,13 @@ class Best(Resource):
 
 
 class Study(Resource):
-    """A study: what was sent, and where it stands. `counts` are trials by state, in lower case."""
+    """A study: what was sent, and where it stands."""
 
     name: str
     state: str
     created_at: datetime
     definition: dict[str, Any]
-    counts: dict[str, int]
+    counts: Counts
     best: Best | None = None
     reason: str | None = None
     errors: list[Problem] | None = None
@@ -58,10 +75,6 @@ class Study(Resource):
         trials: int | None = self.definition.get("budget", {}).get("trials")
         return trials
 
-    @property
-    def done(self) -> int:
-        return sum(self.counts.get(state.lower(), 0) for state in ENDED_TRIAL)
-
 
 class Attempt(Resource):
     """One execution of a trial on one worker."""
@@ -76,13 +89,14 @@ class Attempt(Resource):
 
 
 class Trial(Resource):
-    """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported."""
+    """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`."""
 
     number: int
     state: str
     parameters: dict[str, Any]
     values: dict[str, float] | None = None
     metrics: dict[str, float] | None = None
+    step: int | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     reason: str | None = None
@@ -93,9 +107,17 @@ class Trial(Resource):
         return self.state in ENDED_TRIAL
 
 
-class StepReport(Resource):
-    """All metrics of one step."""
+class BestTrial(Trial):
+    """The best trial, with the trial section that trains it again, and where its files lie."""
 
+    trial: dict[str, Any]
+    artifacts: str | None = None
+
+
+class StepReport(Resource):
+    """All metrics of one step of one attempt."""
+
+    attempt: int
     step: int
     metrics: dict[str, float]
 

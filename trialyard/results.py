@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import heapq
-from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -12,7 +10,7 @@ from rich.console import Console
 
 from trialyard.client import Client
 from trialyard.errors import BadInput, CommandError
-from trialyard.resources import Study, Trial
+from trialyard.resources import BestTrial, Study
 from trialyard.tables import trials_table
 
 TABLE_TRIALS = 5
@@ -23,63 +21,45 @@ def conclude(console: Console, client: Client, study: Study) -> None:
 
     Raises:
         BadInput: the preflight refused it; the text names each problem.
-        CommandError: it failed or was cancelled.
+        CommandError: it failed or was cancelled, or no trial is complete.
     """
     if study.state == "FAILED" and study.errors:
         raise BadInput("\n".join([f"the study {study.name!r} cannot run:", *(f"  {each}" for each in study.errors)]))
     if study.state != "COMPLETE":
         why = f": {study.reason}" if study.reason else ""
         raise CommandError(f"the study {study.name!r} is {study.state}{why}")
-    best = best_trials(study, client.trials(study.name), TABLE_TRIALS)
-    if not best:
+    if study.best is None:
         raise CommandError(f"the study {study.name!r} has ended without a complete trial")
-    console.print(f"{study.name}: the best {len(best)} of {study.done} trials\n", markup=False)
+    best_first = "value" if study.objective.direction == "minimize" else "-value"
+    best = list(islice(client.trials(study.name, "COMPLETE", best_first), TABLE_TRIALS))
+    console.print(f"{study.name}: the best {len(best)} of {study.counts.ended} trials\n", markup=False)
     console.print(trials_table(best))
     console.print()
-    print_best(console, study, client.trial(study.name, best[0].number))
+    print_best(console, client.best(study.name))
 
 
-def best_trials(study: Study, trials: Iterable[Trial], count: int) -> list[Trial]:
-    """The best complete trials, best first; the earlier of two that are equal."""
-    objective = study.objective
-    sign = 1 if objective.direction == "minimize" else -1
-    complete = (trial for trial in trials if trial.state == "COMPLETE" and trial.values)
-    return heapq.nsmallest(
-        count, complete, key=lambda trial: (sign * (trial.values or {})[objective.metric], trial.number)
-    )
-
-
-def print_best(console: Console, study: Study, trial: Trial) -> None:
-    """All that was measured of the best trial, where its model lies, and its parameters as a `trial:` section."""
-    lines = [f"best trial: {trial.number}"]
-    metrics = sorted((trial.metrics or {}).items())
+def print_best(console: Console, best: BestTrial) -> None:
+    """All that was measured of the best trial, where its model lies, and its parameters ready to be used."""
+    lines = [f"best trial: {best.number}"]
+    metrics = sorted((best.metrics or {}).items())
     lines += [f"  {name:<24}{value:.6g}" for name, value in metrics if name.startswith(("val/", "test/"))]
-    if trial.artifacts:
-        lines.append(f"its model lies in {trial.artifacts}")
-    lines += ["", "its parameters, to be used in a study file:", "", fixed_parameters(study, trial.parameters)]
+    if best.artifacts:
+        lines.append(f"its model lies in {best.artifacts}")
+    lines += ["", "its parameters, to be used in a study file:", "", as_study_section(best)]
     for text in lines:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def fixed_parameters(study: Study, parameters: dict[str, Any]) -> str:
-    """The `trial` section of a study with a trial's parameters put in, as YAML.
+def as_study_section(best: BestTrial) -> str:
+    """What a study file needs to train this trial again, as YAML.
 
-    An objective of a person's own takes its parameters from `parameters`: they are listed there as constants.
+    That is the `trial` section; an objective of a person's own takes its parameters from `parameters`, where they stand
+    as constants.
     """
-    trial = copy.deepcopy(study.definition["trial"])
-    document = {"trial": trial}
-    if trial.get("kind", "train") == "train":
-        for path, value in parameters.items():
-            _put(trial, path.split("."), value)
-    else:
-        document["parameters"] = {name: {"value": value} for name, value in parameters.items()}
+    document: dict[str, Any] = {"trial": best.trial}
+    if best.trial.get("kind", "train") != "train":
+        document["parameters"] = {name: {"value": value} for name, value in best.parameters.items()}
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120).rstrip()
-
-
-def _put(section: dict[str, Any], path: list[str], value: Any) -> None:
-    for name in path[:-1]:
-        section = section.setdefault(name, {})
-    section[path[-1]] = value
 
 
 class _Dumper(yaml.SafeDumper):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from search.definition import Definition, parse
 
+from search.definition import Definition, parse
 from store.settings import Settings
 from trialyard.client import Client
 from trialyard.errors import BadInput, NotFound
@@ -31,6 +31,7 @@ def run(
     home: Path | None,
     workers: int,
     port: int | None,
+    signals: StopSignals,
     console: Console,
     complaints: Console,
 ) -> int:
@@ -51,27 +52,27 @@ def run(
         CommandError: it failed, or the service cannot run here.
     """
     definition = parse(document)
-    with StopSignals() as signals:
-        home = (home or Path(tempfile.mkdtemp(prefix="trialyard-"))).absolute()
-        settings = _settings_of_run(file, home, port)
-        try:
-            with local_service(settings, _slots(definition, workers), signals, complaints.print) as service:
-                console.print(f"page: {service.server_url}/studies/{definition.name}", soft_wrap=True)
-                console.print(f"home: {home}", soft_wrap=True)
-                with Client(service.server_url, _api_key(settings)) as client:
-                    study = _create_or_resume(client, document, definition, home)
+    home = (home or Path(tempfile.mkdtemp(prefix="trialyard-"))).absolute()
+    settings = _settings_of_run(file, home, port)
+    try:
+        with local_service(settings, _slots(definition, workers), signals, complaints.print) as service:
+            console.print(f"page: {service.server_url}/studies/{definition.name}", soft_wrap=True)
+            console.print(f"home: {home}", soft_wrap=True)
+            with Client(service.server_url, _api_key(settings)) as client:
+                study = _create_or_resume(client, document, definition, home)
+                if not study.ended:
                     study = follow(client, study, console, service.check)
-                    conclude(console, client, study)
-        except Stopped as stopped:
-            again = f"trialyard run {shlex.quote(str(file))} --home {shlex.quote(str(home))}"
-            console.print(f"Stopped. To carry on: {again}", markup=False, soft_wrap=True)
-            return stopped.exit_code
+                conclude(console, client, study)
+    except Stopped as stopped:
+        again = f"trialyard run {shlex.quote(str(file))} --home {shlex.quote(str(home))}"
+        console.print(f"Stopped. To carry on: {again}", markup=False, soft_wrap=True)
+        return stopped.exit_code
     look = f"trialyard up --home {shlex.quote(str(home))}"
     console.print(f"\nTo look at the study again: {look}", markup=False, soft_wrap=True)
     return 0
 
 
-def up(settings: Settings, worker: Sequence[str], console: Console, complaints: Console) -> int:
+def up(settings: Settings, worker: Sequence[str], signals: StopSignals, console: Console, complaints: Console) -> int:
     """Run the service on this machine until a signal comes.
 
     Returns:
@@ -80,17 +81,18 @@ def up(settings: Settings, worker: Sequence[str], console: Console, complaints: 
     Raises:
         CommandError, TrialyardError: it cannot run here, and why.
     """
-    with StopSignals() as signals:
-        try:
-            with local_service(settings, worker, signals, complaints.print) as service:
-                console.print(f"Trialyard is up: {service.server_url} (home {settings.home}; Ctrl-C stops it)")
-                console.print("Send it a study from another terminal: trialyard submit FILE --wait")
-                while True:
-                    service.check()
-                    time.sleep(MOMENT_SECONDS)
-        except Stopped as stopped:
-            console.print("Stopped.")
-            return stopped.exit_code
+    try:
+        with local_service(settings, worker, signals, complaints.print) as service:
+            console.print(
+                f"Trialyard is up: {service.server_url} (home {settings.home}; Ctrl-C stops it)", soft_wrap=True
+            )
+            console.print("Send it a study from another terminal: trialyard submit FILE --wait", soft_wrap=True)
+            while True:
+                service.check()
+                time.sleep(MOMENT_SECONDS)
+    except Stopped as stopped:
+        console.print("Stopped.")
+        return stopped.exit_code
 
 
 def _settings_of_run(file: Path, home: Path, port: int | None) -> Settings:

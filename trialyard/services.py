@@ -14,13 +14,11 @@ from store.migrate import upgrade
 from store.session import connect, writes
 from store.settings import Settings
 
-NEEDS_REDIS = "TRIALYARD_REDIS_URL is not set: name the Redis that server, scheduler and workers share"
-
 
 def serve(settings: Settings) -> int:
     from api.main import serve as run_server
 
-    return run_server(_with_redis(settings))
+    return run_server(settings)
 
 
 def schedule(settings: Settings) -> int:
@@ -74,5 +72,5 @@ def _keys(settings: Settings) -> Iterator[Keys]:
 
 def _with_redis(settings: Settings) -> Settings:
     if not settings.redis_url:
-        raise SettingsError(NEEDS_REDIS)
+        raise SettingsError("TRIALYARD_REDIS_URL is not set; name the Redis that server, scheduler and workers share")
     return settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -21,11 +22,12 @@ class Stopped(CommandError):
 class StopSignals:
     """Turns SIGINT, SIGTERM and SIGHUP into a flag, so that nothing is ever torn in the middle.
 
-    The one who works asks `check` between two steps. A second signal calls `on_second`, at once.
+    The one who works asks `check` between two steps. A second signal calls `on_second`, at once; as long as nobody has
+    said what that is, it ends the process.
     """
 
     def __init__(self) -> None:
-        self.on_second: Callable[[], None] = lambda: None
+        self.on_second: Callable[[], None] = lambda: os._exit(128 + self._received[-1])
         self._received: list[int] = []
         self._previous: dict[
             signal.Signals, signal.Handlers | int | Callable[[int, FrameType | None], object] | None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -103,10 +103,10 @@ class _Loader(yaml.SafeLoader):
     """Scalars by the core schema, distinct text keys, plain values only."""
 
     # PyYAML's own protocol: None stands for any first character, and for any tag that is not named.
-    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {
+    yaml_implicit_resolvers = {  # noqa: RUF012
         None: [(f"{_CORE}:{tag}", re.compile(rf"(?:{text})\Z")) for tag, text in _SCALARS.items()]
     }
-    yaml_constructors: ClassVar[dict[Any, Any]] = {
+    yaml_constructors = {  # noqa: RUF012
         f"{_CORE}:null": yaml.SafeLoader.construct_yaml_null,
         f"{_CORE}:bool": yaml.SafeLoader.construct_yaml_bool,
         f"{_CORE}:str": yaml.SafeLoader.construct_yaml_str,

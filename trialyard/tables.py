@@ -20,8 +20,8 @@ def studies_table(studies: Iterable[Study]) -> Table:
         table.add_row(
             study.name,
             study.state,
-            f"{study.done}{total}",
-            str(study.counts.get("running", 0)),
+            f"{study.counts.ended}{total}",
+            str(study.counts.running),
             measured(study.best.values) if study.best else "",
             f"{study.created_at:%Y-%m-%d %H:%M}",
         )
@@ -29,17 +29,26 @@ def studies_table(studies: Iterable[Study]) -> Table:
 
 
 def trials_table(trials: Sequence[Trial]) -> Table:
-    """Trials with the parameters that tell them apart, as many as there is room for."""
-    names = _telling_parameters(trials)
-    table = _table("trial", "state", "value", *names, "reason")
+    """Trials with their values and the parameters that tell them apart, as many as there is room for.
+
+    A column that would say the same of every trial is left out.
+    """
+    metrics = list(dict.fromkeys(name for trial in trials for name in trial.values or ()))
+    parameters = _telling_parameters(trials)
+    states = ["state"] if len({trial.state for trial in trials}) > 1 else []
+    reasons = ["reason"] if any(trial.reason for trial in trials) else []
+    table = _table("trial", *states, *metrics, *parameters, *reasons)
     for trial in trials:
-        parameters = (_short(trial.parameters.get(name, "")) for name in names)
-        table.add_row(str(trial.number), trial.state, measured(trial.values or {}), *parameters, trial.reason or "")
+        values = (_short(trial.values[name]) if trial.values else "" for name in metrics)
+        given = (_short(trial.parameters.get(name, "")) for name in parameters)
+        table.add_row(
+            str(trial.number), *[trial.state] * len(states), *values, *given, *[trial.reason or ""] * len(reasons)
+        )
     return table
 
 
 def print_study(console: Console, study: Study) -> None:
-    counts = ", ".join(f"{count} {state}" for state, count in study.counts.items() if count) or "none"
+    counts = ", ".join(f"{count} {state}" for state, count in study.counts.model_dump().items() if count) or "none"
     lines = [
         f"{study.name}: {study.state}" + (f" ({study.reason})" if study.reason else ""),
         f"objective: {study.objective.direction} {study.objective.metric}",
@@ -70,4 +79,4 @@ def _telling_parameters(trials: Sequence[Trial]) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

@@ -89,7 +89,7 @@ def read_log(
     parts: Wired,
     attempt: Annotated[int | None, Query(ge=1, le=MAX_STEP, description="the newest one if left out")] = None,
 ) -> str:
-    """The end of an attempt's log, as text, whole lines of at most 64 KiB."""
+    """The end of an attempt's log, as text, whole lines of at most 64 KiB; empty while it has written none."""
     trials = Trials(session, study)
     trials.get(number)
     newest = trials.newest_attempt(number)
@@ -99,7 +99,7 @@ def read_log(
     try:
         tail = parts.artifacts.attempt(key).tail(LOG, TAIL_BYTES)
     except FileNotFoundError:
-        raise NotFound(f"attempt {key.attempt} of trial {number} has written no log") from None
+        return ""
     text = tail.decode(errors="replace")
     return text if len(tail) < TAIL_BYTES else text[text.find("\n") + 1 :]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ def packages(metadata: Metadata, extra: str) -> set[str]:
     """The names of all packages that an extra asks for, the extras that it includes among them."""
     found: set[str] = set()
     for requirement in metadata.requires_dist or ():
-        if requirement.marker and requirement.marker.evaluate({"extra": extra}):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
             found.add(requirement.name.lower())
             for included in requirement.extras if requirement.name == "trialyard" else ():
                 found |= packages(metadata, included)
@@ -80,13 +81,9 @@ def test_a_command_of_the_service_says_what_is_missing_where_only_the_wheel_is_i
     wheel: zipfile.ZipFile, tmp_path: Path
 ) -> None:
     wheel.extractall(tmp_path)
-    # Isolated from this checkout; the SDK's own dependencies are taken from the environment.
-    code = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); sys.meta_path = [f for f in sys.meta_path"
-        " if 'editable' not in repr(f).lower()]; sys.path = [p for p in sys.path if p != sys.argv[1]]; del sys.argv[1];"
-        "from trialyard.cli import main; main()"
-    )
-    command = [sys.executable, "-c", code, tmp_path, ROOT, "up"]
+    # Without `site` nothing reads the file that makes this checkout importable; the dependencies still are.
+    code = "import sys; sys.path += sys.argv[1:3]; del sys.argv[1:3]; from trialyard.cli import main; main()"
+    command = [sys.executable, "-I", "-S", "-c", code, tmp_path, sysconfig.get_paths()["purelib"], "up"]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert answer.returncode == 1

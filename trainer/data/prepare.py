@@ -21,7 +21,7 @@ from trainer.data.target import encode_target, find_target, scaled
 from trainer.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """Rows as the model takes them. Never written to: trials share them."""
 
@@ -34,7 +34,7 @@ class Part:
         return len(self.y)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A data set on a device, and the schema that made it. Depends on nothing but the `data` section."""
 

@@ -98,9 +98,10 @@ def fit_schema(train: pd.DataFrame, data: Data, target: Target) -> Schema:
     with so many distinct values that they are ids or prose.
 
     Raises:
-        DataError: a numeric column has no value at all, or no column is left.
+        DataError: a column has no value at all, or no column is left.
     """
     features = train.drop(columns=target.name)
+    _refuse_empty(features)
     excluded = [Excluded(name=name, why=why) for name in features if (why := _why_not(features[name]))]
     left = features.drop(columns=[column.name for column in excluded])
     if left.columns.empty:
@@ -149,6 +150,13 @@ def _mark_missing(column: pd.Series, markers: Sequence[str]) -> pd.Series:
     return numbers if numbers.notna().sum() == column.notna().sum() > 0 else column
 
 
+def _refuse_empty(features: pd.DataFrame) -> None:
+    empty = [str(name) for name in features if features[name].isna().all()]
+    if empty:
+        message = f"no row of the training part has a value of {', '.join(empty)}"
+        raise DataError("trial.data.drop", message, "drop it" if len(empty) == 1 else "drop them")
+
+
 def _why_not(column: pd.Series) -> str | None:
     if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
         return "a date or a duration: give its year, month … as columns of their own"
@@ -163,10 +171,6 @@ def _why_not(column: pd.Series) -> str | None:
 def _fit_numeric(column: pd.Series, data: Data) -> Numeric:
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     there = values[~np.isnan(values)]
-    if not there.size:
-        raise DataError(
-            "trial.data.drop", f"column {column.name} has no value in any row of the training part", "drop it"
-        )
     fill = _fill(there, data.impute)
     shift, scale = _scale(np.where(np.isnan(values), fill, values), data.normalize)
     return Numeric(name=str(column.name), fill=fill, shift=shift, scale=scale)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import warnings
 import zlib
@@ -85,18 +86,16 @@ def _file(file: Path, path: str, delimiter: str | None) -> pd.DataFrame:
 def _parse(file: Path, ending: str, delimiter: str | None) -> pd.DataFrame:
     if file.stat().st_size == 0:
         return pd.DataFrame()
-    if ending == ".jsonl":
-        return pd.read_json(file, lines=True, convert_dates=False)
-    if ending == ".parquet":
-        return _parse_parquet(file)
+    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+        if ending == ".parquet":
+            return pd.read_parquet(io.BytesIO(stream.read()))  # it seeks from the end, which packed files cannot
+        if ending == ".jsonl":
+            return pd.DataFrame([json.loads(line) for line in stream if line.strip()])
+        return _parse_lines(stream, delimiter or SEPARATORS[ending])
+
+
+def _parse_lines(stream: io.BufferedIOBase, separator: str) -> pd.DataFrame:
     with warnings.catch_warnings():
         # Rows longer than the header would lose their last fields with no more than a warning.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        separator = delimiter or SEPARATORS[ending]
-        return pd.read_csv(file, sep=separator, index_col=False, skipinitialspace=True, low_memory=False)
-
-
-def _parse_parquet(file: Path) -> pd.DataFrame:
-    if file.suffix != ".gz":
-        return pd.read_parquet(file)
-    return pd.read_parquet(io.BytesIO(gzip.decompress(file.read_bytes())))
+        return pd.read_csv(stream, sep=separator, index_col=False, skipinitialspace=True, low_memory=False)

@@ -54,7 +54,7 @@ def test_a_study_comes_back_typed_with_what_can_be_derived_from_it() -> None:
 
     assert server.requests[0].url == "http://server/api/v1/studies/digits"
     assert server.requests[0].headers["Authorization"] == "Bearer secret"
-    assert (study.total, study.done, study.ended) == (40, 38, False)  # 31 + 6 + 1; the two running are not done
+    assert (study.total, study.counts.ended, study.ended) == (40, 38, False)  # 31 + 6 + 1; the two running are not done
     assert study.objective.direction == "maximize"
     assert study.best is not None
     assert study.best.parameters == {"optimizer.lr": 0.01}
@@ -158,7 +158,7 @@ def test_trials_are_fetched_page_by_page_as_they_are_taken() -> None:
     assert next(trials).number == 0
     assert len(server.requests) == 1
     assert [trial.number for trial in trials] == [1, 2]
-    assert dict(server.requests[1].url.params) == {"state": "complete", "cursor": "c1"}
+    assert dict(server.requests[1].url.params) == {"state": "complete", "limit": "200", "cursor": "c1"}
 
 
 def test_ask_report_and_tell_carry_the_token() -> None:

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
-import yaml
+from rich.console import Console
 
-from trialyard.resources import Study, Trial
-from trialyard.results import best_trials, fixed_parameters
+from trialyard.client import Client
+from trialyard.errors import BadInput, CommandError, Problem
+from trialyard.resources import Best, BestTrial, Counts, Study, Trial
+from trialyard.results import as_study_section, conclude, print_best
+from trialyard.study_file import from_yaml
 
 
-def study(direction: str = "maximize", **trial: Any) -> Study:
+def study(direction: str = "maximize") -> Study:
     definition = {
         "name": "digits",
         "objective": {"metric": "val/accuracy", "direction": direction},
-        "trial": {"kind": "train", "data": {"source": "sklearn:digits"}, "optimizer": {"name": "sgd", "lr": 0.1}}
-        | trial,
+        "trial": {"kind": "train", "data": {"source": "sklearn:digits"}, "optimizer": {"name": "sgd", "lr": 0.1}},
     }
     return Study.model_validate(
         {
@@ -27,41 +31,112 @@ def study(direction: str = "maximize", **trial: Any) -> Study:
     )
 
 
-def trial(number: int, value: float | None, state: str = "COMPLETE") -> Trial:
+def trial(number: int, value: float | None) -> Trial:
     values = None if value is None else {"val/accuracy": value}
-    return Trial(number=number, state=state, parameters={}, values=values)
+    return Trial(number=number, state="COMPLETE", parameters={}, values=values)
 
 
-@pytest.mark.parametrize(("direction", "numbers"), [("maximize", [3, 1, 4]), ("minimize", [0, 1, 4])])
-def test_the_best_come_first_and_the_earlier_of_two_equals(direction: str, numbers: list[int]) -> None:
-    trials = [trial(0, 0.1), trial(1, 0.5), trial(2, None, "PRUNED"), trial(4, 0.5), trial(3, 0.9)]
-
-    assert [each.number for each in best_trials(study(direction), trials, 3)] == numbers
+def best(trial_section: dict[str, Any], **parameters: Any) -> BestTrial:
+    return BestTrial(number=7, state="COMPLETE", parameters=parameters, trial=trial_section)
 
 
-def test_the_parameters_stand_at_their_paths_in_the_trial_section() -> None:
-    given = study()
-    parameters = {"optimizer.lr": 3e-05, "model.hidden": [128, 64], "regularization.dropout": 0.1, "batch_size": 64}
+def test_the_trial_section_can_be_put_into_a_study_file_as_it_is_printed() -> None:
+    section = {"kind": "train", "model": {"hidden": [128, 64]}, "optimizer": {"lr": 3e-05}, "early_stopping": None}
 
-    text = fixed_parameters(given, parameters)
+    text = as_study_section(best(section, **{"optimizer.lr": 3e-05}))
 
-    assert yaml.safe_load(text) == {
-        "trial": {
-            "kind": "train",
-            "data": {"source": "sklearn:digits"},
-            "optimizer": {"name": "sgd", "lr": 3e-05},
-            "model": {"hidden": [128, 64]},
-            "regularization": {"dropout": 0.1},
-            "batch_size": 64,
-        }
-    }
+    assert from_yaml(text) == {"trial": section}
     assert "hidden: [128, 64]" in text
-    assert given.definition["trial"]["optimizer"]["lr"] == 0.1  # the study itself is left as it was
 
 
 def test_the_parameters_of_an_objective_of_ones_own_become_constants() -> None:
-    text = fixed_parameters(study(kind="objective", name="branin"), {"x.y": 0.5})
+    text = as_study_section(best({"kind": "objective", "name": "branin"}, **{"x.y": 0.5}))
 
-    document = yaml.safe_load(text)
-    assert document["parameters"] == {"x.y": {"value": 0.5}}
-    assert document["trial"]["name"] == "branin"
+    assert from_yaml(text) == {
+        "trial": {"kind": "objective", "name": "branin"},
+        "parameters": {"x.y": {"value": 0.5}},
+    }
+
+
+METRICS = {"train/loss": 0.01, "val/accuracy": 0.97, "test/accuracy": 0.98}
+
+
+def test_the_best_is_printed_with_what_was_measured_on_held_out_rows_and_where_it_lies() -> None:
+    shown = best({"kind": "train"}).model_copy(update={"metrics": METRICS, "artifacts": "/home/a/[b]/attempt-1"})
+    console = Console(width=40)
+
+    with console.capture() as captured:
+        print_best(console, shown)
+
+    lines = [" ".join(each.split()) for each in captured.get().splitlines()]
+    assert lines[:4] == [
+        "best trial: 7",
+        "test/accuracy 0.98",
+        "val/accuracy 0.97",
+        "its model lies in /home/a/[b]/attempt-1",
+    ]
+
+
+def answers(request: httpx.Request) -> httpx.Response:
+    """A server that knows one study with six complete trials, and gives them in pairs, the best first if asked so."""
+    if request.url.path.endswith("/best"):
+        return httpx.Response(200, json=best({"kind": "train"}).model_dump(mode="json"))
+    assert request.url.params["state"] == "COMPLETE"
+    order = {"value": 1, "-value": -1}[request.url.params["sort"]]
+    trials = sorted((trial(number, number / 10) for number in range(6)), key=lambda each: order * each.number)
+    start = int(request.url.params.get("cursor", "0"))
+    items = [each.model_dump(mode="json") for each in trials[start : start + 2]]
+    return httpx.Response(200, json={"items": items, "next_cursor": str(start + 2) if start < 4 else None})
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    with Client(transport=httpx.MockTransport(answers)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "text"),
+    [
+        (
+            {
+                "state": "FAILED",
+                "errors": [Problem(path="trial.data.source", message="no such file", hint="see there")],
+            },
+            BadInput,
+            "the study 'digits' cannot run:\n  trial.data.source: no such file; see there",
+        ),
+        (
+            {"state": "FAILED", "reason": "11 trials failed"},
+            CommandError,
+            "the study 'digits' is FAILED: 11 trials failed",
+        ),
+        ({"state": "CANCELLED"}, CommandError, "the study 'digits' is CANCELLED"),
+        ({"state": "COMPLETE"}, CommandError, "the study 'digits' has ended without a complete trial"),
+    ],
+)
+def test_a_study_that_ended_badly_is_an_error_with_its_reason(
+    client: Client, changes: dict[str, Any], kind: type[CommandError], text: str
+) -> None:
+    with pytest.raises(CommandError) as caught:
+        conclude(Console(), client, study().model_copy(update=changes))
+
+    assert (type(caught.value), str(caught.value)) == (kind, text)
+
+
+@pytest.mark.parametrize(("direction", "numbers"), [("maximize", "54321"), ("minimize", "01234")])
+def test_a_study_that_ended_well_shows_its_five_best_trials_best_first(
+    client: Client, direction: str, numbers: str
+) -> None:
+    summary = Best(number=7, values={"val/accuracy": 0.97}, parameters={})
+    console = Console(width=100)
+
+    with console.capture() as captured:
+        conclude(console, client, study(direction).model_copy(update={"best": summary, "counts": Counts(complete=6)}))
+
+    lines = captured.get().splitlines()
+    assert lines[0] == "digits: the best 5 of 6 trials"
+    table = lines[lines.index("") + 1 :][:6]
+    assert table[0].split() == ["trial", "val/accuracy"]
+    assert [line.split()[0] for line in table[1:]] == list(numbers)
+    assert "best trial: 7" in lines

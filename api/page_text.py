@@ -1,0 +1,159 @@
+"""How the page words and draws what a study says: the filters of its templates.
+
+`static/format.js` follows the same rules, so that nothing jumps when the browser takes over from the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+import yaml
+
+Study = Mapping[str, Any]  # as `GET /api/v1/studies/{name}` gives it
+
+IN_THE_BAR = ("complete", "pruned", "failed", "cancelled", "running", "paused")
+DONE = IN_THE_BAR[:4]
+ENDED = ("COMPLETE", "CANCELLED", "FAILED")
+
+
+def metric(value: float | None) -> str:
+    """A metric: the same number of decimals in a column, so that digits stand below digits."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    if size != 0 and (size < 1e-3 or size >= 1e5):
+        return _tidy_exponent(f"{value:.3e}")
+    return f"{value:.{4 if size < 10 else 3 if size < 100 else 2}f}"
+
+
+def parameter(value: Any) -> str:
+    """A parameter: four significant digits, lists as written, strings bare."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return orjson.dumps(value).decode().replace(",", ", ")
+    size = abs(value)
+    if value == int(value) and size < 1e7:
+        return str(int(value))
+    if size < 1e-3 or size >= 1e7:
+        return _tidy_exponent(f"{value:.2e}")
+    rounded = float(f"{value:.4g}")
+    return str(int(rounded)) if rounded == int(rounded) else str(rounded)
+
+
+def objective(study: Study) -> Mapping[str, str]:
+    """The objective; the first of several."""
+    found = study["definition"]["objective"]
+    first: Mapping[str, str] = found[0] if isinstance(found, list) else found
+    return first
+
+
+def metric_name(study: Study) -> str:
+    return objective(study)["metric"]
+
+
+def objective_text(study: Study) -> str:
+    return f"{objective(study)['direction']} {metric_name(study)}"
+
+
+def best_value(study: Study) -> str:
+    return metric(study["best"]["values"][metric_name(study)]) if study["best"] else "–"
+
+
+def trial_value(trial: Mapping[str, Any], study: Study) -> str:
+    """The objective, or the last that was reported of it."""
+    name = metric_name(study)
+    return metric((trial["values"] or {}).get(name, (trial["metrics"] or {}).get(name)))
+
+
+def search_text(study: Study) -> str:
+    """Sampler and pruner, as in `tpe, hyperband`."""
+    names = [(study["definition"].get(part) or {}).get("name") for part in ("sampler", "pruner")]
+    return ", ".join(name for name in names if name and name != "none") or "tpe"
+
+
+def pool(study: Study) -> str:
+    return str((study["definition"].get("resources") or {}).get("pool", "default"))
+
+
+def worker_command(study: Study | None = None) -> str:
+    """What to type on a machine that shall train (for this study)."""
+    needs_gpu = study is None or (study["definition"].get("resources") or {}).get("gpus", 1) > 0
+    slots = "--gpus all" if needs_gpu else "--cpu-slots 2"
+    settings = [
+        "TRIALYARD_DATABASE_URL=postgresql://…",
+        "TRIALYARD_REDIS_URL=redis://…",
+        "TRIALYARD_ARTIFACT_URL=s3://…",
+    ]
+    chosen = f" --pool {pool(study)}" if study else ""
+    return "\n".join([f"export {setting}" for setting in settings] + [f"trialyard worker {slots}{chosen}"])
+
+
+def budget(study: Study) -> int:
+    return int((study["definition"].get("budget") or {}).get("trials", 0))
+
+
+def done(study: Study) -> int:
+    return sum(study["counts"][state] for state in DONE)
+
+
+def proposed(study: Study) -> int:
+    return sum(study["counts"].values())
+
+
+def epochs(study: Study) -> int | None:
+    found = study["definition"].get("trial", {}).get("epochs")
+    return found if isinstance(found, int) else None
+
+
+def is_ended(study: Study) -> bool:
+    return study["state"] in ENDED
+
+
+def segments(counts: Mapping[str, int], total: int) -> Iterator[tuple[str, float, float]]:
+    """(state, start, width) of each state's part of a bar 1,000 wide."""
+    whole = max(total, sum(counts[state] for state in IN_THE_BAR)) or 1
+    start = 0.0
+    for state in IN_THE_BAR:
+        width = 1000 * counts[state] / whole
+        if width:
+            yield state, round(start, 2), round(width, 2)
+        start += width
+
+
+def progress(counts: Mapping[str, int], total: int) -> str:
+    """The bar in words."""
+    words = [f"{counts[state]} {state}" for state in IN_THE_BAR if counts[state]]
+    return f"{', '.join(words) or 'no trials'}; {total} planned"
+
+
+def as_yaml(document: Any) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+
+
+def _tidy_exponent(text: str) -> str:
+    mantissa, exponent = text.split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+FILTERS = {
+    "as_yaml": as_yaml,
+    "best_value": best_value,
+    "budget": budget,
+    "done": done,
+    "ended": is_ended,
+    "epochs": epochs,
+    "metric": metric,
+    "metric_name": metric_name,
+    "objective_text": objective_text,
+    "parameter": parameter,
+    "pool": pool,
+    "progress": progress,
+    "proposed": proposed,
+    "search_text": search_text,
+    "segments": segments,
+    "trial_value": trial_value,
+    "worker_command": worker_command,
+}

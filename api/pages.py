@@ -1,0 +1,134 @@
+"""The web page: five addresses, rendered from the same reads as the REST API, which the browser then goes on with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from redis.exceptions import RedisError
+from sqlalchemy.orm import Session
+from starlette.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from api import shapes
+from api.deps import Number, PathStudy, Reading, Wired
+from api.page_text import FILTERS, objective_text, worker_command
+from api.routes.studies import shown
+from api.routes.workers import list_workers
+from store.errors import NotFound
+from store.models import StudyRow
+from store.studies import Studies
+from store.trials import Trials
+
+STUDIES_SHOWN = 50
+STUDIES_COMPARED = 8
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages too."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        handle = super().get_route_handler()
+
+        async def with_pages(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except NotFound as error:
+                return _missing(request, str(error))
+            except RequestValidationError:
+                return _missing(request, f"there is nothing at {request.url.path}")
+
+        return with_pages
+
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def add_pages(app: FastAPI) -> None:
+    """Serve the page, its own files, and Plotly out of its wheel, so that nothing comes from elsewhere."""
+    folder = Path(__file__).parent
+    app.state.templates = _environment(folder / "templates")
+    app.mount("/static", StaticFiles(directory=folder / "static", packages=[("plotly", "package_data")]))
+    app.include_router(router)
+
+
+@router.get("/")
+def list_studies(request: Request, session: Reading) -> Response:
+    rows = Studies(session).page([], None, STUDIES_SHOWN)
+    return _page(request, "studies.html", here="studies", studies=_studies(session, rows))
+
+
+@router.get("/studies/{name}")
+def show_study(request: Request, row: PathStudy, session: Reading) -> Response:
+    [study] = _studies(session, [row])
+    return _page(request, "study.html", here="studies", study=study)
+
+
+@router.get("/studies/{name}/trials/{number}")
+def show_trial(request: Request, row: PathStudy, number: Number, session: Reading) -> Response:
+    [study] = _studies(session, [row])
+    trials = Trials(session, row)
+    found = shapes.Trial.of(trials.get(number), trials.attempts([number])[number])
+    return _page(request, "trial.html", here="studies", study=study, trial=found.model_dump(mode="json"))
+
+
+@router.get("/workers")
+def show_workers(request: Request, parts: Wired, session: Reading) -> Response:
+    workers, away = [], False
+    try:
+        workers = [worker.model_dump(mode="json") for worker in list_workers(parts, session).items]
+    except RedisError:
+        away = True
+    return _page(request, "workers.html", here="workers", workers=workers, away=away, worker_command=worker_command())
+
+
+@router.get("/compare")
+def compare(request: Request, session: Reading, studies: Annotated[str, Query(max_length=1000)] = "") -> Response:
+    """`studies`: names, separated by commas."""
+    rows, unknown = _named(Studies(session), studies)
+    found = _studies(session, rows)
+    paths = dict.fromkeys(path for study in found for path in (study["best"] or {}).get("parameters", {}))
+    objectives = list(dict.fromkeys(map(objective_text, found)))
+    mixed = " and ".join(objectives) if len(objectives) > 1 else ""
+    return _page(
+        request, "compare.html", here="studies", studies=found, unknown=unknown, paths=list(paths), mixed=mixed
+    )
+
+
+def _named(studies: Studies, names: str) -> tuple[list[StudyRow], list[str]]:
+    """The studies of a comma list, and the names of those that do not exist."""
+    rows, unknown = [], []
+    for name in list(dict.fromkeys(filter(None, names.split(","))))[:STUDIES_COMPARED]:
+        try:
+            rows.append(studies.get(name))
+        except NotFound:
+            unknown.append(name)
+    return rows, unknown
+
+
+def _studies(session: Session, rows: Sequence[StudyRow]) -> list[dict[str, Any]]:
+    """Studies as the REST API gives them."""
+    return [study.model_dump(mode="json") for study in shown(session, *rows)]
+
+
+def _page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
+    environment: Environment = request.app.state.templates
+    return HTMLResponse(environment.get_template(template).render(context), status)
+
+
+def _missing(request: Request, message: str) -> Response:
+    return _page(request, "missing.html", 404, here="", message=f"{message[:1].upper()}{message[1:]}")
+
+
+def _environment(folder: Path) -> Environment:
+    loader = FileSystemLoader(folder)
+    environment = Environment(loader=loader, autoescape=select_autoescape(), undefined=StrictUndefined)
+    environment.filters.update(FILTERS)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.policies["json.dumps_kwargs"] = {}  # parameters stay in the order of the definition
+    return environment

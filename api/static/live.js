@@ -1,0 +1,90 @@
+// A study's events. However many arrive, the page changes a few times a second at most.
+
+import { get } from "./rest.js";
+
+const KINDS = ["study", "trial", "report"];
+
+/**
+ * Follows a study from one event on and hands over what came in, in order, in batches.
+ *
+ * EventSource reconnects by itself and names the last event it saw; only where the server refuses does it give up,
+ * and then it is made anew from the last event, ever less often.
+ */
+export class Live {
+  constructor(study, lastEvent, { batch, status }) {
+    this.study = study; // the path of the study in the REST API
+    this.last = lastEvent;
+    this.deliver = batch;
+    this.status = status;
+    this.waiting = [];
+    this.pause = 250; // milliseconds between batches
+    this.retry = 1000;
+    this.#connect();
+  }
+
+  /** Held back until `release`: what is loaded meanwhile is older than what comes in. */
+  hold() {
+    this.held = true;
+  }
+
+  release() {
+    this.held = false;
+    this.#schedule();
+  }
+
+  #connect() {
+    this.source = new EventSource(`${this.study}/events?last_event_id=${this.last}`);
+    this.source.onopen = () => {
+      this.retry = 1000;
+      this.status("live");
+    };
+    this.source.onerror = () => this.#lost();
+    for (const kind of KINDS) this.source.addEventListener(kind, (message) => this.#take(kind, message));
+    this.source.addEventListener("end", () => {
+      this.source.close();
+      this.status("ended");
+    });
+  }
+
+  async #lost() {
+    if (this.source.readyState !== EventSource.CLOSED) return this.status("reconnecting");
+    if (await this.#isOver()) return this.status("ended");
+    this.status("reconnecting");
+    setTimeout(() => this.#connect(), this.retry);
+    this.retry = Math.min(2 * this.retry, 30_000);
+  }
+
+  /** Whether nothing will follow: the server then answers without a stream, as it does when it cannot answer. */
+  async #isOver() {
+    const study = await get(this.study).catch(() => null);
+    if (!study?.ended_at || Number(this.last) < study.last_event) return false;
+    this.waiting.push({ kind: "study", ...study });
+    this.#schedule();
+    return true;
+  }
+
+  #take(kind, message) {
+    this.last = message.lastEventId || this.last;
+    this.waiting.push({ kind, ...JSON.parse(message.data) });
+    this.#schedule();
+  }
+
+  #schedule() {
+    if (this.held || this.timer || !this.waiting.length) return;
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      const started = performance.now();
+      this.deliver(this.waiting.splice(0));
+      // Drawing ten thousand points takes its time: never spend more than a quarter of it on drawing.
+      this.pause = Math.max(250, 3 * (performance.now() - started));
+      this.#schedule();
+    }, this.pause);
+  }
+}
+
+/** The small light in the page's head. */
+export function showStatus(status) {
+  const light = document.querySelector("#live");
+  light.dataset.status = status;
+  light.textContent = { live: "Live", reconnecting: "Reconnecting", ended: "Ended", polling: "Live" }[status] ?? "";
+}

@@ -1,0 +1,112 @@
+// A study and its trials in the browser: filled from the REST API, kept true by events.
+
+export const STATES = ["complete", "pruned", "failed", "cancelled", "running", "paused", "queued", "waiting"];
+const ENDED = new Set(["COMPLETE", "PRUNED", "FAILED", "CANCELLED"]);
+
+export class Study {
+  constructor(study) {
+    Object.assign(this, study);
+    this.trials = new Map();
+    const objective = [study.definition.objective].flat()[0];
+    this.metric = objective.metric;
+    this.maximize = objective.direction === "maximize";
+    this.budget = study.definition.budget?.trials ?? 0;
+    this.parallel = study.definition.budget?.parallel ?? 1;
+  }
+
+  get ended() {
+    return ["COMPLETE", "CANCELLED", "FAILED"].includes(this.state);
+  }
+
+  better(a, b) {
+    return this.maximize ? a > b : a < b;
+  }
+
+  /** Rows of the REST API. */
+  take(items) {
+    for (const item of items) {
+      const last = item.attempts?.at(-1);
+      this.trials.set(item.number, { ...item, worker: last?.worker ?? null, attempt: last?.attempt ?? null });
+    }
+  }
+
+  /** One event; a repeat changes nothing. */
+  apply(event) {
+    if (event.kind === "study") this.#applyStudy(event);
+    if (event.kind === "trial") this.#applyTrial(event);
+    if (event.kind === "report") this.#applyReport(event);
+  }
+
+  sorted() {
+    return [...this.trials.values()].sort((a, b) => a.number - b.number);
+  }
+
+  /** The objective, where the trial has come to one. */
+  value(trial) {
+    return trial.values?.[this.metric] ?? null;
+  }
+
+  /** The objective, or the last that was reported of it. */
+  latest(trial) {
+    return this.value(trial) ?? trial.metrics?.[this.metric] ?? null;
+  }
+
+  bestTrial() {
+    let best = null;
+    for (const trial of this.trials.values()) {
+      if (trial.state !== "COMPLETE" || this.value(trial) == null) continue;
+      if (!best || this.better(this.value(trial), this.value(best))) best = trial;
+    }
+    return best;
+  }
+
+  tally() {
+    const counts = Object.fromEntries(STATES.map((state) => [state, 0]));
+    for (const trial of this.trials.values()) counts[trial.state.toLowerCase()] += 1;
+    return counts;
+  }
+
+  metricNames() {
+    const names = new Set([this.metric]);
+    for (const trial of this.trials.values()) for (const name in trial.metrics) names.add(name);
+    return [...names];
+  }
+
+  #applyStudy(event) {
+    Object.assign(this, pick(event, ["state", "reason", "errors"]));
+    if (event.state === "RUNNING") this.started_at ??= event.at;
+    if (this.ended) this.ended_at ??= event.ended_at ?? event.at;
+  }
+
+  #applyTrial(event) {
+    const before = this.trials.get(event.number) ?? { number: event.number, started_at: null, ended_at: null };
+    const { at } = event;
+    const fields = ["state", "parameters", "values", "metrics", "step", "reason", "attempt", "worker"];
+    const trial = { ...before, ...pick(event, fields) };
+    if (event.state === "RUNNING") trial.started_at ??= at;
+    if (ENDED.has(event.state)) trial.ended_at ??= at;
+    this.trials.set(event.number, trial);
+  }
+
+  #applyReport(event) {
+    const trial = this.trials.get(event.number);
+    if (!trial || ENDED.has(trial.state)) return;
+    this.trials.set(event.number, { ...trial, step: event.step, metrics: event.metrics });
+  }
+}
+
+/** The parameters that vary, with their kind and range, in the order of the definition. */
+export function knobs(definition) {
+  return Object.entries(definition.parameters ?? {})
+    .map(([path, entry]) => ({ path, ...range(entry) }))
+    .filter((knob) => knob.kind);
+}
+
+function range(entry) {
+  if (entry.values) return entry.values.length > 1 ? { kind: "choice", values: entry.values } : {};
+  const low = entry.low ?? entry.min;
+  const high = entry.high ?? entry.max;
+  return low == null || high == null ? {} : { kind: "number", low: Number(low), high: Number(high), log: Boolean(entry.log) };
+}
+
+const pick = (from, names) => Object.fromEntries(names.filter((name) => from[name] !== undefined).map((name) => [name, from[name]]));

@@ -1,0 +1,160 @@
+// The page of one study. The server has rendered its head; this fills the figures and the table and keeps all true.
+
+import { $, $$, badge, boot, copies, h, icon, say } from "./dom.js";
+import { between, duration, keepTimes, metric, parameter } from "./format.js";
+import { Curves } from "./curves.js";
+import { History } from "./history.js";
+import { Live, showStatus } from "./live.js";
+import { STATES, Study } from "./model.js";
+import { Parallel } from "./parallel.js";
+import { pages, post, studyPath } from "./rest.js";
+import { Table } from "./table.js";
+import { withParameters, yaml } from "./yaml.js";
+
+const { study: rendered, last_event: lastEvent } = boot();
+const study = new Study(rendered);
+const open = (number) => location.assign(`/studies/${study.name}/trials/${number}`);
+
+const table = new Table(study);
+const history = new History($("#history"), study, { open, log: $("#history-log") });
+const curves = new Curves($("#curves"), study, { open, log: $("#curves-log"), select: $("#curves-metric"), caption: $("#curves-caption") });
+const parallel = new Parallel($("#parallel"), study, { open, scale: $("#parallel-scale"), brush: (text) => table.filter(text) });
+
+async function start() {
+  keepTimes();
+  listen();
+  const live = study.ended ? null : new Live(studyPath(study.name), lastEvent, { batch: follow, status: showStatus });
+  live?.hold();
+  if (!live) showStatus("ended");
+  let first = true;
+  for await (const items of pages(`${studyPath(study.name)}/trials`, { sort: "number", limit: 500 })) {
+    study.take(items);
+    if (first) await draw();
+    first = false;
+  }
+  curves.offer(study.metricNames());
+  await Promise.all([draw(), curves.load()]);
+  live?.release();
+  setInterval(showTimes, 1000);
+}
+
+/** What came in since the last batch. */
+function follow(events) {
+  for (const event of events) {
+    study.apply(event);
+    if (event.kind === "report") curves.add(event);
+  }
+  curves.offer(study.metricNames());
+  draw();
+  curves.draw();
+}
+
+function draw() {
+  showHead();
+  table.draw();
+  parallel.draw();
+  $("#history-legend").replaceChildren(...historyLegend());
+  return history.draw();
+}
+
+function showHead() {
+  const counts = study.tally();
+  const done = counts.complete + counts.pruned + counts.failed + counts.cancelled;
+  $("#state").replaceChildren(badge(study.state));
+  $("#done").replaceChildren(String(done), h("small", {}, `of ${study.budget}`));
+  $("#progress .bar svg").replaceChildren(...segments(counts, Math.max(study.budget, study.trials.size)));
+  $("#progress .tally").replaceChildren(...tally(counts));
+  $("#controls").hidden = study.ended;
+  $("#pause").hidden = study.state !== "RUNNING";
+  $("#resume").hidden = study.state !== "PAUSED";
+  for (const part of ["#facts", "#figures", "#trials"]) $(part).hidden = !study.trials.size;
+  if (study.state !== rendered.state || study.trials.size) showNotice();
+  showBest();
+  showTimes();
+}
+
+function showBest() {
+  const best = study.bestTrial();
+  if (!best || (showBest.shown === best.number && $("#best").children.length)) return;
+  showBest.shown = best.number;
+  const link = h("a", { href: `/studies/${study.name}/trials/${best.number}` }, `trial ${best.number}`);
+  $("#best-value").replaceChildren(metric(study.value(best)), h("small", {}, link));
+  const pairs = Object.entries(best.parameters).flatMap(([path, value]) => [h("dt", {}, path), h("dd", {}, parameter(value))]);
+  const measured = Object.entries(best.metrics ?? {}).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, metric(value))]);
+  $("#best").replaceChildren(h("dl", { class: "pairs" }, pairs), h("dl", { class: "pairs measured" }, measured));
+  $("#copy-best").hidden = false;
+}
+
+function showTimes() {
+  const elapsed = study.started_at ? between(study.started_at, study.ended ? (study.ended_at ?? undefined) : null) : null;
+  $("#elapsed").textContent = duration(elapsed);
+  const counts = study.tally();
+  const done = study.trials.size - counts.running - counts.queued - counts.waiting - counts.paused;
+  const left = Math.max(0, study.budget - done);
+  const running = study.state === "RUNNING" && done >= 5;
+  $("#left-label").textContent = study.ended ? "Ended" : "Time left, about";
+  if (study.ended) $("#left").replaceChildren(ended());
+  else $("#left").textContent = running ? duration((elapsed / done) * left).replace(/ \d+ s$/, "") : "–";
+}
+
+function ended() {
+  if (!study.ended_at) return "just now";
+  return new Date(study.ended_at).toLocaleString(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+}
+
+function showNotice() {
+  const text = study.reason ? `${study.state[0]}${study.state.slice(1).toLowerCase()}: ${study.reason}` : null;
+  const items = (study.errors ?? []).map((error) =>
+    h("li", {}, h("code", {}, error.path), ` ${error.message}`, error.hint ? h("div", { class: "hint" }, error.hint) : null),
+  );
+  const notice = h("div", { class: `notice is-${study.state.toLowerCase()}` }, h("h2", {}, text ?? ""), items.length ? h("ul", {}, items) : null);
+  $("#notice").replaceChildren(...(text || items.length ? [notice] : []));
+}
+
+function segments(counts, total) {
+  let x = 0;
+  return STATES.filter((state) => counts[state] && state !== "queued" && state !== "waiting").map((state) => {
+    const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    const width = (1000 * counts[state]) / total;
+    for (const [name, value] of Object.entries({ x, width, height: 8, class: `is-${state}` })) rect.setAttribute(name, value);
+    x += width;
+    return rect;
+  });
+}
+
+const tally = (counts) =>
+  STATES.filter((state) => counts[state]).map((state) =>
+    h("span", { class: `state is-${state}` }, icon(state), h("span", {}, h("b", {}, counts[state]), ` ${state}`)),
+  );
+
+function historyLegend() {
+  const counts = study.tally();
+  const entries = ["complete", "pruned", "failed", "running"].filter((state) => counts[state]);
+  const signs = entries.map((state) => h("span", {}, h("span", { class: `is-${state}` }, icon(`mark-${state}`)), state));
+  return counts.complete ? [...signs, h("span", {}, icon("mark-best"), "best so far")] : signs;
+}
+
+function listen() {
+  copies($("#copy-best"), () => yaml({ trial: withParameters(study.definition.trial, study.bestTrial().parameters) }));
+  $("#pause").addEventListener("click", () => control("pause", "Paused: no new trial starts; running ones go on."));
+  $("#resume").addEventListener("click", () => control("resume", "Resumed."));
+  $("#cancel").addEventListener("click", () => $("#sure").showModal());
+  $("#sure").addEventListener("close", () => $("#sure").returnValue === "yes" && control("cancel", "Cancelled."));
+  for (const each of $$("select, input", $(".grid"))) each.autocomplete = "off";
+}
+
+async function control(verb, done) {
+  try {
+    const answer = await post(`${studyPath(study.name)}/${verb}`);
+    Object.assign(study, { state: answer.state, reason: answer.reason });
+    showHead();
+    say(done);
+  } catch (error) {
+    say(`Could not ${verb}: ${error.message}`);
+  }
+}
+
+start().catch((error) => {
+  say(`The trials could not be loaded: ${error.message}. Trying again in 10 s.`);
+  setTimeout(() => location.reload(), 10_000);
+});

@@ -1,0 +1,186 @@
+// The trial table: sorted, filtered and paged in the browser; the address keeps the view.
+
+import { $, badge, h } from "./dom.js";
+import { between, duration, metric, parameter } from "./format.js";
+import { parseFilter } from "./filter.js";
+import { STATES, knobs } from "./model.js";
+
+const PAGE = 100;
+
+export class Table {
+  constructor(study) {
+    this.study = study;
+    this.columns = columnsOf(study);
+    const query = new URLSearchParams(location.search);
+    this.sort = query.get("sort") ?? "-number";
+    this.state = query.get("state");
+    this.page = Math.max(1, Number(query.get("page")) || 1);
+    this.field = $("#filter");
+    this.field.value = query.get("filter") ?? "";
+    this.field.addEventListener("input", () => this.#show({ page: 1 }));
+    $("#previous").addEventListener("click", () => this.#show({ page: this.page - 1 }));
+    $("#next").addEventListener("click", () => this.#show({ page: this.page + 1 }));
+    this.#head();
+  }
+
+  /** Put a filter into the field, as if it had been typed. */
+  filter(text) {
+    this.field.value = text;
+    this.#show({ page: 1 });
+  }
+
+  draw() {
+    const found = this.#rows();
+    const last = Math.max(1, Math.ceil(found.length / PAGE));
+    this.page = Math.min(this.page, last);
+    const first = (this.page - 1) * PAGE;
+    this.#body(found.slice(first, first + PAGE));
+    this.#chips();
+    $("#range").textContent = this.#count(first, found.length);
+    $("#previous").disabled = this.page === 1;
+    $("#next").disabled = this.page === last;
+  }
+
+  #count(first, found) {
+    const all = this.study.trials.size;
+    if (!found) return all ? "No trial matches" : "No trials yet";
+    const range = `${first + 1}–${Math.min(first + PAGE, found)} of ${found}`;
+    return found < all ? `${range} that match, ${all} in all` : `${range} trials`;
+  }
+
+  #show(change) {
+    Object.assign(this, change);
+    const query = new URLSearchParams(location.search);
+    const keep = (name, value, usual) => (value && value !== usual ? query.set(name, value) : query.delete(name));
+    keep("sort", this.sort, "-number");
+    keep("state", this.state, null);
+    keep("filter", this.field.value.trim(), "");
+    keep("page", String(this.page), "1");
+    history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}${location.hash}`);
+    this.draw();
+  }
+
+  #rows() {
+    const filter = parseFilter(this.field.value, this.columns);
+    $("#refused").hidden = !filter.problem;
+    $("#refused").textContent = filter.problem ?? "";
+    this.field.setAttribute("aria-invalid", Boolean(filter.problem));
+    if (!filter.problem) this.matches = filter.matches; // a problem leaves the last good filter standing
+    const rows = [...this.study.trials.values()].filter(
+      (trial) => (!this.state || trial.state.toLowerCase() === this.state) && (this.matches?.(trial) ?? true),
+    );
+    const down = this.sort.startsWith("-");
+    const column = this.columns.find(({ key }) => key === this.sort.replace(/^-/, "")) ?? this.columns[0];
+    return rows.sort((a, b) => compare(column.read(a), column.read(b), down) || b.number - a.number);
+  }
+
+  #head() {
+    $("#columns").replaceChildren(
+      ...this.columns.map((column) => {
+        const button = h("button", { type: "button", click: () => this.#sortBy(column) }, column.title, h("span", { class: "order", "aria-hidden": "true" }));
+        return h("th", { scope: "col", class: column.number ? "num" : null, title: column.key, "data-key": column.key }, button);
+      }),
+    );
+    this.#arrows();
+  }
+
+  #sortBy(column) {
+    const [up, down] = [column.key, `-${column.key}`];
+    const bestFirst = column.key === "value" ? (this.study.maximize ? down : up) : up;
+    const other = bestFirst === up ? down : up;
+    this.#show({ sort: this.sort === bestFirst ? other : bestFirst, page: 1 });
+    this.#arrows();
+  }
+
+  #arrows() {
+    for (const head of $("#columns").children) {
+      const down = this.sort === `-${head.dataset.key}`;
+      const sorted = down || this.sort === head.dataset.key;
+      if (sorted) head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+      $(".order", head).textContent = sorted ? (down ? "▼" : "▲") : "";
+    }
+  }
+
+  #body(trials) {
+    const focused = document.activeElement?.closest?.("#rows tr")?.dataset.number;
+    const best = this.study.bestTrial()?.number;
+    const rows = trials.map((trial) => this.#row(trial, trial.number === best));
+    if (!rows.length) rows.push(this.#nothing());
+    $("#rows").replaceChildren(...rows);
+    if (focused) $(`#rows tr[data-number="${focused}"] a`)?.focus();
+  }
+
+  #row(trial, isBest) {
+    const cells = this.columns.map((column) => {
+      const value = column.read(trial);
+      return h("td", { class: column.number ? "num" : null }, value == null ? unset(column) : column.show(value, trial));
+    });
+    if (isBest) cells[0].append(h("span", { class: "star", title: "best of the study" }, "★"));
+    return h("tr", { "data-number": trial.number, class: isBest ? "is-best" : null }, ...cells);
+  }
+
+  #nothing() {
+    const text = this.study.trials.size ? "No trial matches this filter." : "Trials appear here as soon as they are proposed.";
+    return h("tr", {}, h("td", { colspan: this.columns.length, class: "empty" }, text));
+  }
+
+  #chips() {
+    const counts = this.study.tally();
+    const shown = STATES.filter((state) => counts[state] || state === this.state);
+    const chip = (state, text, count) =>
+      h(
+        "button",
+        { type: "button", "aria-pressed": String(this.state === state), "data-state": state ?? "all", click: () => this.#show({ state, page: 1 }) },
+        h("span", {}, text),
+        h("span", { class: "soft" }, count),
+      );
+    const chips = [chip(null, "All", this.study.trials.size), ...shown.map((state) => chip(state, capital(state), counts[state]))];
+    const focused = document.activeElement?.closest?.("#chips button")?.dataset.state;
+    $("#chips").replaceChildren(...chips);
+    if (focused) $(`#chips button[data-state="${focused}"]`)?.focus();
+  }
+}
+
+function columnsOf(study) {
+  const link = (number) => h("a", { href: `/studies/${study.name}/trials/${number}` }, number);
+  return [
+    { key: "number", title: "Trial", number: true, read: (trial) => trial.number, show: link },
+    { key: "state", title: "State", read: (trial) => trial.state, show: badge },
+    { key: "value", title: study.metric, number: true, read: (trial) => study.latest(trial), show: (value, trial) => measured(study, value, trial) },
+    ...knobs(study.definition).map((knob) => ({
+      key: knob.path,
+      title: shortName(knob.path, study.definition),
+      number: knob.kind === "number" || knob.values.every((value) => typeof value === "number"),
+      read: (trial) => trial.parameters?.[knob.path],
+      show: parameter,
+    })),
+    { key: "step", title: "Step", number: true, read: (trial) => trial.step, show: String },
+    { key: "duration", title: "Duration", number: true, read: (trial) => between(trial.started_at, trial.ended_at), show: duration },
+    { key: "worker", title: "Worker", read: (trial) => trial.worker, show: String },
+    { key: "reason", title: "Reason", read: (trial) => trial.reason, show: (text) => h("span", { class: "soft" }, text) },
+  ];
+}
+
+const unset = (column) => (column.key === "reason" ? null : h("span", { class: "unset" }, "–"));
+
+/** The objective; softer where it is only the last one reported. */
+function measured(study, value, trial) {
+  return study.value(trial) == null ? h("span", { class: "soft", title: "last reported" }, metric(value)) : h("b", {}, metric(value));
+}
+
+/** The last part of a path where that is unmistakable. */
+function shortName(path, definition) {
+  const last = path.split(".").at(-1);
+  const others = Object.keys(definition.parameters).filter((other) => other.split(".").at(-1) === last);
+  return others.length > 1 || last === "name" ? path.split(".").slice(-2).join(".") : last;
+}
+
+/** What is missing comes last in either direction. */
+function compare(a, b, down) {
+  if (a == null || b == null) return (a == null) - (b == null);
+  const order = typeof a === "number" && typeof b === "number" ? a - b : String(JSON.stringify(a)).localeCompare(JSON.stringify(b));
+  return down ? -order : order;
+}
+
+const capital = (word) => word[0].toUpperCase() + word.slice(1);

@@ -1,0 +1,165 @@
+// The page of one trial: every metric's curve, its attempts, and the end of its log.
+
+import { $, badge, boot, copies, h, sample } from "./dom.js";
+import { between, duration, keepTimes, metric } from "./format.js";
+import { Live, showStatus } from "./live.js";
+import { Study } from "./model.js";
+import { Plot, axis, colour } from "./plot.js";
+import { get, getText, pages, studyPath } from "./rest.js";
+import { withParameters, yaml } from "./yaml.js";
+
+const { study: rendered, trial: first, last_event: lastEvent } = boot();
+const study = new Study(rendered);
+study.take([first]);
+const path = `${studyPath(study.name)}/trials/${first.number}`;
+const trial = () => study.trials.get(first.number);
+const isOver = () => ["COMPLETE", "PRUNED", "FAILED", "CANCELLED"].includes(trial().state);
+const reports = new Map(); // step -> metrics; a resumed attempt overwrites what it trains again
+const plots = new Map(); // name of a figure -> Plot
+
+async function start() {
+  keepTimes();
+  copies($("#copy-yaml"), () => yaml({ trial: withParameters(study.definition.trial, trial().parameters) }));
+  copies($("#copy-json"), () => JSON.stringify(trial().parameters, null, 2));
+  show();
+  const live = isOver() ? null : new Live(studyPath(study.name), lastEvent, { batch: follow, status: showStatus });
+  live?.hold();
+  if (!live) showStatus("ended");
+  for await (const items of pages(`${path}/reports`, { limit: 500 })) for (const item of items) reports.set(item.step, item.metrics);
+  drawCurves();
+  live?.release();
+  await showLog();
+  setInterval(() => {
+    showDuration();
+    if (!isOver() && !$("#log").hidden) showLog(); // before its first line there is only news to wait for
+  }, 2000);
+}
+
+async function follow(events) {
+  const ours = events.filter((event) => event.number === first.number);
+  for (const event of ours) {
+    study.apply(event);
+    if (event.kind === "report") reports.set(event.step, event.metrics);
+  }
+  if (!ours.length) return;
+  if (ours.some((event) => event.kind === "trial")) study.take([await get(path)]);
+  await showLog();
+  show();
+  drawCurves();
+}
+
+function show() {
+  const now = trial();
+  $("#state").replaceChildren(badge(now.state));
+  $("#value").textContent = metric(study.latest(now));
+  $("#step").firstChild.textContent = now.step ?? "–";
+  $("#worker").textContent = now.attempts?.at(-1)?.worker ?? "–";
+  const pairs = Object.entries(now.metrics ?? {}).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, metric(value))]);
+  $("#metrics").replaceChildren(...pairs);
+  $("#no-metrics").hidden = pairs.length > 0;
+  $("#reason").textContent = now.state === "FAILED" ? "" : (now.reason ?? "");
+  const failure = h("div", { class: "notice is-failed" }, h("h2", {}, `Failed: ${now.reason}`));
+  $("#notice").replaceChildren(...(now.state === "FAILED" ? [failure] : []));
+  showAttempts(now.attempts ?? []);
+  showDuration();
+}
+
+function showDuration() {
+  $("#duration").textContent = duration(between(trial().started_at, trial().ended_at));
+}
+
+function showAttempts(attempts) {
+  $("#no-attempts").hidden = attempts.length > 0;
+  $("#attempts").closest(".scroll").hidden = !attempts.length;
+  $("#attempts").replaceChildren(
+    ...attempts.map((each) =>
+      h(
+        "tr",
+        {},
+        h("td", { class: "num" }, each.attempt),
+        h("td", {}, each.worker),
+        h("td", {}, each.device),
+        h("td", {}, new Date(each.started_at).toLocaleString()),
+        h("td", { class: "num" }, duration(between(each.started_at, each.ended_at))),
+        h("td", {}, each.ended ?? badge("RUNNING")),
+        h("td", { class: "text soft" }, each.reason ?? ""),
+      ),
+    ),
+  );
+}
+
+/** One figure a quantity: `train/loss` and `val/loss` share theirs. */
+function drawCurves() {
+  const steps = [...reports.keys()].sort((a, b) => a - b);
+  const names = [...new Set(steps.flatMap((step) => Object.keys(reports.get(step))))];
+  const figures = Map.groupBy(names, (name) => name.split("/").at(-1));
+  if (!figures.size) return showNoCurves();
+  if (!plots.size) $("#curves").replaceChildren();
+  for (const [title, series] of figures) {
+    if (!plots.has(title)) addFigure(title);
+    plots.get(title)(series, steps);
+  }
+}
+
+function showNoCurves() {
+  const text = isOver() ? "This trial ended before its first report." : "No reports yet. The curves appear with the first epoch.";
+  $("#curves").replaceChildren(h("section", { class: "panel empty" }, h("h2", {}, "No curves"), h("p", {}, text)));
+}
+
+function addFigure(title) {
+  const place = h("div", { class: "figure" });
+  const legend = h("span", { class: "legend" });
+  const id = `figure-${plots.size}`;
+  $("#curves").append(h("figure", { class: "panel", "aria-labelledby": id }, h("header", {}, h("h2", { id }, title), h("div", { class: "tools" }, legend)), place));
+  const plot = new Plot(place);
+  const draw = (series, steps) => {
+    plot.redraw = () => draw(series, steps);
+    legend.replaceChildren(...series.map((name) => (name.startsWith("train/") ? sample("idle", "4 3", name) : sample("accent", "", name))));
+    plot.draw(series.map((name) => line(name, steps)), { xaxis: axis("step", stepRange(steps)), yaxis: axis("", valueRange(series, steps)) });
+  };
+  plots.set(title, draw);
+}
+
+/** As far as the trial may go, so that one sees how far it came. */
+function stepRange(steps) {
+  const planned = trial().parameters?.epochs ?? study.definition.trial?.epochs;
+  return planned ? { range: [0, Math.max(planned, steps.at(-1))] } : { rangemode: "tozero" };
+}
+
+/** Plotly's own, but for a single point, which it would put into the middle of -1 to 1. */
+function valueRange(series, steps) {
+  if (steps.length > 1) return {};
+  const values = series.map((name) => reports.get(steps[0])[name]).filter((value) => value != null);
+  return { range: [0.9 * Math.min(...values), 1.1 * Math.max(...values)].sort((a, b) => a - b) };
+}
+
+function line(name, steps) {
+  const isTrain = name.startsWith("train/");
+  const had = steps.filter((step) => reports.get(step)[name] != null);
+  return {
+    type: "scatter",
+    mode: had.length > 1 ? "lines" : "markers",
+    x: had,
+    y: had.map((step) => reports.get(step)[name]),
+    name,
+    line: { color: colour(isTrain ? "idle" : "accent"), width: 1.8, dash: isTrain ? "dash" : "solid" },
+    hovertemplate: "step %{x}: <b>%{y:.5~g}</b><extra></extra>",
+  };
+}
+
+async function showLog() {
+  if (!trial().attempts?.length) return showLogText("");
+  showLogText(await getText(`${path}/logs`).catch((error) => `The log could not be read: ${error.message}`));
+}
+
+function showLogText(text) {
+  const log = $("#log");
+  log.hidden = !text;
+  $("#no-log").hidden = Boolean(text);
+  $("#no-log").textContent = isOver() ? "This trial left no log." : "Nothing logged yet.";
+  if (text === log.textContent) return;
+  log.textContent = text;
+  if ($("#follow").checked) log.scrollTop = log.scrollHeight;
+}
+
+start();

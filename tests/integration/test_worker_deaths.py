@@ -1,0 +1,249 @@
+"""Workers, their runners, their supervisor and their Redis die or are wiped in the middle of the work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rq import Callback, Queue
+from rq.serializers import JSONSerializer
+
+from store.messages import Finish, Report, Take
+from store.queue import TrialQueue
+from tests.integration.pools import RunningPool, eventually, is_alive, objective, running_pool
+from tests.integration.scripted_scheduler import ScriptedScheduler
+from tests.services import RedisServer
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def scheduler(server: RedisServer) -> Iterator[ScriptedScheduler]:
+    with ScriptedScheduler(server.url) as scheduler:
+        yield scheduler
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory, server: RedisServer) -> Iterator[RunningPool]:
+    """A pool that lives through all that is done to its workers and its Redis."""
+    with running_pool(tmp_path_factory.mktemp("pool"), server.url) as pool:
+        pool.worker()
+        yield pool
+
+
+@pytest.fixture
+def own_pool(tmp_path: Path, server: RedisServer, scheduler: ScriptedScheduler) -> Iterator[RunningPool]:
+    """A pool to be ended; nobody else serves its queue."""
+    with running_pool(tmp_path, server.url, pool="own", name="own") as pool:
+        scheduler.pool = "own"
+        pool.worker()
+        yield pool
+
+
+def runner_of(scheduler: ScriptedScheduler, number: int) -> int:
+    """The process that runs a trial, by the trial's own word."""
+    report = scheduler.await_request(Report, lambda report: report.attempt.number == number)
+    return int(report.metrics["pid"])
+
+
+def finish_of(scheduler: ScriptedScheduler, number: int, attempt: int = 1) -> Finish:
+    return scheduler.await_request(Finish, lambda finish: finish.attempt[1:] == (number, attempt))
+
+
+@pytest.mark.usefixtures("pool")
+def test_a_killed_runner_is_reported_at_once_and_the_next_job_runs(scheduler: ScriptedScheduler) -> None:
+    scheduler.assign(objective("silent", number=1))
+    runner = runner_of(scheduler, 1)
+
+    killed_at = time.monotonic()
+    os.kill(runner, signal.SIGKILL)
+    finish = finish_of(scheduler, 1)
+
+    assert (finish.outcome, finish.reason) == ("lost", "runner killed by signal 9 (SIGKILL)")
+    assert time.monotonic() - killed_at < 2.0  # the lease is 8 s
+    scheduler.assign(objective("square", number=2, x=2.0))
+    assert finish_of(scheduler, 2).metrics == {"loss": 4.0}
+
+
+@pytest.mark.parametrize(("name", "reason"), [("dies", "exit code 3"), ("forks_and_dies", "exit code 4")])
+@pytest.mark.usefixtures("pool")
+def test_a_trial_that_takes_its_runner_along_is_lost(scheduler: ScriptedScheduler, name: str, reason: str) -> None:
+    scheduler.assign(objective(name, number=1))
+
+    finish = finish_of(scheduler, 1)
+
+    assert (finish.outcome, finish.reason) == ("lost", f"runner ended with {reason}")
+
+
+@pytest.mark.usefixtures("pool")
+def test_after_a_loss_the_same_job_is_asked_for_again(scheduler: ScriptedScheduler, tmp_path: Path) -> None:
+    scheduler.assign(objective("silent", number=1))
+    runner = runner_of(scheduler, 1)
+    scheduler.hand_out_again(objective("square", number=1, attempt=2, x=3.0))
+
+    os.kill(runner, signal.SIGKILL)
+
+    assert finish_of(scheduler, 1, attempt=2).metrics == {"loss": 9.0}
+    assert len(scheduler.seen(Take)) == 2
+
+
+def test_a_killed_slot_takes_its_runner_along_and_another_slot_is_started(
+    pool: RunningPool, scheduler: ScriptedScheduler
+) -> None:
+    first = pool.worker()
+    scheduler.assign(objective("silent", number=1))
+    runner = runner_of(scheduler, 1)
+
+    os.kill(int(first["pid"]), signal.SIGKILL)
+
+    eventually(lambda: not is_alive(runner))
+    second = pool.worker(lambda worker: worker["name"] != first["name"])
+    scheduler.assign(objective("square", number=2, x=1.0))
+    assert finish_of(scheduler, 2).sender == second["name"]
+
+
+def test_a_killed_supervisor_leaves_nothing_behind(own_pool: RunningPool, scheduler: ScriptedScheduler) -> None:
+    worker = own_pool.worker()
+    scheduler.assign(objective("steps", number=1))
+    runner = runner_of(scheduler, 1)
+
+    own_pool.process.kill()
+
+    assert finish_of(scheduler, 1).outcome == "returned"
+    eventually(lambda: not is_alive(runner) and not is_alive(int(worker["pid"])))
+
+
+def test_a_slot_that_is_told_to_leave_gives_its_trial_back_and_goes(
+    own_pool: RunningPool, scheduler: ScriptedScheduler
+) -> None:
+    scheduler.assign(objective("steps", number=1))
+    runner_of(scheduler, 1)
+
+    own_pool.process.send_signal(signal.SIGTERM)
+
+    assert finish_of(scheduler, 1).outcome == "returned"
+    assert own_pool.process.wait(10) == 0
+    assert own_pool.client.keys("trialyard:worker:*own*") == []
+
+
+def test_an_idle_pool_leaves_at_once(own_pool: RunningPool) -> None:
+    asked_at = time.monotonic()
+    own_pool.process.send_signal(signal.SIGINT)
+
+    assert own_pool.process.wait(10) == 0
+    assert time.monotonic() - asked_at < 3.0
+    assert own_pool.client.keys("trialyard:worker:*own*") == []
+
+
+def test_a_trial_that_does_not_listen_is_given_back_before_the_grace_is_over(
+    tmp_path: Path, server: RedisServer, scheduler: ScriptedScheduler
+) -> None:
+    with running_pool(tmp_path, server.url, {"TRIALYARD_GRACE_SECONDS": "2"}, pool="own", name="own") as pool:
+        scheduler.pool = "own"
+        scheduler.assign(objective("silent", number=1))
+        runner_of(scheduler, 1)
+
+        pool.process.send_signal(signal.SIGTERM)
+
+        assert finish_of(scheduler, 1).outcome == "returned"
+
+
+def test_an_idle_worker_survives_a_wipe_of_redis(pool: RunningPool, scheduler: ScriptedScheduler) -> None:
+    name = pool.worker()["name"]
+
+    pool.client.flushall()
+
+    pool.worker(lambda worker: worker["name"] == name)  # it has signed on again
+    scheduler.assign(objective("square", number=1, x=1.0))
+    assert finish_of(scheduler, 1).sender == name
+    registered = f"rq:worker:{name}".encode()
+    eventually(lambda: pool.client.sismember("rq:workers", registered))  # to RQ's tools, too
+
+
+def test_a_busy_worker_survives_a_wipe_of_redis(
+    pool: RunningPool, scheduler: ScriptedScheduler, tmp_path: Path
+) -> None:
+    name = pool.worker()["name"]
+    scheduler.assign(objective("one_step", number=1, until=str(tmp_path / "go")))
+    runner_of(scheduler, 1)
+
+    pool.client.flushall()
+    (tmp_path / "go").touch()
+
+    finish = finish_of(scheduler, 1)
+    assert (finish.outcome, finish.sender) == ("finished", name)
+    scheduler.assign(objective("square", number=2, x=1.0))
+    assert finish_of(scheduler, 2).sender == name
+
+
+def test_a_result_arrives_after_redis_was_away(
+    pool: RunningPool, scheduler: ScriptedScheduler, server: RedisServer, tmp_path: Path
+) -> None:
+    name = pool.worker()["name"]
+    scheduler.assign(objective("one_step", number=1, until=str(tmp_path / "go")))
+    runner_of(scheduler, 1)
+
+    server.stop()
+    (tmp_path / "go").touch()
+    time.sleep(3.0)  # an outage has a length
+    server.start()
+
+    finish = finish_of(scheduler, 1)
+    assert (finish.outcome, finish.metrics, finish.sender) == (
+        "finished",
+        {"loss": 0.5, "pid": finish.metrics["pid"]},
+        name,
+    )
+    scheduler.assign(objective("square", number=2, x=1.0))
+    assert finish_of(scheduler, 2).sender == name
+
+
+def test_an_idle_worker_survives_a_redis_that_was_away(
+    pool: RunningPool, scheduler: ScriptedScheduler, server: RedisServer
+) -> None:
+    name = pool.worker()["name"]
+
+    server.stop()
+    server.start()
+
+    pool.worker(lambda worker: worker["name"] == name)
+    scheduler.assign(objective("square", number=1, x=1.0))
+    assert finish_of(scheduler, 1).sender == name
+
+
+def test_jobs_that_are_not_ours_are_passed_over(
+    pool: RunningPool, scheduler: ScriptedScheduler, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"  # is left by a module that is imported, and by a pickle that is opened
+    (pool.folder / "foreign.py").write_text(f"open({str(mark)!r}, 'w').close()\ndef call(*_): pass\n")
+    foreign = Queue("trials:default", connection=pool.client, serializer=JSONSerializer)
+    foreign.enqueue("foreign.call", 7, 1)
+    foreign.enqueue("worker.jobs.perform", 7, 1, on_success=Callback("foreign.call"))
+    foreign.enqueue("worker.jobs.perform", 7, number=1)
+    foreign.enqueue("worker.jobs.perform", "7")
+    Queue("trials:default", connection=pool.client).enqueue("worker.jobs.perform", Marking(str(mark)))
+
+    scheduler.assign(objective("square", number=1, x=1.0))
+
+    finish_of(scheduler, 1)  # first come, first served: all of them have had their turn
+    assert not mark.exists()
+    assert [take.number for take in scheduler.seen(Take)] == [1]
+    assert TrialQueue(pool.client).waiting() == set()
+
+
+class Marking:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return open, (self.path, "w")

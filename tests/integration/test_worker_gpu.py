@@ -1,0 +1,38 @@
+"""Slots on GPUs, with a driver that says what a test wants it to say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from store.messages import Finish, Take
+from tests.integration.pools import objective, running_pool
+from tests.integration.scripted_scheduler import ScriptedScheduler
+from tests.services import redis_server
+
+# Stands in for nvidia-ml-py in the supervisor's process.
+DRIVER = """
+class NVMLError(Exception): pass
+def nvmlInit(): pass
+def nvmlShutdown(): pass
+def nvmlDeviceGetCount(): return 2
+def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetUUID(handle): return f"GPU-{handle}1234567-89ab-cdef"
+def nvmlDeviceGetName(handle): return "Test GPU"
+"""
+
+
+def test_a_gpu_slot_sees_its_own_gpu_alone_and_before_torch_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "pynvml.py").write_text(DRIVER)
+    with (
+        redis_server(tmp_path) as url,
+        ScriptedScheduler(url, gpu=True) as scheduler,
+        running_pool(tmp_path, url, cpu_slots=0, gpus="1") as pool,
+    ):
+        worker = pool.worker()
+        scheduler.assign(objective("surroundings", number=1))
+        finish = scheduler.await_request(Finish)
+
+        assert "torch=False visible=GPU-11234567-89ab-cdef" in pool.log(finish.attempt)
+        assert worker["gpu"] == "1"
+        assert "-11234567-" in worker["name"]
+        assert scheduler.seen(Take)[0].device == worker["device"] == "Test GPU GPU-11234567-89ab-cdef"

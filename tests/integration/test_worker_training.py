@@ -1,0 +1,150 @@
+"""Trainings on real workers: the trainer's loop, its checkpoints, its errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.messages import Assignment, AttemptKey, Finish, Preflighted, Report
+from tests.integration.pools import RunningPool, running_pool
+from tests.integration.scripted_scheduler import ScriptedScheduler
+from tests.services import redis_server
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture
+def scheduler(redis_url: str) -> Iterator[ScriptedScheduler]:
+    with ScriptedScheduler(redis_url) as scheduler:
+        yield scheduler
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[RunningPool]:
+    folder = tmp_path_factory.mktemp("pool")
+    with running_pool(folder, redis_url, {"TRIALYARD_DATA_DIR": str(folder)}) as pool:
+        yield pool
+
+
+def training(number: int, attempt: int = 1, resumable: tuple[int, ...] = (), **trial: Any) -> Assignment:
+    data = {"source": "sklearn:iris", "split": {"validation": 0.2, "test": 0.2, "seed": 0}}
+    return Assignment(
+        attempt=AttemptKey(7, number, attempt),
+        study="study",
+        parameters={},
+        trial={"kind": "train", "data": data, "model": {"name": "mlp", "hidden": [8]}} | trial,
+        metric="val/accuracy",
+        direction="maximize",
+        resumable=list(resumable),
+    )
+
+
+def finish_of(scheduler: ScriptedScheduler, number: int, attempt: int = 1) -> Finish:
+    return scheduler.await_request(Finish, lambda finish: finish.attempt[1:] == (number, attempt))
+
+
+def reports_of(scheduler: ScriptedScheduler, number: int, attempt: int = 1) -> list[Report]:
+    return scheduler.seen(Report, lambda report: report.attempt[1:] == (number, attempt))
+
+
+def test_a_training_reports_every_epoch_and_ends_with_its_best_and_its_test_metrics(
+    pool: RunningPool, scheduler: ScriptedScheduler
+) -> None:
+    scheduler.assign(training(1, epochs=3))
+
+    finish = finish_of(scheduler, 1)
+
+    assert finish.outcome == "finished", finish.reason
+    reports = reports_of(scheduler, 1)
+    assert [report.step for report in reports] == [1, 2, 3]
+    best = max(report.metrics["val/accuracy"] for report in reports)
+    assert finish.metrics["val/accuracy"] == best
+    assert "test/accuracy" in finish.metrics
+    assert "epoch 3/3" in pool.log(finish.attempt)
+
+
+def test_a_training_whose_runner_was_killed_goes_on_from_its_checkpoint(
+    pool: RunningPool, scheduler: ScriptedScheduler
+) -> None:
+    scheduler.assign(training(2, epochs=100_000))
+    last = scheduler.await_request(Report, lambda report: report.attempt.number == 2 and report.step == 20)
+    scheduler.decide = lambda report: "stop" if report.attempt.attempt == 2 else "continue"
+    scheduler.hand_out_again(training(2, attempt=2, resumable=(1,), epochs=100_000))
+
+    os.kill(_runner_of(pool), signal.SIGKILL)
+
+    assert finish_of(scheduler, 2).outcome == "lost"
+    assert finish_of(scheduler, 2, attempt=2).outcome == "finished"
+    assert reports_of(scheduler, 2, attempt=2)[0].step > last.step
+    assert "resumed after epoch" in pool.log(AttemptKey(7, 2, 2))
+
+
+def test_a_training_that_has_to_leave_goes_on_elsewhere(
+    pool: RunningPool, scheduler: ScriptedScheduler, tmp_path: Path, redis_url: str
+) -> None:
+    same_home = {"TRIALYARD_HOME_DIR": str(pool.folder / "home")}
+    never_by_itself = {"epochs": 100_000, "checkpoint": {"every_epochs": 100_000}}
+    scheduler.pool = "leaving"
+    with running_pool(tmp_path, redis_url, same_home, pool="leaving") as first:
+        scheduler.assign(training(3, **never_by_itself))
+        scheduler.await_request(Report, lambda report: report.attempt.number == 3 and report.step == 5)
+        first.process.send_signal(signal.SIGTERM)
+        assert finish_of(scheduler, 3).outcome == "returned"
+    left_at = reports_of(scheduler, 3)[-1].step
+
+    scheduler.pool = pool.pool
+    scheduler.decide = lambda _report: "stop"
+    scheduler.assign(training(3, attempt=2, resumable=(1,), **never_by_itself))
+    finish_of(scheduler, 3, attempt=2)
+
+    assert [report.step for report in reports_of(scheduler, 3, attempt=2)] == [left_at + 1]
+
+
+@pytest.mark.usefixtures("pool")
+def test_a_training_that_diverges_has_failed_and_the_next_one_runs(scheduler: ScriptedScheduler) -> None:
+    scheduler.assign(training(4, epochs=50, optimizer={"name": "sgd", "lr": 100.0, "momentum": 0.99}))
+    finish = finish_of(scheduler, 4)
+
+    assert finish.outcome == "failed"
+    assert finish.reason is not None
+    assert finish.reason.startswith("diverged at epoch ")
+    scheduler.assign(training(5, epochs=1))
+    assert finish_of(scheduler, 5).outcome == "finished"
+
+
+@pytest.mark.usefixtures("pool")
+def test_data_that_is_not_there_fails_the_preflight_with_its_path(scheduler: ScriptedScheduler) -> None:
+    scheduler.preflight(8, _definition("file:nowhere.csv"))
+    refused = scheduler.await_request(Preflighted, lambda answer: answer.study_id == 8)
+    scheduler.preflight(9, _definition("sklearn:iris"))
+    accepted = scheduler.await_request(Preflighted, lambda answer: answer.study_id == 9)
+
+    assert refused.problems[0]["path"] == "trial.data.source"
+    assert "nowhere.csv" in refused.problems[0]["message"]
+    assert accepted.problems == []
+    assert accepted.facts["task"] == "classification"
+
+
+def _runner_of(pool: RunningPool) -> int:
+    """The one child of the one slot."""
+    slot = pool.worker()["pid"]
+    return int(Path(f"/proc/{slot}/task/{slot}/children").read_text())
+
+
+def _definition(source: str) -> dict[str, Any]:
+    return {
+        "name": "study",
+        "objective": {"metric": "val/accuracy", "direction": "maximize"},
+        "parameters": {"optimizer.lr": {"low": 1e-3, "high": 1e-1, "log": True}},
+        "budget": {"trials": 1},
+        "trial": {"kind": "train", "data": {"source": source}, "batch_size": 16, "epochs": 1},
+    }

@@ -1,0 +1,379 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from search.definition import parse
+from store.errors import DefinitionError
+from tests.unit.search.documents import ADULT_MLP, external, train
+from trialyard.study_file import from_yaml
+
+
+def problems_of(document: object) -> list[tuple[str, str]]:
+    """Path and sentence of each problem."""
+    with pytest.raises(DefinitionError) as caught:
+        parse(document)
+    return [(problem.path, f"{problem.message}; {problem.hint}") for problem in caught.value.problems]
+
+
+def with_parameter(name: str, entry: object, **sections: Any) -> dict[str, Any]:
+    return train(parameters={name: entry}, **sections)
+
+
+def with_trial(**keys: Any) -> dict[str, Any]:
+    return train(trial={"kind": "train", "data": {"source": "sklearn:digits"}, **keys})
+
+
+def test_the_study_file_of_the_contract_is_understood():
+    definition = parse(from_yaml(ADULT_MLP))
+
+    assert definition.kind == "train"
+    assert definition.budget.timeout == 2 * 60 * 60
+    assert definition.sampler.document() == {"name": "tpe", "seed": 7}
+    assert definition.pruner.options == {"min_resource": 1, "max_resource": 27, "reduction_factor": 3}
+    assert definition.document()["parameters"]["optimizer.lr"] == {"low": 1e-4, "high": 0.1, "log": True}
+
+
+SHAPES = [
+    (3, "study", ["must be a mapping"]),
+    (train(name=None), "name", ["is missing"]),
+    (train(name="My Study"), "name", ['"My Study"', "lower-case"]),
+    (train(name="a" * 65), "name", ["1 to 64"]),
+    (train(budgets={}), "budgets", ["did you mean 'budget'"]),
+    (train(objective=None), "objective", ["is missing", "metric: val/accuracy"]),
+    (train(objective={"metric": "val/loss"}), "objective.direction", ["is missing", "minimize or maximize"]),
+    (
+        train(objective={"metric": "val/loss", "direction": "minimise"}),
+        "objective.direction",
+        ['"minimise" is none of minimize, maximize', "did you mean 'minimize'"],
+    ),
+    (train(objective={"metric": "val/acc", "direction": "maximize"}), "objective.metric", ["mean 'val/accuracy'"]),
+    (
+        train(objective={"metric": "test/accuracy", "direction": "maximize"}),
+        "objective.metric",
+        ["measured once", "take val/accuracy"],
+    ),
+    (train(objective=[{"metric": "val/loss"}]), "objective", ["several objectives are not there yet"]),
+    (train(constraints=[]), "constraints", ["not there yet"]),
+    (train(sampler="tpe"), "sampler", ["must be a mapping", "write {name: tpe}"]),
+    (train(sampler={}), "sampler.name", ["is missing"]),
+    (train(sampler={"name": "tpee"}), "sampler.name", ["none of grid, random, tpe", "did you mean 'tpe'"]),
+    (train(sampler={"name": "gp"}), "sampler.name", ["gp is not there yet", "this version has grid, random, tpe"]),
+    (train(sampler={"name": "tpe", "seed": -1}), "sampler.seed", ["at least 0", "-1"]),
+    (train(sampler={"name": "tpe", "n_startup": 3}), "sampler.n_startup", ["did you mean 'n_startup_trials'"]),
+    (train(sampler={"name": "random", "group": True}), "sampler.group", ["known here: seed, name"]),
+    (train(sampler={"name": "tpe", "group": True, "multivariate": False}), "sampler", ["group", "multivariate"]),
+    (train(pruner={"name": "asha"}), "pruner.name", ["asha is not there yet", "none, median, hyperband"]),
+    (train(pruner={"name": "median", "interval_steps": 0}), "pruner.interval_steps", ["at least 1"]),
+    (train(pruner={"name": "hyperband", "min_resource": 6}), "pruner", ["max_resource 5 is less than min_resource 6"]),
+    (external({"x": {"low": 0.0, "high": 1.0}}, pruner={"name": "hyperband"}), "pruner.max_resource", ["is missing"]),
+    (train(budget=None), "budget", ["is missing", "trials: 60"]),
+    (train(budget={}), "budget.trials", ["is missing"]),
+    (train(budget={"trials": 0}), "budget.trials", ["at least 1"]),
+    (train(budget={"trials": 1_000_001}), "budget.trials", ["at most 1000000"]),
+    (train(budget={"trials": 20.0}), "budget.trials", ["whole number", "write 20"]),
+    (train(budget={"trials": "20"}), "budget.trials", ["without quotes"]),
+    (train(budget={"trials": True}), "budget.trials", ["whole number"]),
+    (train(budget={"trials": 1, "timeout": "2 hours"}), "budget.timeout", ["2h, 90m, 1h30m"]),
+    (train(budget={"trials": 1, "timeout": "0s"}), "budget.timeout", ["greater than 0"]),
+    (train(budget={"trials": 1, "parallel": 0}), "budget.parallel", ["at least 1"]),
+    (train(duplicates="drop"), "duplicates", ["none of allow, resample, reuse"]),
+    (train(resources={"pool": "A"}), "resources.pool", ["lower-case"]),
+    (train(resources={"gpus": 8}), "resources.gpus", ["at most 1"]),
+    (train(trial=None), "trial", ["is missing", "kind: train"]),
+    (train(trial=[]), "trial", ["must be a mapping"]),
+    (train(trial={"kind": "trian"}), "trial.kind", ["did you mean 'train'"]),
+    (train(trial={"kind": "objective"}), "trial.name", ["is missing", "registered"]),
+    (train(trial={"kind": "objective", "name": "Mine!"}), "trial.name", ["lower-case"]),
+    (train(trial={"kind": "external", "epochs": 3}), "trial.epochs", ["no key that is known"]),
+    (with_trial(epochs=0), "trial.epochs", ["at least 1"]),
+    (with_trial(model={"name": "cnn"}), "trial.model.name", ["mlp"]),
+    (with_trial(model={"hidden": [64, "8"]}), "trial.model.hidden[1]", ["whole number", "without quotes"]),
+    (with_trial(optimizer={"learning_rate": 1}), "trial.optimizer.learning_rate", ["no key that is known"]),
+    (with_trial(optimiser={}), "trial.optimiser", ["did you mean 'optimizer'"]),
+    (with_trial(data={"source": "digits"}), "trial.data.source", ["begin with sklearn:"]),
+    (with_trial(data={}), "trial.data.source", ["is missing"]),
+    (
+        with_trial(data={"source": "sklearn:digits", "split": {"validation": 0.5, "test": 0.5}}),
+        "trial.data.split",
+        ["leave no rows"],
+    ),
+    (
+        with_trial(data={"source": "sklearn:diabetes", "task": "regression"}, regularization={"label_smoothing": 0.1}),
+        "trial.regularization.label_smoothing",
+        ["no labels to smooth"],
+    ),
+    (with_trial(early_stopping={"metric": "val/acuracy"}), "trial.early_stopping.metric", ["mean 'val/accuracy'"]),
+]
+
+ENTRIES = [
+    ({}, "parameters", ["is empty"]),
+    ([], "parameters", ["must be a mapping"]),
+    ({"x": 3}, "parameters.x", ["must be a mapping", "{low: …, high: …}"]),
+    ({"x": {}}, "parameters.x", ["says no values"]),
+    ({"x": {"values": [1], "low": 0, "high": 2}}, "parameters.x", ["both values and low"]),
+    ({"x": {"low": 0, "min": 0, "high": 2}}, "parameters.x.min", ["same key as low"]),
+    ({"x": {"low": 0}}, "parameters.x.high", ["is missing"]),
+    ({"x": {"lwo": 0, "high": 2, "low": 1}}, "parameters.x.lwo", ["did you mean 'low'"]),
+    ({"x": {"low": "1e-4", "high": 2}}, "parameters.x.low", ["must be a number", "without quotes"]),
+    ({"x": {"low": math.nan, "high": 2}}, "parameters.x.low", ["is NaN"]),
+    ({"x": {"low": 0, "high": math.inf}}, "parameters.x.high", ["is infinity"]),
+    ({"x": {"low": 2, "high": 1}}, "parameters.x", ["the range is empty", "low 2", "high 1"]),
+    ({"x": {"low": 1, "high": 1}}, "parameters.x", ["{value: 1}"]),
+    ({"x": {"low": -1e308, "high": 1e308}}, "parameters.x", ["wider than any float"]),
+    ({"x": {"low": 0.0, "high": 1.0, "log": True}}, "parameters.x.low", ["greater than 0", "log"]),
+    ({"x": {"low": 1, "high": 9, "log": True, "step": 2}}, "parameters.x.step", ["log scale"]),
+    ({"x": {"low": 1, "high": 9, "log": 1}}, "parameters.x.log", ["true or false"]),
+    ({"x": {"low": 1, "high": 9, "step": 0}}, "parameters.x.step", ["greater than 0"]),
+    ({"x": {"low": 1, "high": 9, "step": 0.5}}, "parameters.x.step", ["whole number", "low: 1.0"]),
+    ({"x": {"low": 0.0, "high": 1.0, "step": 1.5}}, "parameters.x.step", ["larger than the range"]),
+    ({"x": {"low": 0.0, "high": 1.0, "step": 1e-300}}, "parameters.x.step", ["too small"]),
+    ({"x": {"values": []}}, "parameters.x.values", ["is empty"]),
+    ({"x": {"values": 3}}, "parameters.x.values", ["must be a list", "{value: …}"]),
+    ({"x": {"values": [1, 2, 1.0]}}, "parameters.x.values[2]", ["there already", "values[0]"]),
+    ({"x": {"values": [[64], [64.0]]}}, "parameters.x.values[1]", ["there already"]),
+    ({"x": {"values": [1], "log": True}}, "parameters.x.log", ["means nothing beside values"]),
+    ({"x": {"value": 1, "when": 3}}, "parameters.x.when", ["must name a parameter"]),
+    ({"x": {"value": 1, "when": {"y": []}}}, "parameters.x.when.y", ["lists no values"]),
+    ({"xs": {"value": 1}, "y": {"value": 2, "when": {"x": 1}}}, "parameters.y.when.x", ["did you mean 'xs'"]),
+    ({"x": {"value": 1, "when": {"x": 1}}}, "parameters.x.when.x", ["itself"]),
+    ({"x": {"values": [1, 2]}, "y": {"value": 1, "when": {"x": 3}}}, "parameters.y.when.x", ["3 is no value"]),
+    ({"x": {"values": [1, 2]}, "y": {"value": 1, "when": {"x": True}}}, "parameters.y.when.x", ["true is no value"]),
+    (
+        {"x": {"low": 0.0, "high": 1.0}, "y": {"value": 1, "when": {"x": 0.5}}},
+        "parameters.y.when.x",
+        ["no single value"],
+    ),
+    (
+        {"x": {"value": 1, "when": {"y": 1}}, "y": {"value": 1, "when": {"x": 1}}},
+        "parameters.x.when",
+        ["round in a circle"],
+    ),
+    (
+        # z wants x to be 2, but also y, which wants x to be 1
+        {"x": {"values": [1, 2]}, "y": {"value": 0, "when": {"x": 1}}, "z": {"value": 0, "when": {"x": 2, "y": 0}}},
+        "parameters.z.when",
+        ["can never hold", "x would need two values"],
+    ),
+]
+
+KNOBS = [
+    ({"optimizer.lrr": {"low": 0.1, "high": 0.2}}, "parameters.optimizer.lrr", ["no such knob", "mean 'optimizer.lr'"]),
+    ({"optimizer": {"value": {}}}, "parameters.optimizer", ["is a section", "optimizer.lr"]),
+    ({"data.split.seed": {"low": 0, "high": 9}}, "parameters.data.split.seed", ["could not be compared"]),
+    ({"batch_size": {"low": 0, "high": 9}}, "parameters.batch_size", ["0 is refused", "at least 1"]),
+    (
+        {"batch_size": {"low": 32.0, "high": 256.0}},
+        "parameters.batch_size",
+        ["whole number", "both bounds as whole numbers"],
+    ),
+    ({"regularization.dropout": {"low": 0, "high": 1}}, "parameters.regularization.dropout", ["1 is refused"]),
+    ({"model.norm": {"values": ["bacth"]}}, "parameters.model.norm", ["bacth", "did you mean 'batch'"]),
+    ({"model.hidden": {"values": [[8], 8]}}, "parameters.model.hidden", ["8 is refused", "must be a list"]),
+    ({"early_stopping.metric": {"values": ["val/los"]}}, "parameters.early_stopping.metric", ["mean 'val/loss'"]),
+    (
+        {"optimizer.momentum": {"low": 0.0, "high": 0.9}},  # the optimizer is AdamW where nothing is said
+        "parameters.optimizer.momentum",
+        ["acts only with optimizer.name rmsprop or sgd", '"adamw"', "when: {optimizer.name: [rmsprop, sgd]}"],
+    ),
+    (
+        {
+            "optimizer.name": {"values": ["adam", "sgd"]},
+            "optimizer.momentum": {"low": 0.0, "high": 0.9, "when": {"optimizer.name": "adam"}},
+        },
+        "parameters.optimizer.momentum",
+        ["acts only with", '"adam"'],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "words"),
+    [
+        *SHAPES,
+        *((external(entries), path, words) for entries, path, words in ENTRIES),
+        *((train(parameters=entries), path, words) for entries, path, words in KNOBS),
+    ],
+)
+def test_one_mistake_is_one_problem_that_names_the_place_and_the_cure(
+    document: object, path: str, words: list[str]
+) -> None:
+    [(found, sentence)] = problems_of(document)
+
+    assert found == path
+    for word in words:
+        assert word in sentence
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("45s", 45), ("90m", 5400), ("1h30m", 5400), ("2h", 7200), ("1d", 86_400), (90, 90), (0.5, 0.5), (None, None)],
+)
+def test_a_timeout_is_a_time_or_seconds(value: object, seconds: float | None) -> None:
+    assert parse(train(budget={"trials": 1, "timeout": value})).budget.timeout == seconds
+
+
+def test_problems_come_all_at_once_in_the_order_of_the_document():
+    document = train(
+        name="A",
+        parameters={"optimizer.lr": {"low": math.nan, "high": 1}, "nothing": {"low": 1, "high": 2}},
+        budget={"trial": 3},
+        trial={"kind": "train", "data": {"source": "x"}, "epochs": 0},
+    )
+
+    assert [path for path, _ in problems_of(document)] == [
+        "name",
+        "parameters.optimizer.lr.low",
+        "parameters.nothing",
+        "budget.trial",
+        "budget.trials",  # missing: at the end of its section
+        "trial.data.source",
+        "trial.epochs",
+    ]
+
+
+def test_no_more_than_a_hundred_problems_are_told():
+    document = train(**{f"key{number}": 1 for number in range(150)})
+
+    assert len(problems_of(document)) <= 101
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("a\x00b", "control characters"),
+        ("\ud800", "surrogate"),
+        (2**53 + 1, "2^53"),
+        (math.nan, "NaN"),
+        (-math.inf, "infinity"),
+    ],
+)
+def test_what_a_database_cannot_hold_is_refused_wherever_it_stands(value: object, words: str) -> None:
+    document = train(trial={"kind": "objective", "name": "mine", "options": {"deep": [{"here": value}]}})
+
+    assert [(path, words in sentence) for path, sentence in problems_of(document)] == [
+        ("trial.options.deep[0].here", True)
+    ]
+
+
+def test_depth_and_size_are_bounded():
+    deep: object = 1
+    for _ in range(5_000):
+        deep = [deep]
+    endless: list[object] = []
+    endless.append(endless)
+    doubled: list[object] = []
+    for _ in range(30):  # 2^30 values behind thirty lists
+        doubled = [doubled, doubled]
+
+    for value, words in [(deep, "deep"), (endless, "deep"), (doubled, "too large"), ("x" * 1_000_000, "bytes")]:
+        assert words in problems_of(train(duplicates=value))[0][1]
+
+
+def test_two_knobs_that_only_together_are_wrong_are_found_at_the_corners():
+    trial = {
+        "kind": "train",
+        "data": {"source": "sklearn:diabetes", "task": "regression"},
+        "regularization": {"label_smoothing": 0.1},
+    }
+    document = train(parameters={"regularization.label_smoothing": {"values": [0.0, 0.1]}}, trial=trial)
+
+    assert "trial.regularization.label_smoothing" in dict(problems_of(document))
+
+
+def test_a_knob_that_acts_for_some_values_is_accepted():
+    knobs = {"optimizer.name": {"values": ["adam", "sgd"]}, "optimizer.momentum": {"low": 0.0, "high": 0.9}}
+
+    assert parse(train(parameters=knobs)).kind == "train"
+
+
+def test_a_grid_without_trials_has_as_many_as_it_has_points():
+    entries = {"a": {"values": [1, 2, 3]}, "b": {"low": 0, "high": 10, "step": 5}}  # 3 × (0, 5, 10)
+
+    assert parse(external(entries, sampler={"name": "grid"}, budget={})).budget.trials == 9
+    assert parse(external(entries, sampler={"name": "grid"}, budget=None) | {"budget": {}}).budget.trials == 9
+
+
+def test_a_grid_needs_an_end():
+    endless = external({"x": {"low": 0.0, "high": 1.0}}, sampler={"name": "grid"})
+    vast = external({f"p{k}": {"low": 1, "high": 1000} for k in range(4)}, sampler={"name": "grid"}, budget={})
+
+    assert problems_of(endless)[0][0] == "parameters.x"
+    assert problems_of(vast) == [
+        (
+            "budget.trials",
+            "is missing, and the grid has 1,000,000,000,000 points; say how many of them to try, at most 1,000,000",
+        )
+    ]
+
+
+def test_what_is_left_out_is_filled_in_and_stays_the_same_afterwards():
+    document = train(sampler={"name": "tpe"}, pruner={"name": "hyperband"}, trial={"data": {"source": "sklearn:iris"}})
+    definition = parse(document)
+    stored = definition.document()
+
+    assert stored["trial"]["kind"] == "train"
+    assert stored["pruner"]["max_resource"] == 20  # the trainer's own default of epochs
+    assert 0 <= stored["sampler"]["seed"] < 2**32
+    assert stored["budget"] == {"trials": 10, "parallel": None, "timeout": None, "retries": 2, "max_failed": 10}
+    assert parse(stored) == definition
+    assert parse(document).sampler != definition.sampler  # another seed
+
+
+def test_hyperband_reaches_as_far_as_the_longest_training():
+    knobs = {"epochs": {"low": 5, "high": 81}}
+
+    assert parse(train(parameters=knobs, pruner={"name": "hyperband"})).pruner.options["max_resource"] == 81
+
+
+def test_parameters_are_put_in_at_their_paths():
+    definition = parse(train(trial={"kind": "train", "data": {"source": "sklearn:digits"}, "early_stopping": None}))
+
+    resolved = definition.resolve({"optimizer.lr": 0.5, "early_stopping.patience": 3, "epochs": 9})
+
+    assert resolved == {
+        "kind": "train",
+        "data": {"source": "sklearn:digits"},
+        "early_stopping": {"patience": 3},
+        "optimizer": {"lr": 0.5},
+        "epochs": 9,
+    }
+    assert definition.trial["early_stopping"] is None
+
+
+def test_other_trials_are_handed_on_as_they_are():
+    definition = parse(external({"x.y": {"low": 0, "high": 3}}))
+
+    assert definition.resolve({"x.y": 2}) == {"kind": "external"}
+
+
+def test_corners_show_every_extreme_with_few_points():
+    knobs = {
+        "optimizer.name": {"values": ["adamw", "sgd", "rmsprop"]},
+        "optimizer.momentum": {"low": 0.0, "high": 0.9, "when": {"optimizer.name": ["sgd"]}},
+        "batch_size": {"values": [32, 64, 128]},  # numbers: the smallest and the largest will do
+        "model.hidden": {"values": [[8], [16], [32]]},
+    }
+    corners = parse(train(parameters=knobs)).corners()
+
+    shown = [
+        (each["optimizer"]["name"], each["optimizer"].get("momentum"), each["batch_size"], each["model"]["hidden"])
+        for each in corners
+    ]
+    assert shown == [
+        ("adamw", None, 32, [8]),  # all low
+        ("rmsprop", None, 128, [32]),  # all high
+        ("sgd", 0.0, 32, [8]),
+        ("sgd", 0.9, 32, [8]),
+        ("adamw", None, 32, [16]),
+    ]
+
+
+def test_reading_a_definition_needs_neither_optuna_nor_torch():
+    code = "import sys, search.definition; print(sorted({'optuna', 'torch'} & sys.modules.keys()))"
+
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -1,0 +1,92 @@
+"""The reference of the study file says what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from search.definition import Budget, Definition, Objective, Resources, parse
+from search.knobs import ObjectiveTrial
+from search.sections import Grid, Hyperband, Median, NoPruner, Random, Tpe
+from trainer.config import TrainConfig
+from trialyard.study_file import from_yaml
+
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "study-file.md"
+
+
+def section(title: str) -> str:
+    text = REFERENCE.read_text()
+    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
+    """The fields of a model and of the models in it, by dotted path."""
+    fields: dict[str, FieldInfo] = {}
+    for name, field in model.model_fields.items():
+        inner = next((kind for kind in kinds(field.annotation) if isinstance(kind, type) and kind in SECTIONS), None)
+        fields |= leaves(inner, f"{prefix}{name}.") if inner else {f"{prefix}{name}": field}
+    return fields
+
+
+def kinds(annotation: Any) -> tuple[Any, ...]:
+    return (annotation, *getattr(annotation, "__args__", ()))
+
+
+def sections(model: type[BaseModel]) -> set[type[BaseModel]]:
+    found = {
+        kind
+        for field in model.model_fields.values()
+        for kind in kinds(field.annotation)
+        if isinstance(kind, type) and not hasattr(kind, "__origin__") and issubclass(kind, BaseModel)
+    }
+    return found | {inner for each in found for inner in sections(each)}
+
+
+SECTIONS = sections(TrainConfig)
+
+
+def test_the_example_is_a_study():
+    [example] = re.findall(r"```yaml\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+
+    assert parse(from_yaml(example)).name == "adult-mlp"
+
+
+@pytest.mark.parametrize(
+    ("title", "model"),
+    [
+        ("Sections", Definition),
+        ("objective", Objective),
+        *(("sampler", model) for model in (Grid, Random, Tpe)),
+        *(("pruner", model) for model in (NoPruner, Median, Hyperband)),
+        ("budget", Budget),
+        ("resources", Resources),
+        ("trial", TrainConfig),
+    ],
+)
+def test_every_key_is_in_the_tables_with_its_default(title: str, model: type[BaseModel]) -> None:
+    rows = dict(re.findall(r"^\| `([^`|]+)` \| [^|]* \| ([^|]*) \|", section(title), re.MULTILINE))
+
+    for path, field in leaves(model).items():
+        if path == "kind":
+            continue
+        assert path in rows, f"{title}: {path}"
+        default = rows[path].split(":")[0].strip("`")
+        if isinstance(field.default, BaseModel) or field.default_factory or path in ("max_failed", "resources"):
+            continue  # told in words
+        if field.default is PydanticUndefined:
+            assert "required" in rows[path]
+        else:
+            written = field.default if isinstance(field.default, str) else json.dumps(field.default)
+            assert default == written, path
+
+
+def test_keys_of_registered_objectives_are_told():
+    for key in ObjectiveTrial.model_fields:
+        assert f"`{key}" in section("trial")

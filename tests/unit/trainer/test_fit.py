@@ -1,0 +1,376 @@
+"""The entry, end to end: decisions, resuming bit for bit, the best epoch, divergence, determinism."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from tests.unit.trainer.conftest import Killed, MemoryFolder, Recorder
+from trainer.config import Data, TrainConfig, metric_names
+from trainer.data.prepare import Prepared
+from trainer.errors import Diverged
+from trainer.fit import Fitted, Monitor, fit
+
+ACCURACY = Monitor("val/accuracy", "maximize")
+LOSS = Monitor("val/loss", "minimize")
+EPOCHS = 6
+
+
+def configure(**sections: Any) -> TrainConfig:
+    document = {"data": Data(source="sklearn:iris"), "epochs": EPOCHS, "batch_size": 16, "model": {"hidden": [8]}}
+    return TrainConfig.model_validate(document | sections)
+
+
+def run(
+    config: TrainConfig, prepared: Prepared, *, monitor: Monitor = ACCURACY, reporter: Recorder | None = None,
+    folder: MemoryFolder | None = None, **more: Any,
+) -> Fitted:  # fmt: skip
+    return fit(
+        config,
+        prepared,
+        monitor=monitor,
+        reporter=Recorder() if reporter is None else reporter,
+        folder=MemoryFolder() if folder is None else folder,
+        **more,
+    )
+
+
+EVERYTHING = {
+    "model": {"hidden": [8, 8], "norm": "batch"},
+    "schedule": {"name": "cosine", "warmup_epochs": 1.5},
+    "regularization": {"dropout": 0.3, "l1": 1e-4, "l2": 1e-4, "label_smoothing": 0.1, "max_grad_norm": 1.0},
+    "early_stopping": {"metric": "val/loss", "patience": 3},
+}
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"name": "sgd", "lr": 0.1},
+        {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True},
+        {"name": "adam", "lr": 0.02},
+        {"name": "adamw", "lr": 0.02, "weight_decay": 0.1},
+        {"name": "rmsprop", "lr": 0.02, "momentum": 0.5},
+    ],
+    ids=["sgd", "momentum", "adam", "adamw", "rmsprop"],
+)
+def test_a_training_killed_at_any_epoch_goes_on_bit_for_bit(iris: Prepared, optimizer: dict[str, Any]) -> None:
+    """Once to the end, for the model and the metrics; once paused after the last epoch, for the state itself."""
+    config = configure(optimizer=optimizer, **EVERYTHING)
+    whole, whole_folder = Recorder(), MemoryFolder()
+    finished = run(config, iris, reporter=whole, folder=whole_folder)
+    paused_folder = MemoryFolder()
+    run(config, iris, reporter=Recorder({finished.epochs: "pause"}), folder=paused_folder)
+
+    for epoch in range(1, finished.epochs + 1):
+        killed = MemoryFolder()
+        with pytest.raises(Killed):
+            run(config, iris, reporter=Recorder(killed_at=epoch), folder=killed)
+        resumed, folder = Recorder(), MemoryFolder()
+
+        paused = MemoryFolder()
+        run(
+            config,
+            iris,
+            reporter=Recorder({finished.epochs: "pause"}),
+            folder=paused,
+            resume_from=[MemoryFolder(killed)],
+        )
+        assert run(config, iris, reporter=resumed, folder=folder, resume_from=[killed]) == finished
+
+        assert resumed.reports == {step: whole.reports[step] for step in range(epoch + 1, finished.epochs + 1)}
+        assert folder == whole_folder
+        if epoch < finished.epochs:
+            assert newest(paused) == newest(paused_folder)
+
+
+def newest(folder: MemoryFolder) -> bytes:
+    return folder[max(folder.names())]
+
+
+def test_a_training_killed_again_and_again_goes_on_bit_for_bit(iris: Prepared) -> None:
+    config = configure(**EVERYTHING)
+    whole = MemoryFolder()
+    finished = run(config, iris, folder=whole)
+    attempts: list[MemoryFolder] = []
+    for epoch in range(1, finished.epochs + 1):
+        attempts.insert(0, MemoryFolder())
+        with pytest.raises(Killed):
+            run(config, iris, reporter=Recorder(killed_at=epoch), folder=attempts[0], resume_from=attempts[1:])
+
+    last = MemoryFolder()
+    assert run(config, iris, folder=last, resume_from=attempts) == finished
+    assert last == whole
+    assert not any(attempts)  # their checkpoints are of no use any more
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(iris: Prepared, damage: str) -> None:
+    config, killed, whole = configure(), MemoryFolder(), MemoryFolder()
+    run(config, iris, folder=whole)
+    with pytest.raises(Killed):
+        run(config, iris, reporter=Recorder(killed_at=4), folder=killed)
+    name = max(killed.names())
+    data = bytearray(killed[name])
+    data[-5] ^= 1
+    killed[name] = bytes(data) if damage == "flip" else bytes(data[:-40])
+
+    reporter, folder = Recorder(), MemoryFolder()
+    run(config, iris, reporter=reporter, folder=folder, resume_from=[killed])
+
+    assert list(reporter.reports) == [4, 5, 6]
+    assert reporter.lines[0].startswith(f"{name} cannot be used: ")
+    assert reporter.lines[1] == "resumed after epoch 3"
+    assert folder == whole
+
+
+def test_without_any_whole_checkpoint_it_starts_from_the_beginning(iris: Prepared) -> None:
+    broken = MemoryFolder({"checkpoint-0000004.safetensors": b"", "checkpoint-0000003.safetensors": b"\0" * 64})
+    reporter = Recorder()
+
+    run(configure(), iris, reporter=reporter, resume_from=[broken, MemoryFolder()])
+
+    assert list(reporter.reports) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_checkpoint_of_another_configuration_is_not_used(iris: Prepared) -> None:
+    killed, reporter = MemoryFolder(), Recorder()
+    with pytest.raises(Killed):
+        run(configure(), iris, reporter=Recorder(killed_at=3), folder=killed)
+
+    run(configure(optimizer={"lr": 0.123}), iris, reporter=reporter, resume_from=[killed])
+
+    assert list(reporter.reports) == [1, 2, 3, 4, 5, 6]
+    assert "the checkpoint of epoch 3 is of another configuration, and not used" in reporter.lines
+
+
+def test_the_checkpoint_of_an_epoch_is_there_before_the_epoch_is_reported(iris: Prepared) -> None:
+    folder = MemoryFolder()
+
+    class Watching(Recorder):
+        def report(self, epoch: int, metrics: Any) -> Any:
+            assert f"checkpoint-{epoch:07}.safetensors" in folder
+            return super().report(epoch, metrics)
+
+    run(configure(), iris, reporter=Watching(), folder=folder)
+
+
+def test_checkpoints_come_as_often_as_they_are_told(iris: Prepared) -> None:
+    folder = MemoryFolder()
+    with pytest.raises(Killed):
+        run(configure(checkpoint={"every_epochs": 2}), iris, reporter=Recorder(killed_at=5), folder=folder)
+
+    assert sorted(folder) == ["checkpoint-0000002.safetensors", "checkpoint-0000004.safetensors"]
+
+
+def test_a_finished_training_leaves_the_model_and_nothing_else(iris: Prepared) -> None:
+    folder = MemoryFolder()
+
+    fitted = run(configure(), iris, folder=folder)
+
+    assert sorted(folder) == ["model.json", "model.safetensors"]
+    assert (fitted.ending, fitted.epochs) == ("finished", EPOCHS)
+
+
+def test_prune_ends_at_once_and_leaves_nothing(iris: Prepared) -> None:
+    folder, reporter = MemoryFolder(), Recorder({2: "prune"})
+
+    fitted = run(configure(), iris, reporter=reporter, folder=folder)
+
+    assert (fitted.ending, fitted.epochs) == ("pruned", 2)
+    assert fitted.metrics == reporter.reports[2]
+    assert not folder
+
+
+def test_pause_leaves_a_checkpoint_of_that_epoch_even_where_none_was_due(iris: Prepared) -> None:
+    config, folder, whole = configure(checkpoint={"every_epochs": 100}), MemoryFolder(), MemoryFolder()
+
+    assert run(config, iris, reporter=Recorder({2: "pause"}), folder=folder).ending == "paused"
+
+    assert list(folder) == ["checkpoint-0000002.safetensors"]
+    assert run(config, iris, folder=whole) == run(config, iris, resume_from=[folder])
+
+
+def test_leaving_hands_the_training_back_with_a_checkpoint(iris: Prepared) -> None:
+    folder, reporter = MemoryFolder(), Recorder()
+    config = configure(checkpoint={"every_epochs": 100})
+
+    fitted = run(config, iris, reporter=reporter, folder=folder, should_leave=lambda: len(reporter.reports) == 3)
+
+    assert (fitted.ending, fitted.epochs) == ("returned", 3)
+    assert list(folder) == ["checkpoint-0000003.safetensors"]
+
+
+def test_stop_finishes_early_with_the_best_so_far(iris: Prepared) -> None:
+    folder, reporter = MemoryFolder(), Recorder({3: "stop"})
+
+    fitted = run(configure(), iris, reporter=reporter, folder=folder)
+
+    assert (fitted.ending, fitted.epochs) == ("finished", 3)
+    assert "test/accuracy" in fitted.metrics
+    assert sorted(folder) == ["model.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("monitor", [ACCURACY, LOSS])
+def test_the_final_metrics_are_those_of_the_best_epoch_with_the_test_part_on_top(
+    iris: Prepared, monitor: Monitor
+) -> None:
+    reporter = Recorder()
+    # A learning rate that makes the curve go up and down
+    config = configure(epochs=15, optimizer={"name": "sgd", "lr": 1.5, "momentum": 0.9})
+
+    fitted = run(config, iris, monitor=monitor, reporter=reporter)
+
+    sign = 1 if monitor.direction == "minimize" else -1
+    best = min(
+        reporter.reports, key=lambda e: (sign * reporter.reports[e][monitor.metric], reporter.reports[e]["val/loss"])
+    )
+    assert fitted.best_epoch == best < 15
+    assert {name: value for name, value in fitted.metrics.items() if not name.startswith("test/")} == reporter.reports[
+        best
+    ]
+    assert {name for name in fitted.metrics if name.startswith("test/")} == {
+        "test/loss", "test/accuracy", "test/balanced_accuracy",
+    }  # fmt: skip
+
+
+def test_the_model_that_is_left_is_that_of_the_best_epoch(iris: Prepared) -> None:
+    config = configure(epochs=15, optimizer={"name": "sgd", "lr": 1.5, "momentum": 0.9})
+    to_the_end, stopped_at_the_best = MemoryFolder(), MemoryFolder()
+
+    fitted = run(config, iris, monitor=LOSS, folder=to_the_end)
+    stopped = run(
+        config, iris, monitor=LOSS, reporter=Recorder({fitted.best_epoch: "stop"}), folder=stopped_at_the_best
+    )
+
+    assert stopped.epochs == fitted.best_epoch < fitted.epochs
+    assert stopped.metrics == fitted.metrics
+    assert stopped_at_the_best["model.safetensors"] == to_the_end["model.safetensors"]
+
+
+def test_the_schedule_decides_how_far_a_step_goes(iris: Prepared) -> None:
+    reporter = Recorder()
+    schedule = {"name": "step", "step_epochs": 3, "factor": 1e-9}
+
+    run(configure(optimizer={"name": "sgd", "lr": 0.5}, schedule=schedule), iris, reporter=reporter)
+
+    losses = [reporter.reports[epoch]["val/loss"] for epoch in range(1, EPOCHS + 1)]
+    assert losses[2] < 0.9 * losses[0]
+    assert losses[3:] == pytest.approx(losses[2:3] * 3, rel=1e-5)  # from the fourth epoch on it stands still
+
+
+def test_an_equal_objective_goes_to_the_lower_validation_loss() -> None:
+    first, second = {"val/accuracy": 0.9, "val/loss": 0.5}, {"val/accuracy": 0.9, "val/loss": 0.4}
+
+    assert ACCURACY.prefers(second, to=first)
+    assert not ACCURACY.prefers(first, to=second)
+    assert not ACCURACY.prefers(first, to=first)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_an_epoch_reports_the_metrics_that_are_promised(task: Any, iris: Prepared, diabetes: Prepared) -> None:
+    reporter = Recorder()
+
+    run(configure(), iris if task == "classification" else diabetes, monitor=LOSS, reporter=reporter)
+
+    assert list(reporter.reports) == [1, 2, 3, 4, 5, 6]
+    assert all(set(metrics) == metric_names(task) for metrics in reporter.reports.values())
+    assert reporter.reports[6]["train/loss"] < reporter.reports[1]["train/loss"]
+
+
+def test_early_stopping_waits_as_long_as_told_and_restores_the_best(iris: Prepared) -> None:
+    reporter = Recorder()
+    config = configure(
+        epochs=200,
+        optimizer={"name": "sgd", "lr": 1.5, "momentum": 0.9},
+        early_stopping={"metric": "val/loss", "patience": 4},
+    )
+
+    fitted = run(config, iris, monitor=LOSS, reporter=reporter)
+
+    losses = [reporter.reports[epoch]["val/loss"] for epoch in sorted(reporter.reports)]
+    assert fitted.epochs == fitted.best_epoch + 4 < 200
+    assert fitted.metrics["val/loss"] == min(losses)
+
+
+def test_an_improvement_below_min_delta_is_none(iris: Prepared) -> None:
+    config = configure(early_stopping={"metric": "val/loss", "patience": 2, "min_delta": 1e9})
+
+    # the first epoch sets the mark, the next two do not pass it
+    assert run(config, iris).epochs == 3
+
+
+@pytest.mark.parametrize("checkpoint", [{"keep": "best_and_last"}, {"keep": "last"}])
+def test_a_resumed_training_goes_on_with_the_best_model_that_is_kept(iris: Prepared, checkpoint: Any) -> None:
+    config = configure(
+        epochs=12, optimizer={"name": "sgd", "lr": 1.5, "momentum": 0.9}, checkpoint=checkpoint,
+    )  # fmt: skip
+    whole = Recorder()
+    finished = run(config, iris, monitor=LOSS, reporter=whole)
+    assert finished.best_epoch < 11, "the case is about a best epoch that lies before the kill"
+    killed = MemoryFolder()
+    with pytest.raises(Killed):
+        run(config, iris, monitor=LOSS, reporter=Recorder(killed_at=11), folder=killed)
+
+    resumed = run(config, iris, monitor=LOSS, resume_from=[killed])
+
+    if checkpoint["keep"] == "last":  # the best of the epochs whose weights there still are
+        assert resumed.metrics["val/loss"] == min(whole.reports[epoch]["val/loss"] for epoch in (11, 12))
+    else:
+        assert resumed == finished
+
+
+@pytest.mark.parametrize("name", ["iris", "diabetes"])
+def test_a_training_that_diverges_says_at_which_epoch(name: str, request: pytest.FixtureRequest) -> None:
+    reporter = Recorder()
+    config = configure(optimizer={"name": "sgd", "lr": 100.0}, epochs=50, regularization={"l2": 10.0})
+
+    with pytest.raises(Diverged) as caught:
+        run(config, request.getfixturevalue(name), monitor=LOSS, reporter=reporter)
+
+    epoch = caught.value.epoch
+    assert str(caught.value).startswith(f"diverged at epoch {epoch}: ")
+    assert "loss is " in str(caught.value)
+    assert list(reporter.reports) == list(range(1, epoch))  # nothing that is not finite is ever reported
+
+
+def test_the_seed_decides_the_curve_and_nothing_around_it_does(iris: Prepared) -> None:
+    def curve(seed: int, surroundings: int) -> dict[int, dict[str, float]]:
+        torch.manual_seed(surroundings)
+        reporter = Recorder()
+        run(configure(seed=seed, **EVERYTHING), iris, reporter=reporter)
+        return reporter.reports
+
+    assert curve(1, surroundings=1) == curve(1, surroundings=2)
+    assert curve(1, surroundings=1) != curve(2, surroundings=1)
+
+
+def test_neither_pytorchs_global_generator_nor_the_data_are_touched(iris: Prepared) -> None:
+    def sums() -> list[float]:
+        parts = (iris.train, iris.validation, iris.test)
+        return [tensor.double().sum().item() for part in parts if part for tensor in (part.x_num, part.x_cat, part.y)]
+
+    before, data = torch.get_rng_state(), sums()
+
+    run(configure(**EVERYTHING), iris)
+
+    assert torch.equal(torch.get_rng_state(), before)
+    assert sums() == data
+
+
+def test_batch_normalization_lives_with_a_last_batch_of_one_row(iris: Prepared) -> None:
+    rows = iris.train.rows  # 90: batches of 89 and 1
+    reporter = Recorder()
+
+    run(configure(batch_size=rows - 1, model={"hidden": [8], "norm": "batch"}), iris, reporter=reporter)
+
+    assert len(reporter.reports) == EPOCHS
+
+
+def test_class_weights_change_what_is_learned(iris: Prepared) -> None:
+    weighted = dataclasses.replace(iris, class_weight=torch.tensor([1.0, 10.0, 0.1]))
+
+    assert run(configure(), weighted).metrics["val/loss"] != run(configure(), iris).metrics["val/loss"]

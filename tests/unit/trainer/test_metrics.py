@@ -1,0 +1,64 @@
+"""Every metric against scikit-learn's of that name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as reference
+
+from trainer.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
+from trainer.metrics import direction_of, measure
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_metrics_of_a_classification_are_those_of_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 3, (50, 4))
+    y = rng.choice([0, 1, 3], 50, p=[0.7, 0.2, 0.1])  # class 2 has no row
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+    measured = measure(torch.from_numpy(logits).float(), torch.from_numpy(y), deviation=1.0)
+
+    with np.errstate(all="ignore"), pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+        balanced = reference.balanced_accuracy_score(y, logits.argmax(1))
+    assert measured == {
+        "loss": pytest.approx(reference.log_loss(y, probabilities, labels=[0, 1, 2, 3]), rel=1e-6),
+        "accuracy": pytest.approx(reference.accuracy_score(y, logits.argmax(1))),
+        "balanced_accuracy": pytest.approx(balanced),
+    }
+    assert set(measured) == set(CLASSIFICATION_METRICS)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_metrics_of_a_regression_are_those_of_scikit_learn_in_the_unit_of_the_target(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mean, deviation = 100.0, 20.0
+    y, outputs = rng.normal(0, 1, (2, 50)).astype(np.float32)
+    in_unit, predicted = y.astype(float) * deviation + mean, outputs.astype(float) * deviation + mean
+
+    measured = measure(torch.from_numpy(outputs), torch.from_numpy(y), deviation)
+
+    assert measured == {
+        "loss": pytest.approx(reference.mean_squared_error(y, outputs), rel=1e-5),  # of the standardized target
+        "rmse": pytest.approx(reference.root_mean_squared_error(in_unit, predicted)),
+        "mae": pytest.approx(reference.mean_absolute_error(in_unit, predicted)),
+        "r2": pytest.approx(reference.r2_score(in_unit, predicted)),
+    }
+    assert set(measured) == set(REGRESSION_METRICS)
+
+
+@pytest.mark.parametrize("outputs", [[2.0, 2.0], [1.0, 2.0]])
+def test_r2_of_a_part_with_one_target_is_that_of_scikit_learn(outputs: list[float]) -> None:
+    measured = measure(torch.tensor(outputs), torch.tensor([2.0, 2.0]), deviation=1.0)
+
+    assert measured["r2"] == reference.r2_score([2.0, 2.0], outputs)
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [("val/loss", "minimize"), ("val/rmse", "minimize"), ("val/mae", "minimize"), ("val/r2", "maximize"),
+     ("val/accuracy", "maximize"), ("val/balanced_accuracy", "maximize"), ("train/loss", "minimize")],
+)  # fmt: skip
+def test_every_metric_has_a_better_side(metric: str, direction: str) -> None:
+    assert direction_of(metric) == direction

@@ -1,0 +1,114 @@
+"""Every optimizer against PyTorch's plain one with the decay written out, and against numbers derived by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainer.config import Optimizer
+from trainer.optim import decay, make_optimizer, set_lr, weights_of
+
+STEPS = 20
+LR, DECAY = 0.05, 0.1
+
+
+Make = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
+
+
+def walk(make: Make, decayed: Callable[[torch.nn.Parameter], None]) -> Tensor:
+    """Where some steps down a bowl, steeper in one direction, lead from a random start."""
+    weight = torch.nn.Parameter(torch.randn(3, 2, generator=torch.Generator().manual_seed(0)))
+    optimizer = make([weight])
+    for _ in range(STEPS):
+        weight.grad = weight.detach() * torch.linspace(0.5, 3, weight.numel()).view_as(weight)
+        decayed(weight)
+        optimizer.step()
+    return weight.detach()
+
+
+def ours(config: Optimizer) -> Tensor:
+    return walk(
+        lambda parameters: make_optimizer(parameters, config),
+        lambda weight: decay([weight], config.lr, config.weight_decay),
+    )
+
+
+def torchs(make: Make, weight_decay: float) -> Tensor:
+    def decayed(weight: torch.nn.Parameter) -> None:
+        weight.data -= LR * weight_decay * weight.data
+
+    return walk(make, decayed)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, DECAY])
+@pytest.mark.parametrize(
+    ("knobs", "make"),
+    [
+        ({"name": "sgd"}, lambda p: torch.optim.SGD(p, LR, foreach=False)),
+        ({"name": "sgd", "momentum": 0.9}, lambda p: torch.optim.SGD(p, LR, momentum=0.9, foreach=False)),
+        (
+            {"name": "sgd", "momentum": 0.9, "nesterov": True},
+            lambda p: torch.optim.SGD(p, LR, momentum=0.9, nesterov=True, foreach=False),
+        ),
+        (
+            {"name": "adam", "beta1": 0.8, "beta2": 0.95, "eps": 1e-6},
+            lambda p: torch.optim.Adam(p, LR, betas=(0.8, 0.95), eps=1e-6, foreach=False),
+        ),
+        (
+            {"name": "rmsprop", "alpha": 0.9, "momentum": 0.5, "eps": 1e-6},
+            lambda p: torch.optim.RMSprop(p, LR, alpha=0.9, momentum=0.5, eps=1e-6, foreach=False),
+        ),
+    ],
+)
+def test_an_optimizer_is_pytorchs_with_the_decay_beside_it(
+    knobs: dict[str, object], make: Make, weight_decay: float
+) -> None:
+    config = Optimizer.model_validate(knobs | {"lr": LR, "weight_decay": weight_decay})
+
+    torch.testing.assert_close(ours(config), torchs(make, weight_decay))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_and_adamw_with_a_decay_are_both_pytorchs_adamw(name: str) -> None:
+    config = Optimizer.model_validate({"name": name, "lr": LR, "weight_decay": DECAY})
+
+    def adamw(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, LR, weight_decay=DECAY, foreach=False)
+
+    torch.testing.assert_close(ours(config), torchs(adamw, weight_decay=0.0))
+
+
+def test_the_first_two_steps_of_adamw_are_those_of_the_paper() -> None:
+    # w0 = 1, g1 = 2, g2 = -1, lr 0.1, decay 0.5, beta 0.9 and 0.99; Loshchilov and Hutter 2019, algorithm 2
+    weight = torch.nn.Parameter(torch.tensor([[1.0]]))
+    config = Optimizer(name="adamw", lr=0.1, weight_decay=0.5, beta1=0.9, beta2=0.99, eps=1e-8)
+    optimizer = make_optimizer([weight], config)
+    for gradient in (2.0, -1.0):
+        weight.grad = torch.tensor([[gradient]])
+        decay([weight], 0.1, 0.5)
+        optimizer.step()
+
+    first = 1.0 * (1 - 0.1 * 0.5) - 0.1 * 1.0  # m / sqrt(v) is g / |g| after bias correction
+    m, v = (0.9 * 0.2 - 0.1) / (1 - 0.9**2), (0.99 * 0.04 + 0.01) / (1 - 0.99**2)
+    assert weight.item() == pytest.approx(first * 0.95 - 0.1 * m / math.sqrt(v), rel=1e-5)
+
+
+def test_the_learning_rate_can_change_between_steps() -> None:
+    weight = torch.nn.Parameter(torch.tensor([[1.0]]))
+    optimizer = make_optimizer([weight], Optimizer(name="sgd", lr=1.0))
+    for lr in (0.5, 0.25):
+        weight.grad = torch.tensor([[1.0]])
+        set_lr(optimizer, lr)
+        optimizer.step()
+
+    assert weight.item() == 1 - 0.5 - 0.25
+
+
+def test_matrices_and_embeddings_are_decayed_biases_and_norms_are_not() -> None:
+    model = torch.nn.Sequential(torch.nn.Embedding(3, 2), torch.nn.Linear(2, 4), torch.nn.BatchNorm1d(4))
+
+    assert [tuple(weight.shape) for weight in weights_of(model)] == [(3, 2), (4, 2)]

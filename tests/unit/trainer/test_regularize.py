@@ -1,0 +1,151 @@
+"""Penalties, the smoothed loss and clipping, against autograd, PyTorch and sums done by hand; and each of them, dropout
+and weight decay too, seen to act in a training."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tests.unit.trainer.conftest import MemoryFolder, Recorder
+from trainer.config import Data, TrainConfig
+from trainer.data.prepare import Prepared
+from trainer.fit import Monitor, fit
+from trainer.model_file import load
+from trainer.regularize import add_penalty_gradients, clip_gradients, task_loss
+
+
+def test_smoothed_labels_are_a_mixture_with_the_uniform_distribution() -> None:
+    # two classes with probabilities 3/4 and 1/4, target the first, smoothing 0.2: targets 0.9 and 0.1
+    logits = torch.tensor([[math.log(3.0), 0.0]])
+
+    loss = task_loss(logits, torch.tensor([0]), label_smoothing=0.2, class_weight=None)
+
+    assert loss.item() == pytest.approx(-0.9 * math.log(3 / 4) - 0.1 * math.log(1 / 4))
+
+
+def test_class_weights_make_the_mean_a_weighted_one() -> None:
+    # probabilities 3/4 for class 0 in both rows; weights 1 and 3
+    logits = torch.tensor([[math.log(3.0), 0.0], [math.log(3.0), 0.0]])
+
+    loss = task_loss(logits, torch.tensor([0, 1]), label_smoothing=0.0, class_weight=torch.tensor([1.0, 3.0]))
+
+    assert loss.item() == pytest.approx((-1 * math.log(3 / 4) - 3 * math.log(1 / 4)) / 4)
+
+
+def test_the_loss_of_a_regression_is_the_mean_squared_error() -> None:
+    loss = task_loss(torch.tensor([1.0, 4.0]), torch.tensor([0.0, 2.0]), label_smoothing=0.0, class_weight=None)
+
+    assert loss.item() == (1 + 4) / 2
+
+
+def test_the_gradient_of_the_penalties_is_that_of_autograd() -> None:
+    weight = torch.nn.Parameter(torch.tensor([[1.5, -2.0], [0.0, 0.3]]))
+    l1, l2 = 0.1, 0.05
+    (weight.sum() ** 2 + l1 * weight.abs().sum() + l2 * weight.square().sum()).backward()
+    expected = weight.grad
+
+    weight.grad = None
+    (weight.sum() ** 2).backward()
+    add_penalty_gradients([weight], l1, l2)
+
+    torch.testing.assert_close(weight.grad, expected)
+
+
+def test_clipping_scales_all_gradients_together_and_leaves_short_ones_alone() -> None:
+    a, b = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
+    a.grad, b.grad = torch.tensor([3.0]), torch.tensor([4.0])  # norm 5
+
+    clip_gradients([a, b], 10.0)
+    assert (a.grad.item(), b.grad.item()) == (3.0, 4.0)
+
+    clip_gradients([a, b], 1.0)
+    assert (a.grad.item(), b.grad.item()) == (pytest.approx(0.6, rel=1e-5), pytest.approx(0.8, rel=1e-5))
+
+
+def trained(prepared: Prepared, *, epochs: int = 12, **sections: dict[str, object]) -> dict[str, torch.Tensor]:
+    """The weights after training with a section changed, and what the model then says on the validation part."""
+    config = TrainConfig.model_validate(
+        {"data": Data(source="sklearn:iris"), "epochs": epochs, "batch_size": 16, "model": {"hidden": [16]},
+         "optimizer": {"name": "sgd", "lr": 0.1}} | sections
+    )  # fmt: skip
+    folder = MemoryFolder()
+    # The last epoch counts as the best: train/loss without end would do, but noise must not choose another one.
+    fit(config, prepared, monitor=Monitor("train/loss", "minimize"), reporter=Recorder(), folder=folder)
+    model = load(folder)._model
+    with torch.no_grad():
+        probabilities = model(prepared.validation.x_num, prepared.validation.x_cat).softmax(1)
+    return {"weights": torch.cat([p.flatten() for p in model.parameters() if p.ndim > 1]), "says": probabilities}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"regularization": {"l1": 0.02}},
+        {"regularization": {"l2": 0.02}},
+        {"optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": 0.05}},
+    ],
+    ids=["l1", "l2", "weight_decay"],
+)
+def test_a_penalty_or_a_decay_keeps_the_weights_small(iris: Prepared, sections: dict[str, dict[str, object]]) -> None:
+    assert trained(iris, **sections)["weights"].norm() < 0.95 * trained(iris)["weights"].norm()
+
+
+def test_l1_brings_many_weights_close_to_zero(iris: Prepared) -> None:
+    def near_zero(l1: float) -> float:
+        weights = trained(iris, epochs=40, regularization={"l1": l1})["weights"]
+        return (weights.abs() < 0.01).float().mean().item()
+
+    assert near_zero(0.02) > near_zero(0.0) + 0.2
+
+
+def test_label_smoothing_makes_a_model_less_sure(iris: Prepared) -> None:
+    def confidence(smoothing: float) -> float:
+        return trained(iris, regularization={"label_smoothing": smoothing})["says"].amax(1).mean().item()
+
+    assert confidence(0.4) < confidence(0.0) - 0.05
+
+
+def test_clipping_bounds_a_step_of_sgd(iris: Prepared) -> None:
+    # an epoch of one batch: the step is lr * gradient, so at most lr * max_norm from where it began
+    def weights(lr: float, max_norm: float | None) -> torch.Tensor:
+        one_batch = iris.train.rows
+        return trained(
+            iris, epochs=1, batch_size=one_batch,
+            optimizer={"name": "sgd", "lr": lr}, regularization={"max_grad_norm": max_norm},
+        )["weights"]  # fmt: skip
+
+    start = weights(1e-12, None)
+    assert (weights(1.0, None) - start).norm() > 0.05
+    assert (weights(1.0, 0.05) - start).norm() <= 0.05 * (1 + 1e-4)
+
+
+def test_dropout_makes_learning_harder_and_predicting_exact(iris: Prepared) -> None:
+    def last_loss(rate: float) -> float:
+        reporter = Recorder()
+        config = TrainConfig.model_validate(
+            {"data": Data(source="sklearn:iris"), "epochs": 12, "batch_size": 16, "regularization": {"dropout": rate}}
+        )
+        fit(config, iris, monitor=Monitor("val/loss", "minimize"), reporter=reporter, folder=MemoryFolder())
+        return reporter.reports[12]["train/loss"]
+
+    assert last_loss(0.8) > 1.5 * last_loss(0.0)
+    once, again = (trained(iris, regularization={"dropout": 0.5})["says"] for _ in range(2))
+    assert torch.equal(once, again)
+
+
+def test_smoothing_and_weights_do_not_change_how_the_validation_is_measured(iris: Prepared) -> None:
+    """Trials that differ in them are compared by val/loss: one step too small to matter must give the same value."""
+
+    def first(**regularization: float) -> float:
+        reporter = Recorder()
+        config = TrainConfig.model_validate(
+            {"data": Data(source="sklearn:iris"), "epochs": 1, "optimizer": {"name": "sgd", "lr": 1e-12},
+             "regularization": regularization}
+        )  # fmt: skip
+        fit(config, iris, monitor=Monitor("val/loss", "minimize"), reporter=reporter, folder=MemoryFolder())
+        return reporter.reports[1]["val/loss"]
+
+    plain = first()
+    assert first(label_smoothing=0.3, l1=1.0, l2=1.0) == pytest.approx(plain, abs=1e-6)

@@ -1,0 +1,118 @@
+"""How columns become numbers; scikit-learn's transformers are the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+
+from trainer.config import Data
+from trainer.data.schema import Schema, Target, fit_schema, mark_missing
+from trainer.errors import DataError
+
+TARGET = Target(name="y", task="classification", classes=("0", "1"))
+
+
+def fit(table: pd.DataFrame, **data: object) -> Schema:
+    config = Data(source="sklearn:iris", **data)
+    return fit_schema(mark_missing(table.assign(y=0), config.missing_values), config, TARGET)
+
+
+@pytest.mark.parametrize("impute", ["mean", "median", "most_frequent"])
+@pytest.mark.parametrize(
+    ("normalize", "scaler"),
+    [("none", FunctionTransformer()), ("standard", StandardScaler()), ("minmax", MinMaxScaler())],
+)
+def test_numbers_are_imputed_and_scaled_as_scikit_learn_does(impute: str, normalize: str, scaler: object) -> None:
+    rng = np.random.default_rng(0)
+    train = rng.normal(5, 3, (40, 3)).round(1)
+    train[rng.random(train.shape) < 0.2] = np.nan
+    train[:, 2] = 4.0  # a column that says nothing must not divide by zero
+    test = rng.normal(9, 3, (10, 3))
+    test[0, 0] = np.nan
+    reference = make_pipeline(SimpleImputer(strategy=impute), scaler).fit(train)
+
+    schema = fit(pd.DataFrame(train, columns=["a", "b", "c"]), impute=impute, normalize=normalize)
+    x_num, x_cat = schema.encode(pd.DataFrame(test, columns=["a", "b", "c"]))
+
+    np.testing.assert_allclose(x_num, reference.transform(test), rtol=1e-5, atol=1e-6)
+    assert x_num.dtype == np.float32
+    assert x_cat.shape == (10, 0)
+
+
+def test_categories_are_those_of_the_training_part_and_all_else_is_index_0() -> None:
+    schema = fit(pd.DataFrame({"job": ["cook", "clerk", None, "cook"], "flag": [True, False, True, True]}))
+
+    x_num, x_cat = schema.encode(
+        pd.DataFrame({"job": ["clerk", "cook", "pilot", None], "flag": [True, False, None, True]})
+    )
+
+    assert [column.categories for column in schema.categorical] == [("clerk", "cook"), ("False", "True")]
+    assert x_cat[:, 0].tolist() == [1, 2, 0, 0]
+    assert x_cat[:, 1].tolist() == [2, 1, 0, 2]
+    assert x_num.shape == (4, 0)
+
+
+def test_a_marker_of_missing_values_makes_a_column_of_strings_a_column_of_numbers() -> None:
+    schema = fit(pd.DataFrame({"age": ["30", "?", "50"]}), missing_values=["?"], impute="mean", normalize="none")
+
+    assert schema.encode(pd.DataFrame({"age": ["?", "7"]}))[0].tolist() == [[40.0], [7.0]]
+
+
+def test_a_marker_that_is_a_number_counts_in_columns_of_numbers() -> None:
+    schema = fit(pd.DataFrame({"age": [30, -999, 50]}), missing_values=["-999"], impute="mean", normalize="none")
+
+    assert schema.encode(pd.DataFrame({"age": [-999, 7]}))[0].tolist() == [[40.0], [7.0]]
+
+
+def test_an_infinite_number_counts_as_missing() -> None:
+    schema = fit(pd.DataFrame({"x": [1.0, np.inf, 3.0]}), impute="mean", normalize="none")
+
+    assert schema.encode(pd.DataFrame({"x": [-np.inf, 5.0]}))[0].tolist() == [[2.0], [5.0]]
+
+
+def test_booleans_with_gaps_stay_categories() -> None:
+    schema = fit(pd.DataFrame({"flag": [True, None, False]}))
+
+    assert schema.categorical[0].categories == ("False", "True")
+
+
+def test_ids_and_dates_are_left_out_with_the_reason() -> None:
+    schema = fit(
+        pd.DataFrame(
+            {
+                "id": [f"u{row}" for row in range(50)],
+                "born": pd.date_range("2000-01-01", periods=50),
+                "kind": ["a", "b"] * 25,
+            }
+        )
+    )
+
+    assert schema.columns == ["kind"]
+    assert {column.name: column.why for column in schema.excluded} == {
+        "id": "50 distinct values in 50 rows: an id or text, not a category",
+        "born": "a date or a duration: give its year, month … as columns of their own",
+    }
+
+
+def test_a_column_without_any_value_is_refused_by_name() -> None:
+    with pytest.raises(DataError, match="has a value of empty") as caught:
+        fit(pd.DataFrame({"x": [1, 2], "empty": [None, None]}))
+
+    assert caught.value.path == "trial.data.drop"
+
+
+def test_no_column_to_learn_from_is_refused() -> None:
+    with pytest.raises(DataError, match="no column is left") as caught:
+        fit(pd.DataFrame({"id": [f"u{row}" for row in range(50)]}))
+
+    assert "id: 50 distinct values" in caught.value.hint
+
+
+def test_a_schema_survives_json() -> None:
+    schema = fit(pd.DataFrame({"x": [0.1, 0.7], "job": ["a", "ü"]}))
+
+    assert Schema.model_validate_json(schema.model_dump_json()) == schema

@@ -1,0 +1,75 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.artifacts import Artifacts
+from store.messages import Assignment, AttemptKey, DecisionName
+from trainer.errors import DataError
+from worker.training import KEPT_DATA_SETS, OutOfDeviceMemory, Training
+
+
+class Quiet:
+    """A reporter that lets everything go on."""
+
+    def report(self, _epoch: int, _metrics: object) -> DecisionName:
+        return "continue"
+
+    def log(self, _line: str) -> None:
+        pass
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Training:
+    rows = "".join(f"{x},{'high' if x >= 20 else 'low'}\n" for x in range(40))
+    (tmp_path / "rows.csv").write_text("x,level\n" + rows)
+    return Training(Artifacts(str(tmp_path / "artifacts")), (tmp_path,), "cpu")
+
+
+def assignment(study_id: int, **data: Any) -> Assignment:
+    return Assignment(
+        attempt=AttemptKey(study_id, 0, 1),
+        study="study",
+        parameters={},
+        trial={"kind": "train", "data": {"source": "file:rows.csv"} | data, "model": {"hidden": [4]}, "epochs": 1},
+        metric="val/accuracy",
+        direction="maximize",
+    )
+
+
+def run(training: Training, trial: Assignment) -> str:
+    return training.run(trial, Quiet(), should_leave=lambda: False).outcome  # type: ignore[arg-type]
+
+
+def test_the_data_is_read_once_a_study_and_anew_for_another(training: Training, tmp_path: Path) -> None:
+    run(training, assignment(study_id=1))
+    (tmp_path / "rows.csv").unlink()
+
+    assert run(training, assignment(study_id=1)) == "finished"
+    with pytest.raises(DataError, match=r"rows\.csv"):
+        run(training, assignment(study_id=2))
+
+
+def test_only_so_many_data_sets_are_kept(training: Training, tmp_path: Path) -> None:
+    # The first is used again before the last, so that the second is the one that was not used for the longest time.
+    for seed in [*range(KEPT_DATA_SETS), 0, KEPT_DATA_SETS]:
+        run(training, assignment(study_id=1, split={"seed": seed}))
+    (tmp_path / "rows.csv").unlink()
+
+    run(training, assignment(study_id=1, split={"seed": 0}))
+    with pytest.raises(DataError):
+        run(training, assignment(study_id=1, split={"seed": 1}))
+
+
+def test_a_full_device_is_told_in_a_sentence_and_emptied(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def fit(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB")
+
+    monkeypatch.setattr("trainer.fit.fit", fit)
+
+    with pytest.raises(OutOfDeviceMemory, match=r"out of device memory: CUDA out of memory\. Tried to allocate 80 GiB"):
+        run(training, assignment(study_id=1))
+    monkeypatch.undo()
+    assert run(training, assignment(study_id=1)) == "finished"

@@ -1,0 +1,46 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from store.artifacts import LocalFolder, RemoteFolder
+from worker.triallog import TrialLog
+
+
+def test_what_is_printed_goes_to_the_log_and_afterwards_not(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with TrialLog(LocalFolder(tmp_path)):
+        os.write(1, b"from native code\n")
+        subprocess.run([sys.executable, "-c", "import sys; print('from a child', file=sys.stderr)"], check=True)
+    os.write(1, b"afterwards\n")
+
+    assert (tmp_path / "log.txt").read_text() == "from native code\nfrom a child\n"
+    assert capfd.readouterr().out == "afterwards\n"
+
+
+def test_a_local_log_can_be_read_while_it_grows(tmp_path: Path) -> None:
+    with TrialLog(LocalFolder(tmp_path)):
+        os.write(1, b"first\n")
+        assert (tmp_path / "log.txt").read_text() == "first\n"
+
+
+@pytest.mark.usefixtures("capfd")
+def test_a_long_log_keeps_its_end_and_says_what_was_cut(tmp_path: Path) -> None:
+    with TrialLog(LocalFolder(tmp_path), keep_bytes=50):
+        for number in range(100):
+            os.write(1, b"line %02d\n" % number)  # 8 bytes each, 800 in all
+
+    # The last 50 bytes hold six whole lines; 800 - 6 * 8 = 752 went.
+    expected = "[752 bytes were cut here]\n" + "".join(f"line {number}\n" for number in range(94, 100))
+    assert (tmp_path / "log.txt").read_text() == expected
+
+
+def test_a_remote_log_is_stored_at_the_end() -> None:
+    folder = RemoteFolder(fsspec.filesystem("memory"), "/trial-log-test")
+
+    with TrialLog(folder):
+        os.write(1, b"far away\n")
+
+    assert folder.read("log.txt") == b"far away\n"

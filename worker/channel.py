@@ -1,0 +1,70 @@
+"""What a slot and its runner say to each other over a pipe."""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from store.messages import AttemptKey
+from store.queue import Errand
+
+
+class _Word(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Do(_Word):
+    """Slot to runner: do what a job asks for."""
+
+    kind: Literal["do"] = "do"
+    errand: Errand
+
+
+class Began(_Word):
+    """Runner to slot: from now on this attempt is lost if I die."""
+
+    kind: Literal["began"] = "began"
+    attempt: AttemptKey
+
+
+class Ended(_Word):
+    """Runner to slot: the scheduler knows how the attempt ended."""
+
+    kind: Literal["ended"] = "ended"
+    attempt: AttemptKey
+
+
+class Done(_Word):
+    """Runner to slot: the errand is done."""
+
+    kind: Literal["done"] = "done"
+
+
+Word = Do | Began | Ended | Done
+
+_WORDS: TypeAdapter[Word] = TypeAdapter(Annotated[Word, Field(discriminator="kind")])
+
+
+class Channel:
+    """One end of the pipe. It ends (EOFError, BrokenPipeError) with the process at the other end."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def send(self, word: Word) -> None:
+        """Raises: OSError: the other process is gone."""
+        self._connection.send_bytes(word.model_dump_json().encode())
+
+    def receive(self, timeout: float | None = None) -> Word | None:
+        """The next word; None if none came within `timeout` seconds. Raises: EOFError: the other process is gone."""
+        if not self._connection.poll(timeout):
+            return None
+        try:
+            return _WORDS.validate_json(self._connection.recv_bytes())
+        except ConnectionResetError as error:
+            raise EOFError from error
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,128 @@
+"""What a job does, inside the runner: take the trial, run it, report its end, and go on with the next in time."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+from redis.exceptions import RedisError
+
+from search.definition import Definition, parse
+from store.artifacts import Artifacts
+from store.bus import Caller
+from store.errors import DefinitionError, Problem, StaleAttempt, TrialyardError, Unavailable
+from store.messages import Assignment, AttemptKey, Finish, Preflighted, PreflightTask, Settled, Take
+from trainer.errors import TrainerError
+from worker.ending import Ending
+from worker.reporter import PATIENCE_SECONDS, Reporter, finite
+from worker.triallog import TrialLog
+
+LONGEST_REASON = 2000
+
+log = structlog.get_logger(__name__)
+
+
+class Kind(Protocol):
+    """How the trials of one kind are run."""
+
+    def run(self, assignment: Assignment, reporter: Reporter, should_leave: Callable[[], bool]) -> Ending:
+        """Raises: StaleAttempt: the attempt has ended already. Anything else: the trial has failed."""
+
+    def preflight(self, definition: Definition) -> tuple[list[dict[str, str]], dict[str, Any]]:
+        """What is wrong with a study before any trial of it, and facts for people."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a runner works with."""
+
+    worker: str
+    device: str
+    caller: Caller
+    artifacts: Artifacts
+    kinds: Mapping[str, Kind]
+    pull_seconds: float
+    began: Callable[[AttemptKey], None]
+    ended: Callable[[AttemptKey], None]
+    should_leave: Callable[[], bool]
+
+
+def perform(bench: Bench, study_id: int, number: int | None = None) -> None:
+    """Do what a job asks for. As a job it always ends well: what came of it has gone to the scheduler by then.
+
+    Args:
+        number: the trial that the job was made for; None for the study's preflight.
+    """
+    try:
+        _perform(bench, study_id, number)
+    except (Unavailable, RedisError) as error:
+        log.error("gave a job up", study=study_id, trial=number, error=str(error))
+
+
+def _perform(bench: Bench, study_id: int, number: int | None) -> None:
+    started = time.monotonic()
+    take = Take(study_id=study_id, number=number, worker=bench.worker, device=bench.device)
+    answer = bench.caller.call(take, PATIENCE_SECONDS)
+    if isinstance(answer, PreflightTask):
+        bench.caller.call(_preflight(bench, answer), PATIENCE_SECONDS)
+        return
+    assignment = answer if isinstance(answer, Assignment) else None
+    while assignment is not None:
+        bench.began(assignment.attempt)
+        finish = _run(bench, assignment)
+        in_time = time.monotonic() - started < bench.pull_seconds
+        settled = bench.caller.call(
+            finish.model_copy(update={"pull": in_time and not bench.should_leave()}), PATIENCE_SECONDS
+        )
+        bench.ended(assignment.attempt)
+        assignment = settled.next if isinstance(settled, Settled) else None
+
+
+def _run(bench: Bench, assignment: Assignment) -> Finish:
+    """Run a trial to one of its ends. Whatever it raises is its own end, and never the runner's."""
+    if bench.should_leave():
+        return Finish(attempt=assignment.attempt, outcome="returned")
+    with TrialLog(bench.artifacts.attempt(assignment.attempt)):
+        try:
+            kind = bench.kinds[assignment.trial["kind"]]
+            ending = kind.run(assignment, Reporter(bench.caller, assignment.attempt), bench.should_leave)
+            metrics = finite(ending.metrics, "at the end")
+            return Finish(attempt=assignment.attempt, outcome=ending.outcome, metrics=metrics)
+        except Unavailable:
+            raise
+        except StaleAttempt:
+            # This end is refused as well; with it the worker may still ask for the study's next trial.
+            return Finish(attempt=assignment.attempt, outcome="returned")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may raise anything
+            traceback.print_exc()
+            return Finish(attempt=assignment.attempt, outcome="failed", reason=_reason(error))
+
+
+def _reason(error: BaseException) -> str:
+    """Why a trial failed, for people: foreseen errors speak for themselves, others name their type."""
+    match error:
+        case TrialyardError() | TrainerError():
+            reason = str(error)
+        case MemoryError():
+            reason = f"out of memory: {error}".rstrip(": ")
+        case _:
+            reason = f"{type(error).__name__}: {error}"
+    # What a database takes: no NUL, no halves of characters.
+    return reason.replace("\0", "\\0").encode(errors="backslashreplace").decode()[:LONGEST_REASON]
+
+
+def _preflight(bench: Bench, task: PreflightTask) -> Preflighted:
+    try:
+        definition = parse(task.definition)
+        problems, facts = bench.kinds[definition.kind].preflight(definition)
+    except DefinitionError as error:
+        problems, facts = [problem.as_dict() for problem in error.problems], {}
+    except Exception as error:
+        log.exception("a preflight failed", study=task.study)
+        hint = f"the log of worker {bench.worker} has the details"
+        problems, facts = [Problem("trial", f"the preflight failed: {_reason(error)}", hint).as_dict()], {}
+    return Preflighted(study_id=task.study_id, problems=problems, facts=facts)

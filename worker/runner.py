@@ -1,0 +1,88 @@
+"""The runner: the long-lived child of a slot, in which trials run. If it dies, only its trial is lost."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+from types import FrameType
+
+from store.artifacts import Artifacts
+from store.bus import Caller, open_redis
+from store.settings import Settings
+from worker.channel import Began, Channel, Do, Done, Ended
+from worker.jobs import Bench, perform
+from worker.lifeline import end_with_parent
+from worker.log import configure
+from worker.objectives import Objectives
+from worker.training import Training
+
+
+class Leaving:
+    """Whether this runner was asked to leave: SIGTERM, seen by a trial at its next report."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def ask(self, _signum: int, _frame: FrameType | None) -> None:
+        self._asked = True
+
+    def __call__(self) -> bool:
+        return self._asked
+
+
+def main() -> int:
+    """Do errands until the slot closes the channel."""
+    leaving = Leaving()
+    signal.signal(signal.SIGTERM, leaving.ask)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    arguments = _arguments()
+    end_with_parent(arguments.parent, signal.SIGKILL)
+    os.set_inheritable(arguments.channel, False)
+    # A trial turns standard error into its log; what the runner itself has to say stays where the slot's lines are.
+    configure(os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1), worker=arguments.name, role="runner")
+    channel = Channel(Connection(arguments.channel))
+    bench = _bench(Settings(), arguments, channel, leaving)
+    while True:
+        try:
+            word = channel.receive()
+        except EOFError:
+            return 0
+        if isinstance(word, Do):
+            perform(bench, word.errand.study_id, word.errand.number)
+            channel.send(Done())
+
+
+def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, leaving: Leaving) -> Bench:
+    artifacts = Artifacts(settings.artifacts)
+    torch_device = "cuda" if arguments.gpu else "cpu"
+    return Bench(
+        worker=arguments.name,
+        device=arguments.device,
+        caller=Caller(open_redis(settings.redis_url), arguments.name),
+        artifacts=artifacts,
+        kinds={
+            "train": Training(artifacts, settings.data_folders, torch_device),
+            "objective": Objectives(settings.objectives_file, artifacts),
+        },
+        pull_seconds=settings.pull_seconds,
+        began=lambda attempt: channel.send(Began(attempt=attempt)),
+        ended=lambda attempt: channel.send(Ended(attempt=attempt)),
+        should_leave=leaving,
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m worker.runner", description=__doc__)
+    parser.add_argument("--channel", type=int, required=True, help="the file descriptor of our end of the pipe")
+    parser.add_argument("--parent", type=int, required=True, help="the slot's process id")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--gpu", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""One place where trials run: does what its jobs ask for with its runner, and speaks for the runner when it dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import redis
+import structlog
+from redis.exceptions import RedisError
+
+from store.bus import Caller
+from store.errors import Problem, Unavailable
+from store.messages import AttemptKey, Finish, Preflighted
+from store.queue import Errand
+from worker.beats import Beats
+from worker.channel import Began, Done, Ended
+from worker.child import RunnerChild, RunnerDied
+
+LISTEN_SECONDS = 2.0  # between two looks whether the runner lives, and two words to RQ, while a job runs
+LOST_PATIENCE_SECONDS = 30.0  # after that the scheduler learns of a loss by itself
+MOST_FRUITLESS_DEATHS = 3
+
+log = structlog.get_logger(__name__)
+
+
+class RunnerKeepsDying(Exception):
+    """Runner after runner died before it had begun an attempt: this slot cannot do its work."""
+
+
+class Slot:
+    """Does one errand at a time. `leave` and `kill` may be called from a signal handler."""
+
+    def __init__(self, client: redis.Redis, name: str, child: RunnerChild, beats: Beats) -> None:
+        # Not the runner's own address: the scheduler wants the numbers of one sender's requests to rise.
+        self._caller = Caller(client, f"{name}.slot")
+        self._child = child
+        self._beats = beats
+        self._running: AttemptKey | None = None
+        self._fruitless_deaths = 0
+        self._leaving = False
+
+    @property
+    def runner_pid(self) -> int:
+        """0 if there is none."""
+        return self._child.pid
+
+    def do(self, errand: Errand, meanwhile: Callable[[], None]) -> None:
+        """Do an errand; when the runner dies, report what was lost and do the errand again with a new runner.
+
+        Asking again for what was asked before tells the scheduler of an attempt that it handed out and that never
+        began. And if the trial may be tried again, it goes on here at once.
+
+        Args:
+            meanwhile: called every few seconds while the runner works.
+
+        Raises:
+            RunnerKeepsDying: several runners in a row died before they had begun anything.
+        """
+        self._beats.busy(errand)
+        self._fruitless_deaths = 0
+        while not self._leaving:
+            try:
+                self._follow(errand, meanwhile)
+                break
+            except RunnerDied as death:
+                log.error("the runner died", errand=errand, how=str(death))
+                self._speak_for_the_dead(errand, str(death))
+        self._beats.idle()
+
+    def leave(self) -> None:
+        """Have what runs give itself back; do nothing further."""
+        self._leaving = True
+        self._beats.leaving()
+        self._child.ask_to_leave()
+
+    def kill(self) -> None:
+        """End what runs at once; its attempt is reported."""
+        self._child.kill()
+
+    def _follow(self, errand: Errand, meanwhile: Callable[[], None]) -> None:
+        """Raises: RunnerDied."""
+        self._child.do(errand)
+        while not isinstance(word := self._child.listen(LISTEN_SECONDS), Done):
+            match word:
+                case Began():
+                    self._running = word.attempt
+                    self._fruitless_deaths = 0
+                    self._beats.began(word.attempt)
+                case Ended():
+                    self._running = None
+                    self._beats.ended()
+                case _:
+                    meanwhile()
+
+    def _speak_for_the_dead(self, errand: Errand, how: str) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            # What had to leave is not counted as a try, also when it did not leave by itself.
+            self._tell(Finish(attempt=running, outcome="returned" if self._leaving else "lost", reason=how))
+            return
+        self._fruitless_deaths += 1
+        if self._fruitless_deaths < MOST_FRUITLESS_DEATHS:
+            return
+        if errand.number is not None:
+            raise RunnerKeepsDying(f"{self._fruitless_deaths} runners died before they had begun; the last one: {how}")
+        problem = Problem(
+            "trial", f"the preflight did not survive: {how}", "has the worker enough memory for the data?"
+        )
+        self._tell(Preflighted(study_id=errand.study_id, problems=[problem.as_dict()]))
+
+    def _tell(self, request: Finish | Preflighted) -> None:
+        try:
+            self._caller.call(request, LOST_PATIENCE_SECONDS)
+        except (Unavailable, RedisError) as error:
+            log.error("could not report a death; the lease will tell", error=str(error))

@@ -1,0 +1,104 @@
+"""Trials of `kind: train`: the trainer's loop on data that stays on the device from trial to trial.
+
+Torch is imported with the first such trial, not with this module: a slot that only calls objectives never needs it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.definition import Definition
+from store.artifacts import Artifacts
+from store.errors import TrialyardError
+from store.messages import Assignment
+from trainer.config import Data, TrainConfig
+from worker.ending import Ending
+from worker.reporter import Reporter
+
+if TYPE_CHECKING:
+    from trainer.data.prepare import Prepared
+
+KEPT_DATA_SETS = 4
+
+
+class OutOfDeviceMemory(TrialyardError):
+    """A training did not fit into the device's memory."""
+
+
+class Training:
+    """Trains configurations one after another in this process."""
+
+    def __init__(self, artifacts: Artifacts, data_folders: Sequence[Path], device: str) -> None:
+        """`device` as torch names it: cpu, or cuda for the one GPU that this process sees."""
+        self._artifacts = artifacts
+        self._data_folders = data_folders
+        self._device = device
+        self._prepared: OrderedDict[tuple[int, str], Prepared] = OrderedDict()
+
+    def run(self, assignment: Assignment, reporter: Reporter, should_leave: Callable[[], bool]) -> Ending:
+        """Train, from the newest checkpoint of an earlier attempt if there is one.
+
+        Raises:
+            TrainerError: the data cannot be used, or the training diverged.
+            OutOfDeviceMemory: it needs more than there is.
+            StaleAttempt, NotANumber, Unavailable: from its reports.
+        """
+        import torch
+
+        try:
+            return self._fit(assignment, reporter, should_leave)
+        except torch.OutOfMemoryError as error:
+            message = str(error)
+        # Out of the handler, so that nothing holds the training's tensors any more.
+        self._prepared.clear()
+        torch.cuda.empty_cache()
+        raise OutOfDeviceMemory(f"out of device memory: {message}")
+
+    def preflight(self, definition: Definition) -> tuple[list[dict[str, str]], dict[str, Any]]:
+        """Hold the corners of the search space against the data: problems and facts."""
+        import torch
+
+        from trainer.preflight import check
+        from trainer.progress import Monitor
+
+        problems, facts = check(
+            [TrainConfig.model_validate(corner) for corner in definition.corners()],
+            monitor=Monitor(definition.objective.metric, definition.objective.direction),
+            data_folders=self._data_folders,
+            device=torch.device(self._device),
+        )
+        return [asdict(problem) for problem in problems], facts
+
+    def _fit(self, assignment: Assignment, reporter: Reporter, should_leave: Callable[[], bool]) -> Ending:
+        from trainer.fit import Monitor, fit
+
+        config = TrainConfig.model_validate(assignment.trial)
+        earlier = [assignment.attempt._replace(attempt=attempt) for attempt in assignment.resumable]
+        fitted = fit(
+            config,
+            self._prepare(assignment.attempt.study_id, config.data),
+            monitor=Monitor(assignment.metric, assignment.direction),
+            reporter=reporter,
+            folder=self._artifacts.attempt(assignment.attempt),
+            resume_from=[self._artifacts.attempt(key) for key in earlier],
+            should_leave=should_leave,
+        )
+        return Ending(fitted.ending, fitted.metrics)
+
+    def _prepare(self, study_id: int, data: Data) -> Prepared:
+        """The data on the device, kept for the study's next trials; another study reads its files anew."""
+        import torch
+
+        from trainer.data.prepare import prepare
+
+        key = (study_id, data.model_dump_json())
+        if key not in self._prepared:
+            while len(self._prepared) >= KEPT_DATA_SETS:
+                self._prepared.popitem(last=False)
+            self._prepared[key] = prepare(data, device=torch.device(self._device), data_folders=self._data_folders)
+        self._prepared.move_to_end(key)
+        return self._prepared[key]

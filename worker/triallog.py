@@ -1,0 +1,109 @@
+"""What a trial prints, kept beside its checkpoints as `log.txt`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from store.artifacts import Folder, LocalFolder
+
+NAME = "log.txt"
+KEEP_BYTES = 2**20
+LOOK_SECONDS = 1.0
+UPLOAD_SECONDS = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class TrialLog:
+    """While it is open, everything that this process writes to its standard output and error goes to the log.
+
+    The file descriptors themselves are turned, so that native code is heard too, and the words before a crash are on
+    disk. In a local store the log is the file that people read while it grows; to a remote one it is copied every few
+    seconds and at the end. It keeps its last `keep_bytes`, twice that while it grows.
+    """
+
+    def __init__(self, folder: Folder, keep_bytes: int = KEEP_BYTES) -> None:
+        self._folder = folder
+        self._keep = keep_bytes
+        self._cut = 0
+        self._uploaded = -1
+        self._closing = threading.Event()
+        self._keeper = threading.Thread(target=self._look_after, name="trial log", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._file = self._open()
+        self._flush()
+        self._before = [(number, os.dup(number)) for number in (1, 2)]
+        for number, _ in self._before:
+            os.dup2(self._file, number)
+        self._keeper.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._flush()
+        for number, before in self._before:
+            os.dup2(before, number)
+            os.close(before)
+        self._closing.set()
+        self._keeper.join()
+        self._trim(self._keep)
+        self._upload()
+        os.close(self._file)
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self._folder, LocalFolder)
+
+    def _open(self) -> int:
+        """Append only: whoever writes, and whatever was cut meanwhile, a line goes to the end."""
+        if isinstance(self._folder, LocalFolder):
+            self._folder.path.mkdir(parents=True, exist_ok=True)
+            return os.open(self._folder.path / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        handle, path = tempfile.mkstemp(prefix="trial-log-")
+        os.close(handle)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        Path(path).unlink()
+        return file
+
+    def _flush(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+    def _look_after(self) -> None:
+        looks = 0
+        while not self._closing.wait(LOOK_SECONDS):
+            looks += 1
+            self._trim(2 * self._keep)
+            if looks % round(UPLOAD_SECONDS / LOOK_SECONDS) == 0:
+                self._upload()
+
+    def _trim(self, most: int) -> None:
+        """Cut the beginning off if the log is longer than `most`, and say so in its first line."""
+        size = os.fstat(self._file).st_size
+        if size <= most:
+            return
+        tail = os.pread(self._file, self._keep, size - self._keep)
+        tail = tail[tail.find(b"\n") + 1 :]
+        self._cut += size - len(tail)
+        os.ftruncate(self._file, 0)
+        os.write(self._file, f"[{self._cut} bytes were cut here]\n".encode() + tail)
+
+    def _upload(self) -> None:
+        size = os.fstat(self._file).st_size
+        if self._is_local or size == self._uploaded:
+            return
+        try:
+            self._folder.write(NAME, os.pread(self._file, size, 0))
+            self._uploaded = size
+        except Exception as error:  # noqa: BLE001 - stores fail in many ways, and no log is worth a trial
+            log.warning("could not store a trial's log", error=str(error))
