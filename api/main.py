@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
@@ -77,8 +78,10 @@ def serve(settings: Settings) -> int:
     upgrade(settings.database)
     app = create_app(settings)
     check_exposure(settings, app.state.parts.engine)
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda *_: None)  # uvicorn raises it once more when it has shut down in good order
     # Without a limit an open event stream would hold the shutdown up for ever.
-    uvicorn.run(app, host=settings.host, port=settings.port, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+    uvicorn.run(app, host=settings.host, port=settings.port, ws="none", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
     return 0
 
 

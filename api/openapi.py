@@ -39,7 +39,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def methods_at(app: FastAPI, path: str) -> str:
     """The methods that a path of the API takes, as in `GET, POST`; "" where there is none."""
     paths = describe(app)["paths"]
-    taken = next((each for template, each in paths.items() if compile_path(template)[0].match(path)), {})
+    taken: dict[str, Any] = next((paths[each] for each in paths if compile_path(each)[0].match(path)), {})
     return ", ".join(method.upper() for method in taken)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from store.models import ReportRow, TrialRow
@@ -53,14 +54,19 @@ def read_curves(
     )
     if numbers is not None:
         query = query.where(ReportRow.number.in_(numbers))
+    with session.execute(query.execution_options(yield_per=2000)) as rows:
+        return _gather(rows, metric, most)
+
+
+def _gather(rows: Iterable[Row[int, str, int, dict[str, Any]]], metric: str, most: int) -> CurvePage:
     curves: list[Curve] = []
-    reports_read = 0
-    rows = session.execute(query.execution_options(yield_per=2000))
+    read = 0
     for (number, state), reports in groupby(rows, key=lambda row: (row.number, row.state)):
-        if len(curves) == most or reports_read >= MOST_REPORTS:
+        if len(curves) == most or read >= MOST_REPORTS:
             return CurvePage(curves, number)
         by_step: dict[int, float] = {}
-        for reports_read, report in enumerate(reports, reports_read + 1):  # noqa: B020 - it counts on
+        for report in reports:
+            read += 1
             if metric in report.metrics:
                 by_step[report.step] = report.metrics[metric]
         if by_step:
