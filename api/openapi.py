@@ -40,7 +40,7 @@ def methods_at(app: FastAPI, path: str) -> str:
     """The methods that a path of the API takes, as in `GET, POST`; "" where there is none."""
     paths = describe(app)["paths"]
     taken: dict[str, Any] = next((paths[each] for each in paths if compile_path(each)[0].match(path)), {})
-    return ", ".join(method.upper() for method in taken)
+    return ", ".join(sorted(method.upper() for method in taken))
 
 
 def _operations(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ class ApiServer:
         with reads(self.engine)() as session:
             return session.scalars(select(StudyRow.id).where(StudyRow.name == name)).one()
 
-    def add_trials(self, values: Sequence[float | None | TrialState], study: str = "s") -> None:
+    def add_trials(self, values: Sequence[float | TrialState | None], study: str = "s") -> None:
         """A trial each: COMPLETE with a value, FAILED with None, or in an open state. Trial n runs for n seconds."""
         study_id = self.study_id(study)
         with writes(self.engine).begin() as session:
@@ -132,7 +132,7 @@ def _port(server: uvicorn.Server) -> int:
     return port
 
 
-def _trial(study_id: int, number: int, value: float | None | TrialState) -> TrialRow:
+def _trial(study_id: int, number: int, value: float | TrialState | None) -> TrialRow:
     state = value if isinstance(value, TrialState) else TrialState.FAILED if value is None else TrialState.COMPLETE
     return TrialRow(
         study_id=study_id,

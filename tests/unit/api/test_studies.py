@@ -43,7 +43,7 @@ def test_a_study_is_stored_with_its_defaults_and_waits_for_its_preflight(server:
     assert (study["state"], study["started_at"], study["best"], study["last_event"]) == ("PREPARING", None, None, 1)
     assert study["definition"]["duplicates"] == "allow"
     assert study["created_at"].endswith("Z")
-    none = dict.fromkeys("waiting queued running paused complete pruned failed cancelled".split(), 0)
+    none = dict.fromkeys(["waiting", "queued", "running", "paused", "complete", "pruned", "failed", "cancelled"], 0)
     assert study["counts"] == none
     assert server.get("digits") == study
 
