@@ -87,6 +87,7 @@ class Bell:
                 except (RedisError, OSError) as error:
                     log.warning("redis is away; event streams look at the database instead", error=str(error))
                 self.hears = False
+                self._ring_all()  # whoever waits shall wait for a shorter time now
                 if not self._closing:
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
@@ -98,11 +99,14 @@ class Bell:
             async for message in subscription.listen():
                 if message["type"] == "psubscribe":
                     self.hears = True
-                    for study_id in list(self._ropes):
-                        self._ring(study_id)  # there may be news from before
+                    self._ring_all()  # there may be news from before
                 elif message["type"] == "pmessage":
                     study_id = message["channel"].decode().removeprefix(_CHANNELS)
                     self._ring(int(study_id) if study_id.isdecimal() else 0)
+
+    def _ring_all(self) -> None:
+        for study_id in list(self._ropes):
+            self._ring(study_id)
 
     def _ring(self, study_id: int) -> None:
         for rope in self._ropes.get(study_id, ()):

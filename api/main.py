@@ -13,6 +13,8 @@ import anyio.to_thread
 import uvicorn
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 
@@ -93,6 +95,8 @@ def _wire(settings: Settings) -> Parts:
         )
     engine = connect(settings.database)
     client = open_redis(settings.redis_url)
+    # Once more for a connection that Redis has closed meanwhile; then a request says at once that Redis is away.
+    client.set_retry(Retry(NoBackoff(), 1))
     return Parts(
         settings=settings,
         engine=engine,
