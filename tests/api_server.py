@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 from sqlalchemy import Engine, select
 
@@ -24,6 +25,9 @@ from store.settings import Settings
 
 METRIC = "val/loss"
 START_SECONDS = 20.0
+
+# For what does not depend on the database.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -20,7 +20,7 @@ from store.bus import events_channel, open_redis
 from store.models import TrialRow, TrialState
 from store.session import writes
 from store.settings import Settings
-from tests.api_server import EPOCH, ApiServer, definition, serving
+from tests.api_server import EPOCH, ApiServer, definition, on_sqlite, serving
 from tests.services import RedisServer
 
 EVENTS = "/api/v1/studies/s/events"
@@ -83,6 +83,7 @@ def test_a_stream_begins_with_the_first_event_and_goes_on_live(server: ApiServer
         assert take(events, 2) == [5, 6]
 
 
+@on_sqlite
 def test_news_arrive_at_once_and_not_at_the_next_look(server: ApiServer) -> None:
     with stream(server, after=1) as events:
         time.sleep(0.5)  # the stream is idle now, and would look again after 15 s
@@ -106,6 +107,7 @@ def test_a_stream_goes_on_behind_the_last_event_that_arrived(server: ApiServer) 
         assert take(parsed(response.iter_lines()), 1) == [1201]
 
 
+@on_sqlite
 def test_events_that_were_never_announced_come_with_the_next_announcement(server: ApiServer) -> None:
     with stream(server, after=1) as events:
         time.sleep(0.3)
@@ -115,11 +117,13 @@ def test_events_that_were_never_announced_come_with_the_next_announcement(server
         assert take(events, 6) == [2, 3, 4, 5, 6, 7]
 
 
+@on_sqlite
 def test_a_number_of_an_earlier_study_of_this_name_begins_anew(server: ApiServer) -> None:
     with stream(server, after=5000) as events:
         assert take(events, 1) == [1]
 
 
+@on_sqlite
 def test_several_streams_get_everything_each(server: ApiServer) -> None:
     with stream(server) as one, stream(server, after=1) as two, stream(server) as three:
         server.add_events(4)
@@ -144,6 +148,7 @@ def test_the_stream_of_an_ended_study_ends_when_its_last_trial_is_settled(server
     assert server.http.get(EVENTS, headers={"Last-Event-ID": "3"}).status_code == 204
 
 
+@on_sqlite
 def test_a_stream_ends_when_its_study_is_deleted(server: ApiServer) -> None:
     server.post("s/pause").raise_for_status()
     with stream(server, after=2) as events:
@@ -154,7 +159,7 @@ def test_a_stream_ends_when_its_study_is_deleted(server: ApiServer) -> None:
     assert server.http.get(EVENTS).status_code == 404
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_streams_and_writes_survive_a_redis_that_goes_and_comes_back(settings: Settings, tmp_path: Path) -> None:
     with (
         RedisServer(tmp_path) as redis,
@@ -183,7 +188,7 @@ def test_streams_and_writes_survive_a_redis_that_goes_and_comes_back(settings: S
         assert server.http.get("/readyz").status_code == 200
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_server_with_an_open_stream_stops_within_three_seconds(settings: Settings) -> None:
     environment = os.environ | {
         "TRIALYARD_HOME_DIR": str(settings.home_dir),

@@ -15,7 +15,7 @@ from store.errors import BadRequest, Conflict, NotFound, SettingsError
 from store.keys import Keys, verify
 from store.session import connect, reads, writes
 from store.settings import Settings
-from tests.api_server import ApiServer, definition, serving
+from tests.api_server import ApiServer, definition, on_sqlite, serving
 
 KEY = "ty_a-key-of-some-length"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -64,7 +64,7 @@ def test_a_key_needs_a_new_name_and_one_that_reads_well(engine: Engine) -> None:
         Keys(session).revoke("none", NOW)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.parametrize(
     ("host", "is_open"),
     [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True),
@@ -83,7 +83,7 @@ def test_only_this_machine_is_served_without_a_key(
     check_exposure(settings, engine)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_with_a_key_every_path_but_healthz_wants_it(locked: ApiServer) -> None:
     assert locked.http.get("/healthz").status_code == 200
     for path in PATHS:
@@ -112,7 +112,7 @@ def test_keys_of_the_database_count_from_the_moment_they_are_made_until_they_are
     assert not ring.opens(key)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_server_for_others_stays_shut_when_its_last_key_is_revoked(settings: Settings) -> None:
     with serving(settings.model_copy(update={"host": "0.0.0.0"})) as server:  # noqa: S104 - only told, not listened on
         answer = server.http.get("/api/v1/studies", headers={"Host": "localhost"})
@@ -121,7 +121,7 @@ def test_a_server_for_others_stays_shut_when_its_last_key_is_revoked(settings: S
     assert "revoked" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_browser_signs_in_for_a_cookie(locked: ApiServer) -> None:
     page = locked.http.get("/workers?a=1", headers={"Accept": "text/html,*/*"})
     assert page.status_code == 401
@@ -139,14 +139,14 @@ def test_a_browser_signs_in_for_a_cookie(locked: ApiServer) -> None:
     assert locked.http.get("/api/v1/studies").status_code == 200  # by the cookie that the client keeps
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_program_may_sign_in_with_json(locked: ApiServer) -> None:
     assert locked.http.post("/session", json={"key": "wrong"}).status_code == 401
     assert locked.http.post("/session", json={"key": KEY}).status_code == 204
     assert locked.http.get("/api/v1/studies").status_code == 200
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_without_a_key_only_names_of_this_machine_are_answered(server: ApiServer) -> None:
     def status(host: str) -> int:
         return server.http.get("/api/v1/studies", headers={"Host": host}).status_code
@@ -156,7 +156,7 @@ def test_without_a_key_only_names_of_this_machine_are_answered(server: ApiServer
     assert [status(host) for host in strange] == [403] * 5
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -173,7 +173,7 @@ def test_pages_of_other_sites_cannot_change_anything(server: ApiServer, headers:
     assert server.http.post("/api/v1/studies", json=definition(), headers=headers).status_code == status
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_the_servers_own_pages_can(server: ApiServer) -> None:
     own = {"Origin": server.url}
     assert server.http.post("/api/v1/studies", json=definition(), headers=own).status_code == 201

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api_server import ApiServer
+from tests.api_server import ApiServer, on_sqlite
 
 
 @pytest.fixture
@@ -47,6 +47,7 @@ def test_a_study_runs_by_asking_reporting_and_telling(study: ApiServer) -> None:
     assert int(over.headers["retry-after"]) > 0
 
 
+@on_sqlite
 def test_an_empty_answer_says_when_to_ask_again(study: ApiServer) -> None:
     ask(study, count=3)
 
@@ -71,6 +72,7 @@ def test_telling_twice_changes_nothing_and_telling_otherwise_is_refused(study: A
     assert study.post(f"s/trials/{handout['number']}/report", late).status_code == 409
 
 
+@on_sqlite
 def test_a_failed_trial_keeps_its_reason(study: ApiServer) -> None:
     [handout] = ask(study)
 
@@ -80,6 +82,7 @@ def test_a_failed_trial_keeps_its_reason(study: ApiServer) -> None:
     assert trial["attempts"][0] | {"worker": "w1", "ended": "failed", "reason": "out of memory"} == trial["attempts"][0]
 
 
+@on_sqlite
 def test_complete_needs_the_objectives_metric(study: ApiServer) -> None:
     [handout] = ask(study)
 
@@ -91,6 +94,7 @@ def test_complete_needs_the_objectives_metric(study: ApiServer) -> None:
     assert study.get(f"s/trials/{handout['number']}")["state"] == "RUNNING"
 
 
+@on_sqlite
 def test_a_token_is_good_for_its_own_trial_only(study: ApiServer) -> None:
     one, two = ask(study, count=2)
     study.create("t")
@@ -106,6 +110,7 @@ def test_a_token_is_good_for_its_own_trial_only(study: ApiServer) -> None:
     assert tell(study, one).status_code == 200
 
 
+@on_sqlite
 def test_what_our_own_workers_run_is_not_for_asking(server: ApiServer) -> None:
     server.create("s", trial={"kind": "objective", "name": "mine"})
 

@@ -6,10 +6,9 @@ import json
 from typing import Any
 
 import httpx
-import pytest
 
 from store.settings import Settings
-from tests.api_server import ApiServer, definition, serving
+from tests.api_server import ApiServer, definition, on_sqlite, serving
 
 STUDIES = "/api/v1/studies"
 ASK = "/api/v1/studies/s/ask"
@@ -138,7 +137,7 @@ def test_every_bad_address_is_refused_with_a_reason(server: ApiServer) -> None:
     assert {path: complaint for path, complaint in answers.items() if complaint} == {}
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_method_that_a_path_does_not_take_is_refused_with_those_that_it_does(server: ApiServer) -> None:
     answer = server.http.put(STUDIES, json={})
 
@@ -147,7 +146,7 @@ def test_a_method_that_a_path_does_not_take_is_refused_with_those_that_it_does(s
     assert server.http.patch(f"{STUDIES}/s", json={}).headers["allow"] == "DELETE, GET"
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_body_larger_than_the_limit_is_not_read(settings: Settings) -> None:
     with serving(settings.model_copy(update={"max_body_bytes": 2000})) as server:
         declared = server.http.post(STUDIES, json={"name": "x" * 2000})
@@ -160,14 +159,14 @@ def test_a_body_larger_than_the_limit_is_not_read(settings: Settings) -> None:
     assert fitting.status_code == 201
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_body_that_is_not_json_is_refused_by_its_type(server: ApiServer) -> None:
     answer = server.http.post(STUDIES, content="name: s", headers={"content-type": "application/yaml"})
 
     assert refusal(answer, 415) is None
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_an_unknown_key_names_the_nearest_known_one(server: ApiServer) -> None:
     server.create("s")
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from store.bus import open_redis, worker_key
 from store.models import TrialState
 from store.queue import TrialQueue
 from store.session import connect
 from store.settings import Settings
-from tests.api_server import ApiServer, serving
+from tests.api_server import ApiServer, on_sqlite, serving
 
 
 def test_a_server_with_all_its_parts_is_ready(server: ApiServer) -> None:
@@ -26,7 +24,7 @@ def test_a_server_with_all_its_parts_is_ready(server: ApiServer) -> None:
     assert (during.status_code, during.json()) == (200, ready | {"scheduler": "active"})
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_database_without_the_schema_is_not_ready(settings: Settings, tmp_path: Path) -> None:
     bare = settings.model_copy(update={"database_url": f"sqlite:///{tmp_path / 'bare.db'}", "api_key": None})
     connect(bare.database).connect().close()
@@ -37,6 +35,7 @@ def test_a_database_without_the_schema_is_not_ready(settings: Settings, tmp_path
     assert answer.status_code == 503
 
 
+@on_sqlite
 def test_workers_show_what_they_work_at(server: ApiServer) -> None:
     server.create("s")
     fields = {"host": "node7", "pid": 4242, "pool": "default", "device": "cuda:0", "gpu": "1", "state": "busy",
@@ -75,7 +74,7 @@ def test_metrics_count_what_there_is(server: ApiServer) -> None:
     assert 'trialyard_request_seconds_count{method="POST"' in text
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_every_answer_holds_browsers_to_what_is_needed(server: ApiServer) -> None:
     for path in ("/", "/docs", "/api/v1/studies", "/nothing", "/healthz"):
         headers = server.http.get(path).headers
@@ -85,7 +84,7 @@ def test_every_answer_holds_browsers_to_what_is_needed(server: ApiServer) -> Non
         assert headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_the_openapi_document_describes_every_operation_and_its_errors(server: ApiServer) -> None:
     document = server.http.get("/openapi.json").json()
 

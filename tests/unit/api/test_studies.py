@@ -12,7 +12,7 @@ from store.artifacts import Artifacts
 from store.messages import AttemptKey
 from store.models import EventRow, StudyRow, StudyState, TrialState
 from store.session import reads, writes
-from tests.api_server import EPOCH, ApiServer, definition
+from tests.api_server import EPOCH, ApiServer, definition, on_sqlite
 
 TRAINING = {
     "trial": {"kind": "train", "data": {"source": "sklearn:digits"}, "epochs": 3},
@@ -34,6 +34,7 @@ def states_in_the_log(server: ApiServer) -> list[Any]:
     return [event.body["state"] for event in events if event.kind == "study"]
 
 
+@on_sqlite
 def test_a_study_is_stored_with_its_defaults_and_waits_for_its_preflight(server: ApiServer) -> None:
     answer = server.http.post("/api/v1/studies", json=definition("digits", **TRAINING))
 
@@ -48,6 +49,7 @@ def test_a_study_is_stored_with_its_defaults_and_waits_for_its_preflight(server:
     assert server.get("digits") == study
 
 
+@on_sqlite
 def test_an_external_study_needs_no_preflight(server: ApiServer) -> None:
     server.create("mine")
 
@@ -55,6 +57,7 @@ def test_an_external_study_needs_no_preflight(server: ApiServer) -> None:
     assert server.get("mine")["started_at"] is not None
 
 
+@on_sqlite
 def test_a_name_is_given_once(server: ApiServer) -> None:
     server.create("s")
 
@@ -71,6 +74,7 @@ def test_of_requests_for_one_name_at_once_one_succeeds(server: ApiServer) -> Non
     assert sorted(answers) == [201] + 7 * [409]
 
 
+@on_sqlite
 def test_a_wrong_definition_is_explained_and_nothing_is_stored(server: ApiServer) -> None:
     answer = server.http.post("/api/v1/studies", json=definition(parameters={"x": {"low": 1.0, "high": 0.0}}, nam=1))
 
@@ -140,7 +144,7 @@ def test_the_list_has_the_newest_first_page_by_page(server: ApiServer) -> None:
         ("cancel", StudyState.FAILED, 409, "FAILED"),
     ],
 )
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_study_moves_only_where_it_can(
     server: ApiServer, verb: str, state: StudyState, status: int, after: str
 ) -> None:
@@ -166,6 +170,7 @@ def test_moves_are_logged_in_order(server: ApiServer) -> None:
     assert states_in_the_log(server) == ["RUNNING", "PAUSED", "RUNNING", "PAUSED", "CANCELLED"]
 
 
+@on_sqlite
 def test_a_study_that_is_not_there_cannot_be_moved_or_deleted(server: ApiServer) -> None:
     assert [server.post(f"none/{verb}").status_code for verb in ("pause", "resume", "cancel")] == [404, 404, 404]
     assert server.http.delete("/api/v1/studies/none").status_code == 404

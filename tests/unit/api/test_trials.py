@@ -13,7 +13,7 @@ from store.artifacts import Artifacts
 from store.curves import MOST_POINTS_A_CURVE
 from store.messages import AttemptKey
 from store.models import TrialState
-from tests.api_server import ApiServer
+from tests.api_server import ApiServer, on_sqlite
 
 # Trial n took n seconds. Trial 2 failed without a value, trial 5 still runs.
 VALUES = [0.5, 0.25, None, 0.75, 0.25, TrialState.RUNNING]
@@ -117,7 +117,7 @@ def test_curves_come_page_by_page_or_by_number(study: ApiServer) -> None:
     assert study.get("s/curves", metric='no "such" metric')["items"] == []
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_very_long_curve_is_thinned_and_keeps_its_end(study: ApiServer) -> None:
     study.add_attempt(0, 1, [float(step) for step in range(2 * MOST_POINTS_A_CURVE + 1)])
 
@@ -154,6 +154,7 @@ def test_the_best_of_a_maximized_objective_is_the_largest(server: ApiServer) -> 
     assert server.get("s/best")["number"] == 1
 
 
+@on_sqlite
 def test_the_log_shown_is_the_end_of_the_newest_attempts_in_whole_lines(study: ApiServer) -> None:
     study.add_attempt(0, 1, [])
     study.add_attempt(0, 2, [])
@@ -191,13 +192,14 @@ def test_all_trials_are_exported(study: ApiServer) -> None:
     assert study.http.get("/api/v1/studies/s/export", params={"format": "xml"}).status_code == 422
 
 
+@on_sqlite
 def test_an_empty_study_is_exported_too(server: ApiServer) -> None:
     server.create("s")
 
     assert json.loads(server.http.get("/api/v1/studies/s/export", params={"format": "json"}).text)["trials"] == []
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_cursor_is_good_only_for_the_list_that_made_it(study: ApiServer) -> None:
     by_value = study.get("s/trials", sort="value", limit=2)["next_cursor"]
 
