@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from api.keyring import KeyRing, check_exposure
 from store.errors import BadRequest, Conflict, NotFound, SettingsError
 from store.keys import Keys, verify
-from store.session import connect, reads, writes
+from store.session import reads, writes
 from store.settings import Settings
 from tests.api_server import ApiServer, definition, on_sqlite, serving
 
@@ -21,13 +21,6 @@ KEY = "ty_a-key-of-some-length"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PATHS = ["/api/v1/studies", "/api/v1/workers", "/readyz", "/metrics", "/docs", "/openapi.json", "/", "/workers",
          "/static/page.css", "/static/plotly.min.js", "/docs/assets/swagger-ui.css", "/nothing"]  # fmt: skip
-
-
-@pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    engine = connect(settings.database)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
