@@ -37,13 +37,13 @@ def check_every_trial_counted_once(system: System, name: str, trials: int) -> No
 def test_a_killed_workers_trial_goes_on_from_its_checkpoint(system: System, victim: str) -> None:
     system.scheduler()
     worker = system.worker()
-    system.client.create_study(digits("long", trials=1, epochs=400, budget={"trials": 1, "parallel": 1}))
+    system.client.create_study(digits("long", trials=1, epochs=150, budget={"trials": 1, "parallel": 1}))
 
     def is_under_way() -> bool:
         trial = system.trial("long")
-        return trial is not None and (trial.step or 0) >= 10
+        return trial is not None and (trial.step or 0) >= 5
 
-    eventually("ten epochs are reported", is_under_way, seconds=40)
+    eventually("five epochs are reported", is_under_way, seconds=40)
     processes = descendants(worker.pid)
     slot = next(pid for pid in processes if descendants(pid))
     runner = next(iter(descendants(slot)))

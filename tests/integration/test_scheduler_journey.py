@@ -148,8 +148,26 @@ def test_too_many_failures_end_the_study(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 10, "parallel": 2, "max_failed": 1}))
     worker = yard.worker()
     worker.finish(worker.start(study_id, 0).attempt, outcome="failed", reason="no")
+    assert yard.study(study_id).state == "RUNNING"
+    worker.finish(worker.start(study_id, 1).attempt, outcome="failed", reason="no")
     assert yard.study(study_id).state == "FAILED"
-    assert yard.states(study_id) == ["FAILED", "CANCELLED"]
+    assert yard.states(study_id) == ["FAILED", "FAILED", "CANCELLED"]
+
+
+def test_a_grid_runs_every_cell_once_and_failed_ones_again(yard: Yard) -> None:
+    document = study(
+        parameters={"k": {"values": ["a", "b", "c"]}}, sampler={"name": "grid"}, budget={"parallel": 1, "retries": 1}
+    )
+    study_id = yard.begin(document)
+    worker = yard.worker()
+    cells = []
+    while (queued := [trial for trial in yard.trials(study_id) if trial.state == "QUEUED"]) != []:
+        attempt = worker.start(study_id, queued[0].number).attempt
+        cells.append(queued[0].parameters["k"])
+        end = {"outcome": "failed", "reason": "no"} if cells[-1] == "b" else {"metrics": {METRIC: 1.0}}
+        worker.finish(attempt, **end)
+    assert cells == ["a", "b", "c", "b"]  # b fails, and once more: retries are 1
+    assert yard.study(study_id).state == "COMPLETE"
 
 
 def test_a_finish_without_the_objective_fails_the_trial_with_a_sentence(yard: Yard) -> None:
