@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -66,10 +67,10 @@ class Person:
         file.write_text(yaml.safe_dump(study, sort_keys=False))
         return file
 
-    def types(self, *command: object) -> subprocess.Popen[str]:
+    def types(self, *command: object, start: Sequence[str] = ("-m", "trialyard")) -> subprocess.Popen[str]:
         """Start `trialyard …`, as if in a terminal's foreground."""
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "trialyard", *map(str, command)],
+            [sys.executable, "-P", *start, *map(str, command)],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
