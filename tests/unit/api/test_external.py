@@ -73,6 +73,21 @@ def test_telling_twice_changes_nothing_and_telling_otherwise_is_refused(study: A
 
 
 @on_sqlite
+def test_a_pruned_trial_may_be_told_of_and_stays_pruned(server: ApiServer) -> None:
+    server.create("s", pruner={"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0})
+    with server.scheduling():
+        good, bad = ask(server, count=2)
+        decisions = []
+        for handout, value in ((good, 0.1), (bad, 0.9)):  # 0.9 is worse than the median of one, 0.1
+            report = {"token": handout["token"], "step": 1, "metrics": {"val/loss": value}}
+            answer = server.post(f"s/trials/{handout['number']}/report", report)
+            decisions.append(answer.json()["decision"])
+            told = tell(server, handout, metrics={"val/loss": value})
+        assert decisions == ["continue", "prune"]
+        assert (told.status_code, told.json()["state"], told.json()["values"]) == (200, "PRUNED", None)
+
+
+@on_sqlite
 def test_a_failed_trial_keeps_its_reason(study: ApiServer) -> None:
     [handout] = ask(study)
 
