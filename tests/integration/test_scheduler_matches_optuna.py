@@ -93,7 +93,6 @@ SAMPLERS: dict[str, tuple[Callable[..., optuna.samplers.BaseSampler], dict[str, 
     "nsga2": (optuna.samplers.NSGAIISampler, {"population_size": 5}),
     "nsga3": (optuna.samplers.NSGAIIISampler, {"population_size": 5, "dividing_parameter": 2}),
     "qmc": (optuna.samplers.QMCSampler, {"scramble": True}),
-    "qmc, halton": (optuna.samplers.QMCSampler, {"qmc_type": "halton"}),
     "cmaes, with_margin": (optuna.samplers.CmaEsSampler, {"popsize": 4, "with_margin": True}),
 }
 RUNGS = {"min_resource": 1, "max_resource": 9, "reduction_factor": 3}
@@ -117,7 +116,7 @@ PRUNERS: dict[str, tuple[Callable[[], optuna.pruners.BasePruner], dict[str, Any]
 }
 ON_BOTH_DATABASES = [*itertools.product(("random", "tpe"), ("none", "median", "hyperband")), ("nsga2", "median")]
 ON_ONE = [
-    *((sampler, "median") for sampler in ("cmaes", "cmaes, with_margin", "nsga3", "qmc", "qmc, halton")),
+    *((sampler, "median") for sampler in ("cmaes", "cmaes, with_margin", "nsga3", "qmc")),
     *(("tpe", pruner) for pruner in ("percentile", "threshold", "patient", "successive_halving")),
 ]
 
