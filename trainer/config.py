@@ -17,10 +17,11 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
+Source = Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")]
 
 TaskName = Literal["classification", "regression"]
 
-CLASSIFICATION_METRICS = ("loss", "accuracy", "balanced_accuracy")
+CLASSIFICATION_METRICS = ("loss", "accuracy", "balanced_accuracy", "f1", "auc", "log_loss", "ece")
 REGRESSION_METRICS = ("loss", "rmse", "mae", "r2")
 
 
@@ -46,26 +47,42 @@ class Split(_Section):
 class Data(_Section):
     """Where the rows come from and how they are prepared; everything fitted is fitted on the training part only."""
 
-    source: Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")]
-    test_source: Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")] | None = None
+    source: Source
+    test_source: Source | None = None
+    labels: Source | None = None  # of IDX images; left out, the file with `labels-idx1` for `images-idx3` in its name
+    test_labels: Source | None = None
     task: Literal["auto", "classification", "regression"] = "auto"
     target: ColumnName | None = None  # the last column
     drop: list[ColumnName] = []
     missing_values: list[str] = []
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # by the file's ending
+    quoting: Literal["standard", "none"] = "standard"  # none: a quotation mark in a field is a character like others
+    text: ColumnName | None = None  # makes it a text task, learned from this column alone
+    vocabulary: Count = 10_000  # so many of the training part's tokens are known, the most frequent ones
+    lower_case: bool = True
+    tokens: Literal["words", "subwords"] = "words"  # subwords: each word, and its runs of 3 and 4 letters besides
+    max_tokens: Annotated[int, Field(ge=1, le=4096)] = 128  # what follows in a longer text is cut off
+    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None  # images of a folder are made squares of this side
     split: Split = Split()
     normalize: Literal["none", "standard", "minmax"] = "standard"
     impute: Literal["mean", "median", "most_frequent"] = "median"
     class_weight: Literal["none", "balanced"] = "none"
 
 
-class Model(_Section):
-    """A multilayer perceptron over numeric columns and embedded categorical ones."""
+IMAGE_MODELS = frozenset({"cnn", "resnet"})  # mlp takes images, too, pixel by pixel
+TEXT_MODELS = frozenset({"embedding_bag", "text_cnn"})
 
-    name: Literal["mlp"] = "mlp"
+
+class Model(_Section):
+    """A network by name. A knob that the named one does not have is ignored: see ONLY_WITH."""
+
+    name: Literal["mlp", "cnn", "resnet", "embedding_bag", "text_cnn"] = "mlp"
     hidden: Annotated[list[Width], Field(max_length=64)] = [128, 64]
     activation: Literal["relu", "gelu", "silu", "tanh", "elu", "leaky_relu"] = "relu"
     norm: Literal["none", "batch", "layer"] = "none"
+    depth: Annotated[int, Field(ge=1, le=32)] = 3  # cnn: stages, each halving the image; resnet: blocks of each stage
+    width: Annotated[int, Field(ge=1, le=4096)] = 32  # channels of the first stage; of texts, the embedding's dimension
+    kernel: Annotated[int, Field(ge=1, le=15)] = 3
     init: Literal[
         "default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "lecun_normal", "orthogonal"
     ] = "default"
@@ -114,13 +131,16 @@ class EarlyStopping(_Section):
 
 
 class Checkpoint(_Section):
-    """How often the state of a training is written, so that a killed one goes on from there.
+    """How often the state of a training is written, so that a killed one goes on from there: every so many epochs, but
+    not before `every_seconds` have passed since the last. Where an epoch is shorter than writing its state to disk,
+    training for a second again costs less than having written a hundred checkpoints.
 
     `last` leaves out the weights of an earlier best epoch: checkpoints are a third smaller, but a training that is
     resumed then ends with the best of the epochs since.
     """
 
     every_epochs: Count = 1
+    every_seconds: NonNegative = 1.0
     keep: Literal["last", "best_and_last"] = "best_and_last"
 
 
@@ -139,6 +159,20 @@ class TrainConfig(_Section):
     checkpoint: Checkpoint = Checkpoint()
     seed: Seed = 0
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether a source that can be read both ways is to be read as images."""
+        return self.model.name in IMAGE_MODELS
+
+    @model_validator(mode="after")
+    def _texts_have_models_of_their_own(self) -> Self:
+        if self.data.text is None and self.model.name in TEXT_MODELS:
+            raise ValueError(f"model.name: {self.model.name} learns from a text; name its column in data.text")
+        if self.data.text is not None and self.model.name not in TEXT_MODELS:
+            takes = " or ".join(sorted(TEXT_MODELS))
+            raise ValueError(f"model.name: {self.model.name} cannot read data.text; take {takes}")
+        return self
+
     @model_validator(mode="after")
     def _label_smoothing_needs_classes(self) -> Self:
         if self.data.task == "regression" and self.regularization.label_smoothing > 0:
@@ -148,6 +182,11 @@ class TrainConfig(_Section):
 
 # A knob on the left acts only where the knob on the right has one of the values.
 ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
+    "model.hidden": ("model.name", frozenset({"mlp", "embedding_bag"})),
+    "model.norm": ("model.name", frozenset({"mlp", "embedding_bag", "cnn", "resnet"})),
+    "model.depth": ("model.name", IMAGE_MODELS),
+    "model.width": ("model.name", IMAGE_MODELS | TEXT_MODELS),
+    "model.kernel": ("model.name", frozenset({"cnn", "text_cnn"})),
     "optimizer.momentum": ("optimizer.name", frozenset({"sgd", "rmsprop"})),
     "optimizer.nesterov": ("optimizer.name", frozenset({"sgd"})),
     "optimizer.beta1": ("optimizer.name", frozenset({"adam", "adamw"})),
@@ -182,7 +221,8 @@ def knob_paths() -> list[str]:
 
 _NOT_SEARCHED = (
     "kind", "checkpoint.", "data.source", "data.test_source", "data.task", "data.target", "data.drop",
-    "data.missing_values", "data.delimiter", "data.split.",
+    "data.missing_values", "data.delimiter", "data.split.", "data.labels", "data.test_labels",
+    "data.quoting", "data.text",
 )  # fmt: skip
 
 

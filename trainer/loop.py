@@ -13,20 +13,20 @@ import torch
 from torch import Generator, Tensor
 
 from trainer.config import TrainConfig
-from trainer.data.prepare import Part
-from trainer.models.mlp import MLP
+from trainer.data.prepared import Part
+from trainer.models.layers import Network
 from trainer.optim import decay, set_lr, weights_of
 from trainer.regularize import add_penalty_gradients, clip_gradients, task_loss
 from trainer.schedule import learning_rate
 
 # Gathering rows for many batches in one go costs a fraction of doing so for each; so many still fit the cache.
 GATHERED_BATCHES = 16
-# On a CPU a batch's activations stay in the cache; a GPU wants as many rows as it can get.
-EVALUATED_ROWS = {"cpu": 1024, "cuda": 65_536}
+# A GPU wants as many rows as it can get; on a CPU the activations should stay in the cache: the model says how many.
+EVALUATED_ON_GPU = 8192
 
 
 def train_epoch(
-    model: MLP,
+    model: Network,
     optimizer: torch.optim.Optimizer,
     part: Part,
     config: TrainConfig,
@@ -48,11 +48,11 @@ def train_epoch(
     total = torch.zeros((), device=part.y.device)  # on the device: reading it at each step would wait for the step
     model.train()
     model.set_dropout(knobs.dropout)
-    for step, (x_num, x_cat, y) in enumerate(_shuffled(part, config.batch_size, generator), start=epoch * steps):
+    for step, (*inputs, y) in enumerate(_shuffled(part, config.batch_size, generator), start=epoch * steps):
         lr = learning_rate(config.schedule, config.optimizer.lr, step=step, steps_per_epoch=steps, epochs=config.epochs)
         if len(y) == 1 and model.needs_two_rows:
             continue
-        outputs = model(x_num, x_cat)
+        outputs = model(*inputs)
         loss = task_loss(outputs, y, label_smoothing=knobs.label_smoothing, class_weight=class_weight)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -65,22 +65,22 @@ def train_epoch(
     return total.item() / part.rows
 
 
-def evaluate(model: MLP, part: Part) -> Tensor:
+def evaluate(model: Network, part: Part) -> Tensor:
     """The model's outputs for all rows of a part, in their order: (rows, classes) or (rows,)."""
-    rows = EVALUATED_ROWS[part.y.device.type]
+    rows = model.cpu_rows if part.y.device.type == "cpu" else EVALUATED_ON_GPU
     model.eval()
     with torch.inference_mode():
-        batches = zip(torch.split(part.x_num, rows), torch.split(part.x_cat, rows), strict=True)
-        return torch.cat([model(x_num, x_cat) for x_num, x_cat in batches])
+        batches = zip(*(torch.split(tensor, rows) for tensor in part.inputs), strict=True)
+        return torch.cat([model(*inputs) for inputs in batches])
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
     return math.ceil(rows / batch_size)
 
 
-def _shuffled(part: Part, batch_size: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches of (x_num, x_cat, y) in random order; the last one may be short."""
+def _shuffled(part: Part, batch_size: int, generator: Generator) -> Iterator[tuple[Tensor, ...]]:
+    """Batches of (*inputs, y) in random order; the last one may be short."""
     order = torch.randperm(part.rows, generator=generator, device=generator.device)
     for rows in torch.split(order, GATHERED_BATCHES * batch_size):
-        gathered = part.x_num[rows], part.x_cat[rows], part.y[rows]
+        gathered = [tensor[rows] for tensor in (*part.inputs, part.y)]
         yield from zip(*(torch.split(tensor, batch_size) for tensor in gathered), strict=True)

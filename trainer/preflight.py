@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from trainer.config import TrainConfig, metric_names
-from trainer.data.prepare import Prepared, prepare
-from trainer.errors import DataError, Problem
-from trainer.models.mlp import build
+from trainer.data.prepare import prepare
+from trainer.data.prepared import Prepared
+from trainer.errors import DataError, ModelError, Problem
+from trainer.models.build import build
 from trainer.progress import Monitor
 
 __all__ = ["Problem", "check"]
@@ -34,14 +35,19 @@ def check(
     sizes: list[int] = []
     for corners in _by_data(configs):
         try:
-            prepared = prepare(corners[0].data, device=device, data_folders=data_folders)
+            prepared = prepare(
+                corners[0].data, device=device, data_folders=data_folders, as_images=corners[0].takes_images
+            )
         except DataError as error:
             problems.append(error.problem)
             continue
         facts = facts or prepared.facts()
         for config in corners:
             problems += [*_metrics(config, monitor, prepared), *_task(config, prepared), *_batches(config, prepared)]
-            sizes.append(_parameters(config, prepared))
+            try:
+                sizes.append(_parameters(config, prepared))
+            except ModelError as error:
+                problems.append(error.problem)
     if sizes:
         facts["parameters"] = {"least": min(sizes), "most": max(sizes)}
     return list(dict.fromkeys(problems)), facts
@@ -50,7 +56,7 @@ def check(
 def _by_data(configs: Sequence[TrainConfig]) -> list[list[TrainConfig]]:
     groups: dict[str, list[TrainConfig]] = {}
     for config in configs:
-        groups.setdefault(config.data.model_dump_json(), []).append(config)
+        groups.setdefault(f"{config.takes_images} {config.data.model_dump_json()}", []).append(config)
     return list(groups.values())
 
 
@@ -86,6 +92,8 @@ def _batches(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
 
 
 def _parameters(config: TrainConfig, prepared: Prepared) -> int:
-    """How many the model has; built on the meta device, where its size costs nothing."""
+    """How many the model has; built, and shown a row, on the meta device, where its size costs nothing."""
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(config.model, prepared.schema).parameters())
+        model = build(config.model, prepared.schema).eval()
+        model(*(tensor[:1].to("meta") for tensor in prepared.train.inputs))
+        return sum(parameter.numel() for parameter in model.parameters())

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
-from trainer.data.prepare import Part, Prepared
+from trainer.data.prepared import Part, Prepared
 from trainer.errors import Diverged
 from trainer.init import initialize
 from trainer.loop import evaluate, train_epoch
 from trainer.metrics import measure
-from trainer.models.mlp import build
+from trainer.models.build import build
 from trainer.optim import make_optimizer
 from trainer.progress import Best, Monitor, Patience
 
@@ -34,7 +34,8 @@ class Training:
         self._generator = torch.Generator(prepared.device).manual_seed(config.seed)
         model = build(config.model, prepared.schema, self._generator)
         initialize(model, config.model.init, config.model.activation, torch.Generator().manual_seed(config.seed))
-        self.model = model.to(prepared.device)
+        # Channels last, a processor's convolutions take two thirds of the time.
+        self.model = model.to(prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimizer = make_optimizer(self.model.parameters(), config.optimizer)
 
     @property
@@ -132,9 +133,10 @@ class Training:
 
     def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
+        parameters = list(self.model.parameters())
         for path, tensor in tensors.items():
             index, name = path.split(".", 1)
-            state.setdefault(int(index), {})[name] = tensor
+            state.setdefault(int(index), {})[name] = _laid_out_as(parameters[int(index)], tensor)
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state})
 
 
@@ -142,6 +144,11 @@ def _refuse_divergence(epoch: int, metrics: Mapping[str, float]) -> None:
     broken = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
     if broken:
         raise Diverged(epoch, ", ".join(broken))
+
+
+def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """The same numbers in the parameter's memory format, which a fused step takes for granted."""
+    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

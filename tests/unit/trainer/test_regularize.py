@@ -10,7 +10,7 @@ import torch
 
 from tests.unit.trainer.conftest import MemoryFolder, Recorder
 from trainer.config import Data, TrainConfig
-from trainer.data.prepare import Prepared
+from trainer.data.prepared import Prepared
 from trainer.fit import Monitor, fit
 from trainer.model_file import load
 from trainer.regularize import add_penalty_gradients, clip_gradients, task_loss
@@ -75,7 +75,7 @@ def trained(prepared: Prepared, *, epochs: int = 12, **sections: dict[str, objec
     fit(config, prepared, monitor=Monitor("train/loss", "minimize"), reporter=Recorder(), folder=folder)
     model = load(folder)._model
     with torch.no_grad():
-        probabilities = model(prepared.validation.x_num, prepared.validation.x_cat).softmax(1)
+        probabilities = model(prepared.validation.inputs[0], prepared.validation.inputs[1]).softmax(1)
     return {"weights": torch.cat([p.flatten() for p in model.parameters() if p.ndim > 1]), "says": probabilities}
 
 
