@@ -22,6 +22,10 @@ Source = Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00
 TaskName = Literal["classification", "regression"]
 
 CLASSIFICATION_METRICS = ("loss", "accuracy", "balanced_accuracy", "f1", "auc", "log_loss", "ece")
+LOSSES = {
+    "classification": frozenset({"auto", "cross_entropy", "focal"}),
+    "regression": frozenset({"auto", "mse", "mae", "huber"}),
+}
 REGRESSION_METRICS = ("loss", "rmse", "mae", "r2")
 
 
@@ -89,9 +93,9 @@ class Model(_Section):
 
 
 class Optimizer(_Section):
-    """One of PyTorch's. A knob that the named one does not have is ignored: see ONLY_WITH."""
+    """One by name. A knob that the named one does not have is ignored: see ONLY_WITH."""
 
-    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adamw"
+    name: Literal["sgd", "adam", "adamw", "nadam", "lion", "rmsprop", "adagrad"] = "adamw"
     lr: Annotated[FiniteFloat, Field(gt=0, le=100)] = 1e-3
     weight_decay: NonNegative = 0.0  # decoupled from the gradient for every optimizer (Loshchilov and Hutter 2019)
     momentum: Probability = 0.0
@@ -105,11 +109,19 @@ class Optimizer(_Section):
 class Schedule(_Section):
     """The learning rate over the epochs, after a linear warm-up."""
 
-    name: Literal["constant", "step", "cosine"] = "constant"
+    name: Literal[
+        "constant", "step", "multi_step", "exponential", "linear", "polynomial", "cosine", "cosine_restarts",
+        "one_cycle", "plateau",
+    ] = "constant"  # fmt: skip
     warmup_epochs: NonNegative = 0.0
     step_epochs: Count = 10  # step: multiply by `factor` every so many epochs
-    factor: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
-    min_factor: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0  # cosine: the share of lr reached at the end
+    milestones: Annotated[list[Count], Field(max_length=64)] = []  # multi_step: multiply by `factor` after these epochs
+    factor: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1  # exponential: multiply by it over each epoch
+    min_factor: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0  # the share of lr reached at the end
+    power: Rate = 2.0  # polynomial
+    restart_epochs: Count = 10  # cosine_restarts: epochs of the first fall
+    restart_growth: Annotated[int, Field(ge=1, le=10)] = 1  # cosine_restarts: how much longer each next one takes
+    plateau_epochs: Count = 3  # plateau: multiply by `factor` after so many epochs without a lower val/loss
 
 
 class Regularization(_Section):
@@ -120,6 +132,16 @@ class Regularization(_Section):
     dropout: Probability = 0.0
     label_smoothing: Probability = 0.0
     max_grad_norm: Rate | None = None
+    max_grad_value: Rate | None = None
+    ema: Probability = 0.0  # validate and keep the moving average of the weights, with this decay; 0 is off
+
+
+class Loss(_Section):
+    """What a step goes down. `auto` is the cross-entropy of a classification, and mse of a regression."""
+
+    name: Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber"] = "auto"
+    gamma: NonNegative = 2.0
+    delta: Rate = 1.0  # in deviations of the target
 
 
 class EarlyStopping(_Section):
@@ -152,10 +174,13 @@ class TrainConfig(_Section):
     model: Model = Model()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    loss: Loss = Loss()
     regularization: Regularization = Regularization()
     early_stopping: EarlyStopping | None = None
     epochs: Count = 20
     batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 128
+    accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1  # batches whose gradients make one step
+    sampling: Literal["shuffle", "balanced"] = "shuffle"  # balanced: draws every class equally often, with replacement
     checkpoint: Checkpoint = Checkpoint()
     seed: Seed = 0
 
@@ -179,6 +204,13 @@ class TrainConfig(_Section):
             raise ValueError("regularization.label_smoothing: a regression has no labels to smooth; set it to 0")
         return self
 
+    @model_validator(mode="after")
+    def _a_loss_has_its_task(self) -> Self:
+        if self.data.task != "auto" and self.loss.name not in LOSSES[self.data.task]:
+            takes = ", ".join(sorted(LOSSES[self.data.task]))
+            raise ValueError(f"loss.name: {self.loss.name} is no loss of a {self.data.task}; take {takes}")
+        return self
+
 
 # A knob on the left acts only where the knob on the right has one of the values.
 ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
@@ -189,12 +221,19 @@ ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     "model.kernel": ("model.name", frozenset({"cnn", "text_cnn"})),
     "optimizer.momentum": ("optimizer.name", frozenset({"sgd", "rmsprop"})),
     "optimizer.nesterov": ("optimizer.name", frozenset({"sgd"})),
-    "optimizer.beta1": ("optimizer.name", frozenset({"adam", "adamw"})),
-    "optimizer.beta2": ("optimizer.name", frozenset({"adam", "adamw"})),
+    "optimizer.beta1": ("optimizer.name", frozenset({"adam", "adamw", "nadam", "lion"})),
+    "optimizer.beta2": ("optimizer.name", frozenset({"adam", "adamw", "nadam", "lion"})),
     "optimizer.alpha": ("optimizer.name", frozenset({"rmsprop"})),
     "schedule.step_epochs": ("schedule.name", frozenset({"step"})),
-    "schedule.factor": ("schedule.name", frozenset({"step"})),
-    "schedule.min_factor": ("schedule.name", frozenset({"cosine"})),
+    "schedule.milestones": ("schedule.name", frozenset({"multi_step"})),
+    "schedule.factor": ("schedule.name", frozenset({"step", "multi_step", "exponential", "plateau"})),
+    "schedule.min_factor": ("schedule.name", frozenset({"linear", "polynomial", "cosine", "cosine_restarts"})),
+    "schedule.power": ("schedule.name", frozenset({"polynomial"})),
+    "schedule.restart_epochs": ("schedule.name", frozenset({"cosine_restarts"})),
+    "schedule.restart_growth": ("schedule.name", frozenset({"cosine_restarts"})),
+    "schedule.plateau_epochs": ("schedule.name", frozenset({"plateau"})),
+    "loss.gamma": ("loss.name", frozenset({"focal"})),
+    "loss.delta": ("loss.name", frozenset({"huber"})),
 }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
+from trainer.average import MovingAverage
 from trainer.config import TrainConfig
 from trainer.data.prepared import Part
 from trainer.models.layers import Network
@@ -34,35 +35,51 @@ def train_epoch(
     epoch: int,
     generator: Generator,
     class_weight: Tensor | None,
+    lr_scale: float = 1.0,
+    average: MovingAverage | None = None,
 ) -> float:
-    """Train on every row once, in an order drawn anew.
+    """Train on as many rows as there are, in an order drawn anew.
 
     Args:
         epoch: counted from 0.
+        lr_scale: what the schedule's learning rate is multiplied by.
+        average: takes in the weights after each step.
 
     Returns:
         The mean of the batches' losses over the rows, without the penalties.
     """
-    knobs, steps = config.regularization, steps_per_epoch(part.rows, config.batch_size)
+    knobs, order = config.regularization, _order(model, part, config, generator)
+    accumulate, rows_a_step = config.accumulate, config.accumulate * config.batch_size
+    steps = math.ceil(len(order) / rows_a_step)
     parameters, weights = list(model.parameters()), weights_of(model)
     total = torch.zeros((), device=part.y.device)  # on the device: reading it at each step would wait for the step
     model.train()
     model.set_dropout(knobs.dropout)
-    for step, (*inputs, y) in enumerate(_shuffled(part, config.batch_size, generator), start=epoch * steps):
-        lr = learning_rate(config.schedule, config.optimizer.lr, step=step, steps_per_epoch=steps, epochs=config.epochs)
-        if len(y) == 1 and model.needs_two_rows:
-            continue
+    optimizer.zero_grad()
+    seen = 0
+    for batch, (*inputs, y) in enumerate(_batches(part, order, config.batch_size), start=1):
         outputs = model(*inputs)
-        loss = task_loss(outputs, y, label_smoothing=knobs.label_smoothing, class_weight=class_weight)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = task_loss(outputs, y, loss=config.loss, label_smoothing=knobs.label_smoothing, class_weight=class_weight)
+        of_step = seen // rows_a_step  # of this epoch, from 0
+        share = len(y) / min(rows_a_step, len(order) - of_step * rows_a_step)
+        (loss if share == 1 else share * loss).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach() * len(y)
+        seen += len(y)
+        if batch % accumulate and seen < len(order):
+            continue
+        step = epoch * steps + of_step
+        lr = lr_scale * learning_rate(
+            config.schedule, config.optimizer.lr, step=step, steps_per_epoch=steps, epochs=config.epochs
+        )
         add_penalty_gradients(weights, knobs.l1, knobs.l2)
-        clip_gradients(parameters, knobs.max_grad_norm)
+        clip_gradients(parameters, knobs.max_grad_norm, knobs.max_grad_value)
         decay(weights, lr, config.optimizer.weight_decay)
         set_lr(optimizer, lr)
         optimizer.step()
-        total += loss.detach() * len(y)
-    return total.item() / part.rows
+        optimizer.zero_grad()
+        if average:
+            average.update(model, step)
+    return total.item() / len(order)
 
 
 def evaluate(model: Network, part: Part) -> Tensor:
@@ -74,13 +91,19 @@ def evaluate(model: Network, part: Part) -> Tensor:
         return torch.cat([model(*inputs) for inputs in batches])
 
 
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    return math.ceil(rows / batch_size)
+def _order(model: Network, part: Part, config: TrainConfig, generator: Generator) -> Tensor:
+    """The rows of an epoch: each once, or with balanced sampling any of a class as likely as one of another."""
+    if config.sampling == "balanced":
+        likely = 1 / part.y.bincount()[part.y].float()
+        order = torch.multinomial(likely, part.rows, replacement=True, generator=generator)
+    else:
+        order = torch.randperm(part.rows, generator=generator, device=generator.device)
+    alone = part.rows > 1 and part.rows % config.batch_size == 1
+    return order[:-1] if alone and model.needs_two_rows else order
 
 
-def _shuffled(part: Part, batch_size: int, generator: Generator) -> Iterator[tuple[Tensor, ...]]:
-    """Batches of (*inputs, y) in random order; the last one may be short."""
-    order = torch.randperm(part.rows, generator=generator, device=generator.device)
+def _batches(part: Part, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
+    """Batches of (*inputs, y); the last one may be short."""
     for rows in torch.split(order, GATHERED_BATCHES * batch_size):
         gathered = [tensor[rows] for tensor in (*part.inputs, part.y)]
         yield from zip(*(torch.split(tensor, batch_size) for tensor in gathered), strict=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from trainer.config import TrainConfig, metric_names
+from trainer.config import LOSSES, TrainConfig, metric_names
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.errors import DataError, ModelError, Problem
@@ -71,6 +71,10 @@ def _metrics(config: TrainConfig, monitor: Monitor, prepared: Prepared) -> Itera
 
 
 def _task(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
+    known = LOSSES[prepared.task]
+    if config.loss.name not in known:
+        message = f"{config.loss.name} is no loss of a {prepared.task}"
+        yield Problem("trial.loss.name", message, f"take {', '.join(sorted(known))}")
     if prepared.task == "classification":
         return
     target = prepared.schema.target.name
@@ -80,6 +84,9 @@ def _task(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
     if config.data.class_weight != "none":
         path = "trial.data.class_weight"
         yield Problem(path, f"{target} makes a regression, which has no classes to weigh", "set it to none")
+    if config.sampling == "balanced":
+        message = f"{target} makes a regression, which has no classes to balance"
+        yield Problem("trial.sampling", message, "set it to shuffle")
 
 
 def _batches(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:

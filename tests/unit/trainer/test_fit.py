@@ -58,8 +58,11 @@ EVERYTHING = {
         {"name": "adam", "lr": 0.02},
         {"name": "adamw", "lr": 0.02, "weight_decay": 0.1},
         {"name": "rmsprop", "lr": 0.02, "momentum": 0.5},
+        {"name": "nadam", "lr": 0.02},
+        {"name": "lion", "lr": 0.002},
+        {"name": "adagrad", "lr": 0.1},
     ],
-    ids=["sgd", "momentum", "adam", "adamw", "rmsprop"],
+    ids=["sgd", "momentum", "adam", "adamw", "rmsprop", "nadam", "lion", "adagrad"],
 )
 def test_a_training_killed_at_any_epoch_goes_on_bit_for_bit(iris: Prepared, optimizer: dict[str, Any]) -> None:
     """Once to the end, for the model and the metrics; once paused after the last epoch, for the state itself."""
@@ -89,6 +92,23 @@ def test_a_training_killed_at_any_epoch_goes_on_bit_for_bit(iris: Prepared, opti
         assert folder == whole_folder
         if epoch < finished.epochs:
             assert newest(paused) == newest(paused_folder)
+
+
+def test_averages_and_plateaus_go_on_bit_for_bit_too(iris: Prepared) -> None:
+    config = configure(
+        regularization={"ema": 0.9},
+        schedule={"name": "plateau", "plateau_epochs": 1, "factor": 0.5},
+        optimizer={"name": "sgd", "lr": 1.5, "momentum": 0.9},
+        accumulate=2,
+        sampling="balanced",
+    )
+    whole, killed, resumed = MemoryFolder(), MemoryFolder(), MemoryFolder()
+    finished = run(config, iris, folder=whole)
+    with pytest.raises(Killed):
+        run(config, iris, reporter=Recorder(killed_at=4), folder=killed)
+
+    assert run(config, iris, folder=resumed, resume_from=[killed]) == finished
+    assert resumed == whole
 
 
 def newest(folder: MemoryFolder) -> bytes:
