@@ -48,6 +48,38 @@ class Split(_Section):
         return self
 
 
+class Augment(_Section):
+    """Changes to the rows of each batch that leave what they mean alone. 0 is off."""
+
+    flip: bool = False  # images: left to right, every other one
+    crop: Annotated[int, Field(ge=0, le=256)] = 0  # images: shifted by up to so many pixels
+    rotation: Annotated[FiniteFloat, Field(ge=0, le=180)] = 0.0  # images: by up to so many degrees
+    cutout: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0  # images: a black square, as a share of the shorter side
+    cutmix: Annotated[FiniteFloat, Field(ge=0, le=10)] = 0.0  # images: both parameters of the beta distribution
+    mixup: Annotated[FiniteFloat, Field(ge=0, le=10)] = 0.0  # images and tables: likewise
+    noise: NonNegative = 0.0  # tables: deviation, in units of the normalized numbers
+    feature_dropout: Probability = 0.0  # tables
+    token_dropout: Probability = 0.0  # texts
+
+    @property
+    def chosen(self) -> frozenset[str]:
+        """The names of those that are on."""
+        return frozenset(name for name, value in self if value)
+
+    @model_validator(mode="after")
+    def _one_way_of_mixing(self) -> Self:
+        if self.mixup and self.cutmix:
+            raise ValueError("mixup and cutmix each mix a batch with itself; set one of them to 0")
+        return self
+
+
+AUGMENTED = {
+    "image": frozenset({"flip", "crop", "rotation", "cutout", "cutmix", "mixup"}),
+    "table": frozenset({"noise", "feature_dropout", "mixup"}),
+    "text": frozenset({"token_dropout"}),
+}
+
+
 class Data(_Section):
     """Where the rows come from and how they are prepared; everything fitted is fitted on the training part only."""
 
@@ -71,6 +103,12 @@ class Data(_Section):
     normalize: Literal["none", "standard", "minmax"] = "standard"
     impute: Literal["mean", "median", "most_frequent"] = "median"
     class_weight: Literal["none", "balanced"] = "none"
+    augment: Augment = Augment()
+
+    @property
+    def preparation(self) -> str:
+        """What the prepared data depend on; equal ones are prepared once."""
+        return self.model_dump_json(exclude={"augment"})
 
 
 IMAGE_MODELS = frozenset({"cnn", "resnet"})  # mlp takes images, too, pixel by pixel

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
+from trainer.augment import Mixed, augment
 from trainer.average import MovingAverage
 from trainer.config import TrainConfig
 from trainer.data.prepared import Part
@@ -56,10 +57,11 @@ def train_epoch(
     model.train()
     model.set_dropout(knobs.dropout)
     optimizer.zero_grad()
+    augmented = bool(config.data.augment.chosen)
     seen = 0
     for batch, (*inputs, y) in enumerate(_batches(part, order, config.batch_size), start=1):
-        outputs = model(*inputs)
-        loss = task_loss(outputs, y, loss=config.loss, label_smoothing=knobs.label_smoothing, class_weight=class_weight)
+        rows = augment(tuple(inputs), y, config.data.augment, generator) if augmented else Mixed(tuple(inputs))
+        loss = _loss(model(*rows.inputs), y, rows, config, class_weight)
         of_step = seen // rows_a_step  # of this epoch, from 0
         share = len(y) / min(rows_a_step, len(order) - of_step * rows_a_step)
         (loss if share == 1 else share * loss).backward()  # type: ignore[no-untyped-call]
@@ -80,6 +82,16 @@ def train_epoch(
         if average:
             average.update(model, step)
     return total.item() / len(order)
+
+
+def _loss(outputs: Tensor, y: Tensor, mixed: Mixed, config: TrainConfig, class_weight: Tensor | None) -> Tensor:
+    """The loss against the targets, or against the two that each row is mixed of, by their shares."""
+    smoothing = config.regularization.label_smoothing
+    loss = task_loss(outputs, y, loss=config.loss, label_smoothing=smoothing, class_weight=class_weight)
+    if mixed.other is None or mixed.share is None:
+        return loss
+    other = task_loss(outputs, mixed.other, loss=config.loss, label_smoothing=smoothing, class_weight=class_weight)
+    return mixed.share * loss + (1 - mixed.share) * other
 
 
 def evaluate(model: Network, part: Part) -> Tensor:

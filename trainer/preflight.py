@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from trainer.config import LOSSES, TrainConfig, metric_names
+from trainer.config import AUGMENTED, LOSSES, Augment, TrainConfig, metric_names
+from trainer.data.images import ImageSchema
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.errors import DataError, ModelError, Problem
@@ -43,7 +44,8 @@ def check(
             continue
         facts = facts or prepared.facts()
         for config in corners:
-            problems += [*_metrics(config, monitor, prepared), *_task(config, prepared), *_batches(config, prepared)]
+            problems += [*_metrics(config, monitor, prepared), *_task(config, prepared)]
+            problems += [*_augmented(config, prepared), *_batches(config, prepared)]
             try:
                 sizes.append(_parameters(config, prepared))
             except ModelError as error:
@@ -56,7 +58,7 @@ def check(
 def _by_data(configs: Sequence[TrainConfig]) -> list[list[TrainConfig]]:
     groups: dict[str, list[TrainConfig]] = {}
     for config in configs:
-        groups.setdefault(f"{config.takes_images} {config.data.model_dump_json()}", []).append(config)
+        groups.setdefault(f"{config.takes_images} {config.data.preparation}", []).append(config)
     return list(groups.values())
 
 
@@ -87,6 +89,21 @@ def _task(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
     if config.sampling == "balanced":
         message = f"{target} makes a regression, which has no classes to balance"
         yield Problem("trial.sampling", message, "set it to shuffle")
+
+
+def _augmented(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
+    kind = prepared.schema.kind
+    for name in sorted(config.data.augment.chosen - AUGMENTED[kind]):
+        known = ", ".join(sorted(AUGMENTED[kind]))
+        yield Problem(f"trial.data.augment.{name}", f"the source is no {_OTHERS[name]}", f"known for {kind}s: {known}")
+    schema = prepared.schema
+    if isinstance(schema, ImageSchema) and config.data.augment.crop >= min(schema.height, schema.width):
+        message = f"a shift of {config.data.augment.crop} pixels can leave nothing of {schema.height} × {schema.width}"
+        yield Problem("trial.data.augment.crop", message, f"at most {min(schema.height, schema.width) - 1}")
+
+
+# What each augmentation wants, for the message where it is on for something else
+_OTHERS = {name: " or ".join(kind for kind in AUGMENTED if name in AUGMENTED[kind]) for name in Augment.model_fields}
 
 
 def _batches(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:

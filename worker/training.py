@@ -96,7 +96,7 @@ class Training:
         from trainer.data.prepare import prepare
 
         data, as_images = config.data, config.takes_images
-        key = (study_id, f"{as_images} {data.model_dump_json()}")
+        key = (study_id, f"{as_images} {data.preparation}")
         if key not in self._prepared:
             while len(self._prepared) >= KEPT_DATA_SETS:
                 self._prepared.popitem(last=False)
