@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
@@ -13,6 +13,8 @@ import anyio.to_thread
 import uvicorn
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 
@@ -20,12 +22,13 @@ from api import auth, errors
 from api.auth import Gate
 from api.bell import Bell
 from api.headers import SecurityHeaders
+from api.importances import Importances
 from api.keyring import KeyRing, check_exposure
 from api.metrics import ServiceCollector, TimeRequests
 from api.openapi import describe
 from api.pages import add_pages
 from api.parts import Parts
-from api.routes import docs, events, external, operations, results, studies, trials, workers
+from api.routes import control, docs, events, external, operations, results, studies, trials, workers
 from api.scheduler_line import SchedulerLine
 from store.artifacts import Artifacts
 from store.bus import open_redis
@@ -78,8 +81,10 @@ def serve(settings: Settings) -> int:
     upgrade(settings.database)
     app = create_app(settings)
     check_exposure(settings, app.state.parts.engine)
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda *_: None)  # uvicorn raises it once more when it has shut down in good order
     # Without a limit an open event stream would hold the shutdown up for ever.
-    uvicorn.run(app, host=settings.host, port=settings.port, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+    uvicorn.run(app, host=settings.host, port=settings.port, ws="none", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
     return 0
 
 
@@ -91,6 +96,8 @@ def _wire(settings: Settings) -> Parts:
         )
     engine = connect(settings.database)
     client = open_redis(settings.redis_url)
+    # Once more for a connection that Redis has closed meanwhile; then a request says at once that Redis is away.
+    client.set_retry(Retry(NoBackoff(), 1))
     return Parts(
         settings=settings,
         engine=engine,
@@ -101,6 +108,7 @@ def _wire(settings: Settings) -> Parts:
         bell=Bell(settings.redis_url),
         keys=KeyRing(settings, reads(engine)),
         artifacts=Artifacts(settings.artifacts),
+        importances=Importances(),
         clock=lambda: datetime.now(UTC),
     )
 
@@ -108,20 +116,15 @@ def _wire(settings: Settings) -> Parts:
 @contextlib.asynccontextmanager
 async def _lifespan(parts: Parts, _app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-    listening = asyncio.create_task(parts.bell.listen())
-    try:
+    async with parts.bell.listening():
         yield
-    finally:
-        listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await listening
-        parts.redis.close()
-        parts.engine.dispose()
+    parts.redis.close()
+    parts.engine.dispose()
 
 
 def _add_routes(app: FastAPI) -> None:
     api = APIRouter(prefix="/api/v1")
-    for part in (studies, trials, results, external, events, workers):
+    for part in (studies, control, trials, results, external, events, workers):
         api.include_router(part.router)
     for router in (api, operations.router, auth.router, docs.router):
         app.include_router(router)
