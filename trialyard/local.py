@@ -147,6 +147,8 @@ def _environment(settings: Settings, redis_url: str) -> dict[str, str]:
         # The same code as ours, and never a package that happens to be called `api` in the current folder (see -P).
         "PYTHONPATH": os.pathsep.join(filter(None, [_code_folder(), os.environ.get("PYTHONPATH")])),
     }
+    if settings.objectives_file is not None:
+        ours["TRIALYARD_OBJECTIVES_FILE"] = str(settings.objectives_file.absolute())
     return {**os.environ, **ours}
 
 
