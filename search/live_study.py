@@ -199,7 +199,7 @@ class LiveStudy:
         if self.state is not StudyState.RUNNING:
             return
         failed, most = self.counts[TrialState.FAILED], self.definition.budget.max_failed
-        if most is not None and failed >= most:
+        if most is not None and failed > most:
             self.cancel("the study has failed", ledger)
             reason = f"{failed} trials failed, budget.max_failed is {most}; the last one: {self._last_failure}"
             self._move(StudyState.FAILED, ledger, reason=reason)
@@ -365,7 +365,11 @@ class LiveStudy:
             self._move(StudyState.COMPLETE, ledger, reason)
 
     def _left(self) -> int:
-        return self.definition.budget.trials - sum(self.counts.values())
+        """How many trials the budget still allows; a grid's FAILED cells are tried again and not counted."""
+        made = sum(self.counts.values())
+        if self.definition.sampler.name == "grid":
+            made -= self.counts[TrialState.FAILED]
+        return self.definition.budget.trials - made
 
     def _is_overdue(self, at: datetime) -> bool:
         timeout = self.definition.budget.timeout

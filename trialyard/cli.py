@@ -119,7 +119,9 @@ def scheduler() -> None:
 def worker(
     gpus: Annotated[str, typer.Option(help="GPUs to use: all, none, or their numbers as in 0,2.")] = "all",
     slots_per_gpu: Annotated[int, typer.Option(min=1, help="Trials at a time on each GPU.")] = 1,
-    cpu_slots: Annotated[int, typer.Option(min=0, help="Trials at a time without a GPU.")] = 0,
+    cpu_slots: Annotated[
+        int | None, typer.Option(min=0, help="Trials at a time without a GPU; one a core where no GPU is used.")
+    ] = None,
     pool: Annotated[str, typer.Option(help="The pool whose trials are taken.")] = "default",
     name: Annotated[str | None, typer.Option(help="The workers' name; the machine's if left out.")] = None,
     objectives: Objectives = None,

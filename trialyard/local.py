@@ -135,21 +135,17 @@ def _prepare_database(settings: Settings) -> None:
 
 def _environment(settings: Settings, redis_url: str) -> dict[str, str]:
     """The environment of our processes: that of this one, with the settings as we have resolved them."""
-    ours = {
-        "TRIALYARD_HOME_DIR": str(settings.home),
-        "TRIALYARD_DATABASE_URL": settings.database,
-        "TRIALYARD_ARTIFACT_URL": settings.artifacts,
-        "TRIALYARD_REDIS_URL": redis_url,
-        "TRIALYARD_DATA_DIR": settings.data_dir,
-        "TRIALYARD_HOST": settings.host,
-        "TRIALYARD_PORT": str(settings.port),
+    resolved = {"home_dir": settings.home, "database_url": settings.database, "artifact_url": settings.artifacts}
+    values = settings.model_dump(exclude_none=True) | resolved | {"redis_url": redis_url}
+    if settings.api_key:
+        values["api_key"] = settings.api_key.get_secret_value()
+    return {
+        **os.environ,
+        **{f"TRIALYARD_{name.upper()}": str(value) for name, value in values.items()},
         "PYTHONUNBUFFERED": "1",
         # The same code as ours, and never a package that happens to be called `api` in the current folder (see -P).
         "PYTHONPATH": os.pathsep.join(filter(None, [_code_folder(), os.environ.get("PYTHONPATH")])),
     }
-    if settings.objectives_file is not None:
-        ours["TRIALYARD_OBJECTIVES_FILE"] = str(settings.objectives_file.absolute())
-    return {**os.environ, **ours}
 
 
 def _code_folder() -> str:

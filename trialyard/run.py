@@ -67,8 +67,10 @@ def run(
                     study = follow(client, study, console, service.check)
                 conclude(console, client, study)
     except Stopped as stopped:
-        again = f"trialyard run {shlex.quote(str(file))} --home {shlex.quote(str(home))}"
-        console.print(f"Stopped. To carry on: {again}", markup=False, soft_wrap=True)
+        again = ["trialyard", "run", str(file), "--home", str(home)]
+        if settings.objectives_file is not None:
+            again += ["--objectives", str(settings.objectives_file)]
+        console.print(f"Stopped. To carry on: {shlex.join(again)}", markup=False, soft_wrap=True)
         return stopped.exit_code
     look = f"trialyard up --home {shlex.quote(str(home))}"
     console.print(f"\nTo look at the study again: {look}", markup=False, soft_wrap=True)

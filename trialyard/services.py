@@ -27,7 +27,7 @@ def schedule(settings: Settings) -> int:
     return main(_with_redis(settings))
 
 
-def work(settings: Settings, pool: str, cpu_slots: int, gpus: str, slots_per_gpu: int, name: str | None) -> int:
+def work(settings: Settings, pool: str, cpu_slots: int | None, gpus: str, slots_per_gpu: int, name: str | None) -> int:
     from worker.pool import Pool
 
     return Pool(

@@ -7,12 +7,14 @@ here may stop a trial or be stopped by a Redis that is away, restarted or wiped.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import redis
 import structlog
-from redis.backoff import ConstantBackoff, NoBackoff
+from redis.backoff import ConstantBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue, Worker, worker_registration
@@ -33,10 +35,14 @@ log = structlog.get_logger(__name__)
 class Patience(ConstantBackoff):
     """Between two tries to reach Redis. RQ quits when a command fails; so no command of RQ's fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_leaving: Callable[[], bool]) -> None:
         super().__init__(RETRY_SECONDS)
+        self._is_leaving = is_leaving
 
     def compute(self, failures: int) -> float:
+        """Raises: RedisConnectionError: who leaves does not wait for a Redis that is away."""
+        if self._is_leaving():
+            raise RedisConnectionError("redis is away, and this worker is leaving")
         if failures == 1:
             log.warning("redis is away; waiting for it")
         return super().compute(failures)
@@ -47,7 +53,8 @@ class SlotWorker(Worker):
 
     def __init__(self, client: redis.Redis, queue: str, name: str, slot: Slot, grace_seconds: float) -> None:
         """`grace_seconds`: how long a trial may take to give itself back before it is ended."""
-        client.set_retry(Retry(Patience(), retries=-1))
+        self.is_leaving = False
+        client.set_retry(Retry(Patience(lambda: self.is_leaving), retries=-1))
         super().__init__(
             [queue],
             name=name,
@@ -59,7 +66,6 @@ class SlotWorker(Worker):
         self._slot = slot
         self._grace_seconds = grace_seconds
         self._has_job = False
-        self.is_leaving = False
 
     def execute_job(self, job: Job, queue: Queue) -> None:  # noqa: ARG002 - RQ's signature
         if not isinstance(job, TrialJob):
@@ -68,9 +74,12 @@ class SlotWorker(Worker):
         self.prepare_execution(job)
         self.prepare_job_execution(job, remove_from_intermediate_queue=True)
         self._slot.do(job.errand, meanwhile=lambda: self.maintain_heartbeats(job))
-        self._forget(job)
         self._has_job = False
-        self.set_state(WorkerStatus.IDLE)
+        try:
+            self._forget(job)
+            self.set_state(WorkerStatus.IDLE)
+        except RedisConnectionError as error:  # only who leaves gives up
+            log.warning("could not sign a job off", job=job.id, error=str(error))
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Register with every heartbeat: a wipe of Redis takes the registration too."""
@@ -94,7 +103,6 @@ class SlotWorker(Worker):
         self._slot.kill()
 
     def teardown(self) -> None:
-        self.connection.set_retry(Retry(NoBackoff(), retries=0))  # who leaves does not wait for a Redis that is away
         try:
             super().teardown()  # type: ignore[no-untyped-call]
         except RedisError as error:

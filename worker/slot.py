@@ -18,6 +18,7 @@ from worker.child import RunnerChild, RunnerDied
 
 LISTEN_SECONDS = 2.0  # between two looks whether the runner lives, and two words to RQ, while a job runs
 LOST_PATIENCE_SECONDS = 30.0  # after that the scheduler learns of a loss by itself
+LEAVING_PATIENCE_SECONDS = 3.0  # the same for a slot that has no time left
 MOST_FRUITLESS_DEATHS = 3
 
 log = structlog.get_logger(__name__)
@@ -110,6 +111,6 @@ class Slot:
 
     def _tell(self, request: Finish | Preflighted) -> None:
         try:
-            self._caller.call(request, LOST_PATIENCE_SECONDS)
+            self._caller.call(request, LEAVING_PATIENCE_SECONDS if self._leaving else LOST_PATIENCE_SECONDS)
         except (Unavailable, RedisError) as error:
             log.error("could not report a death; the lease will tell", error=str(error))

@@ -148,8 +148,26 @@ def test_too_many_failures_end_the_study(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 10, "parallel": 2, "max_failed": 1}))
     worker = yard.worker()
     worker.finish(worker.start(study_id, 0).attempt, outcome="failed", reason="no")
+    assert yard.study(study_id).state == "RUNNING"
+    worker.finish(worker.start(study_id, 1).attempt, outcome="failed", reason="no")
     assert yard.study(study_id).state == "FAILED"
-    assert yard.states(study_id) == ["FAILED", "CANCELLED"]
+    assert yard.states(study_id) == ["FAILED", "FAILED", "CANCELLED"]
+
+
+def test_a_grid_runs_every_cell_once_and_failed_ones_again(yard: Yard) -> None:
+    document = study(
+        parameters={"k": {"values": ["a", "b", "c"]}}, sampler={"name": "grid"}, budget={"parallel": 1, "retries": 1}
+    )
+    study_id = yard.begin(document)
+    worker = yard.worker()
+    cells = []
+    while (queued := [trial for trial in yard.trials(study_id) if trial.state == "QUEUED"]) != []:
+        attempt = worker.start(study_id, queued[0].number).attempt
+        cells.append(queued[0].parameters["k"])
+        end = {"outcome": "failed", "reason": "no"} if cells[-1] == "b" else {"metrics": {METRIC: 1.0}}
+        worker.finish(attempt, **end)
+    assert cells == ["a", "b", "c", "b"]  # b fails, and once more: retries are 1
+    assert yard.study(study_id).state == "COMPLETE"
 
 
 def test_a_finish_without_the_objective_fails_the_trial_with_a_sentence(yard: Yard) -> None:
@@ -302,6 +320,14 @@ def test_tell_completes_and_an_older_attempts_token_is_refused(yard: Yard, exter
     assert worker.finish(attempt, 0.1).stale
     assert not worker.finish(again, 0.2).stale
     assert yard.trials(external)[0].values == {METRIC: 0.2}
+
+
+def test_an_external_worker_lives_while_it_reports(yard: Yard, external: int) -> None:
+    attempt = yard.worker("api-1").ask(external).items[0].attempt
+    for step in range(4):  # each request of the API comes from another sender
+        yard.clock.advance(yard.settings.external_lease_seconds * 0.6)
+        assert yard.worker(f"api-{step + 2}").report(attempt, step, 0.5).decision == "continue"
+    assert yard.states(external) == ["RUNNING"]
 
 
 def test_a_pruned_external_trial_is_settled_with_the_decision(yard: Yard) -> None:

@@ -156,6 +156,22 @@ def test_a_trial_that_does_not_listen_is_given_back_before_the_grace_is_over(
         assert finish_of(scheduler, 1).outcome == "returned"
 
 
+def test_nothing_is_left_of_a_pool_whose_supervisor_and_redis_are_both_gone(
+    tmp_path: Path, server: RedisServer, scheduler: ScriptedScheduler
+) -> None:
+    with running_pool(tmp_path, server.url, {"TRIALYARD_GRACE_SECONDS": "2"}, pool="own", name="own") as pool:
+        scheduler.pool = "own"
+        scheduler.assign(objective("steps", number=1))
+        runner = runner_of(scheduler, 1)
+        slot = int(pool.worker()["pid"])
+        server.stop()
+        try:
+            pool.process.kill()
+            eventually(lambda: not is_alive(runner) and not is_alive(slot))
+        finally:
+            server.start()
+
+
 def test_an_idle_worker_survives_a_wipe_of_redis(pool: RunningPool, scheduler: ScriptedScheduler) -> None:
     name = pool.worker()["name"]
 

@@ -73,8 +73,8 @@ def test_only_the_server_is_published_and_to_this_machine_alone(services: dict[s
     assert "TRIALYARD_API_KEY" in services["server"]["environment"]
 
 
-def test_nothing_starts_before_the_database_has_its_schema(services: dict[str, Any]) -> None:
-    for name in ("server", "scheduler", "worker-cpu", "worker-gpu"):
+def test_nothing_that_needs_it_starts_before_the_database_has_its_schema(services: dict[str, Any]) -> None:
+    for name in ("server", "scheduler"):
         conditions = {part: how["condition"] for part, how in services[name]["depends_on"].items()}
         assert conditions == {
             "postgres": "service_healthy",
@@ -83,6 +83,13 @@ def test_nothing_starts_before_the_database_has_its_schema(services: dict[str, A
         }
     for name in ("postgres", "redis", "server"):
         assert services[name]["healthcheck"]["test"]
+
+
+def test_workers_have_no_way_to_the_database(services: dict[str, Any]) -> None:
+    for name in ("worker-cpu", "worker-gpu"):
+        assert "TRIALYARD_DATABASE_URL" not in services[name]["environment"]
+        assert services[name]["depends_on"] == {"redis": {"condition": "service_healthy"}}
+    assert "TRIALYARD_DATABASE_URL" in services["scheduler"]["environment"]
 
 
 def test_the_gpu_worker_reserves_the_gpus_and_starts_on_request_alone(services: dict[str, Any]) -> None:
