@@ -10,12 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import structlog
+
 from store.artifacts import Folder, LocalFolder, RemoteFolder
 
 NAME = "checkpoints"
 INDEX = "checkpoints.json"  # the files of a remote copy that is whole; written after them
 KEEP_SECONDS = 30.0  # at least so long between two copies to a remote store,
 KEEP_SHARE = 10  # and so many times as long as the last one took
+
+log = structlog.get_logger(__name__)
 
 
 class Checkpoints:
@@ -50,21 +54,28 @@ class Checkpoints:
             self.keep()
 
     def keep(self) -> None:
-        """Copy what is new to a remote store."""
+        """Copy what is new to a remote store. If that fails, it is tried again when it is due."""
         if not isinstance(self._folder, RemoteFolder):
             return
         started = time.monotonic()
-        files = dict(_files(self.path))
-        if files != self._kept:
-            for name, state in files.items():
-                if self._kept.get(name) != state:
-                    self._folder.upload(f"{NAME}/{name}", self.path / name)
-            self._folder.write(INDEX, json.dumps(sorted(files)).encode())
-            for name in self._kept.keys() - files.keys():
-                self._folder.delete(f"{NAME}/{name}")
-            self._kept = files
+        try:
+            self._copy_to(self._folder)
+        except Exception as error:  # noqa: BLE001 - stores fail in many ways; the trial may still come to its end
+            log.warning("could not store a trial's folder", folder=str(self.path), error=str(error))
         took = time.monotonic() - started
         self._due_at = time.monotonic() + max(KEEP_SECONDS, KEEP_SHARE * took)
+
+    def _copy_to(self, store: RemoteFolder) -> None:
+        files = dict(_files(self.path))
+        if files == self._kept:
+            return
+        for name, state in files.items():
+            if self._kept.get(name) != state:
+                store.upload(f"{NAME}/{name}", self.path / name)
+        store.write(INDEX, json.dumps(sorted(files)).encode())
+        for name in self._kept.keys() - files.keys():
+            store.delete(f"{NAME}/{name}")
+        self._kept = files
 
 
 def bytes_below(folder: Path) -> int:

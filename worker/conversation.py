@@ -9,6 +9,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from store.errors import TrialyardError
@@ -130,7 +131,8 @@ class Output:
                 chunk = os.read(self._source, CHUNK_BYTES)
                 if not chunk:
                     break
-                self._log.write(chunk)
+                with suppress(OSError):  # a full disk loses words; who prints them goes on
+                    self._log.write(chunk)
                 self._remember(chunk)
                 self._read_lines(chunk)
             elif self._stopping.is_set():

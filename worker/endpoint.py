@@ -71,7 +71,7 @@ class Endpoint:
         }
 
 
-_STOP_SECONDS = 0.05  # how soon a server notices that it shall stop
+_STOP_SECONDS = 0.1  # how soon a server notices that it shall stop
 
 
 class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

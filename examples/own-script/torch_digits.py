@@ -15,9 +15,8 @@ images, labels = load_digits(return_X_y=True)
 parts = train_test_split(images / 16, labels, test_size=0.3, random_state=0, stratify=labels)
 x, x_val, y, y_val = (torch.tensor(part, dtype=torch.float32 if part.ndim == 2 else torch.int64) for part in parts)
 
-model = nn.Sequential(
-    nn.Linear(64, parameters["hidden"]), nn.ReLU(), nn.Dropout(parameters["dropout"]), nn.Linear(parameters["hidden"], 10)
-)
+hidden, dropout = parameters["hidden"], parameters["dropout"]
+model = nn.Sequential(nn.Linear(64, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 10))
 optimizer = torch.optim.AdamW(model.parameters(), lr=parameters["lr"])
 first_epoch = 1
 if checkpoint.exists():  # an earlier attempt of this trial was interrupted

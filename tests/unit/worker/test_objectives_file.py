@@ -1,9 +1,14 @@
+import json
+import re
 from pathlib import Path
 
 import pytest
+from pydantic_core import PydanticUndefined
 
 from store.errors import SettingsError
 from worker.objectives_file import CommandObjective, read_objectives
+
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "objectives-file.md"
 
 
 def written(folder: Path, text: str) -> Path:
@@ -67,3 +72,23 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         "objectives.x.comand",
         "objectives.x.command",
     ]
+
+
+def test_every_key_of_a_command_is_in_the_reference_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]* \| ([^|]*) \|", REFERENCE.read_text(), re.MULTILINE))
+
+    assert rows.keys() >= CommandObjective.model_fields.keys()
+    for key, field in CommandObjective.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if default is PydanticUndefined:
+            assert rows[key] == "required"
+        else:
+            written = default if isinstance(default, str) else str(default) if isinstance(default, Path) else None
+            assert rows[key].strip("`").replace("none", "null") == (written or json.dumps(default)), key
+
+
+def test_the_example_of_the_reference_can_be_read(tmp_path: Path) -> None:
+    [example] = re.findall(r"```toml\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+    (tmp_path / "code").mkdir()
+
+    assert read_objectives(written(tmp_path, example)).keys() == {"rastrigin", "my-script"}
