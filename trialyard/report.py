@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,12 @@ def options() -> dict[str, Any]:
     return _document("TRIALYARD_OPTIONS")
 
 
-def checkpoint_dir(default: str = "checkpoints") -> Path:
-    """The trial's own folder. What an earlier attempt of the trial has written there is there again."""
-    folder = Path(os.environ.get("TRIALYARD_CHECKPOINT_DIR", default))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def checkpoint_dir() -> Path:
+    """The trial's own folder. What an earlier attempt of the trial has written there is there again.
+
+    Outside Trialyard it is a new temporary folder.
+    """
+    return Path(os.environ.get("TRIALYARD_CHECKPOINT_DIR") or tempfile.mkdtemp(prefix="checkpoints-"))
 
 
 def report(step: int, metrics: Mapping[str, float]) -> Decision:
