@@ -233,12 +233,15 @@ def _seconds(value: object) -> object:
     return float(sum(int(count or 0) * unit for count, unit in zip(parts.groups(), units, strict=True)))
 
 
+Seconds = Annotated[FiniteFloat, Field(gt=0, le=1e9), BeforeValidator(_seconds)]
+
+
 class Budget(Section):
     """When the search ends, and how much of it runs at once."""
 
     trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)]
     parallel: Annotated[int, Field(ge=1, le=10_000)] | None = None  # as many as the pool has slots
-    timeout: Annotated[FiniteFloat | None, Field(gt=0, le=1e9), BeforeValidator(_seconds)] = None  # seconds
+    timeout: Seconds | None = None
     retries: Annotated[int, Field(ge=0, le=100)] = 2
     max_failed: Annotated[int, Field(ge=0, le=MOST_TRIALS)] | None = None
     target: FiniteFloat | None = None  # of the objective

@@ -38,6 +38,7 @@ Server = Annotated[str, typer.Option(envvar="TRIALYARD_SERVER_URL", help="The se
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Home = Annotated[Path | None, typer.Option(help="The folder where everything lies.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The port of the API and its page.")]
+Objectives = Annotated[Path | None, typer.Option(help="objectives.toml: your own scripts and functions by name.")]
 Host = Annotated[str | None, typer.Option(help="The address to listen on; another than 127.0.0.1 needs a key.")]
 
 
@@ -69,12 +70,14 @@ def run(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="The page's port; any free one if left out.")
     ] = None,
+    objectives: Objectives = None,
 ) -> None:
     """Search as a study file says: start everything, show the progress, print the best trial, stop everything."""
     with StopSignals() as signals, _service():
         from trialyard import run as runner
 
-        code = runner.run(file, _read(file), home, workers, port, signals, _console(), _complaints())
+        settings = _settings(objectives_file=objectives)
+        code = runner.run(settings, file, _read(file), home, workers, port, signals, _console(), _complaints())
     raise typer.Exit(code)
 
 
@@ -84,13 +87,14 @@ def up(
     port: Port = None,
     home: Home = None,
     workers: Annotated[int, typer.Option(min=0, help="CPU workers, and workers on each GPU.")] = 2,
+    objectives: Objectives = None,
 ) -> None:
     """Start server, scheduler and workers on this machine, to stay."""
     with StopSignals() as signals, _service():
         from trialyard import run as runner
 
         slots = ["--cpu-slots", str(workers), "--slots-per-gpu", str(workers)] if workers else []
-        settings = _settings(host=host, port=port, home_dir=home)
+        settings = _settings(host=host, port=port, home_dir=home, objectives_file=objectives)
         raise typer.Exit(runner.up(settings, slots, signals, _console(), _complaints()))
 
 
@@ -121,12 +125,15 @@ def worker(
     ] = None,
     pool: Annotated[str, typer.Option(help="The pool whose trials are taken.")] = "default",
     name: Annotated[str | None, typer.Option(help="The workers' name; the machine's if left out.")] = None,
+    objectives: Objectives = None,
 ) -> None:
     """Train trials: one process a slot."""
     with _service():
         from trialyard import services
 
-        raise typer.Exit(services.work(_settings(), pool, cpu_slots, gpus, slots_per_gpu, name))
+        raise typer.Exit(
+            services.work(_settings(objectives_file=objectives), pool, cpu_slots, gpus, slots_per_gpu, name)
+        )
 
 
 @app.command()

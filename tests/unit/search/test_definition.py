@@ -51,7 +51,7 @@ SHAPES = [
         "objective.direction",
         ['"minimise" is none of minimize, maximize', "did you mean 'minimize'"],
     ),
-    (train(objective={"metric": "val/acc", "direction": "maximize"}), "objective.metric", ["mean 'val/accuracy'"]),
+    (train(objective={"metric": "val/accurac", "direction": "maximize"}), "objective.metric", ["mean 'val/accuracy'"]),
     (
         train(objective={"metric": "test/accuracy", "direction": "maximize"}),
         "objective.metric",
@@ -122,7 +122,7 @@ SHAPES = [
     (train(trial={"kind": "objective", "name": "Mine!"}), "trial.name", ["lower-case"]),
     (train(trial={"kind": "external", "epochs": 3}), "trial.epochs", ["no key that is known"]),
     (with_trial(epochs=0), "trial.epochs", ["at least 1"]),
-    (with_trial(model={"name": "cnn"}), "trial.model.name", ["mlp"]),
+    (with_trial(model={"name": "mpl"}), "trial.model.name", ["mlp"]),
     (with_trial(model={"hidden": [64, "8"]}), "trial.model.hidden[1]", ["whole number", "without quotes"]),
     (with_trial(optimizer={"learning_rate": 1}), "trial.optimizer.learning_rate", ["no key that is known"]),
     (with_trial(optimiser={}), "trial.optimiser", ["did you mean 'optimizer'"]),
