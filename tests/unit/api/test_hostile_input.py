@@ -143,7 +143,7 @@ def test_a_method_that_a_path_does_not_take_is_refused_with_those_that_it_does(s
 
     assert refusal(answer, 405) is None
     assert answer.headers["allow"] == "GET, POST"
-    assert server.http.patch(f"{STUDIES}/s", json={}).headers["allow"] == "DELETE, GET"
+    assert server.http.put(f"{STUDIES}/s", json={}).headers["allow"] == "DELETE, GET, PATCH"
 
 
 @on_sqlite
