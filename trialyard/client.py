@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Iterator
@@ -76,6 +77,9 @@ class Client:
             InvalidRequest: the definition is wrong; `errors` say where, and nothing was stored.
             Conflict: the name is taken.
         """
+        problems = list(_not_finite(definition, ()))
+        if problems:
+            raise InvalidRequest("the definition holds numbers that JSON cannot carry", errors=problems)
         key = {"Idempotency-Key": str(uuid.uuid4())}
         return Study.model_validate(self._ask("POST", "/studies", body=definition, headers=key))
 
@@ -286,6 +290,19 @@ def _check_stream(response: httpx.Response) -> None:
     if not response.is_success:
         response.read()
     _check(response)
+
+
+def _not_finite(value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
+    """The numbers in a document that are NaN or infinite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        what = "is NaN" if math.isnan(value) else "is infinite"
+        yield Problem(path=".".join(path), message=what, hint="give a finite number")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _not_finite(item, (*path, str(key)))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _not_finite(item, (*path, str(index)))
 
 
 def _problem_document(response: httpx.Response) -> dict[str, Any]:
