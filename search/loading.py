@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from operator import itemgetter
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -28,13 +29,27 @@ def load_study(session: Session, study_id: int) -> LiveStudy:
     study = LiveStudy(row.id, parse(row.definition), StudyState(row.state), row.started_at)
     trials = session.scalars(select(TrialRow).where(TrialRow.study_id == study_id).order_by(TrialRow.number)).all()
     attempts = _newest_attempts(session, study_id)
-    values = _objective_values(session, study_id, study.definition.objective.metric)
-    study.optuna.load(_past(trial, values[trial.number], study.definition.objective.metric) for trial in trials)
+    metric = study.definition.objective.metric
+    values = _objective_values(session, study_id, metric)
+    past = (_past(trial, values[trial.number], metric) for trial in trials)
+    study.optuna.load(past, row.system_attrs)
     for trial in trials:
         study.counts[TrialState(trial.state)] += 1
         if not TrialState(trial.state).ended:
             study.open[trial.number] = _live(session, trial, attempts.get(trial.number))
+    ends = [(trial.ended_at, TrialState(trial.state), _value(trial, metric)) for trial in trials if trial.ended_at]
+    for at, state, value in sorted(ends, key=itemgetter(0)):
+        study.recall_end(state, value, at)
     return study
+
+
+def load_trial(session: Session, study_id: int, number: int) -> LiveTrial | None:
+    """One trial in whatever state SQL has it; None if there is none."""
+    row = session.get(TrialRow, (study_id, number))
+    if row is None:
+        return None
+    newest = select(AttemptRow).where(AttemptRow.study_id == study_id, AttemptRow.number == number)
+    return _live(session, row, session.scalar(newest.order_by(AttemptRow.attempt.desc()).limit(1)))
 
 
 def _newest_attempts(session: Session, study_id: int) -> dict[int, AttemptRow]:
@@ -54,8 +69,12 @@ def _objective_values(session: Session, study_id: int, metric: str) -> dict[int,
 
 
 def _past(row: TrialRow, intermediate: dict[int, float], metric: str) -> PastTrial:
-    value = row.values[metric] if row.values else None
-    return PastTrial(row.number, TrialState(row.state), row.parameters, value, row.system_attrs, intermediate)
+    attrs = row.system_attrs
+    return PastTrial(row.number, TrialState(row.state), row.parameters, _value(row, metric), attrs, intermediate)
+
+
+def _value(row: TrialRow, metric: str) -> float | None:
+    return row.values[metric] if row.values else None
 
 
 def _live(session: Session, row: TrialRow, attempt: AttemptRow | None) -> LiveTrial:

@@ -33,6 +33,7 @@ app.add_typer(keys, name="keys")
 
 File = Annotated[Path, typer.Argument(help="A study file, YAML or JSON.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
+TrialNumber = Annotated[int, typer.Argument(metavar="NUMBER", help="The trial's number.")]
 Server = Annotated[str, typer.Option(envvar="TRIALYARD_SERVER_URL", help="The server's address.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Home = Annotated[Path | None, typer.Option(help="The folder where everything lies.")]
@@ -255,10 +256,36 @@ def resume(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
 
 
 @app.command()
-def cancel(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
-    """End a study now; what it has found stays."""
+def cancel(
+    study: StudyName,
+    number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="One trial, not the study.")] = None,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """End a study now, or one of its trials; what it has found stays."""
     with _client(server) as client:
-        typer.echo(f"{study}: {client.cancel(study).state}")
+        if number is None:
+            typer.echo(f"{study}: {client.cancel(study).state}")
+        else:
+            typer.echo(f"{study}, trial {number}: {client.cancel_trial(study, number).state}")
+
+
+@app.command()
+def retry(study: StudyName, number: TrialNumber, server: Server = DEFAULT_SERVER_URL) -> None:
+    """Run a FAILED or CANCELLED trial again."""
+    with _client(server) as client:
+        typer.echo(f"{study}, trial {number}: {client.retry_trial(study, number).state}")
+
+
+@app.command()
+def enqueue(
+    study: StudyName,
+    parameters: Annotated[str, typer.Argument(help='A file (YAML or JSON), or JSON itself: {"lr": 0.01}.')],
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Make a trial with given parameters, the next one to begin."""
+    with _client(server) as client:
+        trial = client.enqueue(study, _parameters(parameters))
+    typer.echo(f"{study}, trial {trial.number}: {trial.state}")
 
 
 @app.command()
@@ -354,6 +381,18 @@ def _read(file: Path) -> dict[str, Any]:
         raise BadInput(f"{file}: {error.strerror}") from error
     except (StudyFileError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: {error}") from error
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    """What is written as JSON, or stands in a file. Raises: BadInput."""
+    from trialyard.study_file import StudyFileError, from_yaml
+
+    if not text.lstrip().startswith("{"):
+        return _read(Path(text))
+    try:
+        return from_yaml(text)
+    except StudyFileError as error:
+        raise BadInput(f"PARAMETERS: {error}") from error
 
 
 def _client(server: str) -> Client:
