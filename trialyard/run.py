@@ -54,9 +54,9 @@ def run(
         CommandError: it failed, or the service cannot run here.
     """
     definition = parse(document)
+    _check_objectives(settings)
     home = (home or Path(tempfile.mkdtemp(prefix="trialyard-"))).absolute()
     settings = _settings_of_run(settings, file, home, port)
-    _check_objectives(settings)
     try:
         with local_service(settings, _slots(definition, workers), signals, complaints.print) as service:
             console.print(f"page: {service.server_url}/studies/{definition.name}", soft_wrap=True)
