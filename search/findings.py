@@ -18,7 +18,7 @@ Location = tuple[str | int, ...]
 
 MOST_PROBLEMS = 100
 LONGEST_COMPARED = 48
-MOST_COMPARED = 60
+MOST_COMPARED = 200
 WANTS_WHOLE = "must be a whole number"
 
 
