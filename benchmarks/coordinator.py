@@ -1,4 +1,4 @@
-"""How many trials a second does the scheduler settle? Ask, one report with its decision, and tell, against Optuna's own.
+"""How many trials a second does the scheduler settle? Ask, one report with its decision, and tell, beside Optuna alone.
 
     python -m benchmarks.coordinator [--quick]
 
@@ -88,8 +88,8 @@ class Work:
     number: int
 
     def __call__(self) -> int:
-        worker = f"w{self.number}"
-        caller = Caller(open_redis(self.redis_url), f"{worker}-{self.study_id}")
+        worker = f"w{self.number}-{self.study_id}"
+        caller = Caller(open_redis(self.redis_url), worker)
         take = Take(study_id=self.study_id, number=self.number, worker=worker, device="none")
         answer: Any = caller.call(take, PATIENCE)
         done = 0

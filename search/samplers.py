@@ -12,6 +12,7 @@ from search.definition import Definition
 from search.grid import GridSampler
 from search.sections import Grid, Random
 from search.space import Space
+from search.tpe import HistoryTPESampler
 
 
 def make_sampler(definition: Definition) -> BaseSampler:
@@ -23,7 +24,7 @@ def make_sampler(definition: Definition) -> BaseSampler:
         return RandomSampler(seed=sampler.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # `group` is the user's own choice
-        return TPESampler(seed=sampler.seed, **sampler.options)
+        return HistoryTPESampler(seed=sampler.seed, **sampler.options)
 
 
 def reseed(sampler: BaseSampler, study_seed: int, number: int) -> None:
