@@ -166,4 +166,5 @@ def _log_sum_exp(terms: Floats) -> Floats:
     terms -= most[:, None]
     np.maximum(terms, _NOTHING, out=terms)
     np.exp(terms, out=terms)
-    return np.log(terms.sum(axis=1)) + most
+    logarithm: Floats = np.log(terms.sum(axis=1)) + most
+    return logarithm

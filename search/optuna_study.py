@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import InMemoryStorage
+from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
@@ -113,7 +114,8 @@ class OptunaStudy:
         """Tell the end of a trial; a COMPLETE one has a value."""
         if state is TrialState.CANCELLED:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
-        self._study.tell(number, value if state is TrialState.COMPLETE else None, state=_OPTUNA_STATE[state])
+        # What `Study.tell` does before it makes a deep copy of the trial to return it.
+        _tell_with_warning(self._study, number, value if state is TrialState.COMPLETE else None, _OPTUNA_STATE[state])
 
     def system_attrs(self, number: int) -> dict[str, Any]:
         """What sampler and pruner remember of a trial, to be stored with it."""

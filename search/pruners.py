@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.pruners import BasePruner, NopPruner
 
 from search.definition import Definition
 from search.sections import Hyperband, Median
+from search.sorted_pruners import SortedHyperbandPruner, SortedMedianPruner
 
 
 def make_pruner(definition: Definition) -> BasePruner:
     """A new pruner. Hyperband deals trials to its brackets by the study's name and the trial's number: keep both."""
     pruner = definition.pruner
     if isinstance(pruner, Median):
-        return MedianPruner(**pruner.options)
+        return SortedMedianPruner(**pruner.options)
     if isinstance(pruner, Hyperband):
-        return HyperbandPruner(**pruner.options)
+        return SortedHyperbandPruner(**pruner.options)
     return NopPruner()
