@@ -8,12 +8,13 @@ again proposes and decides as if it had never stopped.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import optuna
+import orjson
 from optuna.storages import InMemoryStorage
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial
@@ -25,6 +26,8 @@ from search.pruners import make_pruner
 from search.samplers import make_sampler, reseed
 from search.space import Space
 from store.models import TrialState
+
+_LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
 
 RESAMPLES = 20  # proposals drawn for one trial before a duplicate is accepted: the space may be used up
 
@@ -65,7 +68,7 @@ class OptunaStudy:
         self._space = Space(definition.parameters)
         self._sampler = make_sampler(definition)
         self._pruner = make_pruner(definition)
-        self._storage = InMemoryStorage()
+        self._storage = _Storage()
         # Hyperband shares trials out over its brackets by the study's name and the trial's number.
         self._study = optuna.create_study(
             storage=self._storage,
@@ -75,12 +78,12 @@ class OptunaStudy:
             pruner=self._pruner,
         )
         self._count = 0
-        self._known: dict[str, int] = {}  # canonical parameters -> the first trial that had them
+        self._known: dict[bytes, int] = {}  # canonical parameters -> the first trial that had them
 
     def load(self, trials: Iterable[PastTrial]) -> None:
         """Add stored trials, all of them, in the order of their numbers from 0."""
         for trial in trials:
-            self._study.add_trial(self._frozen(trial))
+            self._storage.append(self._study._study_id, self._frozen(trial))
             self._known.setdefault(_canonical(trial.parameters), trial.number)
             self._count += 1
 
@@ -152,15 +155,33 @@ class OptunaStudy:
         value = trial.value
         if state is OptunaState.PRUNED and trial.intermediate:
             value = trial.intermediate[max(trial.intermediate)]  # as `Study.tell` does for a pruned trial
-        return optuna.trial.create_trial(
+        return FrozenTrial(
+            number=trial.number,
+            trial_id=-1,  # the storage gives one
             state=state,
             params=params,
             distributions=distributions,
             value=value,
+            user_attrs={},
             system_attrs=dict(trial.system_attrs),
             intermediate_values=dict(trial.intermediate),
+            datetime_start=_LONG_AGO,
+            datetime_complete=_LONG_AGO if state.is_finished() else None,
         )
 
 
-def _canonical(parameters: Mapping[str, Any]) -> str:
-    return json.dumps(parameters, sort_keys=True, separators=(",", ":"))
+class _Storage(InMemoryStorage):
+    """Optuna's own, which also takes trials over as they are: checks and deep copies cost seconds at a restart."""
+
+    def append(self, study_id: int, trial: FrozenTrial) -> None:
+        info = self._studies[study_id]
+        self._max_trial_id += 1
+        trial.number, trial._trial_id = len(info.trials), self._max_trial_id
+        self._trial_id_to_study_id_and_number[trial._trial_id] = (study_id, trial.number)
+        info.trials.append(trial)
+        info.param_distribution |= trial.distributions
+        self._update_cache(trial._trial_id, study_id)
+
+
+def _canonical(parameters: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS)
