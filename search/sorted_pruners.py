@@ -75,7 +75,8 @@ class SortedHyperbandPruner(HyperbandPruner):
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         if not self._pruners:
             self._try_initialization(study)
-        self._follow(study)
+        if trial.number >= self._seen:
+            self._follow(study)
         step = trial.last_step
         if step is None:
             return False
