@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from fastapi import APIRouter, Request
 from jinja2 import Environment, FileSystemLoader, select_autoescape
@@ -75,7 +75,7 @@ class Gate:
         if not is_loopback(self._settings.host):
             raise Unauthorized("every API key of this server has been revoked; make one with `trialyard keys create`")
         host = request.headers.get("host", "")
-        if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if not is_loopback(_split(f"//{host}").hostname or ""):
             raise Forbidden(
                 f"Host: {host[:80]!r} is not this machine; without an API key the server answers only to 127.0.0.1, "
                 "::1 and localhost"
@@ -123,13 +123,17 @@ def _refuse_other_sites(request: Request) -> None:
         return
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
-    is_other = site not in ("same-origin", "none") if site else origin and _host_of(origin) != request.headers["host"]
-    if is_other:
+    host = request.headers.get("host", "")
+    if site not in ("same-origin", "none") if site else origin and _split(origin).netloc != host:
         raise Forbidden("a page of another site may not change anything here; use a bearer key for that")
 
 
-def _host_of(origin: str) -> str:
-    return urlsplit(origin).netloc
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none of any, where it is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _is_for_a_person(request: Request) -> bool:
@@ -142,8 +146,7 @@ def _next_of(request: Request) -> str:
 
 def _local(path: str) -> str:
     """A path of this server, wherever the form said to go."""
-    parts = urlsplit(path)
-    is_local = path.startswith("/") and not path.startswith("//") and "\\" not in path and not parts.netloc
+    is_local = path.startswith("/") and not path.startswith("//") and "\\" not in path
     return path if is_local else "/"
 
 

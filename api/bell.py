@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import structlog
 from redis.asyncio import Redis
@@ -52,6 +52,7 @@ class Bell:
         self._url = redis_url
         self._ropes: dict[int, set[Rope]] = defaultdict(set)
         self.hears = False
+        self._closing = False
 
     @contextlib.contextmanager
     def rope(self, study_id: int) -> Iterator[Rope]:
@@ -64,18 +65,31 @@ class Bell:
             if not self._ropes[study_id]:
                 del self._ropes[study_id]
 
-    async def listen(self) -> None:
-        """Until cancelled."""
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Listens as long as the context lasts."""
+        task = asyncio.create_task(self._listen())
+        try:
+            yield
+        finally:
+            self._closing = True  # the client may take a cancellation during its connect for a timeout, and swallow it
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _listen(self) -> None:
         # No retries inside the client: it would subscribe again without telling us that messages were missed.
         client = Redis.from_url(self._url, protocol=2, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0))
         try:
-            while True:
+            while not self._closing:
                 try:
                     await self._hear(client)
                 except (RedisError, OSError) as error:
                     log.warning("redis is away; event streams look at the database instead", error=str(error))
                 self.hears = False
-                await asyncio.sleep(RETRY_SECONDS)
+                self._ring_all()  # whoever waits shall wait for a shorter time now
+                if not self._closing:
+                    await asyncio.sleep(RETRY_SECONDS)
         finally:
             await client.aclose()
 
@@ -85,11 +99,14 @@ class Bell:
             async for message in subscription.listen():
                 if message["type"] == "psubscribe":
                     self.hears = True
-                    for study_id in list(self._ropes):
-                        self._ring(study_id)  # there may be news from before
+                    self._ring_all()  # there may be news from before
                 elif message["type"] == "pmessage":
                     study_id = message["channel"].decode().removeprefix(_CHANNELS)
                     self._ring(int(study_id) if study_id.isdecimal() else 0)
+
+    def _ring_all(self) -> None:
+        for study_id in list(self._ropes):
+            self._ring(study_id)
 
     def _ring(self, study_id: int) -> None:
         for rope in self._ropes.get(study_id, ()):

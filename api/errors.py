@@ -9,13 +9,13 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from redis.exceptions import RedisError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from api.openapi import methods_at
 from store.errors import (
     BadRequest,
     Conflict,
@@ -31,24 +31,6 @@ from store.errors import (
 RETRY_AFTER_SECONDS = 2
 
 log = structlog.get_logger(__name__)
-
-
-class ProblemItem(BaseModel):
-    """One thing wrong with a request: where, what, and what would be right."""
-
-    path: str
-    message: str
-    hint: str
-
-
-class ProblemDocument(BaseModel):
-    """An error (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[ProblemItem] | None = None
 
 
 class Unauthorized(TrialyardError):
@@ -120,8 +102,8 @@ def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 404 and detail == HTTPStatus(404).phrase:
         detail = f"there is nothing at {request.url.path}; /docs lists what there is"
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        detail = f"{request.method} is not possible here" + (f"; {allowed} is" if allowed else "")
+        allowed = methods_at(request.app, request.url.path) or (error.headers or {}).get("Allow", "")
+        return problem(405, f"{request.method} is not possible here; {allowed} is", headers={"Allow": allowed})
     return problem(error.status_code, detail, headers=error.headers)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
@@ -13,6 +13,8 @@ import anyio.to_thread
 import uvicorn
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 
@@ -78,8 +80,10 @@ def serve(settings: Settings) -> int:
     upgrade(settings.database)
     app = create_app(settings)
     check_exposure(settings, app.state.parts.engine)
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda *_: None)  # uvicorn raises it once more when it has shut down in good order
     # Without a limit an open event stream would hold the shutdown up for ever.
-    uvicorn.run(app, host=settings.host, port=settings.port, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+    uvicorn.run(app, host=settings.host, port=settings.port, ws="none", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
     return 0
 
 
@@ -91,6 +95,8 @@ def _wire(settings: Settings) -> Parts:
         )
     engine = connect(settings.database)
     client = open_redis(settings.redis_url)
+    # Once more for a connection that Redis has closed meanwhile; then a request says at once that Redis is away.
+    client.set_retry(Retry(NoBackoff(), 1))
     return Parts(
         settings=settings,
         engine=engine,
@@ -108,15 +114,10 @@ def _wire(settings: Settings) -> Parts:
 @contextlib.asynccontextmanager
 async def _lifespan(parts: Parts, _app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-    listening = asyncio.create_task(parts.bell.listen())
-    try:
+    async with parts.bell.listening():
         yield
-    finally:
-        listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await listening
-        parts.redis.close()
-        parts.engine.dispose()
+    parts.redis.close()
+    parts.engine.dispose()
 
 
 def _add_routes(app: FastAPI) -> None:

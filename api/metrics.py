@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.parts import Parts
@@ -44,14 +45,10 @@ class ServiceCollector:
 
     def _from_sql(self) -> Iterable[GaugeMetricFamily]:
         with self._parts.reads() as session:
-            studies = dict(
-                session.execute(select(StudyRow.state, func.count()).group_by(StudyRow.state)).tuples().all()
-            )
-            trials = dict(session.execute(select(TrialRow.state, func.count()).group_by(TrialRow.state)).tuples().all())
-        by_study = {(state.lower(),): studies.get(state, 0) for state in StudyState}
-        by_trial = {(state.lower(),): trials.get(state, 0) for state in TrialState}
-        yield _gauge("trialyard_studies", "Studies by state.", ["state"], by_study)
-        yield _gauge("trialyard_trials", "Trials of all studies by state.", ["state"], by_trial)
+            studies = _by_state(session, StudyRow, StudyState)
+            trials = _by_state(session, TrialRow, TrialState)
+        yield _gauge("trialyard_studies", "Studies by state.", ["state"], studies)
+        yield _gauge("trialyard_trials", "Trials of all studies by state.", ["state"], trials)
 
     def _from_redis(self) -> Iterable[GaugeMetricFamily]:
         queues = Queue.all(self._parts.redis, serializer=JSONSerializer)
@@ -92,6 +89,13 @@ class TimeRequests:
 
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
+def _by_state(
+    session: Session, row: type[StudyRow] | type[TrialRow], states: type[StudyState] | type[TrialState]
+) -> dict[tuple[str], int]:
+    found = dict(session.execute(select(row.state, func.count()).group_by(row.state)).all())
+    return {(state.lower(),): found.get(state, 0) for state in states}
 
 
 def _gauge(

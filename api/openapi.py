@@ -6,8 +6,9 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import compile_path
 
-from api.errors import ProblemDocument
+from api.shapes import ProblemDocument
 
 _REFERENCE = "#/components/schemas/{model}"
 _PROBLEM = {
@@ -33,6 +34,13 @@ def describe(app: FastAPI) -> dict[str, Any]:
             operation["responses"] |= {"4XX": _PROBLEM, "5XX": _PROBLEM}
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def methods_at(app: FastAPI, path: str) -> str:
+    """The methods that a path of the API takes, as in `GET, POST`; "" where there is none."""
+    paths = describe(app)["paths"]
+    taken: dict[str, Any] = next((paths[each] for each in paths if compile_path(each)[0].match(path)), {})
+    return ", ".join(sorted(method.upper() for method in taken))
 
 
 def _operations(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from api.errors import ProblemItem
 from store.curves import Curve
 from store.messages import DecisionName
 from store.models import AttemptRow, ReportRow, StudyRow, TrialRow, TrialState
@@ -19,6 +18,24 @@ T = TypeVar("T")
 
 class Shape(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+class ProblemItem(Shape):
+    """One thing wrong with a request: where, what, and what would be right."""
+
+    path: str
+    message: str
+    hint: str
+
+
+class ProblemDocument(Shape):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[ProblemItem] | None = None
 
 
 class Page(Shape, Generic[T]):

@@ -173,6 +173,7 @@ class Scheduler:
     def _answer(self, request: Request, ledger: Ledger) -> Answer | None:
         match request:
             case Report():
+                self._liveness.see(request.attempt.token)  # how an external attempt shows that it lives
                 study = self._studies.get(request.attempt.study_id)
                 return study.report(request, ledger) if study else Decision(decision="stop", stale=True)
             case Finish():

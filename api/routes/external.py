@@ -92,7 +92,10 @@ def report(name: StudyName, number: Number, body: ReportBody, parts: Wired) -> D
 
 @router.post("/trials/{number}/tell")
 def tell(name: StudyName, number: Number, body: TellBody, parts: Wired) -> Trial:
-    """End an attempt, once. `complete` needs the objective's metric, told now or reported before."""
+    """End an attempt, once. `complete` needs the objective's metric, told now or reported before.
+
+    After the decision `prune` there is nothing left to tell: the answer is the PRUNED trial as it is.
+    """
     study = _external(parts, name)
     key = _attempt_of(study, number, body.token)
     outcome: Literal["finished", "failed"] = "finished" if body.state == "complete" else "failed"
@@ -102,7 +105,9 @@ def tell(name: StudyName, number: Number, body: TellBody, parts: Wired) -> Trial
     with parts.reads() as session:
         trials = Trials(session, study)
         attempt = trials.attempt(key)
-        if answer.stale and (attempt is None or attempt.outcome != Outcome(outcome)):
+        # Told again, or told after the decision to prune, which has settled the attempt: no mistake of the worker's.
+        settled = attempt is not None and attempt.outcome in (Outcome(outcome), Outcome.PRUNED)
+        if answer.stale and not settled:
             raise _stale(key)
         return Trial.of(trials.get(number), trials.attempts([number])[number])
 

@@ -90,7 +90,7 @@ def _numbers(text: str | None) -> list[int] | None:
     return sorted({int(part) for part in parts})
 
 
-def _trials(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[Trial]:
+def _pages(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[list[Trial]]:
     """All trials by number; no session is open while the reader is slow."""
     place: Place | None = None
     while True:
@@ -98,37 +98,42 @@ def _trials(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[Trial]
             trials = Trials(session, study)
             page = trials.page((), Sort(), place, EXPORT_PAGE)
             attempts = trials.attempts([trial.number for trial, _ in page])
-        yield from (Trial.of(trial, attempts[trial.number]) for trial, _ in page)
-        if len(page) < EXPORT_PAGE:
+        if not page:
             return
+        yield [Trial.of(trial, attempts[trial.number]) for trial, _ in page]
         place = page[-1][1]
 
 
 def _json(sessions: sessionmaker[Session], study: StudyRow, whole: dict[str, Any]) -> Iterator[bytes]:
-    yield b'{"study":' + orjson.dumps(whole) + b',"trials":['
-    for count, trial in enumerate(_trials(sessions, study)):
-        yield (b",\n" if count else b"\n") + trial.model_dump_json().encode()
+    yield b'{"study":' + orjson.dumps(whole) + b',"trials":[\n'
+    separator = b""
+    for page in _pages(sessions, study):
+        yield separator + b",\n".join(trial.model_dump_json().encode() for trial in page)
+        separator = b",\n"
     yield b"\n]}\n"
 
 
 def _csv(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[str]:
-    """One row a trial. Lists and mappings are written as JSON."""
+    """One row a trial. Lists, mappings and truth values are written as JSON."""
     metric = study.definition["objective"]["metric"]
     parameters = list(study.definition["parameters"])
-    head = ["number", "state", metric, *parameters, "started_at", "ended_at", "attempts", "reason"]
-    yield _line(head)
-    for trial in _trials(sessions, study):
-        value = (trial.values or {}).get(metric)
-        times = [None if at is None else at.isoformat() for at in (trial.started_at, trial.ended_at)]
-        given = [_cell(trial.parameters.get(name)) for name in parameters]
-        yield _line([trial.number, trial.state, value, *given, *times, len(trial.attempts), trial.reason])
+    yield _lines([["number", "state", metric, *parameters, "started_at", "ended_at", "attempts", "reason"]])
+    for page in _pages(sessions, study):
+        yield _lines([_row(trial, metric, parameters) for trial in page])
+
+
+def _row(trial: Trial, metric: str, parameters: list[str]) -> list[Any]:
+    value = (trial.values or {}).get(metric)
+    times = [None if at is None else at.isoformat() for at in (trial.started_at, trial.ended_at)]
+    given = [_cell(trial.parameters.get(name)) for name in parameters]
+    return [trial.number, trial.state, value, *given, *times, len(trial.attempts), trial.reason]
 
 
 def _cell(value: Any) -> Any:
     return orjson.dumps(value).decode() if isinstance(value, dict | list | bool) else value
 
 
-def _line(cells: list[Any]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()
+def _lines(rows: list[list[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()

@@ -19,6 +19,7 @@ from api.requests import StrictRoute
 from api.shapes import Page, Study
 from search.definition import Definition, parse
 from store.answers import Answers
+from store.errors import Conflict
 from store.models import StudyRow, StudyState
 from store.studies import CANCEL, PAUSE, RESUME, Move, Studies
 from store.trials import Trials
@@ -43,7 +44,8 @@ def create_study(
     request_digest = hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
     try:
         body, study_id = _create(definition, parts, idempotency_key, request_digest)
-    except IntegrityError:  # another request took the name or the key at this very moment: look again
+    except (IntegrityError, Conflict):
+        # The name or the key was taken at this very moment, perhaps by this request's own first sending: look again.
         body, study_id = _create(definition, parts, idempotency_key, request_digest)
     if study_id is not None:
         parts.scheduler.announce(study_id)

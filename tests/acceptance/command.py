@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -48,6 +49,7 @@ class Person:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.home = folder / "home"
+        self._typed: list[subprocess.Popen[str]] = []
         self._mark = f"TRIALYARD_TEST_MARK={uuid.uuid4().hex}"
         (folder / "objectives.toml").write_text(OBJECTIVES)
         (folder / "stepping_objective.py").write_text(STEPPING)
@@ -65,16 +67,18 @@ class Person:
         file.write_text(yaml.safe_dump(study, sort_keys=False))
         return file
 
-    def types(self, *command: object) -> subprocess.Popen[str]:
+    def types(self, *command: object, start: Sequence[str] = ("-m", "trialyard")) -> subprocess.Popen[str]:
         """Start `trialyard …`, as if in a terminal's foreground."""
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "trialyard", *map(str, command)],
+        process = subprocess.Popen(
+            [sys.executable, "-P", *start, *map(str, command)],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._typed.append(process)
+        return process
 
     def runs(self, *command: object, timeout: float = 100) -> tuple[int, str, str]:
         """Run `trialyard …` to its end: exit code, standard output, standard error."""
@@ -95,12 +99,15 @@ class Person:
 
     def cleans_up(self) -> None:
         """Kill what a failed test has left running."""
-        for process in Path("/proc").glob("[0-9]*"):
+        for entry in Path("/proc").glob("[0-9]*"):
             try:
-                if self._mark.encode() in (process / "environ").read_bytes():
-                    os.kill(int(process.name), signal.SIGKILL)
+                if self._mark.encode() in (entry / "environ").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)
             except OSError:
                 continue
+        for process in self._typed:
+            if process.stdout and not process.stdout.closed:
+                process.communicate()  # an open pipe would be a warning in some later test
 
 
 def wait_for_text(process: subprocess.Popen[str], text: str, seconds: float = 60) -> str:

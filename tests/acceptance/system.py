@@ -58,7 +58,7 @@ class System:
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         for process in self._processes:
             process.terminate()
@@ -69,9 +69,8 @@ class System:
                 process.kill()
                 process.wait()
         self.client.close()
-        if error is not None:
-            for log in sorted(self.folder.glob("*.log")):
-                print(f"--- {log.name}\n{log.read_text()[-4000:]}")  # noqa: T201 - pytest shows it with the failure
+        for log in sorted(self.folder.glob("*.log")):
+            print(f"--- {log.name}\n{log.read_text()[-4000:]}")  # noqa: T201 - pytest shows it beside a failure
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         """Start `trialyard <command>`; its output goes to a log that a failing test shows."""
@@ -92,7 +91,8 @@ class System:
     def scheduler(self) -> subprocess.Popen[bytes]:
         return self.start("scheduler")
 
-    def worker(self, slots: int = 1) -> subprocess.Popen[bytes]:
+    def worker(self, slots: int = 2) -> subprocess.Popen[bytes]:
+        """By default with as many slots as the test machine has cores: one thread each, which nobody waits for."""
         return self.start("worker", "--gpus", "none", "--cpu-slots", str(slots))
 
     def study(self, name: str) -> Study:

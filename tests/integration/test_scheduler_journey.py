@@ -322,6 +322,14 @@ def test_tell_completes_and_an_older_attempts_token_is_refused(yard: Yard, exter
     assert yard.trials(external)[0].values == {METRIC: 0.2}
 
 
+def test_an_external_worker_lives_while_it_reports(yard: Yard, external: int) -> None:
+    attempt = yard.worker("api-1").ask(external).items[0].attempt
+    for step in range(4):  # each request of the API comes from another sender
+        yard.clock.advance(yard.settings.external_lease_seconds * 0.6)
+        assert yard.worker(f"api-{step + 2}").report(attempt, step, 0.5).decision == "continue"
+    assert yard.states(external) == ["RUNNING"]
+
+
 def test_a_pruned_external_trial_is_settled_with_the_decision(yard: Yard) -> None:
     pruner = {"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0}
     study_id = yard.submit(study("ext", trial={"kind": "external"}, budget={"trials": 2}, pruner=pruner))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import sysconfig
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import distribution
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from packaging.metadata import Metadata
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,25 +93,35 @@ def test_a_command_of_the_service_says_what_is_missing_where_only_the_wheel_is_i
     assert "Traceback" not in answer.stderr
 
 
-def pins() -> Iterator[Requirement]:
-    for line in (ROOT / "constraints.txt").read_text().splitlines():
-        if line and not line.startswith("#"):
-            yield Requirement(line)
+def test_whatever_an_installation_takes_along_is_pinned_and_within_its_bounds() -> None:
+    pins = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if line[:1] != "#"]
+    pinned = {canonicalize_name(pin.name): next(iter(pin.specifier)) for pin in pins}
+    assert all(specifier.operator == "==" for specifier in pinned.values())
+
+    for requirement in everything_installed(asked_for()):
+        name = canonicalize_name(requirement.name)
+        assert name in pinned, f"{requirement} is not pinned"
+        assert requirement.specifier.contains(pinned[name].version, prereleases=True), requirement
 
 
-def test_everything_that_is_asked_for_directly_is_pinned_within_its_bounds() -> None:
+def asked_for() -> list[Requirement]:
+    """What the project itself asks for in `.[dev]`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    asked = map(
-        Requirement, [*project["dependencies"], *extras["store"], *extras["server"], *extras["worker"], *extras["dev"]]
-    )
-    pinned = {canonical(pin.name): next(iter(pin.specifier)) for pin in pins()}
-
-    assert all(specifier.operator == "==" for specifier in pinned.values())
-    for requirement in asked:
-        if requirement.name != "trialyard":
-            assert requirement.specifier.contains(pinned[canonical(requirement.name)].version), requirement
+    texts = chain(project["dependencies"], *(extras[name] for name in ("store", "server", "worker", "dev")))
+    return [requirement for requirement in map(Requirement, texts) if requirement.name != "trialyard"]
 
 
-def canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def everything_installed(requirements: list[Requirement]) -> Iterator[Requirement]:
+    """These requirements, and what the installed packages ask for in turn."""
+    seen: set[tuple[str, str]] = set()
+    todo = [(requirement, "") for requirement in requirements]
+    while todo:
+        requirement, extra = todo.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        yield requirement
+        for wanted in {"", *requirement.extras}:
+            if (requirement.name, wanted) not in seen:
+                seen.add((requirement.name, wanted))
+                todo += [(Requirement(text), wanted) for text in distribution(requirement.name).requires or ()]

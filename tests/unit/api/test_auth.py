@@ -1,0 +1,172 @@
+"""Who may come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from api.keyring import KeyRing, check_exposure
+from store.errors import BadRequest, Conflict, NotFound, SettingsError
+from store.keys import Keys, verify
+from store.session import reads, writes
+from store.settings import Settings
+from tests.api_server import ApiServer, definition, on_sqlite, serving
+
+KEY = "ty_a-key-of-some-length"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PATHS = ["/api/v1/studies", "/api/v1/workers", "/readyz", "/metrics", "/docs", "/openapi.json", "/", "/workers",
+         "/static/page.css", "/static/plotly.min.js", "/docs/assets/swagger-ui.css", "/nothing"]  # fmt: skip
+
+
+@pytest.fixture
+def locked(settings: Settings) -> Iterator[ApiServer]:
+    with serving(settings.model_copy(update={"api_key": SecretStr(KEY)})) as server:
+        yield server
+
+
+def make_key(engine: Engine, name: str) -> str:
+    with writes(engine).begin() as session:
+        return Keys(session).create(name, NOW)
+
+
+def test_keys_are_made_listed_and_revoked_and_only_their_digests_are_kept(engine: Engine) -> None:
+    first, second = make_key(engine, "laptop"), make_key(engine, "ci")
+    with writes(engine).begin() as session:
+        Keys(session).revoke("laptop", NOW)
+        Keys(session).revoke("laptop", NOW)
+
+    with reads(engine)() as session:
+        keys, valid = Keys(session).all(), Keys(session).valid_digests()
+    assert [(key.name, key.revoked_at) for key in keys] == [("laptop", NOW), ("ci", None)]
+    assert (verify(first, valid), verify(second, valid), verify(second + "x", valid)) == (False, True, False)
+    assert not any(text in (key.digest, key.name) for key in keys for text in (first, second))
+
+
+def test_a_key_needs_a_new_name_and_one_that_reads_well(engine: Engine) -> None:
+    make_key(engine, "ci")
+    with pytest.raises(Conflict, match="there is, or was, a key named 'ci'"):
+        make_key(engine, "ci")
+    with pytest.raises(BadRequest, match="1 to 64 letters"):
+        make_key(engine, "a\n")
+    with pytest.raises(NotFound, match="keys list"), writes(engine).begin() as session:
+        Keys(session).revoke("none", NOW)
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("host", "is_open"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True),
+     ("192.168.1.4", False), ("::", False), ("10.0.0.7", False), ("example.org", False), ("", False)],
+)  # fmt: skip
+def test_only_this_machine_is_served_without_a_key(
+    settings: Settings, engine: Engine, host: str, is_open: bool
+) -> None:
+    settings = settings.model_copy(update={"host": host})
+    if is_open:
+        check_exposure(settings, engine)
+    else:
+        with pytest.raises(SettingsError, match="no API key is configured"):
+            check_exposure(settings, engine)
+    make_key(engine, "any")
+    check_exposure(settings, engine)
+
+
+@on_sqlite
+def test_with_a_key_every_path_but_healthz_wants_it(locked: ApiServer) -> None:
+    assert locked.http.get("/healthz").status_code == 200
+    for path in PATHS:
+        answer = locked.http.get(path)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="trialyard"'), path
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert locked.http.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
+        assert locked.http.get(path, headers={"Authorization": f"bearer {KEY}"}).status_code != 401
+    assert locked.http.post("/api/v1/studies", json=definition()).status_code == 401
+
+
+def test_keys_of_the_database_count_from_the_moment_they_are_made_until_they_are_revoked(
+    settings: Settings, engine: Engine
+) -> None:
+    now = [0.0]
+    ring = KeyRing(settings, reads(engine), lambda: now[0])
+    assert ring.digests() == frozenset()
+
+    key = make_key(engine, "ci")
+    now[0] += 2.5
+    assert ring.opens(key)
+
+    with writes(engine).begin() as session:
+        Keys(session).revoke("ci", NOW)
+    now[0] += 2.5
+    assert not ring.opens(key)
+
+
+@on_sqlite
+def test_a_server_for_others_stays_shut_when_its_last_key_is_revoked(settings: Settings) -> None:
+    with serving(settings.model_copy(update={"host": "0.0.0.0"})) as server:  # noqa: S104 - only told, not listened on
+        answer = server.http.get("/api/v1/studies", headers={"Host": "localhost"})
+
+    assert answer.status_code == 401
+    assert "revoked" in answer.json()["detail"]
+
+
+@on_sqlite
+def test_a_browser_signs_in_for_a_cookie(locked: ApiServer) -> None:
+    page = locked.http.get("/workers?a=1", headers={"Accept": "text/html,*/*"})
+    assert page.status_code == 401
+    assert 'value="/workers?a=1"' in page.text
+
+    wrong = locked.http.post("/session", data={"key": "wrong", "next": "/workers"})
+    assert (wrong.status_code, "no valid key" in wrong.text, wrong.cookies) == (401, True, httpx.Cookies())
+    elsewhere = locked.http.post("/session", data={"key": KEY, "next": "//evil.example/"})
+    assert elsewhere.headers["location"] == "/"
+
+    right = locked.http.post("/session", data={"key": KEY, "next": "/workers?a=1"})
+    assert (right.status_code, right.headers["location"]) == (303, "/workers?a=1")
+    attributes = {part.strip().lower() for part in right.headers["set-cookie"].split(";")[1:]}
+    assert {"httponly", "samesite=strict", "path=/"} <= attributes
+    assert locked.http.get("/api/v1/studies").status_code == 200  # by the cookie that the client keeps
+
+
+@on_sqlite
+def test_a_program_may_sign_in_with_json(locked: ApiServer) -> None:
+    assert locked.http.post("/session", json={"key": "wrong"}).status_code == 401
+    assert locked.http.post("/session", json={"key": KEY}).status_code == 204
+    assert locked.http.get("/api/v1/studies").status_code == 200
+
+
+@on_sqlite
+def test_without_a_key_only_names_of_this_machine_are_answered(server: ApiServer) -> None:
+    def status(host: str) -> int:
+        return server.http.get("/api/v1/studies", headers={"Host": host}).status_code
+
+    assert [status(host) for host in ("localhost:8080", "127.0.0.1", "[::1]:80", "LOCALHOST")] == [200] * 4
+    strange = ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8080", "10.0.0.7", "[")
+    assert [status(host) for host in strange] == [403] * 5
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 201),
+        ({"Sec-Fetch-Site": "same-origin"}, 201),
+        ({"Sec-Fetch-Site": "none"}, 201),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),  # another port of this machine
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_pages_of_other_sites_cannot_change_anything(server: ApiServer, headers: dict[str, str], status: int) -> None:
+    assert server.http.post("/api/v1/studies", json=definition(), headers=headers).status_code == status
+
+
+@on_sqlite
+def test_the_servers_own_pages_can(server: ApiServer) -> None:
+    own = {"Origin": server.url}
+    assert server.http.post("/api/v1/studies", json=definition(), headers=own).status_code == 201

@@ -1,0 +1,136 @@
+"""Ask, report and tell, with the real scheduler at the other end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.api_server import ApiServer, on_sqlite
+
+
+@pytest.fixture
+def study(server: ApiServer) -> Iterator[ApiServer]:
+    server.create("s")
+    with server.scheduling():
+        yield server
+
+
+def ask(server: ApiServer, **more: Any) -> list[dict[str, Any]]:
+    answer = server.post("s/ask", {"worker": "w1", **more})
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+def tell(server: ApiServer, handout: dict[str, Any], **more: Any) -> Any:
+    body = {"token": handout["token"], "state": "complete", "metrics": {"val/loss": 0.5}} | more
+    return server.post(f"s/trials/{handout['number']}/tell", body)
+
+
+def test_a_study_runs_by_asking_reporting_and_telling(study: ApiServer) -> None:
+    while items := ask(study, count=2):
+        for handout in items:
+            path = f"s/trials/{handout['number']}/report"
+            report = {"token": handout["token"], "step": 1, "metrics": {"val/loss": handout["parameters"]["x"]}}
+            assert study.post(path, report).json() == {"decision": "continue"}
+            told = tell(study, handout, metrics={})
+            assert told.json()["values"] == {"val/loss": handout["parameters"]["x"]}
+
+    trials = study.get("s/trials")["items"]
+    assert [(trial["number"], trial["state"]) for trial in trials] == [(n, "COMPLETE") for n in range(3)]
+    assert study.get("s")["state"] == "COMPLETE"
+    assert study.get("s")["best"]["values"]["val/loss"] == min(trial["parameters"]["x"] for trial in trials)
+    over = study.post("s/ask", {"worker": "w1"})
+    assert over.json() == {"items": [], "ended": True}
+    assert int(over.headers["retry-after"]) > 0
+
+
+@on_sqlite
+def test_an_empty_answer_says_when_to_ask_again(study: ApiServer) -> None:
+    ask(study, count=3)
+
+    answer = study.post("s/ask", {"worker": "w2"})
+
+    assert answer.json() == {"items": [], "ended": False}
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_telling_twice_changes_nothing_and_telling_otherwise_is_refused(study: ApiServer) -> None:
+    [handout] = ask(study)
+
+    first = tell(study, handout)
+    again = tell(study, handout, metrics={"val/loss": 0.1})
+    otherwise = tell(study, handout, state="failed", reason="no")
+
+    assert first.status_code == 200
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert otherwise.status_code == 409
+    assert "is over" in otherwise.json()["detail"]
+    late = {"token": handout["token"], "step": 5, "metrics": {"val/loss": 0.1}}
+    assert study.post(f"s/trials/{handout['number']}/report", late).status_code == 409
+
+
+@on_sqlite
+def test_a_pruned_trial_may_be_told_of_and_stays_pruned(server: ApiServer) -> None:
+    server.create("s", pruner={"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0})
+    with server.scheduling():
+        good, bad = ask(server, count=2)
+        decisions = []
+        for handout, value in ((good, 0.1), (bad, 0.9)):  # 0.9 is worse than the median of one, 0.1
+            report = {"token": handout["token"], "step": 1, "metrics": {"val/loss": value}}
+            answer = server.post(f"s/trials/{handout['number']}/report", report)
+            decisions.append(answer.json()["decision"])
+            told = tell(server, handout, metrics={"val/loss": value})
+        assert decisions == ["continue", "prune"]
+        assert (told.status_code, told.json()["state"], told.json()["values"]) == (200, "PRUNED", None)
+
+
+@on_sqlite
+def test_a_failed_trial_keeps_its_reason(study: ApiServer) -> None:
+    [handout] = ask(study)
+
+    trial = tell(study, handout, state="failed", metrics={}, reason="out of memory").json()
+
+    assert (trial["state"], trial["reason"], trial["values"]) == ("FAILED", "out of memory", None)
+    assert trial["attempts"][0] | {"worker": "w1", "ended": "failed", "reason": "out of memory"} == trial["attempts"][0]
+
+
+@on_sqlite
+def test_complete_needs_the_objectives_metric(study: ApiServer) -> None:
+    [handout] = ask(study)
+
+    answer = tell(study, handout, metrics={"other": 1.0})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["path"] == "metrics"
+    assert "'val/loss' is missing" in answer.json()["detail"]
+    assert study.get(f"s/trials/{handout['number']}")["state"] == "RUNNING"
+
+
+@on_sqlite
+def test_a_token_is_good_for_its_own_trial_only(study: ApiServer) -> None:
+    one, two = ask(study, count=2)
+    study.create("t")
+
+    crossed = tell(study, one | {"token": two["token"]})
+    elsewhere = study.post("t/trials/0/tell", {"token": one["token"], "state": "complete"})
+    garbage = tell(study, one | {"token": "1.x.2"})
+    later = tell(study, one | {"token": one["token"][:-1] + "2"})
+    vast = tell(study, one | {"token": one["token"] + "0" * 30})
+
+    statuses = [answer.status_code for answer in (crossed, elsewhere, garbage, later, vast)]
+    assert statuses == [409, 409, 400, 409, 409]
+    assert tell(study, one).status_code == 200
+
+
+@on_sqlite
+def test_what_our_own_workers_run_is_not_for_asking(server: ApiServer) -> None:
+    server.create("s", trial={"kind": "objective", "name": "mine"})
+
+    answer = server.post("s/ask", {"worker": "w"})
+
+    assert answer.status_code == 409
+    assert "kind 'objective'" in answer.json()["detail"]
+    assert server.post("none/ask", {"worker": "w"}).status_code == 404

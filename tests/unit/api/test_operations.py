@@ -1,0 +1,98 @@
+"""What those who run the service look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from store.bus import open_redis, worker_key
+from store.models import TrialState
+from store.queue import TrialQueue
+from store.session import connect
+from store.settings import Settings
+from tests.api_server import ApiServer, on_sqlite, serving
+
+
+def test_a_server_with_all_its_parts_is_ready(server: ApiServer) -> None:
+    before = server.http.get("/readyz")
+    with server.scheduling():
+        server.create("s")
+        server.post("s/ask", {"worker": "w"}).raise_for_status()
+        during = server.http.get("/readyz")
+
+    ready = {"ready": True, "database": "ok", "redis": "ok"}
+    assert (before.status_code, before.json()) == (200, ready | {"scheduler": "none"})
+    assert (during.status_code, during.json()) == (200, ready | {"scheduler": "active"})
+
+
+@on_sqlite
+def test_a_database_without_the_schema_is_not_ready(settings: Settings, tmp_path: Path) -> None:
+    bare = settings.model_copy(update={"database_url": f"sqlite:///{tmp_path / 'bare.db'}", "api_key": None})
+    connect(bare.database).connect().close()
+    with serving(bare) as server:
+        assert server.http.get("/healthz").json() == {"status": "ok"}
+        answer = server.http.get("/readyz")
+
+    assert answer.status_code == 503
+
+
+@on_sqlite
+def test_workers_show_what_they_work_at(server: ApiServer) -> None:
+    server.create("s")
+    fields = {"host": "node7", "pid": 4242, "pool": "default", "device": "cuda:0", "gpu": "1", "state": "busy",
+              "study": server.study_id(), "trial": 3, "attempt": 1, "beat": 17, "done": 2}  # fmt: skip
+    with open_redis(server.settings.redis_url) as client:
+        client.hset(worker_key("node7-gpu-0"), mapping=fields)
+        client.hset(worker_key("a-new-one"), mapping={"pool": "cpu", "study": ""})
+
+    page = server.http.get("/api/v1/workers").json()
+
+    assert page["next_cursor"] is None
+    new, busy = page["items"]
+    assert (new["name"], new["pool"], new["study"], new["gpu"], new["pid"]) == ("a-new-one", "cpu", None, False, None)
+    expected = {"name": "node7-gpu-0", "host": "node7", "pid": 4242, "device": "cuda:0", "gpu": True, "study": "s"}
+    assert busy | expected | {"trial": 3, "attempt": 1, "done": 2, "state": "busy"} == busy
+
+
+def test_metrics_count_what_there_is(server: ApiServer) -> None:
+    server.create("s")
+    server.add_trials([0.5, 0.4, TrialState.RUNNING])
+    with open_redis(server.settings.redis_url) as client:
+        client.hset(worker_key("w"), mapping={"pool": "default", "state": "idle"})
+        TrialQueue(client).enqueue(1, 0, 1, "default", False)
+        TrialQueue(client).enqueue(1, 1, 1, "default", False)
+
+    text = server.http.get("/metrics").text
+
+    assert {
+        'trialyard_studies{state="running"} 1.0',
+        'trialyard_studies{state="failed"} 0.0',
+        'trialyard_trials{state="complete"} 2.0',
+        'trialyard_trials{state="running"} 1.0',
+        'trialyard_queue_jobs{pool="default"} 2.0',
+        'trialyard_workers{pool="default",state="idle"} 1.0',
+    } <= set(text.splitlines())
+    assert 'trialyard_request_seconds_count{method="POST"' in text
+
+
+@on_sqlite
+def test_every_answer_holds_browsers_to_what_is_needed(server: ApiServer) -> None:
+    for path in ("/", "/docs", "/api/v1/studies", "/nothing", "/healthz"):
+        headers = server.http.get(path).headers
+        policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+        assert (policy["default-src"], policy["script-src"]) == ("'none'", "'self'")
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+        assert headers["cache-control"] == "no-store"
+
+
+@on_sqlite
+def test_the_openapi_document_describes_every_operation_and_its_errors(server: ApiServer) -> None:
+    document = server.http.get("/openapi.json").json()
+
+    operations = {f"{method} {path}": each for path, all_ in document["paths"].items() for method, each in all_.items()}
+    assert {"post /api/v1/studies", "get /api/v1/studies/{name}/events", "post /api/v1/studies/{name}/ask"} <= set(
+        operations
+    )
+    for name, operation in operations.items():
+        assert "application/problem+json" in operation["responses"]["4XX"]["content"], name
+        assert "422" not in operation["responses"], name
+    assert "ProblemDocument" in document["components"]["schemas"]
