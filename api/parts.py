@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.bell import Bell
+from api.importances import Importances
 from api.keyring import KeyRing
 from api.scheduler_line import SchedulerLine
 from store.artifacts import Artifacts
@@ -28,4 +29,5 @@ class Parts:
     bell: Bell
     keys: KeyRing
     artifacts: Artifacts
+    importances: Importances
     clock: Callable[[], datetime]

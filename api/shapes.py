@@ -161,6 +161,13 @@ def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, A
     }
 
 
+class Importance(Shape):
+    """How much each parameter decides whether a trial is among the best tenth, as shares; from so many trials."""
+
+    trials: int
+    importance: dict[str, float]
+
+
 class StepReport(Shape):
     """All metrics of one step of one attempt."""
 

@@ -12,9 +12,10 @@ from search.corners import corners_of
 from search.entries import read_parameters
 from search.findings import Finding, of_model, problems
 from search.knobs import Kind, check_knobs, check_metric, check_points, check_trial, longest_training, put_in
-from search.parameters import Parameter
+from search.parameters import Parameter, Range
 from search.plain import NotPlain, check_plain
 from search.sections import (
+    BOUNDED,
     MOST_TRIALS,
     Budget,
     Name,
@@ -107,6 +108,8 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
         findings += check_knobs(parameters, trial, section)
     if _is_named(document.get("sampler"), "grid"):
         findings += _check_grid(document, parameters)
+    if _is_named(document.get("sampler"), "cmaes") and parameters:
+        findings += _check_ranges(parameters)
     return findings
 
 
@@ -133,6 +136,13 @@ def _check_grid(document: dict[str, Any], parameters: dict[str, Parameter]) -> l
     return []
 
 
+def _check_ranges(parameters: dict[str, Parameter]) -> list[Finding]:
+    if any(isinstance(parameter, Range) for parameter in parameters.values()):
+        return []
+    message = "cmaes searches ranges, and no parameter is one"
+    return [Finding(("sampler", "name"), message, "take another sampler, such as tpe or nsga2")]
+
+
 def _build(document: dict[str, Any], parameters: dict[str, Parameter]) -> tuple[Definition | None, list[Finding]]:
     """The definition around its parameters, with the defaults that follow from other sections."""
     filled = dict(document)
@@ -141,7 +151,8 @@ def _build(document: dict[str, Any], parameters: dict[str, Parameter]) -> tuple[
         filled["parameters"] = parameters
     if isinstance(trial, dict):
         filled["trial"] = {"kind": "train", **trial}
-        filled |= _reach(document.get("pruner"), parameters, trial)
+        if "pruner" in document:
+            filled |= _reach(document["pruner"], parameters, trial)
     if _is_named(document.get("sampler"), "grid"):
         filled |= _whole_grid(document.get("budget", {}), parameters)
     try:
@@ -151,11 +162,17 @@ def _build(document: dict[str, Any], parameters: dict[str, Parameter]) -> tuple[
 
 
 def _reach(pruner: object, parameters: dict[str, Parameter], trial: dict[str, Any]) -> dict[str, Any]:
-    """Hyperband's largest resource, where it follows from the epochs of the built-in training."""
-    if not isinstance(pruner, dict) or not _is_named(pruner, "hyperband") or "max_resource" in pruner:
-        return {}
+    """The largest resource of a pruner that has rungs up to it, where it follows from the epochs of the training."""
     epochs = longest_training(parameters, trial)
-    return {} if epochs is None else {"pruner": {**pruner, "max_resource": epochs}}
+    return {} if epochs is None else {"pruner": _reaching(pruner, epochs)}
+
+
+def _reaching(pruner: object, epochs: int) -> object:
+    if not isinstance(pruner, dict):
+        return pruner
+    if pruner.get("name") in BOUNDED and "max_resource" not in pruner:
+        return {**pruner, "max_resource": epochs}
+    return {**pruner, "wrapped": _reaching(pruner["wrapped"], epochs)} if "wrapped" in pruner else pruner
 
 
 def _whole_grid(budget: object, parameters: dict[str, Parameter]) -> dict[str, Any]:

@@ -162,6 +162,10 @@ _MISSING = {
     "trial": 'say what a trial is, as in trial: {kind: train, data: {source: "sklearn:digits"}}',
     "trial.data": 'say what to train on, as in data: {source: "sklearn:digits"}',
     "trial.data.source": 'say what to train on, as in source: "sklearn:digits"',
+    "pruner.percentile": "say how many per cent go on, as in percentile: 25.0",
+    "pruner.patience": "say how many steps without improvement to bear, as in patience: 3",
+    "pruner.wrapped.percentile": "say how many per cent go on, as in percentile: 25.0",
+    "pruner.wrapped.max_resource": "name the last step that a trial reports, as in max_resource: 27",
     "pruner.max_resource": "name the last step that a trial reports, as in max_resource: 27",
     "trial.name": "name an objective that the workers have registered",
 }
@@ -178,15 +182,14 @@ _PATTERNS = {
 }
 
 NOT_THERE_YET = {
-    "sampler": ("gp", "cmaes", "nsga2", "nsga3", "qmc"),
-    "pruner": ("percentile", "threshold", "patient", "wilcoxon", "successive_halving", "asha"),
+    "gp": "the sampler gp is not there yet: it computes with PyTorch, which the scheduler does not load",
+    "wilcoxon": "the pruner wilcoxon is not there yet: it compares trials fold by fold, and a trial has no folds yet",
 }
 
 
 def _no_such_name(name: str, known: list[str]) -> tuple[str, str]:
-    for section, names in NOT_THERE_YET.items():
-        if name in names:
-            return f"the {section} {name} is not there yet", f"this version has {', '.join(known)}"
+    if name in NOT_THERE_YET:
+        return NOT_THERE_YET[name], f"this version has {', '.join(known)}"
     return f"{shown(name)} is none of {', '.join(known)}", _did_you_mean(name, known)
 
 

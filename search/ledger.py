@@ -78,6 +78,7 @@ class Ledger:
         self._ends: list[dict[str, Any]] = []
         self._reports: list[dict[str, Any]] = []
         self._studies: list[tuple[StudyChange, Event]] = []
+        self._study_columns: dict[int, dict[str, Any]] = defaultdict(dict)
         self._events: dict[int, list[Event]] = defaultdict(list)
 
     def add(self, trial: LiveTrial) -> None:
@@ -106,6 +107,15 @@ class Ledger:
         body = {"number": attempt.number, "attempt": attempt.attempt, "step": step, "metrics": metrics}
         self._events[attempt.study_id].append(("report", body))
 
+    def remember(self, study_id: int, attrs: dict[str, Any]) -> None:
+        """What the sampler remembers of a study has changed."""
+        self._study_columns[study_id]["system_attrs"] = attrs
+
+    def amend(self, study_id: int, state: StudyState, definition: dict[str, Any]) -> None:
+        """A person changed the study's definition; those who watch it hear that there is something new to read."""
+        self._study_columns[study_id]["definition"] = definition
+        self._events[study_id].append(("study", {"state": str(state), "reason": None, "errors": None}))
+
     def move(self, change: StudyChange) -> None:
         event = ("study", {"state": str(change.state), "reason": change.reason, "errors": change.errors})
         self._events[change.study_id].append(event)
@@ -117,6 +127,8 @@ class Ledger:
         Returns:
             The newest event's number of each study that got events.
         """
+        for study_id, columns in self._study_columns.items():
+            session.execute(update(StudyRow).where(StudyRow.id == study_id).values(columns))
         for change, event in self._studies:
             if not self._write_study(session, change):
                 self._events[change.study_id].remove(event)

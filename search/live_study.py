@@ -1,29 +1,26 @@
-"""A study that has not ended, as the scheduler holds it: its open trials, and what each message does to them.
-
-Every method changes memory and writes the same change into the ledger of the batch. A trial goes
-
-    WAITING → QUEUED → RUNNING → COMPLETE | PRUNED | FAILED | CANCELLED      and RUNNING → PAUSED → QUEUED
-
-and an attempt that is lost or given back sends it from RUNNING to QUEUED again. Trials of an external study wait
-(WAITING) to be asked for instead of being QUEUED.
-"""
+"""A study that has not ended, as the scheduler holds it: what each message and each wish does to its trials."""
 
 from __future__ import annotations
 
-from collections import Counter
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from search.definition import Definition
+from pydantic import ValidationError
+
+from search.definition import Budget, Definition
+from search.findings import of_model
 from search.ledger import Ledger, LiveTrial, StudyChange
-from search.optuna_study import OptunaStudy
+from search.open_trials import OpenTrials
 from store.messages import (
+    Amend,
     Answer,
     Ask,
     Assignment,
-    AttemptKey,
+    CancelTrial,
     Decision,
     DecisionName,
+    Done,
+    Enqueue,
     Finish,
     Handed,
     Nothing,
@@ -37,40 +34,14 @@ from store.messages import (
 from store.models import Outcome, StudyState, TrialState
 
 
-class LiveStudy:
+class LiveStudy(OpenTrials):
     """One study in memory. `slots`: how many workers its pool has, kept up to date by the scheduler."""
 
     def __init__(self, study_id: int, definition: Definition, state: StudyState, started_at: datetime | None) -> None:
-        self.id = study_id
-        self.definition = definition
-        self.state = state
+        super().__init__(study_id, definition, state, started_at)
         self.slots = 0
-        self.open: dict[int, LiveTrial] = {}
-        self.counts: Counter[TrialState] = Counter()
         self.preflight_worker = ""  # who runs the preflight now
         self.preflights = 0  # how many were begun
-        self._optuna = OptunaStudy(definition)
-        self._started_at = started_at
-        self._metric = definition.objective.metric
-        self._last_failure = ""
-
-    @property
-    def is_external(self) -> bool:
-        return self.definition.kind == "external"
-
-    @property
-    def optuna(self) -> OptunaStudy:
-        return self._optuna
-
-    def queued(self) -> list[LiveTrial]:
-        """The trials for which a job must be in the queue."""
-        return [trial for trial in self.open.values() if trial.state is TrialState.QUEUED]
-
-    def running(self) -> list[LiveTrial]:
-        return [trial for trial in self.open.values() if trial.state is TrialState.RUNNING]
-
-    def running_on(self, worker: str) -> LiveTrial | None:
-        return next((trial for trial in self.running() if trial.worker == worker), None)
 
     # What workers say
 
@@ -117,8 +88,7 @@ class LiveStudy:
         """Hand out trials of an external study: those that wait again first, then new ones."""
         items: list[Assignment] = []
         while len(items) < request.count and self.state is StudyState.RUNNING:
-            trial = next((trial for trial in self.open.values() if trial.state is TrialState.WAITING), None)
-            trial = trial or (self._propose(TrialState.WAITING, ledger) if self.room(ledger.at) > 0 else None)
+            trial = self._next(TrialState.WAITING, ledger) if self.room(ledger.at) > 0 else None
             if trial is None:
                 break
             items.append(self._start(trial, request.worker, "", ledger))
@@ -130,9 +100,10 @@ class LiveStudy:
             return
         if request.problems:
             reason = f"the preflight refused the study: {request.problems[0].get('message', '')}"
+            self.cancel(reason, ledger)
             self._move(StudyState.FAILED, ledger, reason=reason, errors=request.problems, facts=request.facts)
         else:
-            self._started_at = ledger.at
+            self._allowance.started_at = ledger.at
             self._move(StudyState.RUNNING, ledger, facts=request.facts)
 
     # What the clock and people do
@@ -141,18 +112,21 @@ class LiveStudy:
         """The attempt's worker is gone: the trial runs again, unless it has been tried often enough."""
         if trial.told == "prune":
             self._end_attempt(trial, Outcome.LOST, TrialState.PRUNED, why, ledger)
+        elif self._optuna.is_held(trial.number):
+            self._end_attempt(trial, Outcome.LOST, TrialState.PAUSED, why, ledger)
         elif trial.retries >= self.definition.budget.retries:
             reason = f"lost {trial.retries + 1} times, the last time because {why}"
             self._end_attempt(trial, Outcome.LOST, TrialState.FAILED, reason, ledger)
         else:
             trial.retries += 1
-            self._end_attempt(trial, Outcome.LOST, self._again, why, ledger)
+            self._end_attempt(trial, Outcome.LOST, self._again(trial), why, ledger)
 
     def lose_preflight(self, why: str, ledger: Ledger) -> None:
         """The worker that ran the preflight is gone."""
         self.preflight_worker = ""
         if self.preflights > self.definition.budget.retries:
             reason = f"the preflight was lost {self.preflights} times, the last time because {why}"
+            self.cancel(reason, ledger)
             self._move(StudyState.FAILED, ledger, reason=reason)
 
     def pause(self, ledger: Ledger) -> None:
@@ -165,32 +139,63 @@ class LiveStudy:
         """Somebody resumed the study: what waited or was paused runs again, from its checkpoint."""
         self.state = StudyState.RUNNING
         for trial in self.open.values():
-            if trial.state in (TrialState.WAITING, TrialState.PAUSED):
-                self._to(trial, self._again, ledger)
+            if trial.state is TrialState.PAUSED and not self._optuna.is_held(trial.number):
+                self._to(trial, TrialState.WAITING, ledger)
 
     def cancel(self, reason: str, ledger: Ledger) -> None:
         """End every open trial; a worker hears of it at its next report."""
         for trial in list(self.open.values()):
-            if trial.state is TrialState.RUNNING:
-                self._end_attempt(trial, Outcome.CANCELLED, TrialState.CANCELLED, reason, ledger)
-            else:
-                self._end(trial, TrialState.CANCELLED, reason, ledger)
+            self._cancel(trial, reason, ledger)
+
+    def enqueue(self, request: Enqueue, ledger: Ledger) -> Done | Refused:
+        """Somebody wants a trial with given parameters: it is the next one to begin."""
+        budget = self.definition.budget
+        if self._allowance.left <= 0:
+            return Refused(message=f"all {budget.trials} trials of budget.trials are made; raise it first")
+        trial = self._make(self._optuna.enqueue(request.parameters), TrialState.WAITING, ledger)
+        ledger.tell(trial)
+        return Done(number=trial.number)
+
+    def cancel_trial(self, request: CancelTrial, ledger: Ledger) -> Done | Refused:
+        """Somebody ends one trial; its worker hears of it at its next report."""
+        trial = self.open.get(request.number)
+        if trial is None:
+            return Refused(message=f"trial {request.number} has ended, or there is none")
+        self._cancel(trial, "the trial was cancelled", ledger)
+        return Done(number=trial.number)
+
+    def retry(self, trial: LiveTrial, ledger: Ledger) -> Done | Refused:
+        """Somebody wants a trial that has ended to run again, from its newest checkpoint if it has one."""
+        if trial.number in self.open or trial.state not in (TrialState.FAILED, TrialState.CANCELLED):
+            return Refused(message=f"trial {trial.number} is {trial.state}; only one FAILED or CANCELLED is run again")
+        self._optuna.reopen(trial.number)
+        trial.retries, trial.reason, trial.ended_at = 0, None, None
+        self.open[trial.number] = trial
+        self._to(trial, TrialState.PAUSED if self._optuna.is_held(trial.number) else TrialState.WAITING, ledger)
+        return Done(number=trial.number)
+
+    def amend(self, request: Amend, ledger: Ledger) -> Done | Refused:
+        """Somebody changed the budget; it holds from the next decision on."""
+        try:
+            budget = Budget.model_validate(self.definition.budget.model_dump() | request.budget, strict=True)
+        except ValidationError as error:
+            return Refused(message=str(of_model(error, Budget, ("budget",))[0].message))
+        self.definition = self._allowance.definition = self.definition.model_copy(update={"budget": budget})
+        ledger.amend(self.id, self.state, self.definition.document())
+        return Done()
 
     def go_on(self, ledger: Ledger) -> None:
         """Propose trials until as many are open as may run at once, or end the study if there is no more to do."""
         self._end_if_over(ledger)
         while not self.is_external and self.room(ledger.at) > 0:
-            self._propose(TrialState.QUEUED, ledger)
+            self._next(TrialState.QUEUED, ledger)
         self._end_if_over(ledger)
 
     def room(self, at: datetime) -> int:
-        """How many trials may be proposed now."""
-        if self.state is not StudyState.RUNNING or self._is_overdue(at) or self._optuna.is_exhausted:
+        """How many more trials may run now."""
+        if self.state is not StudyState.RUNNING or self._allowance.spent(at) is not None:
             return 0
-        parallel = self.definition.budget.parallel
-        if parallel is None:
-            parallel = len(self.open) + self._left() if self.is_external else self.slots
-        return min(parallel - len(self.open), self._left())
+        return self._allowance.room(None if self.is_external else self.slots)
 
     # Helpers, in call order
 
@@ -203,11 +208,13 @@ class LiveStudy:
             self.cancel("the study has failed", ledger)
             reason = f"{failed} trials failed, budget.max_failed is {most}; the last one: {self._last_failure}"
             self._move(StudyState.FAILED, ledger, reason=reason)
-        elif self._is_overdue(ledger.at) and not self.running():
-            unfinished = self._left() > 0 or bool(self.open)
-            self.cancel("budget.timeout was reached", ledger)
-            self._complete_study("budget.timeout was reached" if unfinished else None, ledger)
-        elif not self.open and (self._left() <= 0 or self._optuna.is_exhausted):
+        elif (spent := self._allowance.spent(ledger.at)) is not None and not self.running():
+            unfinished = self._allowance.left > 0 or bool(self.open)
+            self._prune_parked(ledger)
+            self.cancel(spent, ledger)
+            self._complete_study(spent if unfinished else None, ledger)
+        elif self._allowance.busy == 0 and self._allowance.startable == 0:
+            self._prune_parked(ledger)
             self._complete_study(None, ledger)
 
     def _take_preflight(self, request: Take) -> Answer:
@@ -217,19 +224,16 @@ class LiveStudy:
         self.preflight_worker = request.worker
         return PreflightTask(study_id=self.id, study=self.definition.name, definition=self.definition.document())
 
-    def _attempt(self, key: AttemptKey) -> LiveTrial | None:
-        """The trial whose running attempt is meant; None if that attempt has ended."""
-        trial = self.open.get(key.number)
-        running = trial is not None and trial.state is TrialState.RUNNING and trial.attempt == key.attempt
-        return trial if running else None
-
     def _decide(self, trial: LiveTrial, request: Report, at: datetime) -> DecisionName:
         value = request.metrics.get(self._metric)
-        if value is not None and self._optuna.report(trial.number, request.step, value):
-            return "prune"
+        decision: DecisionName = "continue"
+        if value is not None:
+            decision = self._optuna.report(trial.number, request.step, value)
+        if decision != "continue":
+            return decision
         if self.state is StudyState.PAUSED:
             return "pause"
-        return "stop" if self._is_overdue(at) else "continue"
+        return "continue" if self._allowance.spent(at) is None else "stop"
 
     def _settle(self, trial: LiveTrial, request: Finish, ledger: Ledger) -> Refused | None:
         """End the running attempt in the way that its worker says."""
@@ -242,10 +246,10 @@ class LiveStudy:
             case "pruned":
                 self._end_attempt(trial, Outcome.PRUNED, TrialState.PRUNED, request.reason, ledger)
             case "paused":
-                paused = TrialState.PAUSED if self.state is StudyState.PAUSED else self._again
+                paused = TrialState.PAUSED if self.state is StudyState.PAUSED else self._again(trial)
                 self._end_attempt(trial, Outcome.PAUSED, paused, request.reason, ledger)
             case "returned":
-                self._end_attempt(trial, Outcome.RETURNED, self._again, request.reason, ledger)
+                self._end_attempt(trial, Outcome.RETURNED, self._again(trial), request.reason, ledger)
             case "lost":
                 self.lose(trial, request.reason or "its process died", ledger)
         return None
@@ -274,16 +278,31 @@ class LiveStudy:
             return self._assignment(given)  # it was handed out before, and the answer did not arrive
         if self.room(ledger.at) <= 0:
             return None
-        trial = self._propose(TrialState.QUEUED, ledger)
+        trial = self._next(TrialState.QUEUED, ledger)
         return self._start(trial, worker, device, ledger) if trial else None
+
+    def _next(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
+        """The trial to run next: one that waits, else one that is promoted from its rung, else a new one."""
+        if self.counts[TrialState.WAITING]:
+            trial = next(each for each in self.open.values() if each.state is TrialState.WAITING)
+            if state is not TrialState.WAITING:
+                self._to(trial, state, ledger)
+            return trial
+        number = self._optuna.next_promotion()
+        if number is None:
+            return self._propose(state, ledger)
+        trial = self.open[number]
+        self._optuna.promote(number)
+        self._to(trial, state, ledger)
+        return trial
 
     def _propose(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
         """Make the sampler's next trial; None if a twin's value was taken over, so that there is nothing to run."""
+        remembered = self._optuna.study_attrs
         proposal = self._optuna.propose()
-        trial = LiveTrial(self.id, proposal.number, state, proposal.parameters, created_at=ledger.at)
-        self.open[trial.number] = trial
-        self.counts[state] += 1
-        ledger.add(trial)
+        if self._optuna.study_attrs != remembered:
+            ledger.remember(self.id, self._optuna.study_attrs)
+        trial = self._make(proposal, state, ledger)
         value = None if proposal.twin is None else self._optuna.final_value(proposal.twin)
         if self.definition.duplicates == "reuse" and value is not None:
             trial.values = {self._metric: value}
@@ -291,59 +310,6 @@ class LiveStudy:
             return None
         ledger.tell(trial)
         return trial
-
-    def _start(self, trial: LiveTrial, worker: str, device: str, ledger: Ledger) -> Assignment:
-        trial.attempt += 1
-        trial.worker, trial.device = worker, device
-        trial.steps, trial.told = set(), "continue"
-        trial.started_at = trial.started_at or ledger.at
-        trial.reason = None
-        ledger.begin(trial)
-        self._to(trial, TrialState.RUNNING, ledger)
-        return self._assignment(trial)
-
-    def _assignment(self, trial: LiveTrial) -> Assignment:
-        return Assignment(
-            attempt=trial.attempt_key,
-            study=self.definition.name,
-            parameters=trial.parameters,
-            trial=self.definition.resolve(trial.parameters),
-            metric=self._metric,
-            direction=self.definition.objective.direction,
-            resumable=list(range(trial.attempt - 1, 0, -1)),
-        )
-
-    @property
-    def _again(self) -> TrialState:
-        """Where a trial goes that shall run again."""
-        waits = self.is_external or self.state is StudyState.PAUSED
-        return TrialState.WAITING if waits else TrialState.QUEUED
-
-    def _end_attempt(
-        self, trial: LiveTrial, outcome: Outcome, state: TrialState, reason: str | None, ledger: Ledger
-    ) -> None:
-        ledger.end(trial.attempt_key, outcome, reason)
-        if state.ended:
-            self._end(trial, state, reason, ledger)
-        else:
-            trial.reason = reason
-            self._to(trial, state, ledger)
-
-    def _end(self, trial: LiveTrial, state: TrialState, reason: str | None, ledger: Ledger) -> None:
-        trial.reason, trial.ended_at = reason, ledger.at
-        value = trial.values[self._metric] if trial.values else None
-        self._optuna.finish(trial.number, state, value)
-        if state is TrialState.FAILED:
-            self._last_failure = reason or ""
-        self._to(trial, state, ledger)
-        del self.open[trial.number]
-
-    def _to(self, trial: LiveTrial, state: TrialState, ledger: Ledger) -> None:
-        self.counts[trial.state] -= 1
-        self.counts[state] += 1
-        trial.state = state
-        ledger.change(trial)
-        ledger.tell(trial)
 
     def _move(
         self,
@@ -363,16 +329,3 @@ class LiveStudy:
             self._move(StudyState.FAILED, ledger, f"all {failed} trials failed; the last one: {self._last_failure}")
         else:
             self._move(StudyState.COMPLETE, ledger, reason)
-
-    def _left(self) -> int:
-        """How many trials the budget still allows; a grid's FAILED cells are tried again and not counted."""
-        made = sum(self.counts.values())
-        if self.definition.sampler.name == "grid":
-            made -= self.counts[TrialState.FAILED]
-        return self.definition.budget.trials - made
-
-    def _is_overdue(self, at: datetime) -> bool:
-        timeout = self.definition.budget.timeout
-        return (
-            timeout is not None and self._started_at is not None and at > self._started_at + timedelta(seconds=timeout)
-        )

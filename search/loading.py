@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -42,12 +43,22 @@ def _load(session: Session, study_id: int) -> LiveStudy:
     table = TrialRow.__table__  # rows as they are: ORM objects of a large study take seconds to make
     trials = session.execute(select(table).where(table.c.study_id == study_id).order_by(table.c.number)).all()
     values = _objective_values(session, study_id, metric)
-    study.optuna.load(_past(trial, values[trial.number], metric) for trial in trials)
+    study.optuna.load((_past(trial, values[trial.number], metric) for trial in trials), row.system_attrs)
     for trial in trials:
         study.counts[TrialState(trial.state)] += 1
         if not TrialState(trial.state).ended:
             study.open[trial.number] = _live(session, trial)
+    ends = [(trial.ended_at, TrialState(trial.state), _value(trial, metric)) for trial in trials if trial.ended_at]
+    for at, state, value in sorted(ends, key=itemgetter(0)):
+        study.recall_end(state, value, at)
     return study
+
+
+def load_trial(session: Session, study_id: int, number: int) -> LiveTrial | None:
+    """One trial in whatever state SQL has it; None if there is none."""
+    table = TrialRow.__table__
+    row = session.execute(select(table).where(table.c.study_id == study_id, table.c.number == number)).first()
+    return None if row is None else _live(session, row)
 
 
 def _objective_values(session: Session, study_id: int, metric: str) -> dict[int, dict[int, float]]:
@@ -63,9 +74,13 @@ def _objective_values(session: Session, study_id: int, metric: str) -> dict[int,
 
 
 def _past(row: Row[Any], intermediate: dict[int, float], metric: str) -> PastTrial:
-    mapping = row._mapping
-    value = mapping["values"][metric] if mapping["values"] else None
-    return PastTrial(row.number, TrialState(row.state), row.parameters, value, row.system_attrs, intermediate)
+    attrs = row.system_attrs
+    return PastTrial(row.number, TrialState(row.state), row.parameters, _value(row, metric), attrs, intermediate)
+
+
+def _value(row: Row[Any], metric: str) -> float | None:
+    values = row._mapping["values"]  # the row itself has a method of this name
+    return values[metric] if values else None
 
 
 def _live(session: Session, row: Row[Any]) -> LiveTrial:

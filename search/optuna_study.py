@@ -1,8 +1,8 @@
 """Optuna as a proposal function: one in-memory study, rebuilt from SQL rows at start, driven by ask and tell.
 
-Optuna keeps what its samplers and pruners remember in system attributes; they are stored with each trial and restored
-with it, and the generator is set anew before every proposal from (study seed, trial number). So a study that was loaded
-again proposes and decides as if it had never stopped.
+Optuna keeps what its samplers and pruners remember in system attributes of trials and of the study; they are stored and
+restored with these, and the generator is set anew before every proposal from (study seed, trial number). So a study
+that was loaded again proposes and decides as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ from optuna.trial import TrialState as OptunaState
 
 from search.definition import Definition
 from search.grid import CANCELLED, GridSampler
-from search.pruners import make_pruner
+from search.pruners import make_pruner, make_rungs
 from search.samplers import make_sampler, reseed
+from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
+from search.tpe import HistoryTPESampler
+from store.messages import DecisionName
 from store.models import TrialState
 
 _LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
 
+RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha
 RESAMPLES = 20  # proposals drawn for one trial before a duplicate is accepted: the space may be used up
 
 _OPTUNA_STATE = {
@@ -68,6 +72,7 @@ class OptunaStudy:
         self._space = Space(definition.parameters)
         self._sampler = make_sampler(definition)
         self._pruner = make_pruner(definition)
+        self._rungs = make_rungs(definition)
         self._storage = _Storage()
         # Hyperband shares trials out over its brackets by the study's name and the trial's number.
         self._study = optuna.create_study(
@@ -80,12 +85,18 @@ class OptunaStudy:
         self._count = 0
         self._known: dict[bytes, int] = {}  # canonical parameters -> the first trial that had them
 
-    def load(self, trials: Iterable[PastTrial]) -> None:
-        """Add stored trials, all of them, in the order of their numbers from 0."""
+    def load(self, trials: Iterable[PastTrial], study_attrs: Mapping[str, Any]) -> None:
+        """Add stored trials, all of them, in the order of their numbers from 0, and what is remembered of the study."""
+        for key, value in study_attrs.items():
+            self._storage.set_study_system_attr(self._study._study_id, key, value)
         for trial in trials:
             self._storage.append(self._study._study_id, self._frozen(trial))
             self._known.setdefault(_canonical(trial.parameters), trial.number)
             self._count += 1
+            if self._rungs is not None and RUNGS in trial.system_attrs:
+                self._rungs.load(trial.number, trial.system_attrs[RUNGS])
+                if trial.state is TrialState.PAUSED:
+                    self.park(trial.number)
 
     @property
     def is_exhausted(self) -> bool:
@@ -94,35 +105,78 @@ class OptunaStudy:
 
     def propose(self) -> Proposal:
         """Ask the sampler for the next trial, which counts as running from here on."""
-        reseed(self._sampler, self._definition.sampler.seed, self._count)
-        trial = self._study.ask()
-        self._count += 1
-        parameters = self._space.suggest(trial)
-        if self._definition.duplicates == "resample" and not isinstance(self._sampler, GridSampler):
-            parameters = self._resample(trial, parameters)
-        twin = self._known.setdefault(_canonical(parameters), trial.number)
-        return Proposal(trial.number, parameters, None if twin == trial.number else twin)
+        return self._draw(self._definition.duplicates == "resample" and not isinstance(self._sampler, GridSampler))
 
-    def report(self, number: int, step: int, value: float) -> bool:
-        """Record an intermediate value.
+    def enqueue(self, parameters: Mapping[str, Any]) -> Proposal:
+        """The next trial, with given parameters, which counts as running from here on."""
+        self._study.enqueue_trial(self._space.internal(parameters)[0])
+        return self._draw(resample=False)
 
-        Returns:
-            Whether the pruner would stop the trial here.
-        """
+    def reopen(self, number: int) -> None:
+        """A trial that had ended without a value is to run again."""
+        self._set_state(number, OptunaState.RUNNING)
+
+    def report(self, number: int, step: int, value: float) -> DecisionName:
+        """Record an intermediate value, and decide whether the trial goes on, ends here, or waits to be promoted."""
         trial_id = self._id(number)
         self._storage.set_trial_intermediate_value(trial_id, step, value)
-        return self._pruner.prune(self._study, self._storage.get_trial(trial_id))
+        if self._rungs is not None:
+            decision = self._rungs.report(number, step, value)
+            self._storage.set_trial_system_attr(trial_id, RUNGS, self._rungs.stored(number))
+            return decision
+        return "prune" if self._pruner.prune(self._study, self._storage.get_trial(trial_id)) else "continue"
 
     def finish(self, number: int, state: TrialState, value: float | None = None) -> None:
         """Tell the end of a trial; a COMPLETE one has a value."""
+        if self._rungs is not None:
+            self._rungs.withdraw(number)
+            self._set_state(number, OptunaState.RUNNING)
         if state is TrialState.CANCELLED:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
         # What `Study.tell` does before it makes a deep copy of the trial to return it.
         _tell_with_warning(self._study, number, value if state is TrialState.COMPLETE else None, _OPTUNA_STATE[state])
 
+    # Under asha
+
+    def is_held(self, number: int) -> bool:
+        """Whether a trial has come to a rung and is not promoted yet."""
+        return self._rungs is not None and self._rungs.is_held(number)
+
+    @property
+    def parked(self) -> int:
+        """How many trials wait at a rung."""
+        return 0 if self._rungs is None else self._rungs.waiting
+
+    def park(self, number: int) -> None:
+        """A trial is PAUSED: if a rung holds it, it waits there, and for the sampler it counts as pruned meanwhile."""
+        if self._rungs is not None and self._rungs.is_held(number):
+            self._rungs.wait(number)
+            self._set_state(number, OptunaState.PRUNED)
+
+    def next_promotion(self) -> int | None:
+        """The trial that goes on before any new one begins."""
+        return None if self._rungs is None else self._rungs.next()
+
+    def promote(self, number: int) -> None:
+        """The trial of `next_promotion` runs again."""
+        if self._rungs is not None:
+            self._rungs.promote(number)
+            self._set_state(number, OptunaState.RUNNING)
+            self._storage.set_trial_system_attr(self._id(number), RUNGS, self._rungs.stored(number))
+
+    # What is kept
+
     def system_attrs(self, number: int) -> dict[str, Any]:
         """What sampler and pruner remember of a trial, to be stored with it."""
         return dict(self._storage.get_trial(self._id(number)).system_attrs)
+
+    @property
+    def study_attrs(self) -> dict[str, Any]:
+        """What the sampler remembers of the study as a whole, to be stored with it.
+
+        Where it names trials it does so by Optuna's ids; with one study to a storage these are the trials' numbers.
+        """
+        return dict(self._storage.get_study_system_attrs(self._study._study_id))
 
     def last_value(self, number: int) -> float | None:
         """The newest intermediate value of a trial."""
@@ -133,6 +187,16 @@ class OptunaStudy:
         """The value of a trial that is COMPLETE."""
         trial = self._storage.get_trial(self._id(number))
         return trial.value if trial.state is OptunaState.COMPLETE else None
+
+    def _draw(self, resample: bool) -> Proposal:
+        reseed(self._sampler, self._definition.sampler.seed, self._count)
+        trial = self._study.ask()
+        self._count += 1
+        parameters = self._space.suggest(trial)
+        if resample:
+            parameters = self._resample(trial, parameters)
+        twin = self._known.setdefault(_canonical(parameters), trial.number)
+        return Proposal(trial.number, parameters, None if twin == trial.number else twin)
 
     def _resample(self, trial: optuna.Trial, parameters: dict[str, Any]) -> dict[str, Any]:
         """Draw again, from the generator as it stands, while a trial with the same parameters exists."""
@@ -145,6 +209,17 @@ class OptunaStudy:
             self._storage._set_trial(trial._trial_id, blank)
             parameters = self._space.suggest(optuna.Trial(self._study, trial._trial_id))
         return parameters
+
+    def _set_state(self, number: int, state: OptunaState) -> None:
+        """Put a trial that has not ended into another of Optuna's states, which Optuna itself takes for final."""
+        trial = copy.copy(self._storage.get_trial(self._id(number)))
+        trial.state = state
+        trial.value = self.last_value(number) if state is OptunaState.PRUNED else None
+        trial.system_attrs = {key: value for key, value in trial.system_attrs.items() if key != CANCELLED}
+        self._storage._set_trial(trial._trial_id, trial)
+        for part in (self._sampler, self._pruner, getattr(self._pruner, "_wrapped_pruner", None)):
+            if isinstance(part, HistoryTPESampler | SortedMedianPruner):
+                part.reconsider(number)
 
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)

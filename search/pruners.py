@@ -2,18 +2,60 @@
 
 from __future__ import annotations
 
-from optuna.pruners import BasePruner, NopPruner
+from optuna.pruners import (
+    BasePruner,
+    NopPruner,
+    PatientPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+    ThresholdPruner,
+)
 
+from search.asha import Rungs
 from search.definition import Definition
-from search.sections import Hyperband, Median
+from search.sections import (
+    Asha,
+    Hyperband,
+    Median,
+    Patient,
+    Percentile,
+    PrunerSpec,
+    SuccessiveHalving,
+    Threshold,
+)
 from search.sorted_pruners import SortedHyperbandPruner, SortedMedianPruner
 
 
 def make_pruner(definition: Definition) -> BasePruner:
     """A new pruner. Hyperband deals trials to its brackets by the study's name and the trial's number: keep both."""
+    return _make(definition.pruner)
+
+
+def _make(pruner: PrunerSpec) -> BasePruner:
+    match pruner:
+        case Percentile():
+            return PercentilePruner(**pruner.options)
+        case Median():
+            return SortedMedianPruner(**pruner.options)
+        case Threshold():
+            return ThresholdPruner(**pruner.options)
+        case Patient(wrapped=wrapped):
+            inner = None if wrapped is None else _make(wrapped)
+            return PatientPruner(inner, pruner.patience, pruner.min_delta)
+        case SuccessiveHalving():
+            # Optuna's own default guesses the first rung from the trials that are complete when it is first asked, and
+            # would guess another after a restart.
+            return SuccessiveHalvingPruner(**{"min_resource": pruner.min_resource} | pruner.options)
+        case Hyperband():
+            return SortedHyperbandPruner(**pruner.options)
+        case _:
+            return NopPruner()
+
+
+def make_rungs(definition: Definition) -> Rungs | None:
+    """The rungs of asha, which no pruner of Optuna's stands for: its trials wait and are promoted. None for others."""
     pruner = definition.pruner
-    if isinstance(pruner, Median):
-        return SortedMedianPruner(**pruner.options)
-    if isinstance(pruner, Hyperband):
-        return SortedHyperbandPruner(**pruner.options)
-    return NopPruner()
+    if not isinstance(pruner, Asha):
+        return None
+    direction = definition.objective.direction
+    return Rungs(pruner.min_resource, pruner.max_resource, pruner.reduction_factor, direction)

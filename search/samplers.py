@@ -6,11 +6,19 @@ import warnings
 
 import numpy as np
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
 
 from search.definition import Definition
 from search.grid import GridSampler
-from search.sections import Grid, Random
+from search.sections import CmaEs, Grid, Nsga2, Nsga3, Qmc, Random, SamplerSpec
 from search.space import Space
 from search.tpe import HistoryTPESampler
 
@@ -20,11 +28,26 @@ def make_sampler(definition: Definition) -> BaseSampler:
     sampler = definition.sampler
     if isinstance(sampler, Grid):
         return GridSampler(Space(definition.parameters), definition.budget.retries)
-    if isinstance(sampler, Random):
-        return RandomSampler(seed=sampler.seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # `group` is the user's own choice
-        return HistoryTPESampler(seed=sampler.seed, **sampler.options)
+        warnings.simplefilter("ignore", ExperimentalWarning)  # what Optuna calls experimental is the user's own choice
+        return _of_optuna(sampler)
+
+
+def _of_optuna(sampler: SamplerSpec) -> BaseSampler:
+    options = sampler.options
+    match sampler:
+        case Random():
+            return RandomSampler(seed=sampler.seed)
+        case CmaEs():
+            return CmaEsSampler(seed=sampler.seed, warn_independent_sampling=False, **options)
+        case Nsga2():
+            return NSGAIISampler(seed=sampler.seed, **options)
+        case Nsga3():
+            return NSGAIIISampler(seed=sampler.seed, **options)
+        case Qmc():
+            return QMCSampler(seed=sampler.seed, warn_independent_sampling=False, **options)
+        case _:
+            return HistoryTPESampler(seed=sampler.seed, **options)
 
 
 def reseed(sampler: BaseSampler, study_seed: int, number: int) -> None:
@@ -34,11 +57,17 @@ def reseed(sampler: BaseSampler, study_seed: int, number: int) -> None:
     many proposals this process has made: a restart neither repeats nor changes any.
     """
     seed = seed_of(study_seed, number)
-    if isinstance(sampler, RandomSampler):
-        sampler._rng.rng.seed(seed)
-    elif isinstance(sampler, TPESampler):
-        sampler._rng.rng.seed(seed)
-        reseed(sampler._random_sampler, study_seed, number)
+    match sampler:
+        case RandomSampler():
+            sampler._rng.rng.seed(seed)
+        case TPESampler() | NSGAIISampler() | NSGAIIISampler():
+            sampler._rng.rng.seed(seed)
+            reseed(sampler._random_sampler, study_seed, number)
+        case CmaEsSampler():
+            sampler._cma_rng.rng.seed(seed)
+            reseed(sampler._independent_sampler, study_seed, number)
+        case QMCSampler():  # the sequence itself goes by its place in it, which is kept with the study
+            reseed(sampler._independent_sampler, study_seed, number)
 
 
 def seed_of(study_seed: int, number: int) -> int:

@@ -28,20 +28,26 @@ from search.lease import SchedulerLease, holder_name
 from search.ledger import Ledger, LiveTrial, StudyChange, TrialKey
 from search.live_study import LiveStudy
 from search.liveness import Liveness
-from search.loading import load_study, study_states
+from search.loading import load_study, load_trial, study_states
 from store.bus import Inbox, Outbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
 from store.messages import (
+    Amend,
     Answer,
     Ask,
+    CancelTrial,
     Decision,
+    Done,
+    Enqueue,
     Finish,
     Handed,
     Nothing,
     Preflighted,
+    Refused,
     Reply,
     Report,
     Request,
+    RetryTrial,
     Settled,
     Take,
 )
@@ -186,6 +192,9 @@ class Scheduler:
             case Ask():
                 study = self._known(request.study_id, ledger)
                 return study.ask(request, ledger) if study else Handed(ended=True)
+            case Enqueue() | CancelTrial() | RetryTrial() | Amend():
+                study = self._known(request.study_id, ledger)
+                return self._obey(study, request, ledger) if study else Refused(message="the study has ended")
             case Preflighted():
                 if (study := self._studies.get(request.study_id)) is not None:
                     study.preflighted(request, ledger)
@@ -193,6 +202,21 @@ class Scheduler:
             case _:
                 self._next_round = 0.0  # a Wake: look round at once, before anything else is waited for
                 return None
+
+    def _obey(
+        self, study: LiveStudy, request: Enqueue | CancelTrial | RetryTrial | Amend, ledger: Ledger
+    ) -> Done | Refused:
+        """Do what a person asked for through the API."""
+        match request:
+            case Enqueue():
+                return study.enqueue(request, ledger)
+            case CancelTrial():
+                return study.cancel_trial(request, ledger)
+            case Amend():
+                return study.amend(request, ledger)
+        with self._reads() as session:
+            trial = load_trial(session, study.id, request.number)
+        return study.retry(trial, ledger) if trial else Refused(message=f"there is no trial {request.number}")
 
     def _known(self, study_id: int, ledger: Ledger) -> LiveStudy | None:
         """A study, also one that was made a moment ago and is not in memory yet."""

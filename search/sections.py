@@ -13,6 +13,8 @@ from search.knobs import METRIC
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 NonNegative = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Factor = Annotated[int, Field(ge=2, le=1_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 MOST_TRIALS = 1_000_000
 
@@ -76,6 +78,55 @@ class Tpe(_Seeded):
         return self
 
 
+class CmaEs(_Seeded):
+    """Covariance matrix adaptation (Hansen 2016) over the ranges; choices are drawn independently."""
+
+    name: Literal["cmaes"]
+    n_startup_trials: NonNegative = 1
+    popsize: Annotated[int, Field(ge=3, le=10_000)] | None = None  # 4 + 3 ln(ranges)
+    consider_pruned_trials: bool = False
+    use_separable_cma: bool = False
+    with_margin: bool = False
+    lr_adapt: bool = False
+
+    @model_validator(mode="after")
+    def _is_one_variant(self) -> Self:
+        chosen = [name for name in ("use_separable_cma", "with_margin", "lr_adapt") if getattr(self, name)]
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} are variants that exclude each other; choose one")
+        return self
+
+
+class _Genetic(_Seeded):
+    """What NSGA-II and NSGA-III share: generations that are crossed and mutated."""
+
+    population_size: Annotated[int, Field(ge=2, le=100_000)] = 50
+    mutation_prob: Share | None = None  # one in as many as there are parameters
+    crossover_prob: Share = 0.9
+    swapping_prob: Share = 0.5
+
+
+class Nsga2(_Genetic):
+    """Evolution with elitism and crowding (Deb et al. 2002)."""
+
+    name: Literal["nsga2"]
+
+
+class Nsga3(_Genetic):
+    """Evolution with reference points in the place of crowding (Deb and Jain 2014)."""
+
+    name: Literal["nsga3"]
+    dividing_parameter: Annotated[int, Field(ge=1, le=100)] = 3
+
+
+class Qmc(_Seeded):
+    """Points of a sequence that fills the space evenly (Bergstra and Bengio 2012)."""
+
+    name: Literal["qmc"]
+    qmc_type: Literal["sobol", "halton"] = "sobol"
+    scramble: bool = False
+
+
 class NoPruner(_Named):
     """Every trial runs to its end."""
 
@@ -92,14 +143,47 @@ class Median(_Named):
     n_min_trials: Positive = 1
 
 
-class Hyperband(_Named):
-    """Successive halving at several rates (Li et al. 2018), without waiting for a rung to fill (Li et al. 2020)."""
+class Percentile(Median):
+    """Stops a trial whose best value so far is not among the best `percentile` per cent at the same step."""
 
-    name: Literal["hyperband"]
+    name: Literal["percentile"]  # type: ignore[assignment]  # the tag of the union; the options are the median's
+    percentile: Annotated[float, Field(ge=0, le=100)]
+
+
+class Threshold(_Named):
+    """Stops a trial whose value leaves the given bounds."""
+
+    name: Literal["threshold"]
+    lower: FiniteFloat | None = None
+    upper: FiniteFloat | None = None
+    n_warmup_steps: NonNegative = 0
+    interval_steps: Positive = 1
+
+    @model_validator(mode="after")
+    def _has_bounds_in_order(self) -> Self:
+        if self.lower is None and self.upper is None:
+            raise ValueError("needs lower, upper or both")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ValueError(f"lower {self.lower:g} is above upper {self.upper:g}")
+        return self
+
+
+class SuccessiveHalving(_Named):
+    """Stops a trial that is not among the best of its rung, without waiting for the rung to fill (Li et al. 2020)."""
+
+    name: Literal["successive_halving"]
+    min_resource: Positive = 1
+    reduction_factor: Factor = 4
+    min_early_stopping_rate: Annotated[int, Field(ge=0, le=30)] = 0
+    bootstrap_count: NonNegative = 0
+
+
+class _Bounded(_Named):
+    """What halvings share that know the last step of a trial."""
+
     min_resource: Positive = 1
     max_resource: Positive  # left out, the epochs of the built-in training
-    reduction_factor: Annotated[int, Field(ge=2, le=1_000)] = 3
-    bootstrap_count: NonNegative = 0
+    reduction_factor: Factor = 3
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -108,8 +192,34 @@ class Hyperband(_Named):
         return self
 
 
-SamplerSpec = Grid | Random | Tpe
-PrunerSpec = NoPruner | Median | Hyperband
+class Hyperband(_Bounded):
+    """Successive halving at several rates (Li et al. 2018), without waiting for a rung to fill (Li et al. 2020)."""
+
+    name: Literal["hyperband"]
+    bootstrap_count: NonNegative = 0
+
+
+class Asha(_Bounded):
+    """Asynchronous successive halving in which trials wait at a rung and are promoted later (Li et al. 2020)."""
+
+    name: Literal["asha"]
+
+
+_Wrapped = Median | Percentile | Threshold | SuccessiveHalving | Hyperband
+
+
+class Patient(_Named):
+    """Lets another pruner stop a trial only after so many steps without improvement."""
+
+    name: Literal["patient"]
+    patience: NonNegative
+    min_delta: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    wrapped: Annotated[_Wrapped, Field(discriminator="name")] | None = None  # none: it stops the trial itself
+
+
+BOUNDED = ("hyperband", "asha")  # the pruners that must know the last step of a trial
+SamplerSpec = Grid | Random | Tpe | CmaEs | Nsga2 | Nsga3 | Qmc
+PrunerSpec = NoPruner | Median | Percentile | Threshold | Patient | SuccessiveHalving | Hyperband | Asha
 
 
 def _seconds(value: object) -> object:
@@ -123,14 +233,19 @@ def _seconds(value: object) -> object:
     return float(sum(int(count or 0) * unit for count, unit in zip(parts.groups(), units, strict=True)))
 
 
+Seconds = Annotated[FiniteFloat, Field(gt=0, le=1e9), BeforeValidator(_seconds)]
+
+
 class Budget(Section):
     """When the search ends, and how much of it runs at once."""
 
     trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)]
     parallel: Annotated[int, Field(ge=1, le=10_000)] | None = None  # as many as the pool has slots
-    timeout: Annotated[FiniteFloat | None, Field(gt=0, le=1e9), BeforeValidator(_seconds)] = None  # seconds
+    timeout: Seconds | None = None
     retries: Annotated[int, Field(ge=0, le=100)] = 2
     max_failed: Annotated[int, Field(ge=0, le=MOST_TRIALS)] | None = None
+    target: FiniteFloat | None = None  # of the objective
+    patience_trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = None
 
     @model_validator(mode="before")
     @classmethod

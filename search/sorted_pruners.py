@@ -1,6 +1,6 @@
 """Optuna's pruners with what they compare kept sorted between decisions: the same decisions, without scanning trials.
 
-Each serves one study, whose trials never change once they have finished.
+Each serves one study, whose COMPLETE trials never change.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ class SortedMedianPruner(MedianPruner):
         self._complete = 0
         self._columns: defaultdict[int, list[float]] = defaultdict(list)  # by step, ascending, without NaN
         self._reported: defaultdict[int, int] = defaultdict(int)  # by step, with NaN
+
+    def reconsider(self, number: int) -> None:
+        """A trial that had ended in another state than COMPLETE runs again."""
+        if number < self._seen and number not in self._unfinished:
+            self._unfinished.append(number)
 
     @override
     def prune(self, study: Study, trial: FrozenTrial) -> bool:

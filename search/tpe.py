@@ -24,13 +24,12 @@ from typing_extensions import override
 
 from search.kernels import Floats, log_density
 
-MOST_BELOW = default_gamma(10**6)  # so many trials at most count as the better ones
 FEW_KERNELS = 64  # up to here Optuna's own arithmetic is as fast
 TOO_CLOSE = 1e-6  # a difference in log density that rounding cannot make; closer calls are left to Optuna's arithmetic
 
 
 class HistoryTPESampler(TPESampler):
-    """TPE for one study, whose trials never change once they have finished.
+    """TPE for one study; a finished trial that changes must be named to `reconsider`.
 
     Every proposal is the one that `TPESampler` makes: candidates are drawn by Optuna's code from the same density, and
     the choice between them differs only where it could not by rounding. Several objectives are left to Optuna.
@@ -39,6 +38,10 @@ class HistoryTPESampler(TPESampler):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._history = _History(self._group)
+
+    def reconsider(self, number: int) -> None:
+        """A trial may have been taken up again after it had finished: look at it anew."""
+        self._history.forget(number)
 
     @override
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -131,9 +134,10 @@ class _History:
         self._grouped = grouped
         self._intersection: dict[str, BaseDistribution] | None = None
         self._seen = 0
+        self._open: set[int] = set()  # the unfinished trials' numbers
         self._usable: NDArray[np.bool_] = np.zeros(0, dtype=bool)  # (trials,)
         self._columns: dict[str, Floats] = {}  # by parameter, (trials,), NaN where a trial has no value
-        # The best by their scores, best first, ties by number; COMPLETE before PRUNED before infeasible trials.
+        # All by their scores, best first, ties by number; COMPLETE before PRUNED before infeasible trials.
         self._best: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
 
     @property
@@ -145,12 +149,26 @@ class _History:
         """Take in the trials that have finished since the last call."""
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
         self._grow(len(trials))
-        candidates = [trials[trial.number] for trial in self.unfinished] + trials[self._seen :]
+        candidates = [trials[number] for number in sorted(self._open)] + trials[self._seen :]
         self._seen = len(trials)
         self.unfinished = [trial for trial in candidates if not trial.state.is_finished()]
+        self._open = {trial.number for trial in self.unfinished}
         for trial in candidates:
             if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
                 self._add(trial, study)
+
+    def forget(self, number: int) -> None:
+        """Take a trial out again, and look at it the next time as if it had never finished."""
+        if number >= self._seen or number in self._open:
+            return
+        self._open.add(number)
+        if self._usable[number]:
+            self.count -= 1
+            self._usable[number] = False
+            for column in self._columns.values():
+                column[number] = math.nan
+            for best in self._best:
+                best[:] = [entry for entry in best if entry[-1] != number]
 
     def split(
         self, space: dict[str, BaseDistribution], running: dict[int, list[float]]
@@ -195,12 +213,12 @@ class _History:
     def _rank(self, trial: FrozenTrial, study: Study) -> None:
         complete, pruned, infeasible = self._best
         if (violation := _get_infeasible_trial_score(trial)) > 0:
-            _keep_best(infeasible, (violation, trial.number))
+            insort(infeasible, (violation, trial.number))
         elif trial.state is TrialState.PRUNED:
-            _keep_best(pruned, (*_get_pruned_trial_score(trial, study), trial.number))
+            insort(pruned, (*_get_pruned_trial_score(trial, study), trial.number))
         elif trial.value is not None:
             sign = -1 if study.direction == study.direction.MAXIMIZE else 1
-            _keep_best(complete, (sign * trial.value, trial.number))
+            insort(complete, (sign * trial.value, trial.number))
 
     def _column(self, name: str) -> Floats:
         if name not in self._columns:
@@ -213,9 +231,3 @@ class _History:
             self._usable = np.append(self._usable, np.zeros(more, dtype=bool))
             blank = np.full(more, math.nan)
             self._columns = {name: np.append(column, blank) for name, column in self._columns.items()}
-
-
-def _keep_best(best: list[Any], entry: tuple[float, ...]) -> None:
-    if len(best) < MOST_BELOW or entry < best[-1]:
-        insort(best, entry)
-        del best[MOST_BELOW:]

@@ -127,12 +127,21 @@ class RemoteFolder:
         data: bytes = self._system.cat_file(path, start=max(0, self._system.size(path) - most))
         return data
 
+    def upload(self, name: str, source: Path) -> None:
+        """Write a file of any size; the name may have slashes, and is then none of `names`."""
+        self._system.put_file(str(source), f"{self._path}/{name}")
+
+    def download(self, name: str, target: Path) -> None:
+        """Raises: FileNotFoundError."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._system.get_file(f"{self._path}/{name}", str(target))
+
     def names(self) -> list[str]:
         try:
-            entries = self._system.ls(self._path, detail=False, refresh=True)
+            entries = self._system.ls(self._path, detail=True, refresh=True)
         except FileNotFoundError:
             return []
-        return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+        return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
 
     def delete(self, name: str) -> None:
         if self._system.exists(f"{self._path}/{name}"):

@@ -104,6 +104,38 @@ class Ask(_Request):
     count: Annotated[int, Field(ge=1, le=1000)] = 1
 
 
+class Enqueue(_Request):
+    """A person wants a trial with these parameters, which have been checked against the study's space."""
+
+    kind: Literal["enqueue"] = "enqueue"
+    study_id: int
+    parameters: dict[str, Any]
+
+
+class CancelTrial(_Request):
+    """A person ends one open trial."""
+
+    kind: Literal["cancel_trial"] = "cancel_trial"
+    study_id: int
+    number: int
+
+
+class RetryTrial(_Request):
+    """A person wants a FAILED or CANCELLED trial to run again."""
+
+    kind: Literal["retry_trial"] = "retry_trial"
+    study_id: int
+    number: int
+
+
+class Amend(_Request):
+    """A person changes a study's budget: `budget` holds the keys that change."""
+
+    kind: Literal["amend"] = "amend"
+    study_id: int
+    budget: dict[str, Any]
+
+
 class Wake(_Request):
     """A study was made or its state changed in SQL: look now rather than at the next round."""
 
@@ -111,7 +143,7 @@ class Wake(_Request):
     study_id: int
 
 
-Request = Take | Report | Finish | Preflighted | Ask | Wake
+Request = Take | Report | Finish | Preflighted | Ask | Enqueue | CancelTrial | RetryTrial | Amend | Wake
 
 
 class Assignment(_Message):
@@ -168,14 +200,21 @@ class Handed(_Message):
     ended: bool = False
 
 
+class Done(_Message):
+    """What a person asked for has been done; `number` is the trial that it was about."""
+
+    kind: Literal["done"] = "done"
+    number: int | None = None
+
+
 class Refused(_Message):
-    """A request that cannot be right; the text says why."""
+    """A request that cannot be right, or not as things stand; the text says why."""
 
     kind: Literal["refused"] = "refused"
     message: str
 
 
-Answer = Assignment | PreflightTask | Nothing | Decision | Settled | Handed | Refused
+Answer = Assignment | PreflightTask | Nothing | Decision | Settled | Handed | Done | Refused
 
 
 class Reply(_Message):

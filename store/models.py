@@ -125,6 +125,8 @@ class StudyRow(Base):
     reason: Mapped[str | None]
     errors: Mapped[list[dict[str, Any]] | None]
     facts: Mapped[dict[str, Any] | None]  # what the preflight found out about the data and the model
+    # What the sampler remembers of the study as a whole, in Optuna's form.
+    system_attrs: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     last_event: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]

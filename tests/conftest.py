@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, make_url
+from sqlalchemy import URL, Engine, make_url
 
 from store.bus import open_redis
 from store.migrate import upgrade
@@ -32,22 +34,33 @@ def redis_url(redis_service: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_service() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
+def postgres_template() -> Iterator[URL]:
+    """A database with the newest schema and nothing in it, to be copied; on a server for the whole run."""
+    with postgres_server() as server_url:
+        template = make_url(server_url).set(database="template")
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute('CREATE DATABASE "template"')
+        upgrade(template.render_as_string(hide_password=False))
+        yield template
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for SQLite."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    upgrade(f"sqlite:///{path}")
+    return path
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database with the newest schema and nothing in it."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'trialyard.db'}"
-        upgrade(url)
-        yield url
+        path = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "trialyard.db")
+        yield f"sqlite:///{path}"
     else:
-        url = _fresh_database(request.getfixturevalue("postgres_service"))
-        upgrade(url)
-        yield url
+        with _copy_of(request.getfixturevalue("postgres_template")) as url:
+            yield url
 
 
 @pytest.fixture
@@ -70,9 +83,11 @@ def yard(bare_yard: Yard) -> Yard:
     return bare_yard
 
 
-def _fresh_database(server_url: str) -> str:
-    """A new database on a PostgreSQL server; it goes with the server."""
+@contextmanager
+def _copy_of(template: URL) -> Iterator[str]:
+    """A new database like the template, dropped with whoever is still connected to it."""
     name = f"t{uuid.uuid4().hex}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(template.set(database="postgres").render_as_string(False), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "template"')
+        yield template.set(database=name).render_as_string(hide_password=False)
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

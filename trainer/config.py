@@ -17,10 +17,15 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
+Source = Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")]
 
 TaskName = Literal["classification", "regression"]
 
-CLASSIFICATION_METRICS = ("loss", "accuracy", "balanced_accuracy")
+CLASSIFICATION_METRICS = ("loss", "accuracy", "balanced_accuracy", "f1", "auc", "log_loss", "ece")
+LOSSES = {
+    "classification": frozenset({"auto", "cross_entropy", "focal"}),
+    "regression": frozenset({"auto", "mse", "mae", "huber"}),
+}
 REGRESSION_METRICS = ("loss", "rmse", "mae", "r2")
 
 
@@ -43,38 +48,92 @@ class Split(_Section):
         return self
 
 
+class Augment(_Section):
+    """Changes to the rows of each batch that leave what they mean alone. 0 is off."""
+
+    flip: bool = False  # images: left to right, every other one
+    crop: Annotated[int, Field(ge=0, le=256)] = 0  # images: shifted by up to so many pixels
+    rotation: Annotated[FiniteFloat, Field(ge=0, le=180)] = 0.0  # images: by up to so many degrees
+    cutout: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0  # images: a black square, as a share of the shorter side
+    cutmix: Annotated[FiniteFloat, Field(ge=0, le=10)] = 0.0  # images: both parameters of the beta distribution
+    mixup: Annotated[FiniteFloat, Field(ge=0, le=10)] = 0.0  # images and tables: likewise
+    noise: NonNegative = 0.0  # tables: deviation, in units of the normalized numbers
+    feature_dropout: Probability = 0.0  # tables
+    token_dropout: Probability = 0.0  # texts
+
+    @property
+    def chosen(self) -> frozenset[str]:
+        """The names of those that are on."""
+        return frozenset(name for name, value in self if value)
+
+    @model_validator(mode="after")
+    def _one_way_of_mixing(self) -> Self:
+        if self.mixup and self.cutmix:
+            raise ValueError("mixup and cutmix each mix a batch with itself; set one of them to 0")
+        return self
+
+
+AUGMENTED = {
+    "image": frozenset({"flip", "crop", "rotation", "cutout", "cutmix", "mixup"}),
+    "table": frozenset({"noise", "feature_dropout", "mixup"}),
+    "text": frozenset({"token_dropout"}),
+}
+
+
 class Data(_Section):
     """Where the rows come from and how they are prepared; everything fitted is fitted on the training part only."""
 
-    source: Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")]
-    test_source: Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")] | None = None
+    source: Source
+    test_source: Source | None = None
+    labels: Source | None = None  # of IDX images; left out, the file with `labels-idx1` for `images-idx3` in its name
+    test_labels: Source | None = None
     task: Literal["auto", "classification", "regression"] = "auto"
     target: ColumnName | None = None  # the last column
     drop: list[ColumnName] = []
     missing_values: list[str] = []
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # by the file's ending
+    quoting: Literal["standard", "none"] = "standard"  # none: a quotation mark in a field is a character like others
+    text: ColumnName | None = None  # makes it a text task, learned from this column alone
+    vocabulary: Count = 10_000  # so many of the training part's tokens are known, the most frequent ones
+    lower_case: bool = True
+    tokens: Literal["words", "subwords"] = "words"  # subwords: each word, and its runs of 3 and 4 letters besides
+    max_tokens: Annotated[int, Field(ge=1, le=4096)] = 128  # what follows in a longer text is cut off
+    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None  # images of a folder are made squares of this side
     split: Split = Split()
     normalize: Literal["none", "standard", "minmax"] = "standard"
     impute: Literal["mean", "median", "most_frequent"] = "median"
     class_weight: Literal["none", "balanced"] = "none"
+    augment: Augment = Augment()
+
+    @property
+    def preparation(self) -> str:
+        """What the prepared data depend on; equal ones are prepared once."""
+        return self.model_dump_json(exclude={"augment"})
+
+
+IMAGE_MODELS = frozenset({"cnn", "resnet"})  # mlp takes images, too, pixel by pixel
+TEXT_MODELS = frozenset({"embedding_bag", "text_cnn"})
 
 
 class Model(_Section):
-    """A multilayer perceptron over numeric columns and embedded categorical ones."""
+    """A network by name. A knob that the named one does not have is ignored: see ONLY_WITH."""
 
-    name: Literal["mlp"] = "mlp"
+    name: Literal["mlp", "cnn", "resnet", "embedding_bag", "text_cnn"] = "mlp"
     hidden: Annotated[list[Width], Field(max_length=64)] = [128, 64]
     activation: Literal["relu", "gelu", "silu", "tanh", "elu", "leaky_relu"] = "relu"
     norm: Literal["none", "batch", "layer"] = "none"
+    depth: Annotated[int, Field(ge=1, le=32)] = 3  # cnn: stages, each halving the image; resnet: blocks of each stage
+    width: Annotated[int, Field(ge=1, le=4096)] = 32  # channels of the first stage; of texts, the embedding's dimension
+    kernel: Annotated[int, Field(ge=1, le=15)] = 3
     init: Literal[
         "default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "lecun_normal", "orthogonal"
     ] = "default"
 
 
 class Optimizer(_Section):
-    """One of PyTorch's. A knob that the named one does not have is ignored: see ONLY_WITH."""
+    """One by name. A knob that the named one does not have is ignored: see ONLY_WITH."""
 
-    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adamw"
+    name: Literal["sgd", "adam", "adamw", "nadam", "lion", "rmsprop", "adagrad"] = "adamw"
     lr: Annotated[FiniteFloat, Field(gt=0, le=100)] = 1e-3
     weight_decay: NonNegative = 0.0  # decoupled from the gradient for every optimizer (Loshchilov and Hutter 2019)
     momentum: Probability = 0.0
@@ -88,11 +147,19 @@ class Optimizer(_Section):
 class Schedule(_Section):
     """The learning rate over the epochs, after a linear warm-up."""
 
-    name: Literal["constant", "step", "cosine"] = "constant"
+    name: Literal[
+        "constant", "step", "multi_step", "exponential", "linear", "polynomial", "cosine", "cosine_restarts",
+        "one_cycle", "plateau",
+    ] = "constant"  # fmt: skip
     warmup_epochs: NonNegative = 0.0
     step_epochs: Count = 10  # step: multiply by `factor` every so many epochs
-    factor: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
-    min_factor: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0  # cosine: the share of lr reached at the end
+    milestones: Annotated[list[Count], Field(max_length=64)] = []  # multi_step: multiply by `factor` after these epochs
+    factor: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1  # exponential: multiply by it over each epoch
+    min_factor: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0  # the share of lr reached at the end
+    power: Rate = 2.0  # polynomial
+    restart_epochs: Count = 10  # cosine_restarts: epochs of the first fall
+    restart_growth: Annotated[int, Field(ge=1, le=10)] = 1  # cosine_restarts: how much longer each next one takes
+    plateau_epochs: Count = 3  # plateau: multiply by `factor` after so many epochs without a lower val/loss
 
 
 class Regularization(_Section):
@@ -103,6 +170,16 @@ class Regularization(_Section):
     dropout: Probability = 0.0
     label_smoothing: Probability = 0.0
     max_grad_norm: Rate | None = None
+    max_grad_value: Rate | None = None
+    ema: Probability = 0.0  # validate and keep the moving average of the weights, with this decay; 0 is off
+
+
+class Loss(_Section):
+    """What a step goes down. `auto` is the cross-entropy of a classification, and mse of a regression."""
+
+    name: Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber"] = "auto"
+    gamma: NonNegative = 2.0
+    delta: Rate = 1.0  # in deviations of the target
 
 
 class EarlyStopping(_Section):
@@ -114,13 +191,16 @@ class EarlyStopping(_Section):
 
 
 class Checkpoint(_Section):
-    """How often the state of a training is written, so that a killed one goes on from there.
+    """How often the state of a training is written, so that a killed one goes on from there: every so many epochs, but
+    not before `every_seconds` have passed since the last. Where an epoch is shorter than writing its state to disk,
+    training for a second again costs less than having written a hundred checkpoints.
 
     `last` leaves out the weights of an earlier best epoch: checkpoints are a third smaller, but a training that is
     resumed then ends with the best of the epochs since.
     """
 
     every_epochs: Count = 1
+    every_seconds: NonNegative = 1.0
     keep: Literal["last", "best_and_last"] = "best_and_last"
 
 
@@ -132,12 +212,29 @@ class TrainConfig(_Section):
     model: Model = Model()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    loss: Loss = Loss()
     regularization: Regularization = Regularization()
     early_stopping: EarlyStopping | None = None
     epochs: Count = 20
     batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 128
+    accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1  # batches whose gradients make one step
+    sampling: Literal["shuffle", "balanced"] = "shuffle"  # balanced: draws every class equally often, with replacement
     checkpoint: Checkpoint = Checkpoint()
     seed: Seed = 0
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether a source that can be read both ways is to be read as images."""
+        return self.model.name in IMAGE_MODELS
+
+    @model_validator(mode="after")
+    def _texts_have_models_of_their_own(self) -> Self:
+        if self.data.text is None and self.model.name in TEXT_MODELS:
+            raise ValueError(f"model.name: {self.model.name} learns from a text; name its column in data.text")
+        if self.data.text is not None and self.model.name not in TEXT_MODELS:
+            takes = " or ".join(sorted(TEXT_MODELS))
+            raise ValueError(f"model.name: {self.model.name} cannot read data.text; take {takes}")
+        return self
 
     @model_validator(mode="after")
     def _label_smoothing_needs_classes(self) -> Self:
@@ -145,17 +242,36 @@ class TrainConfig(_Section):
             raise ValueError("regularization.label_smoothing: a regression has no labels to smooth; set it to 0")
         return self
 
+    @model_validator(mode="after")
+    def _a_loss_has_its_task(self) -> Self:
+        if self.data.task != "auto" and self.loss.name not in LOSSES[self.data.task]:
+            takes = ", ".join(sorted(LOSSES[self.data.task]))
+            raise ValueError(f"loss.name: {self.loss.name} is no loss of a {self.data.task}; take {takes}")
+        return self
+
 
 # A knob on the left acts only where the knob on the right has one of the values.
 ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
+    "model.hidden": ("model.name", frozenset({"mlp", "embedding_bag"})),
+    "model.norm": ("model.name", frozenset({"mlp", "embedding_bag", "cnn", "resnet"})),
+    "model.depth": ("model.name", IMAGE_MODELS),
+    "model.width": ("model.name", IMAGE_MODELS | TEXT_MODELS),
+    "model.kernel": ("model.name", frozenset({"cnn", "text_cnn"})),
     "optimizer.momentum": ("optimizer.name", frozenset({"sgd", "rmsprop"})),
     "optimizer.nesterov": ("optimizer.name", frozenset({"sgd"})),
-    "optimizer.beta1": ("optimizer.name", frozenset({"adam", "adamw"})),
-    "optimizer.beta2": ("optimizer.name", frozenset({"adam", "adamw"})),
+    "optimizer.beta1": ("optimizer.name", frozenset({"adam", "adamw", "nadam", "lion"})),
+    "optimizer.beta2": ("optimizer.name", frozenset({"adam", "adamw", "nadam", "lion"})),
     "optimizer.alpha": ("optimizer.name", frozenset({"rmsprop"})),
     "schedule.step_epochs": ("schedule.name", frozenset({"step"})),
-    "schedule.factor": ("schedule.name", frozenset({"step"})),
-    "schedule.min_factor": ("schedule.name", frozenset({"cosine"})),
+    "schedule.milestones": ("schedule.name", frozenset({"multi_step"})),
+    "schedule.factor": ("schedule.name", frozenset({"step", "multi_step", "exponential", "plateau"})),
+    "schedule.min_factor": ("schedule.name", frozenset({"linear", "polynomial", "cosine", "cosine_restarts"})),
+    "schedule.power": ("schedule.name", frozenset({"polynomial"})),
+    "schedule.restart_epochs": ("schedule.name", frozenset({"cosine_restarts"})),
+    "schedule.restart_growth": ("schedule.name", frozenset({"cosine_restarts"})),
+    "schedule.plateau_epochs": ("schedule.name", frozenset({"plateau"})),
+    "loss.gamma": ("loss.name", frozenset({"focal"})),
+    "loss.delta": ("loss.name", frozenset({"huber"})),
 }
 
 
@@ -182,7 +298,8 @@ def knob_paths() -> list[str]:
 
 _NOT_SEARCHED = (
     "kind", "checkpoint.", "data.source", "data.test_source", "data.task", "data.target", "data.drop",
-    "data.missing_values", "data.delimiter", "data.split.",
+    "data.missing_values", "data.delimiter", "data.split.", "data.labels", "data.test_labels",
+    "data.quoting", "data.text",
 )  # fmt: skip
 
 

@@ -21,8 +21,8 @@ class TrainerError(Exception):
     """Anything that a training gives up on in a way we foresaw."""
 
 
-class DataError(TrainerError):
-    """The data cannot be read, or cannot be trained on as told."""
+class Refused(TrainerError):
+    """What a training was told cannot be done; it says where, and what would be right."""
 
     def __init__(self, path: str, message: str, hint: str = "") -> None:
         self.problem = Problem(path, message, hint)
@@ -39,6 +39,14 @@ class DataError(TrainerError):
     @property
     def hint(self) -> str:
         return self.problem.hint
+
+
+class DataError(Refused):
+    """The data cannot be read, or cannot be trained on as told."""
+
+
+class ModelError(Refused):
+    """The model cannot be built for these data."""
 
 
 class Diverged(TrainerError):

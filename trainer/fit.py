@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from trainer import checkpoint, model_file
 from trainer.config import TrainConfig
-from trainer.data.prepare import Prepared
+from trainer.data.prepared import Prepared
 from trainer.folder import Folder
 from trainer.progress import Monitor
 from trainer.training import Training
@@ -51,27 +52,33 @@ def fit(
     folder: Folder,
     resume_from: Sequence[Folder] = (),
     should_leave: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Fitted:
     """Train until the epochs or the patience are used up, or until told otherwise.
 
-    An epoch's checkpoint is written before it is reported, and always one of the epoch at which a training pauses or
-    leaves. `prune` ends at once and keeps nothing; `stop` finishes early.
+    Where a checkpoint of an epoch is due it is written before the epoch is reported, and always one of the epoch at
+    which a training pauses or leaves. `prune` ends at once and keeps nothing; `stop` finishes early.
 
     Args:
         folder: takes the checkpoints and, at the end, the model; of this attempt alone.
         resume_from: folders of earlier attempts, newest first; their newest valid checkpoint is gone on from.
+
+        clock: counts seconds; when the next checkpoint is due depends on it, and nothing else does.
 
     Raises:
         Diverged: a loss or a metric is not finite.
     """
     training = Training(config, prepared, monitor)
     _resume(training, resume_from, reporter)
+    written_at = clock()
     while not training.over:
         metrics = training.run_epoch()
         reporter.log(_line(training.epoch, config.epochs, metrics))
-        due = training.epoch % config.checkpoint.every_epochs == 0
+        waited = clock() - written_at >= config.checkpoint.every_seconds
+        due = waited and training.epoch % config.checkpoint.every_epochs == 0
         if due:
             checkpoint.write(folder, training.checkpoint())
+            written_at = clock()
         decision = reporter.report(training.epoch, metrics)
         if decision == "prune":
             checkpoint.clear(folder)

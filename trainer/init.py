@@ -12,6 +12,9 @@ from torch.nn import init
 
 Nonlinearity = Literal["linear", "relu", "leaky_relu", "tanh"]
 
+# Tokens that are seen once or never keep what they began with: as large as a number's, it would drown the others.
+TOKEN_DEVIATION = 0.1
+
 # He et al. 2015 derive the gain for rectifiers; the smooth ones are close enough to take theirs.
 _LIKE: dict[str, Nonlinearity] = {
     "relu": "relu",
@@ -28,26 +31,34 @@ def initialize(model: nn.Module, name: str, activation: str, generator: Generato
 
     `default` is what PyTorch's layers do by themselves. The others are He et al. 2015 (kaiming), Glorot and Bengio 2010
     (xavier), LeCun et al. 1998 (lecun: variance 1 / inputs) and Saxe et al. 2014 (orthogonal), with biases of 0.
-    Embeddings are drawn from N(0, 1), the scale of a standardized numeric column. Norms begin as the identity.
+    Embeddings of categories are drawn from N(0, 1), the scale of a standardized column. Norms begin as the identity.
     """
     with torch.no_grad():
         for path, module in model.named_modules():
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
                 _linear(module, name, "linear" if path == "head" else _LIKE[activation], generator)
-            elif isinstance(module, nn.Embedding):
-                init.normal_(module.weight, generator=generator)
-            elif isinstance(module, nn.BatchNorm1d | nn.LayerNorm):
+            elif isinstance(module, nn.Embedding | nn.EmbeddingBag):
+                deviation = 1.0 if module.padding_idx is None else TOKEN_DEVIATION
+                init.normal_(module.weight, std=deviation, generator=generator)
+                if module.padding_idx is not None:
+                    module.weight[module.padding_idx] = 0  # what stands for nothing
+            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm):
                 module.reset_parameters()  # draws nothing
 
 
-def _linear(layer: nn.Linear, name: str, nonlinearity: Nonlinearity, generator: Generator) -> None:
+def _linear(
+    layer: nn.Linear | nn.Conv1d | nn.Conv2d, name: str, nonlinearity: Nonlinearity, generator: Generator
+) -> None:
     if name == "default":
-        bound = 1 / math.sqrt(layer.in_features) if layer.in_features else 0.0
-        init.uniform_(layer.weight, -bound, bound, generator=generator)
-        init.uniform_(layer.bias, -bound, bound, generator=generator)
+        inputs = layer.weight[0].numel()
+        bound = 1 / math.sqrt(inputs) if inputs else 0.0
+        for drawn in (layer.weight, layer.bias):
+            if drawn is not None:
+                init.uniform_(drawn, -bound, bound, generator=generator)
         return
     _WEIGHTS[name](layer.weight, nonlinearity, generator)
-    init.zeros_(layer.bias)
+    if layer.bias is not None:
+        init.zeros_(layer.bias)
 
 
 def _gain(nonlinearity: Nonlinearity) -> float:
@@ -59,6 +70,6 @@ _WEIGHTS: dict[str, Callable[[Tensor, Nonlinearity, Generator], object]] = {
     "kaiming_uniform": lambda w, f, g: init.kaiming_uniform_(w, nonlinearity=f, generator=g),
     "xavier_normal": lambda w, f, g: init.xavier_normal_(w, _gain(f), generator=g),
     "xavier_uniform": lambda w, f, g: init.xavier_uniform_(w, _gain(f), generator=g),
-    "lecun_normal": lambda w, _, g: init.normal_(w, std=1 / math.sqrt(w.shape[1]), generator=g),
+    "lecun_normal": lambda w, _, g: init.normal_(w, std=1 / math.sqrt(w[0].numel()), generator=g),
     "orthogonal": lambda w, f, g: init.orthogonal_(w, _gain(f), generator=g),
 }

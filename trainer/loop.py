@@ -12,21 +12,23 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
+from trainer.augment import Mixed, augment
+from trainer.average import MovingAverage
 from trainer.config import TrainConfig
-from trainer.data.prepare import Part
-from trainer.models.mlp import MLP
+from trainer.data.prepared import Part
+from trainer.models.layers import Network
 from trainer.optim import decay, set_lr, weights_of
 from trainer.regularize import add_penalty_gradients, clip_gradients, task_loss
 from trainer.schedule import learning_rate
 
 # Gathering rows for many batches in one go costs a fraction of doing so for each; so many still fit the cache.
 GATHERED_BATCHES = 16
-# On a CPU a batch's activations stay in the cache; a GPU wants as many rows as it can get.
-EVALUATED_ROWS = {"cpu": 1024, "cuda": 65_536}
+# A GPU wants as many rows as it can get; on a CPU the activations should stay in the cache: the model says how many.
+EVALUATED_ON_GPU = 8192
 
 
 def train_epoch(
-    model: MLP,
+    model: Network,
     optimizer: torch.optim.Optimizer,
     part: Part,
     config: TrainConfig,
@@ -34,53 +36,86 @@ def train_epoch(
     epoch: int,
     generator: Generator,
     class_weight: Tensor | None,
+    lr_scale: float = 1.0,
+    average: MovingAverage | None = None,
 ) -> float:
-    """Train on every row once, in an order drawn anew.
+    """Train on as many rows as there are, in an order drawn anew.
 
     Args:
         epoch: counted from 0.
+        lr_scale: what the schedule's learning rate is multiplied by.
+        average: takes in the weights after each step.
 
     Returns:
         The mean of the batches' losses over the rows, without the penalties.
     """
-    knobs, steps = config.regularization, steps_per_epoch(part.rows, config.batch_size)
+    knobs, order = config.regularization, _order(model, part, config, generator)
+    accumulate, rows_a_step = config.accumulate, config.accumulate * config.batch_size
+    steps = math.ceil(len(order) / rows_a_step)
     parameters, weights = list(model.parameters()), weights_of(model)
     total = torch.zeros((), device=part.y.device)  # on the device: reading it at each step would wait for the step
     model.train()
     model.set_dropout(knobs.dropout)
-    for step, (x_num, x_cat, y) in enumerate(_shuffled(part, config.batch_size, generator), start=epoch * steps):
-        lr = learning_rate(config.schedule, config.optimizer.lr, step=step, steps_per_epoch=steps, epochs=config.epochs)
-        if len(y) == 1 and model.needs_two_rows:
+    optimizer.zero_grad()
+    augmented = bool(config.data.augment.chosen)
+    seen = 0
+    for batch, (*inputs, y) in enumerate(_batches(part, order, config.batch_size), start=1):
+        rows = augment(tuple(inputs), y, config.data.augment, generator) if augmented else Mixed(tuple(inputs))
+        loss = _loss(model(*rows.inputs), y, rows, config, class_weight)
+        of_step = seen // rows_a_step  # of this epoch, from 0
+        share = len(y) / min(rows_a_step, len(order) - of_step * rows_a_step)
+        (loss if share == 1 else share * loss).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach() * len(y)
+        seen += len(y)
+        if batch % accumulate and seen < len(order):
             continue
-        outputs = model(x_num, x_cat)
-        loss = task_loss(outputs, y, label_smoothing=knobs.label_smoothing, class_weight=class_weight)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        step = epoch * steps + of_step
+        lr = lr_scale * learning_rate(
+            config.schedule, config.optimizer.lr, step=step, steps_per_epoch=steps, epochs=config.epochs
+        )
         add_penalty_gradients(weights, knobs.l1, knobs.l2)
-        clip_gradients(parameters, knobs.max_grad_norm)
+        clip_gradients(parameters, knobs.max_grad_norm, knobs.max_grad_value)
         decay(weights, lr, config.optimizer.weight_decay)
         set_lr(optimizer, lr)
         optimizer.step()
-        total += loss.detach() * len(y)
-    return total.item() / part.rows
+        optimizer.zero_grad()
+        if average:
+            average.update(model, step)
+    return total.item() / len(order)
 
 
-def evaluate(model: MLP, part: Part) -> Tensor:
+def _loss(outputs: Tensor, y: Tensor, mixed: Mixed, config: TrainConfig, class_weight: Tensor | None) -> Tensor:
+    """The loss against the targets, or against the two that each row is mixed of, by their shares."""
+    smoothing = config.regularization.label_smoothing
+    loss = task_loss(outputs, y, loss=config.loss, label_smoothing=smoothing, class_weight=class_weight)
+    if mixed.other is None or mixed.share is None:
+        return loss
+    other = task_loss(outputs, mixed.other, loss=config.loss, label_smoothing=smoothing, class_weight=class_weight)
+    return mixed.share * loss + (1 - mixed.share) * other
+
+
+def evaluate(model: Network, part: Part) -> Tensor:
     """The model's outputs for all rows of a part, in their order: (rows, classes) or (rows,)."""
-    rows = EVALUATED_ROWS[part.y.device.type]
+    rows = model.cpu_rows if part.y.device.type == "cpu" else EVALUATED_ON_GPU
     model.eval()
     with torch.inference_mode():
-        batches = zip(torch.split(part.x_num, rows), torch.split(part.x_cat, rows), strict=True)
-        return torch.cat([model(x_num, x_cat) for x_num, x_cat in batches])
+        batches = zip(*(torch.split(tensor, rows) for tensor in part.inputs), strict=True)
+        return torch.cat([model(*inputs) for inputs in batches])
 
 
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    return math.ceil(rows / batch_size)
+def _order(model: Network, part: Part, config: TrainConfig, generator: Generator) -> Tensor:
+    """The rows of an epoch: each once, or with balanced sampling any of a class as likely as one of another."""
+    if config.sampling == "balanced":
+        likely = 1 / part.y.bincount()[part.y].float()
+        order = torch.multinomial(likely, part.rows, replacement=True, generator=generator)
+    else:
+        order = torch.randperm(part.rows, generator=generator, device=generator.device)
+    alone = part.rows > 1 and part.rows % config.batch_size == 1
+    return order[:-1] if alone and model.needs_two_rows else order
 
 
-def _shuffled(part: Part, batch_size: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches of (x_num, x_cat, y) in random order; the last one may be short."""
-    order = torch.randperm(part.rows, generator=generator, device=generator.device)
+def _batches(part: Part, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
+    """Batches of (*inputs, y); the last one may be short."""
     for rows in torch.split(order, GATHERED_BATCHES * batch_size):
-        gathered = part.x_num[rows], part.x_cat[rows], part.y[rows]
+        gathered = [tensor[rows] for tensor in (*part.inputs, part.y)]
         yield from zip(*(torch.split(tensor, batch_size) for tensor in gathered), strict=True)

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+MAXIMIZED = frozenset({"accuracy", "balanced_accuracy", "f1", "auc", "r2"})
+CALIBRATION_BINS = 15
+
 
 def measure(outputs: Tensor, y: Tensor, deviation: float) -> dict[str, float]:
     """All metrics of the task.
@@ -28,19 +31,54 @@ def measure(outputs: Tensor, y: Tensor, deviation: float) -> dict[str, float]:
 
 def direction_of(metric: str) -> Literal["minimize", "maximize"]:
     """Which way is better, for `val/accuracy` as for `accuracy`."""
-    return "maximize" if metric.rpartition("/")[2] in ("accuracy", "balanced_accuracy", "r2") else "minimize"
+    return "maximize" if metric.rpartition("/")[2] in MAXIMIZED else "minimize"
 
 
 def _classification(logits: Tensor, y: Tensor) -> dict[str, Tensor]:
-    hit = logits.argmax(1) == y  # (rows,)
-    rows = y.bincount(minlength=logits.shape[1])  # (classes,)
-    hits = y[hit].bincount(minlength=logits.shape[1])
+    guessed = logits.argmax(1)
+    classes = logits.shape[1]
+    hit = guessed == y  # (rows,)
+    rows = y.bincount(minlength=classes)  # (classes,)
+    hits = y[hit].bincount(minlength=classes)
     there = rows > 0  # a class without rows has no recall, and does not count
+    log_loss = functional.cross_entropy(logits.double(), y)
+    probabilities = logits.double().softmax(1)
     return {
-        "loss": functional.cross_entropy(logits.double(), y),
+        "loss": log_loss,
         "accuracy": hit.double().mean(),
         "balanced_accuracy": (hits[there].double() / rows[there]).mean(),
+        "f1": _f1(hits, rows, guessed.bincount(minlength=classes)),
+        "auc": _auc(probabilities, y, rows),
+        "log_loss": log_loss,
+        "ece": _calibration_error(probabilities.amax(1), hit),
     }
+
+
+def _f1(hits: Tensor, rows: Tensor, guesses: Tensor) -> Tensor:
+    """Of two classes the second's; of more the mean over those that are there or are guessed. All (classes,)."""
+    f1 = 2 * hits.double() / (rows + guesses).clamp(min=1)
+    return f1[1] if len(f1) == 2 else f1[rows + guesses > 0].mean()
+
+
+def _auc(probabilities: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+    """The mean, over the classes, of the share of pairs of a row of the class and one of the rest that are in order;
+    from mean ranks (Mann and Whitney 1947). One half where there is no such pair.
+    """
+    scores = probabilities.T.contiguous()  # (classes, rows)
+    ordered = scores.sort(1).values
+    below, up_to = torch.searchsorted(ordered, scores), torch.searchsorted(ordered, scores, right=True)
+    ranks = (below + up_to + 1).double() / 2
+    own = functional.one_hot(y, len(rows)).T  # (classes, rows)
+    pairs = rows * (len(y) - rows)
+    area = ((ranks * own).sum(1) - rows * (rows + 1) / 2) / pairs.clamp(min=1)
+    return area[pairs > 0].mean() if bool((pairs > 0).any()) else torch.full_like(area[0], 0.5)
+
+
+def _calibration_error(confidence: Tensor, hit: Tensor) -> Tensor:
+    """How far confidence and accuracy are apart, over bins of equal width (Guo et al. 2017, eq. 3); (rows,) both."""
+    bins = (confidence * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS) - 1
+    gaps = torch.zeros(CALIBRATION_BINS, dtype=torch.double, device=hit.device)
+    return gaps.index_add(0, bins, confidence - hit.double()).abs().sum() / len(hit)
 
 
 def _regression(outputs: Tensor, y: Tensor, deviation: float) -> dict[str, Tensor]:

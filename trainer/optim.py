@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, RMSprop
+from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
 
 from trainer.config import Optimizer
+from trainer.lion import Lion
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], config: Optimizer) -> torch.optim.Optimizer:
-    """PyTorch's optimizer of that name, without any decay of its own: `decay` is applied beside it.
+    """The optimizer of that name, without any decay of its own: `decay` is applied beside it.
 
     Adam and AdamW differ in PyTorch in nothing but how they decay, so here they are the same.
     """
@@ -26,7 +27,13 @@ def make_optimizer(parameters: Iterable[nn.Parameter], config: Optimizer) -> tor
         case "adamw":
             betas = (config.beta1, config.beta2)
             return AdamW(parameters, lr, betas=betas, eps=config.eps, weight_decay=0.0, fused=True)
-        case "rmsprop":  # has no fused kernel
+        case "nadam":  # this one and the next have no fused kernel
+            return NAdam(parameters, lr, betas=(config.beta1, config.beta2), eps=config.eps, foreach=True)
+        case "lion":
+            return Lion(parameters, lr, (config.beta1, config.beta2))
+        case "adagrad":
+            return Adagrad(parameters, lr, eps=config.eps, foreach=True)
+        case "rmsprop":
             return RMSprop(parameters, lr, alpha=config.alpha, eps=config.eps, momentum=config.momentum, foreach=True)
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
-from trainer.config import TrainConfig, metric_names
-from trainer.data.prepare import Prepared, prepare
-from trainer.errors import DataError, Problem
-from trainer.models.mlp import build
+from trainer.config import AUGMENTED, LOSSES, Augment, TrainConfig, metric_names
+from trainer.data.images import ImageSchema
+from trainer.data.prepare import prepare
+from trainer.data.prepared import Prepared
+from trainer.errors import DataError, ModelError, Problem
+from trainer.models.build import build
 from trainer.progress import Monitor
 
 __all__ = ["Problem", "check"]
@@ -34,14 +36,20 @@ def check(
     sizes: list[int] = []
     for corners in _by_data(configs):
         try:
-            prepared = prepare(corners[0].data, device=device, data_folders=data_folders)
+            prepared = prepare(
+                corners[0].data, device=device, data_folders=data_folders, as_images=corners[0].takes_images
+            )
         except DataError as error:
             problems.append(error.problem)
             continue
         facts = facts or prepared.facts()
         for config in corners:
-            problems += [*_metrics(config, monitor, prepared), *_task(config, prepared), *_batches(config, prepared)]
-            sizes.append(_parameters(config, prepared))
+            problems += [*_metrics(config, monitor, prepared), *_task(config, prepared)]
+            problems += [*_augmented(config, prepared), *_batches(config, prepared)]
+            try:
+                sizes.append(_parameters(config, prepared))
+            except ModelError as error:
+                problems.append(error.problem)
     if sizes:
         facts["parameters"] = {"least": min(sizes), "most": max(sizes)}
     return list(dict.fromkeys(problems)), facts
@@ -50,7 +58,7 @@ def check(
 def _by_data(configs: Sequence[TrainConfig]) -> list[list[TrainConfig]]:
     groups: dict[str, list[TrainConfig]] = {}
     for config in configs:
-        groups.setdefault(config.data.model_dump_json(), []).append(config)
+        groups.setdefault(f"{config.takes_images} {config.data.preparation}", []).append(config)
     return list(groups.values())
 
 
@@ -65,6 +73,10 @@ def _metrics(config: TrainConfig, monitor: Monitor, prepared: Prepared) -> Itera
 
 
 def _task(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
+    known = LOSSES[prepared.task]
+    if config.loss.name not in known:
+        message = f"{config.loss.name} is no loss of a {prepared.task}"
+        yield Problem("trial.loss.name", message, f"take {', '.join(sorted(known))}")
     if prepared.task == "classification":
         return
     target = prepared.schema.target.name
@@ -74,6 +86,24 @@ def _task(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
     if config.data.class_weight != "none":
         path = "trial.data.class_weight"
         yield Problem(path, f"{target} makes a regression, which has no classes to weigh", "set it to none")
+    if config.sampling == "balanced":
+        message = f"{target} makes a regression, which has no classes to balance"
+        yield Problem("trial.sampling", message, "set it to shuffle")
+
+
+def _augmented(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
+    kind = prepared.schema.kind
+    for name in sorted(config.data.augment.chosen - AUGMENTED[kind]):
+        known = ", ".join(sorted(AUGMENTED[kind]))
+        yield Problem(f"trial.data.augment.{name}", f"the source is no {_OTHERS[name]}", f"known for {kind}s: {known}")
+    schema = prepared.schema
+    if isinstance(schema, ImageSchema) and config.data.augment.crop >= min(schema.height, schema.width):
+        message = f"a shift of {config.data.augment.crop} pixels can leave nothing of {schema.height} × {schema.width}"
+        yield Problem("trial.data.augment.crop", message, f"at most {min(schema.height, schema.width) - 1}")
+
+
+# What each augmentation wants, for the message where it is on for something else
+_OTHERS = {name: " or ".join(kind for kind in AUGMENTED if name in AUGMENTED[kind]) for name in Augment.model_fields}
 
 
 def _batches(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
@@ -86,6 +116,8 @@ def _batches(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
 
 
 def _parameters(config: TrainConfig, prepared: Prepared) -> int:
-    """How many the model has; built on the meta device, where its size costs nothing."""
+    """How many the model has; built, and shown a row, on the meta device, where its size costs nothing."""
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(config.model, prepared.schema).parameters())
+        model = build(config.model, prepared.schema).eval()
+        model(*(tensor[:1].to("meta") for tensor in prepared.train.inputs))
+        return sum(parameter.numel() for parameter in model.parameters())

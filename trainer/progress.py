@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from trainer.config import EarlyStopping
+from trainer.config import EarlyStopping, Schedule
 from trainer.metrics import direction_of
 
 
@@ -55,3 +55,23 @@ class Patience:
     @property
     def exhausted(self) -> bool:
         return self.waited >= self._rule.patience
+
+
+class Plateau:
+    """Lowers the learning rate each time val/loss has not been lower than ever for more than `plateau_epochs`."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.scale = 1.0
+        self.best: float | None = None
+        self.waited = 0
+        self._factor = schedule.factor
+        self._patience = schedule.plateau_epochs
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        loss = metrics["val/loss"]
+        if self.best is None or loss < self.best:
+            self.best, self.waited = loss, 0
+        else:
+            self.waited += 1
+        if self.waited > self._patience:
+            self.scale, self.waited = self.scale * self._factor, 0

@@ -9,8 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainer.config import Loss
 
-def task_loss(outputs: Tensor, y: Tensor, *, label_smoothing: float, class_weight: Tensor | None) -> Tensor:
+PLAIN = Loss()
+
+
+def task_loss(
+    outputs: Tensor, y: Tensor, *, label_smoothing: float, class_weight: Tensor | None, loss: Loss = PLAIN
+) -> Tensor:
     """What a step goes down, before the penalties: the mean over the batch.
 
     Args:
@@ -18,10 +24,27 @@ def task_loss(outputs: Tensor, y: Tensor, *, label_smoothing: float, class_weigh
         y: (batch,), int64 classes or float32.
         label_smoothing: the share of the target spread evenly over the classes (Szegedy et al. 2016, section 7).
         class_weight: (classes,); the mean is then the weighted one.
+        loss: focal multiplies a row's loss by (1 - p) ** gamma, with p what its class is given (Lin et al. 2017).
     """
     if y.is_floating_point():
-        return functional.mse_loss(outputs, y)
+        return _distance(outputs, y, loss)
+    if loss.name == "focal":
+        rows = functional.cross_entropy(
+            outputs, y, weight=class_weight, label_smoothing=label_smoothing, reduction="none"
+        )
+        given = outputs.softmax(1).gather(1, y[:, None]).squeeze(1)  # (batch,)
+        weighed = len(y) if class_weight is None else class_weight[y].sum()
+        return ((1 - given) ** loss.gamma * rows).sum() / weighed
     return functional.cross_entropy(outputs, y, weight=class_weight, label_smoothing=label_smoothing)
+
+
+def _distance(outputs: Tensor, y: Tensor, loss: Loss) -> Tensor:
+    match loss.name:
+        case "mae":
+            return functional.l1_loss(outputs, y)
+        case "huber":
+            return functional.huber_loss(outputs, y, delta=loss.delta)
+    return functional.mse_loss(outputs, y)
 
 
 def add_penalty_gradients(weights: Sequence[nn.Parameter], l1: float, l2: float) -> None:
@@ -39,7 +62,11 @@ def add_penalty_gradients(weights: Sequence[nn.Parameter], l1: float, l2: float)
                 weight.grad.add_(weight, alpha=2 * l2)
 
 
-def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float | None) -> None:
-    """Scale all gradients together so that their norm is at most `max_norm` (Pascanu et al. 2013, algorithm 1)."""
+def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float | None, max_value: float | None = None) -> None:
+    """Cut each number of the gradients at ± `max_value`, then scale all together so that their norm is at most
+    `max_norm` (Pascanu et al. 2013, algorithm 1).
+    """
+    if max_value is not None:
+        nn.utils.clip_grad_value_(parameters, max_value)
     if max_norm is not None:
         nn.utils.clip_grad_norm_(parameters, max_norm)

@@ -33,10 +33,12 @@ app.add_typer(keys, name="keys")
 
 File = Annotated[Path, typer.Argument(help="A study file, YAML or JSON.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
+TrialNumber = Annotated[int, typer.Argument(metavar="NUMBER", help="The trial's number.")]
 Server = Annotated[str, typer.Option(envvar="TRIALYARD_SERVER_URL", help="The server's address.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Home = Annotated[Path | None, typer.Option(help="The folder where everything lies.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The port of the API and its page.")]
+Objectives = Annotated[Path | None, typer.Option(help="objectives.toml: your own scripts and functions by name.")]
 Host = Annotated[str | None, typer.Option(help="The address to listen on; another than 127.0.0.1 needs a key.")]
 
 
@@ -68,12 +70,14 @@ def run(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="The page's port; any free one if left out.")
     ] = None,
+    objectives: Objectives = None,
 ) -> None:
     """Search as a study file says: start everything, show the progress, print the best trial, stop everything."""
     with StopSignals() as signals, _service():
         from trialyard import run as runner
 
-        code = runner.run(file, _read(file), home, workers, port, signals, _console(), _complaints())
+        settings = _settings(objectives_file=objectives)
+        code = runner.run(settings, file, _read(file), home, workers, port, signals, _console(), _complaints())
     raise typer.Exit(code)
 
 
@@ -83,13 +87,14 @@ def up(
     port: Port = None,
     home: Home = None,
     workers: Annotated[int, typer.Option(min=0, help="CPU workers, and workers on each GPU.")] = 2,
+    objectives: Objectives = None,
 ) -> None:
     """Start server, scheduler and workers on this machine, to stay."""
     with StopSignals() as signals, _service():
         from trialyard import run as runner
 
         slots = ["--cpu-slots", str(workers), "--slots-per-gpu", str(workers)] if workers else []
-        settings = _settings(host=host, port=port, home_dir=home)
+        settings = _settings(host=host, port=port, home_dir=home, objectives_file=objectives)
         raise typer.Exit(runner.up(settings, slots, signals, _console(), _complaints()))
 
 
@@ -120,12 +125,15 @@ def worker(
     ] = None,
     pool: Annotated[str, typer.Option(help="The pool whose trials are taken.")] = "default",
     name: Annotated[str | None, typer.Option(help="The workers' name; the machine's if left out.")] = None,
+    objectives: Objectives = None,
 ) -> None:
     """Train trials: one process a slot."""
     with _service():
         from trialyard import services
 
-        raise typer.Exit(services.work(_settings(), pool, cpu_slots, gpus, slots_per_gpu, name))
+        raise typer.Exit(
+            services.work(_settings(objectives_file=objectives), pool, cpu_slots, gpus, slots_per_gpu, name)
+        )
 
 
 @app.command()
@@ -248,10 +256,36 @@ def resume(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
 
 
 @app.command()
-def cancel(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
-    """End a study now; what it has found stays."""
+def cancel(
+    study: StudyName,
+    number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="One trial, not the study.")] = None,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """End a study now, or one of its trials; what it has found stays."""
     with _client(server) as client:
-        typer.echo(f"{study}: {client.cancel(study).state}")
+        if number is None:
+            typer.echo(f"{study}: {client.cancel(study).state}")
+        else:
+            typer.echo(f"{study}, trial {number}: {client.cancel_trial(study, number).state}")
+
+
+@app.command()
+def retry(study: StudyName, number: TrialNumber, server: Server = DEFAULT_SERVER_URL) -> None:
+    """Run a FAILED or CANCELLED trial again."""
+    with _client(server) as client:
+        typer.echo(f"{study}, trial {number}: {client.retry_trial(study, number).state}")
+
+
+@app.command()
+def enqueue(
+    study: StudyName,
+    parameters: Annotated[str, typer.Argument(help='A file (YAML or JSON), or JSON itself: {"lr": 0.01}.')],
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Make a trial with given parameters, the next one to begin."""
+    with _client(server) as client:
+        trial = client.enqueue(study, _parameters(parameters))
+    typer.echo(f"{study}, trial {trial.number}: {trial.state}")
 
 
 @app.command()
@@ -347,6 +381,18 @@ def _read(file: Path) -> dict[str, Any]:
         raise BadInput(f"{file}: {error.strerror}") from error
     except (StudyFileError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: {error}") from error
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    """What is written as JSON, or stands in a file. Raises: BadInput."""
+    from trialyard.study_file import StudyFileError, from_yaml
+
+    if not text.lstrip().startswith("{"):
+        return _read(Path(text))
+    try:
+        return from_yaml(text)
+    except StudyFileError as error:
+        raise BadInput(f"PARAMETERS: {error}") from error
 
 
 def _client(server: str) -> Client:

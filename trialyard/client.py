@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Iterator
@@ -76,6 +77,9 @@ class Client:
             InvalidRequest: the definition is wrong; `errors` say where, and nothing was stored.
             Conflict: the name is taken.
         """
+        problems = list(_not_finite(definition, ()))
+        if problems:
+            raise InvalidRequest("the definition holds numbers that JSON cannot carry", errors=problems)
         key = {"Idempotency-Key": str(uuid.uuid4())}
         return Study.model_validate(self._ask("POST", "/studies", body=definition, headers=key))
 
@@ -104,6 +108,11 @@ class Client:
         """Raises: NotFound: no trial is complete yet."""
         return BestTrial.model_validate(self._ask("GET", _path(study, "best")))
 
+    def importance(self, study: str) -> dict[str, float]:
+        """How much each parameter decides whether a trial is among the best tenth, as shares, the largest first."""
+        shares: dict[str, float] = self._ask("GET", _path(study, "importance"))["importance"]
+        return shares
+
     def export(self, study: str, form: Literal["csv", "json"]) -> Iterator[bytes]:
         """All trials of a study as a file, in pieces."""
         try:
@@ -124,6 +133,32 @@ class Client:
 
     def delete(self, study: str) -> None:
         self._ask("DELETE", _path(study))
+
+    def change_budget(self, study: str, budget: dict[str, Any]) -> Study:
+        """Change some keys of the section `budget`, effective at once.
+
+        Raises:
+            InvalidRequest: the study would not be valid with it; `errors` say where, and nothing was changed.
+            Conflict: the study has ended.
+        """
+        return Study.model_validate(self._ask("PATCH", _path(study), body={"budget": budget}))
+
+    def enqueue(self, study: str, parameters: dict[str, Any]) -> Trial:
+        """Make a trial with these parameters, the next one to begin.
+
+        Raises:
+            InvalidRequest: they are no point of the study's space; `errors` say why.
+            Conflict: the study has ended, or its budget of trials is used up.
+        """
+        return self._trial("POST", study, body={"parameters": parameters})
+
+    def cancel_trial(self, study: str, number: int) -> Trial:
+        """End an open trial. Raises: Conflict: it has ended."""
+        return self._trial("POST", study, number, "cancel")
+
+    def retry_trial(self, study: str, number: int) -> Trial:
+        """Run a trial again. Raises: Conflict: it is not FAILED or CANCELLED, or its study has ended."""
+        return self._trial("POST", study, number, "retry")
 
     def workers(self) -> Iterator[Worker]:
         return map(Worker.model_validate, self._pages("/workers"))
@@ -182,6 +217,9 @@ class Client:
         headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
         base_url = f"{self.server_url}/api/v1"
         return httpx.Client(base_url=base_url, headers=headers, timeout=timeout, transport=self._transport)
+
+    def _trial(self, method: str, study: str, *rest: str | int, body: dict[str, Any] | None = None) -> Trial:
+        return Trial.model_validate(self._ask(method, _path(study, "trials", *rest), body=body))
 
     def _pages(self, path: str, **parameters: str | None) -> Iterator[dict[str, Any]]:
         query = {name: value for name, value in parameters.items() if value is not None}
@@ -252,6 +290,19 @@ def _check_stream(response: httpx.Response) -> None:
     if not response.is_success:
         response.read()
     _check(response)
+
+
+def _not_finite(value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
+    """The numbers in a document that are NaN or infinite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        what = "is NaN" if math.isnan(value) else "is infinite"
+        yield Problem(path=".".join(path), message=what, hint="give a finite number")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _not_finite(item, (*path, str(key)))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _not_finite(item, (*path, str(index)))
 
 
 def _problem_document(response: httpx.Response) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,6 +17,7 @@ import httpx
 import redis
 from redis.exceptions import RedisError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +30,7 @@ from store.settings import Settings
 from trainer.config import ONLY_WITH, TrainConfig, knob_paths
 from trialyard.client import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput
+from worker.objectives_file import read_objectives
 
 SERVER_PACKAGES = ("fastapi", "uvicorn", "sse_starlette", "jinja2", "plotly", "optuna", "rq", "redis", "sqlalchemy")
 WORKER_PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "sklearn", "safetensors", "rq")
@@ -155,6 +158,21 @@ def _data(settings: Settings) -> Iterator[Finding]:
             yield Finding("bad", f"{folder}, named in TRIALYARD_DATA_DIR, is no folder")
 
 
+def _objectives(settings: Settings) -> Iterator[Finding]:
+    file = settings.objectives_file
+    if file is None:
+        yield Finding("note", "none; TRIALYARD_OBJECTIVES_FILE or --objectives names a file that registers some")
+        return
+    try:
+        registered = read_objectives(file)
+    except SettingsError as error:
+        yield Finding("bad", escape(str(error)))
+        return
+    for name, entry in registered.items():
+        what = entry if isinstance(entry, str) else f"{shlex.join(entry.command)} in {entry.directory}"
+        yield Finding("good", escape(f"{name}: {what}"))
+
+
 def _gpus(_settings: Settings) -> Iterator[Finding]:
     import pynvml
 
@@ -180,6 +198,7 @@ CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "Redis": _redis,
     "server": _server,
     "data": _data,
+    "objectives": _objectives,
     "GPUs": _gpus,
 }
 

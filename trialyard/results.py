@@ -40,11 +40,13 @@ def conclude(console: Console, client: Client, study: Study) -> None:
 
 def print_best(console: Console, best: BestTrial) -> None:
     """All that was measured of the best trial, where its model lies, and its parameters ready to be used."""
+    is_ours = best.trial.get("kind", "train") == "train"  # of our own training, what tells how good the model is
+    shown = ("val/", "test/") if is_ours else ("",)
     lines = [f"best trial: {best.number}"]
     metrics = sorted((best.metrics or {}).items())
-    lines += [f"  {name:<24}{value:.6g}" for name, value in metrics if name.startswith(("val/", "test/"))]
+    lines += [f"  {name:<24}{value:.6g}" for name, value in metrics if name.startswith(shown)]
     if best.artifacts:
-        lines.append(f"its model lies in {best.artifacts}")
+        lines.append(f"its {'model lies' if is_ours else 'files lie'} in {best.artifacts}")
     lines += ["", "its parameters, to be used in a study file:", "", as_study_section(best)]
     for text in lines:
         console.print(text, markup=False, highlight=False, soft_wrap=True)

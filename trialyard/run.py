@@ -26,6 +26,7 @@ MOMENT_SECONDS = 0.2
 
 
 def run(
+    settings: Settings,
     file: Path,
     document: dict[str, Any],
     home: Path | None,
@@ -38,6 +39,7 @@ def run(
     """Search as a study says, with a service of its own that ends with it.
 
     Args:
+        settings: the environment's; what it says of home, database and address is not used.
         file: where the study was read from; data files may lie beside it.
         document: the study.
         home: where everything lies; a new temporary folder, which is kept, if there is none given.
@@ -53,7 +55,8 @@ def run(
     """
     definition = parse(document)
     home = (home or Path(tempfile.mkdtemp(prefix="trialyard-"))).absolute()
-    settings = _settings_of_run(file, home, port)
+    settings = _settings_of_run(settings, file, home, port)
+    _check_objectives(settings)
     try:
         with local_service(settings, _slots(definition, workers), signals, complaints.print) as service:
             console.print(f"page: {service.server_url}/studies/{definition.name}", soft_wrap=True)
@@ -64,8 +67,10 @@ def run(
                     study = follow(client, study, console, service.check)
                 conclude(console, client, study)
     except Stopped as stopped:
-        again = f"trialyard run {shlex.quote(str(file))} --home {shlex.quote(str(home))}"
-        console.print(f"Stopped. To carry on: {again}", markup=False, soft_wrap=True)
+        again = ["trialyard", "run", str(file), "--home", str(home)]
+        if settings.objectives_file is not None:
+            again += ["--objectives", str(settings.objectives_file)]
+        console.print(f"Stopped. To carry on: {shlex.join(again)}", markup=False, soft_wrap=True)
         return stopped.exit_code
     look = f"trialyard up --home {shlex.quote(str(home))}"
     console.print(f"\nTo look at the study again: {look}", markup=False, soft_wrap=True)
@@ -81,6 +86,7 @@ def up(settings: Settings, worker: Sequence[str], signals: StopSignals, console:
     Raises:
         CommandError, TrialyardError: it cannot run here, and why.
     """
+    _check_objectives(settings)
     try:
         with local_service(settings, worker, signals, complaints.print) as service:
             console.print(
@@ -95,9 +101,8 @@ def up(settings: Settings, worker: Sequence[str], signals: StopSignals, console:
         return stopped.exit_code
 
 
-def _settings_of_run(file: Path, home: Path, port: int | None) -> Settings:
+def _settings_of_run(settings: Settings, file: Path, home: Path, port: int | None) -> Settings:
     """The environment's settings, but with everything in this home, and the study file's own folder readable."""
-    settings = Settings()
     folders = [settings.data_dir, str(file.absolute().parent)]
     changes: dict[str, Any] = {
         "home_dir": home,
@@ -108,6 +113,14 @@ def _settings_of_run(file: Path, home: Path, port: int | None) -> Settings:
         "data_dir": os.pathsep.join(filter(None, folders)),
     }
     return settings.model_copy(update=changes)
+
+
+def _check_objectives(settings: Settings) -> None:
+    """Before anything is started. Raises: SettingsError."""
+    if settings.objectives_file is not None:
+        from worker.objectives_file import read_objectives
+
+        read_objectives(settings.objectives_file)
 
 
 def _slots(definition: Definition, workers: int) -> list[str]:

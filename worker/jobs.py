@@ -17,7 +17,7 @@ from store.bus import Caller
 from store.errors import DefinitionError, Problem, StaleAttempt, TrialyardError, Unavailable
 from store.messages import Assignment, AttemptKey, Finish, Preflighted, PreflightTask, Settled, Take
 from trainer.errors import TrainerError
-from worker.ending import Ending
+from worker.ending import CommandFailed, Ending
 from worker.reporter import PATIENCE_SECONDS, Reporter, finite
 from worker.triallog import TrialLog
 
@@ -86,10 +86,10 @@ def _run(bench: Bench, assignment: Assignment) -> Finish:
     """Run a trial to one of its ends. Whatever it raises is its own end, and never the runner's."""
     if bench.should_leave():
         return Finish(attempt=assignment.attempt, outcome="returned")
-    with TrialLog(bench.artifacts.attempt(assignment.attempt)):
+    with TrialLog(bench.artifacts.attempt(assignment.attempt)) as output:
         try:
             kind = bench.kinds[assignment.trial["kind"]]
-            ending = kind.run(assignment, Reporter(bench.caller, assignment.attempt), bench.should_leave)
+            ending = kind.run(assignment, Reporter(bench.caller, assignment.attempt, output), bench.should_leave)
             metrics = finite(ending.metrics, "at the end")
             return Finish(attempt=assignment.attempt, outcome=ending.outcome, metrics=metrics)
         except Unavailable:
@@ -97,6 +97,9 @@ def _run(bench: Bench, assignment: Assignment) -> Finish:
         except StaleAttempt:
             # This end is refused as well; with it the worker may still ask for the study's next trial.
             return Finish(attempt=assignment.attempt, outcome="returned")
+        except CommandFailed as error:
+            output.write(f"trialyard: {error.headline}\n".encode(errors="backslashreplace"))
+            return Finish(attempt=assignment.attempt, outcome="failed", reason=_reason(error))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may raise anything
             traceback.print_exc()
             return Finish(attempt=assignment.attempt, outcome="failed", reason=_reason(error))

@@ -1,25 +1,26 @@
-"""Trials of `kind: objective`: Python functions that the operator of a worker registered by name.
+"""Trials of `kind: objective`: Python functions and commands that the operator of a worker registered by name.
 
-The file, `objectives.toml`, says what may be called; modules beside it can be imported:
-
-    [objectives]
-    rastrigin = "my_objectives:rastrigin"
+A function is called in the runner, and may lie in a module beside `objectives.toml`; a command has its own process.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-import tomllib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from search.definition import Definition
 from store.artifacts import Artifacts, Folder
-from store.errors import Problem, SettingsError, TrialyardError
+from store.errors import Problem, TrialyardError
 from store.messages import Assignment, DecisionName, Metrics
+from worker.checkpoints import Checkpoints
+from worker.command import Command
+from worker.command import preflight as preflight_command
 from worker.ending import Ending, Outcome
+from worker.objectives_file import CommandObjective, read_objectives
 from worker.reporter import Reporter, finite
 
 Objective = Callable[["ObjectiveTrial"], Mapping[str, float] | None]
@@ -36,15 +37,17 @@ class ObjectiveTrial:
 
     Attributes:
         parameters: the trial's parameters by name.
+        options: the study's `trial.options`.
         folder: where it may keep files (`write`, `read`, `names`, `delete`).
         last_reported: the metrics of its last report; they count where it returns None.
         outcome: how it ends if it returns now, by what it was told last.
     """
 
     def __init__(
-        self, parameters: dict[str, Any], folder: Folder, reporter: Reporter, should_leave: Callable[[], bool]
+        self, assignment: Assignment, folder: Folder, reporter: Reporter, should_leave: Callable[[], bool]
     ) -> None:
-        self.parameters = parameters
+        self.parameters = assignment.parameters
+        self.options: dict[str, Any] = assignment.trial.get("options", {})
         self.folder = folder
         self.last_reported: Metrics = {}
         self.outcome: Outcome = "finished"
@@ -70,24 +73,36 @@ class ObjectiveTrial:
 class Objectives:
     """The registered objectives of this worker."""
 
-    def __init__(self, file: Path | None, artifacts: Artifacts) -> None:
-        """Raises: SettingsError: the file is not what it must be."""
+    def __init__(self, file: Path | None, artifacts: Artifacts, leave_seconds: float) -> None:
+        """
+        Args:
+            leave_seconds: how long a command may take to end when the worker leaves, at most.
+
+        Raises:
+            SettingsError: the file is not what it must be.
+        """
         self._artifacts = artifacts
-        self._paths = {} if file is None else read_objectives(file)
+        self._leave_seconds = leave_seconds
+        self._entries = {} if file is None else read_objectives(file)
         if file is not None:
             sys.path.append(str(file.absolute().parent))
 
     def run(self, assignment: Assignment, reporter: Reporter, should_leave: Callable[[], bool]) -> Ending:
-        """Call the objective.
+        """Call the function, or run the command.
 
         Raises:
             ObjectiveFailed: it is not registered here, or did not return the study's metric.
+            CommandFailed: the command did not come to a result.
         """
         name = assignment.trial["name"]
-        objective = self._load(name)
+        entry = self._entry(name)
         folder = self._artifacts.attempt(assignment.attempt)
-        trial = ObjectiveTrial(assignment.parameters, folder, reporter, should_leave)
-        metrics = _metrics(name, objective(trial), trial)
+        trial = ObjectiveTrial(assignment, folder, reporter, should_leave)
+        if isinstance(entry, CommandObjective):
+            earlier = [self._artifacts.attempt(assignment.attempt._replace(attempt=k)) for k in assignment.resumable]
+            command = Command(entry, assignment, trial, should_leave, self._leave_seconds)
+            return command.run(partial(Checkpoints, folder, earlier), reporter.output)
+        metrics = _metrics(name, _load(name, entry)(trial), trial)
         if trial.outcome == "finished" and assignment.metric not in metrics:
             named = ", ".join(sorted(metrics)) or "nothing"
             raise ObjectiveFailed(
@@ -96,46 +111,41 @@ class Objectives:
         return Ending(trial.outcome, metrics)
 
     def preflight(self, definition: Definition) -> tuple[list[dict[str, str]], dict[str, Any]]:
-        """Whether the objective can be called here: problems, and no facts."""
+        """Whether the objective can be called here with the study's parameters: problems, and no facts."""
         name = definition.trial["name"]
         try:
-            self._load(name)
+            entry = self._entry(name)
+            if isinstance(entry, CommandObjective):
+                parameters = {name: parameter.document() for name, parameter in definition.parameters.items()}
+                return [problem.as_dict() for problem in preflight_command(name, entry, parameters)], {}
+            _load(name, entry)
         except ObjectiveFailed as error:
             return [Problem("trial.name", str(error), self._registered).as_dict()], {}
         return [], {}
 
     @property
     def _registered(self) -> str:
-        if self._paths:
-            return f"registered on this worker are: {', '.join(sorted(self._paths))}"
-        return "no objective is registered on this worker; set TRIALYARD_OBJECTIVES_FILE to an objectives.toml"
+        if self._entries:
+            return f"registered on this worker are: {', '.join(sorted(self._entries))}"
+        return "no objective is registered on this worker; start it with --objectives objectives.toml"
 
-    def _load(self, name: str) -> Objective:
-        path = self._paths.get(name)
-        if path is None:
+    def _entry(self, name: str) -> str | CommandObjective:
+        entry = self._entries.get(name)
+        if entry is None:
             raise ObjectiveFailed(f"there is no objective {name!r} on this worker")
-        module, _, function = path.partition(":")
-        try:
-            found = getattr(importlib.import_module(module), function)
-        except Exception as error:  # the operator's module may raise anything
-            raise ObjectiveFailed(f"objective {name!r} ({path}) cannot be imported: {error}") from error
-        if not callable(found):
-            raise ObjectiveFailed(f"objective {name!r} ({path}) is no function")
-        objective: Objective = found
-        return objective
+        return entry
 
 
-def read_objectives(file: Path) -> dict[str, str]:
-    """The import paths by name. Raises: SettingsError: the file is not what it must be."""
+def _load(name: str, path: str) -> Objective:
+    module, _, function = path.partition(":")
     try:
-        document = tomllib.loads(file.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"TRIALYARD_OBJECTIVES_FILE: {file} cannot be read: {error}") from error
-    paths = document.get("objectives")
-    if not isinstance(paths, dict) or not all(isinstance(path, str) and ":" in path for path in paths.values()):
-        entry = 'name = "package.module:function"'
-        raise SettingsError(f"TRIALYARD_OBJECTIVES_FILE: {file} must hold a table [objectives] of entries {entry}")
-    return paths
+        found = getattr(importlib.import_module(module), function)
+    except Exception as error:  # the operator's module may raise anything
+        raise ObjectiveFailed(f"objective {name!r} ({path}) cannot be imported: {error}") from error
+    if not callable(found):
+        raise ObjectiveFailed(f"objective {name!r} ({path}) is no function")
+    objective: Objective = found
+    return objective
 
 
 def _metrics(name: str, returned: object, trial: ObjectiveTrial) -> Metrics:

@@ -21,7 +21,7 @@ from store.errors import SettingsError
 from store.settings import Settings
 from worker.gpu import Gpu, choose, list_gpus
 from worker.log import configure
-from worker.objectives import read_objectives
+from worker.objectives_file import read_objectives
 
 FIRST_PAUSE_SECONDS = 0.5  # before a slot that died is started again; doubled with every further death
 LONGEST_PAUSE_SECONDS = 30.0

@@ -11,6 +11,7 @@ from typing import SupportsFloat
 from store.bus import Caller
 from store.errors import StaleAttempt, TrialyardError
 from store.messages import AttemptKey, Decision, DecisionName, Report
+from worker.triallog import TrialLog
 
 # A trial outlives a Redis or a scheduler that is away for this long; whether it is wanted then, the lease decides.
 PATIENCE_SECONDS = 1800.0
@@ -25,9 +26,10 @@ class WrongAnswer(TrialyardError):
 
 
 class Reporter:
-    """The reports of one attempt."""
+    """The reports of one attempt. `output` is its log, for who prints in another process."""
 
-    def __init__(self, caller: Caller, attempt: AttemptKey) -> None:
+    def __init__(self, caller: Caller, attempt: AttemptKey, output: TrialLog) -> None:
+        self.output = output
         self._caller = caller
         self._attempt = attempt
 

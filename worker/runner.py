@@ -19,6 +19,8 @@ from worker.log import configure
 from worker.objectives import Objectives
 from worker.training import Training
 
+LEAVE_SHARE = 0.5  # of the grace, for a command to end when the worker leaves; the slot waits for us a bit longer
+
 
 class Leaving:
     """Whether this runner was asked to leave: SIGTERM, seen by a trial at its next report."""
@@ -65,7 +67,7 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         artifacts=artifacts,
         kinds={
             "train": Training(artifacts, settings.data_folders, torch_device),
-            "objective": Objectives(settings.objectives_file, artifacts),
+            "objective": Objectives(settings.objectives_file, artifacts, LEAVE_SHARE * settings.grace_seconds),
         },
         pull_seconds=settings.pull_seconds,
         began=lambda attempt: channel.send(Began(attempt=attempt)),

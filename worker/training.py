@@ -15,12 +15,12 @@ from search.definition import Definition
 from store.artifacts import Artifacts
 from store.errors import TrialyardError
 from store.messages import Assignment
-from trainer.config import Data, TrainConfig
+from trainer.config import TrainConfig
 from worker.ending import Ending
 from worker.reporter import Reporter
 
 if TYPE_CHECKING:
-    from trainer.data.prepare import Prepared
+    from trainer.data.prepared import Prepared
 
 KEPT_DATA_SETS = 4
 
@@ -80,7 +80,7 @@ class Training:
         earlier = [assignment.attempt._replace(attempt=attempt) for attempt in assignment.resumable]
         fitted = fit(
             config,
-            self._prepare(assignment.attempt.study_id, config.data),
+            self._prepare(assignment.attempt.study_id, config),
             monitor=Monitor(assignment.metric, assignment.direction),
             reporter=reporter,
             folder=self._artifacts.attempt(assignment.attempt),
@@ -89,16 +89,19 @@ class Training:
         )
         return Ending(fitted.ending, fitted.metrics)
 
-    def _prepare(self, study_id: int, data: Data) -> Prepared:
+    def _prepare(self, study_id: int, config: TrainConfig) -> Prepared:
         """The data on the device, kept for the study's next trials; another study reads its files anew."""
         import torch
 
         from trainer.data.prepare import prepare
 
-        key = (study_id, data.model_dump_json())
+        data, as_images = config.data, config.takes_images
+        key = (study_id, f"{as_images} {data.preparation}")
         if key not in self._prepared:
             while len(self._prepared) >= KEPT_DATA_SETS:
                 self._prepared.popitem(last=False)
-            self._prepared[key] = prepare(data, device=torch.device(self._device), data_folders=self._data_folders)
+            self._prepared[key] = prepare(
+                data, device=torch.device(self._device), data_folders=self._data_folders, as_images=as_images
+            )
         self._prepared.move_to_end(key)
         return self._prepared[key]

@@ -31,8 +31,9 @@ class TrialLog:
     """
 
     def __init__(self, folder: Folder, keep_bytes: int = KEEP_BYTES) -> None:
+        self.keep_bytes = keep_bytes
         self._folder = folder
-        self._keep = keep_bytes
+        self._turn = threading.Lock()
         self._cut = 0
         self._uploaded = -1
         self._closing = threading.Event()
@@ -56,9 +57,15 @@ class TrialLog:
             os.close(before)
         self._closing.set()
         self._keeper.join()
-        self._trim(self._keep)
+        self._trim(self.keep_bytes)
         self._upload()
         os.close(self._file)
+
+    def write(self, data: bytes) -> None:
+        """Add what somebody else printed, however much it is. For any thread, as long as the log is open."""
+        while data:
+            data = data[os.write(self._file, data) :]
+        self._trim(2 * self.keep_bytes)
 
     @property
     def _is_local(self) -> bool:
@@ -83,20 +90,21 @@ class TrialLog:
         looks = 0
         while not self._closing.wait(LOOK_SECONDS):
             looks += 1
-            self._trim(2 * self._keep)
+            self._trim(2 * self.keep_bytes)
             if looks % round(UPLOAD_SECONDS / LOOK_SECONDS) == 0:
                 self._upload()
 
     def _trim(self, most: int) -> None:
         """Cut the beginning off if the log is longer than `most`, and say so in its first line."""
-        size = os.fstat(self._file).st_size
-        if size <= most:
-            return
-        tail = os.pread(self._file, self._keep, size - self._keep)
-        tail = tail[tail.find(b"\n") + 1 :]
-        self._cut += size - len(tail)
-        os.ftruncate(self._file, 0)
-        os.write(self._file, f"[{self._cut} bytes were cut here]\n".encode() + tail)
+        with self._turn:
+            size = os.fstat(self._file).st_size
+            if size <= most:
+                return
+            tail = os.pread(self._file, self.keep_bytes, size - self.keep_bytes)
+            tail = tail[tail.find(b"\n") + 1 :]
+            self._cut += size - len(tail)
+            os.ftruncate(self._file, 0)
+            os.write(self._file, f"[{self._cut} bytes were cut here]\n".encode() + tail)
 
     def _upload(self) -> None:
         size = os.fstat(self._file).st_size

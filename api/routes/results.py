@@ -16,7 +16,7 @@ from api.cursors import Cursor
 from api.deps import CursorText, PathStudy, Reading, Wired
 from api.requests import StrictRoute
 from api.routes.studies import shown
-from api.shapes import BestTrial, CurveShape, Page, Trial, trial_fields
+from api.shapes import BestTrial, CurveShape, Importance, Page, Trial, trial_fields
 from search.definition import parse
 from store.curves import read_curves
 from store.errors import NotFound, Problem, Unprocessable
@@ -43,6 +43,13 @@ def best_trial(session: Reading, study: PathStudy, parts: Wired) -> BestTrial:
         trial=parse(study.definition).resolve(best.parameters),
         artifacts=parts.artifacts.url_of(attempt) if attempt else None,
     )
+
+
+@router.get("/importance")
+def read_importance(session: Reading, study: PathStudy, parts: Wired) -> Importance:
+    """The parameters' importance by PED-ANOVA, the largest first; empty while fewer than two trials are complete."""
+    trials, shares = parts.importances.of(session, study)
+    return Importance(trials=trials, importance=shares)
 
 
 @router.get("/curves")

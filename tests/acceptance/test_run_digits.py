@@ -189,7 +189,7 @@ def test_a_second_ctrl_c_does_not_wait(person: Person) -> None:
 
 
 def test_nothing_survives_a_killed_parent_and_the_study_can_be_carried_on(person: Person) -> None:
-    file = person.write(stepping_study(trials=6))
+    file = person.write(stepping_study(trials=16))
     process = person.types("run", file, "--home", person.home)
     wait_for_text(process, "complete")
 
@@ -199,4 +199,4 @@ def test_nothing_survives_a_killed_parent_and_the_study_can_be_carried_on(person
     eventually("nothing is left", lambda: person.still_running() == [], seconds=10)
     code, output, errors = person.runs("run", file, "--home", person.home)
     assert (code, errors) == (0, "")
-    assert "of 6 trials" in output
+    assert "of 16 trials" in output

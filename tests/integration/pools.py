@@ -122,13 +122,17 @@ class RunningPool:
 
 @contextmanager
 def running_pool(
-    folder: Path, redis_url: str, environment: dict[str, str] | None = None, **options: Any
+    folder: Path, redis_url: str, environment: dict[str, str] | None = None, commands: str = "", **options: Any
 ) -> Iterator[RunningPool]:
-    """A pool of one CPU slot, unless told otherwise; whatever happens, nothing of it is left at the end."""
+    """A pool of one CPU slot, unless told otherwise; whatever happens, nothing of it is left at the end.
+
+    Args:
+        commands: further tables of its objectives.toml.
+    """
     (folder / "objectives_of_tests.py").write_text(OBJECTIVES)
     names = [line[4:].split("(")[0] for line in OBJECTIVES.splitlines() if line.startswith("def ")]
     lines = ["[objectives]", *(f'{name} = "objectives_of_tests:{name}"' for name in names)]
-    (folder / "objectives.toml").write_text("\n".join(lines))
+    (folder / "objectives.toml").write_text("\n".join([*lines, commands]))
     settings = {
         "TRIALYARD_HOME_DIR": str(folder / "home"),
         "TRIALYARD_REDIS_URL": redis_url,

@@ -85,10 +85,12 @@ class ScriptedScheduler:
         with self._news:
             self._open.discard(attempt)
 
-    def await_request(self, kind: type[R], condition: Callable[[R], bool] = lambda _request: True) -> R:
+    def await_request(
+        self, kind: type[R], condition: Callable[[R], bool] = lambda _request: True, seconds: float = PATIENCE_SECONDS
+    ) -> R:
         """The first request of a kind that meets a condition; fails the test if none comes in time."""
         with self._news:
-            self._news.wait_for(lambda: self.seen(kind, condition), PATIENCE_SECONDS)
+            self._news.wait_for(lambda: self.seen(kind, condition), seconds)
             found = self.seen(kind, condition)
             assert found, f"no such {kind.__name__} came; there were {self.requests}"
             return found[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -36,9 +37,9 @@ def suggest(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def curve(parameters: dict[str, Any], epoch: int) -> float:
-    """A made-up validation loss that the parameters move."""
+    """A made-up validation loss that the parameters move; more layers overfit sooner."""
     base = (math.log10(parameters["lr"]) + 2.5) ** 2 + 0.1 * parameters["layers"] + parameters.get("momentum", 0.3)
-    return base + 1 / epoch
+    return base + 1 / epoch + 0.02 * parameters["layers"] * epoch
 
 
 Row = tuple[dict[str, Any], str, int]
@@ -85,23 +86,57 @@ def ours(yard: Yard, sections: dict[str, Any], restart_before: Callable[[int], b
     return rows
 
 
-SAMPLERS = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
+SAMPLERS: dict[str, tuple[Callable[..., optuna.samplers.BaseSampler], dict[str, Any]]] = {
+    "random": (optuna.samplers.RandomSampler, {}),
+    "tpe": (optuna.samplers.TPESampler, {}),
+    "cmaes": (optuna.samplers.CmaEsSampler, {"popsize": 4, "consider_pruned_trials": True}),
+    "nsga2": (optuna.samplers.NSGAIISampler, {"population_size": 5}),
+    "nsga3": (optuna.samplers.NSGAIIISampler, {"population_size": 5, "dividing_parameter": 2}),
+    "qmc": (optuna.samplers.QMCSampler, {"scramble": True}),
+    "qmc, halton": (optuna.samplers.QMCSampler, {"qmc_type": "halton"}),
+    "cmaes, with_margin": (optuna.samplers.CmaEsSampler, {"popsize": 4, "with_margin": True}),
+}
+RUNGS = {"min_resource": 1, "max_resource": 9, "reduction_factor": 3}
 PRUNERS: dict[str, tuple[Callable[[], optuna.pruners.BasePruner], dict[str, Any]]] = {
     "none": (optuna.pruners.NopPruner, {}),
     "median": (optuna.pruners.MedianPruner, {}),
-    "hyperband": (
-        lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=9, reduction_factor=3),
-        {"min_resource": 1, "max_resource": 9, "reduction_factor": 3},
+    "percentile": (
+        lambda: optuna.pruners.PercentilePruner(30.0, n_warmup_steps=2),
+        {"percentile": 30.0, "n_warmup_steps": 2},
     ),
+    "threshold": (lambda: optuna.pruners.ThresholdPruner(upper=1.9), {"upper": 1.9}),
+    "patient": (
+        lambda: optuna.pruners.PatientPruner(optuna.pruners.MedianPruner(), patience=1, min_delta=0.1),
+        {"patience": 1, "min_delta": 0.1, "wrapped": {"name": "median"}},
+    ),
+    "successive_halving": (
+        lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
+        {"reduction_factor": 3},
+    ),
+    "hyperband": (lambda: optuna.pruners.HyperbandPruner(**RUNGS), RUNGS),
 }
+ON_BOTH_DATABASES = [*itertools.product(("random", "tpe"), ("none", "median", "hyperband")), ("nsga2", "median")]
+ON_ONE = [
+    *((sampler, "median") for sampler in ("cmaes", "cmaes, with_margin", "nsga3", "qmc", "qmc, halton")),
+    *(("tpe", pruner) for pruner in ("percentile", "threshold", "patient", "successive_halving")),
+]
 
 
-@pytest.mark.parametrize("pruner", PRUNERS)
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # of the stock samplers made here
+@pytest.mark.parametrize(
+    ("database_url", "sampler", "pruner"),
+    [(database, *case) for database in ("sqlite", "postgresql") for case in ON_BOTH_DATABASES]
+    + [("sqlite", *case) for case in ON_ONE],
+    indirect=["database_url"],
+)
 def test_proposals_and_decisions_are_optunas(yard: Yard, sampler: str, pruner: str) -> None:
+    make_sampler, sampler_options = SAMPLERS[sampler]
     make_pruner, options = PRUNERS[pruner]
-    expected = stock(SAMPLERS[sampler](seed=SEED), make_pruner())
-    sections = {"sampler": {"name": sampler, "seed": SEED}, "pruner": {"name": pruner, **options}}
+    expected = stock(make_sampler(seed=SEED, **sampler_options), make_pruner())
+    sections = {
+        "sampler": {"name": sampler.split(",")[0], "seed": SEED, **sampler_options},
+        "pruner": {"name": pruner, **options},
+    }
 
     assert ours(yard, sections, restart_before=lambda number: number % 5 == 4) == expected
     if pruner != "none":

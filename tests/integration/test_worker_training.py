@@ -75,10 +75,11 @@ def test_a_training_reports_every_epoch_and_ends_with_its_best_and_its_test_metr
 def test_a_training_whose_runner_was_killed_goes_on_from_its_checkpoint(
     pool: RunningPool, scheduler: ScriptedScheduler
 ) -> None:
-    scheduler.assign(training(2, epochs=100_000))
+    long = {"epochs": 100_000, "checkpoint": {"every_seconds": 0}}
+    scheduler.assign(training(2, **long))
     last = scheduler.await_request(Report, lambda report: report.attempt.number == 2 and report.step == 20)
     scheduler.decide = lambda report: "stop" if report.attempt.attempt == 2 else "continue"
-    scheduler.hand_out_again(training(2, attempt=2, resumable=(1,), epochs=100_000))
+    scheduler.hand_out_again(training(2, attempt=2, resumable=(1,), **long))
 
     os.kill(_runner_of(pool), signal.SIGKILL)
 

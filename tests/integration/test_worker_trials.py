@@ -59,13 +59,15 @@ def test_one_job_goes_on_with_further_trials_while_it_is_young(scheduler: Script
     assert len(scheduler.seen(Take)) == 1
 
 
-@pytest.mark.parametrize(("decision", "outcome"), [("prune", "pruned"), ("pause", "paused"), ("stop", "finished")])
+@pytest.mark.parametrize(
+    ("number", "decision", "outcome"), [(20, "prune", "pruned"), (21, "pause", "paused"), (22, "stop", "finished")]
+)
 @pytest.mark.usefixtures("pool")
-def test_a_decision_is_obeyed(scheduler: ScriptedScheduler, decision: str, outcome: str) -> None:
+def test_a_decision_is_obeyed(scheduler: ScriptedScheduler, number: int, decision: str, outcome: str) -> None:
     scheduler.decide = lambda report: decision if report.step == 2 else "continue"  # type: ignore[return-value,assignment]
-    scheduler.assign(objective("steps", number=20))
+    scheduler.assign(objective("steps", number=number))
 
-    assert finish_of(scheduler, 20).outcome == outcome
+    assert finish_of(scheduler, number).outcome == outcome
     assert [report.step for report in scheduler.seen(Report)] == [0, 1, 2]
 
 

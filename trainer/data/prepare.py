@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,113 +11,105 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.config import Data, TaskName
-from trainer.data.schema import Schema, as_text, fit_schema, is_number, mark_missing
-from trainer.data.sources import read
+from trainer.config import Data
+from trainer.data.images import Images, ImageSchema, Pixels, fit_images
+from trainer.data.prepared import AnySchema, Part, Prepared
+from trainer.data.schema import Schema, Target, as_text, fit_schema, is_number, mark_missing
+from trainer.data.sources import Place, read
 from trainer.data.split import split_rows
 from trainer.data.target import encode_target, find_target, scaled
+from trainer.data.texts import fit_texts
 from trainer.errors import DataError
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Rows as the model takes them. Never written to: trials share them."""
+@dataclass(frozen=True)
+class _Rows:
+    """What a source holds: a table, its target column among the others, or the pixels of images; and the target."""
 
-    x_num: Tensor  # (rows, numeric), float32
-    x_cat: Tensor  # (rows, categorical), int64; 0 is missing or unseen
-    y: Tensor  # (rows,), the class as int64, or the standardized target as float32
+    features: pd.DataFrame | Pixels
+    target: pd.Series
 
-    @property
-    def rows(self) -> int:
-        return len(self.y)
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A data set on a device, and the schema that made it. Depends on nothing but the `data` section."""
-
-    schema: Schema
-    train: Part
-    validation: Part
-    test: Part | None
-    class_weight: Tensor | None  # (classes,), float32
-    missing: Mapping[str, int]  # values that were not there, over all parts, by column
-
-    @property
-    def task(self) -> TaskName:
-        return self.schema.target.task
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.schema.target.classes
-
-    @property
-    def columns(self) -> list[str]:
-        return self.schema.columns
-
-    @property
-    def device(self) -> torch.device:
-        return self.train.y.device
-
-    def facts(self) -> dict[str, Any]:
-        """What was found, for people, as JSON."""
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {
-            "task": self.task,
-            "target": self.schema.target.name,
-            "classes": list(self.classes),
-            "rows": {name: part.rows if part else 0 for name, part in parts.items()},
-            "columns": [self._column(column.name, "numeric") for column in self.schema.numeric]
-            + [
-                self._column(column.name, "categorical") | {"categories": len(column.categories)}
-                for column in self.schema.categorical
-            ],
-            "excluded": [column.model_dump() for column in self.schema.excluded],
-        }
-
-    def _column(self, name: str, kind: str) -> dict[str, Any]:
-        return {"name": name, "kind": kind, "missing": self.missing[name]}
+    def take(self, rows: NDArray[np.int64]) -> _Rows:
+        features = self.features.iloc[rows] if isinstance(self.features, pd.DataFrame) else self.features[rows]
+        return _Rows(features, self.target.iloc[rows])
 
 
-def prepare(data: Data, *, device: torch.device, data_folders: Sequence[Path]) -> Prepared:
+def prepare(data: Data, *, device: torch.device, data_folders: Sequence[Path], as_images: bool = False) -> Prepared:
     """Read the source, split it, learn the preprocessing from the training part, and put all of it on the device.
+
+    Args:
+        as_images: reads a source that may be either (`sklearn:digits`) as images, and not as a table.
 
     Raises:
         DataError: the source cannot be read, or cannot be trained on as told.
     """
-    table = _table(data, data.source, "trial.data.source", data_folders)
-    fixed_test = _table(data, data.test_source, "trial.data.test_source", data_folders) if data.test_source else None
-    name = _target_name(table, data)
-    target = find_target(table[name], data.task)
-
+    rows, fixed_test = _read(data, data_folders, as_images)
+    target = find_target(rows.target, data.task)
     stratify = data.split.stratify and target.task == "classification"
     parts = split_rows(
-        len(table),
+        len(rows.target),
         data.split,
         hold_out_test=fixed_test is None,
-        labels=as_text(table[name]).to_numpy(dtype=object) if stratify else None,
+        labels=as_text(rows.target).to_numpy(dtype=object) if stratify else None,
     )
-    train = table.iloc[parts.train]
-    schema = fit_schema(train, data, scaled(target, train[name]))
-    test = table.iloc[parts.test] if fixed_test is None else _like_source(fixed_test, schema)
+    train = rows.take(parts.train)
+    schema = _fit(train.features, data, scaled(target, train.target))
+    test = rows.take(parts.test) if fixed_test is None else _like_source(fixed_test, schema)
     encoded = _encode(train, schema, device)
     return Prepared(
         schema=schema,
         train=encoded,
-        validation=_encode(table.iloc[parts.validation], schema, device),
-        test=_encode(test, schema, device, "trial.data.test_source") if len(test) else None,
+        validation=_encode(rows.take(parts.validation), schema, device),
+        test=_encode(test, schema, device, "trial.data.test_source") if len(test.target) else None,
         class_weight=_class_weight(encoded.y, schema) if data.class_weight == "balanced" else None,
-        missing={name: int(table[name].isna().sum() + _missing(fixed_test, name)) for name in schema.columns},
+        missing={
+            name: _missing(rows, name) + (_missing(fixed_test, name) if fixed_test else 0) for name in schema.columns
+        },
     )
 
 
-def _table(data: Data, source: str, path: str, data_folders: Sequence[Path]) -> pd.DataFrame:
+def _read(data: Data, folders: Sequence[Path], as_images: bool) -> tuple[_Rows, _Rows | None]:
+    """The rows of the source, and those of a fixed test set where there is one."""
+    at = Place("trial.data.source", data.source, data.labels)
+    source = read(at, data, data_folders=folders, as_images=as_images)
+    rows = _rows(source.rows, data, at)
+    if data.test_source is None:
+        test = None if source.test is None else _rows(source.test, data, at, str(rows.target.name))
+        return rows, test
+    at = Place("trial.data.test_source", data.test_source, data.test_labels)
+    fixed = read(at, data, data_folders=folders, as_images=as_images)
+    return rows, _rows(fixed.rows, data, at, str(rows.target.name))
+
+
+def _rows(found: pd.DataFrame | Images, data: Data, at: Place, target: str | None = None) -> _Rows:
+    """The rows with their target: of a fixed test set the column that is the source's."""
+    if isinstance(found, Images):
+        if data.text is not None:
+            raise DataError("trial.data.text", f"{at.source} holds images, not a table with a text", "leave text out")
+        if not len(found.labels):
+            raise DataError(at.path, f"{at.source} holds no images", "at least a few are needed")
+        return _Rows(found.pixels, found.labels)
+    table = _table(found, data, at)
+    if data.text is not None:
+        _refuse_unknown(data.text, table, "trial.data.text")
+    name = target or _target_name(table, data)
+    _refuse_unknown(name, table, at.path)
+    return _Rows(table, table[name])
+
+
+def _fit(train: pd.DataFrame | Pixels, data: Data, target: Target) -> AnySchema:
+    if not isinstance(train, pd.DataFrame):
+        return fit_images(train, data, target)
+    return fit_schema(train, data, target) if data.text is None else fit_texts(train, data, target)
+
+
+def _table(table: pd.DataFrame, data: Data, at: Place) -> pd.DataFrame:
     """The columns that are not dropped, with missing values as NaN."""
-    table = read(source, path=path, delimiter=data.delimiter, data_folders=data_folders)
     if table.empty:
-        raise DataError(path, f"{source} has no rows", "a header line and at least a few rows are needed")
+        raise DataError(at.path, f"{at.source} has no rows", "a header line and at least a few rows are needed")
     for name in data.drop:
         _refuse_unknown(name, table, "trial.data.drop")
     table = table.drop(columns=data.drop)
@@ -148,10 +140,20 @@ def _refuse_nested(column: pd.Series) -> None:
         raise DataError("trial.data.drop", f"column {column.name} holds lists or objects, not values", "drop it")
 
 
-def _like_source(test: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """The fixed test set, once it is sure to have the columns of the source."""
-    for name in (*schema.columns, schema.target.name):
-        _refuse_unknown(name, test, "trial.data.test_source")
+def _like_source(test: _Rows, schema: AnySchema) -> _Rows:
+    """The fixed test set, once it is sure to be like the source."""
+    if isinstance(test.features, pd.DataFrame) == isinstance(schema, ImageSchema):
+        raise DataError("trial.data.test_source", "one of it and the source holds images, the other a table")
+    if isinstance(schema, ImageSchema) or not isinstance(test.features, pd.DataFrame):
+        return test
+    for name in schema.columns:
+        _refuse_unknown(name, test.features, "trial.data.test_source")
+    if isinstance(schema, Schema):
+        _refuse_strings(test.features, schema)
+    return test
+
+
+def _refuse_strings(test: pd.DataFrame, schema: Schema) -> None:
     for column in schema.numeric:
         if not is_number(test[column.name]):
             raise DataError(
@@ -159,16 +161,15 @@ def _like_source(test: pd.DataFrame, schema: Schema) -> pd.DataFrame:
                 f"column {column.name} holds strings, and numbers in the source",
                 "list its markers of missing values in missing_values",
             )
-    return test
 
 
-def _encode(table: pd.DataFrame, schema: Schema, device: torch.device, path: str = "trial.data.target") -> Part:
-    x_num, x_cat = schema.encode(table)
-    y = encode_target(table[schema.target.name], schema.target, path)
-    return Part(*(torch.from_numpy(array).to(device) for array in (x_num, x_cat, y)))
+def _encode(rows: _Rows, schema: AnySchema, device: torch.device, path: str = "trial.data.target") -> Part:
+    inputs: tuple[NDArray[Any], ...] = schema.encode(rows.features)  # type: ignore[arg-type]  # _fit chose by its type
+    y = encode_target(rows.target, schema.target, path)
+    return Part(tuple(torch.from_numpy(array).to(device) for array in inputs), torch.from_numpy(y).to(device))
 
 
-def _class_weight(y: Tensor, schema: Schema) -> Tensor | None:
+def _class_weight(y: Tensor, schema: AnySchema) -> Tensor | None:
     """n / (classes * n_c), as scikit-learn's `balanced` has it; 1 for a class that the training part lacks."""
     if schema.target.task == "regression":
         return None
@@ -176,5 +177,5 @@ def _class_weight(y: Tensor, schema: Schema) -> Tensor | None:
     return torch.where(counts > 0, len(y) / (len(counts) * counts), 1.0)
 
 
-def _missing(table: pd.DataFrame | None, name: str) -> int:
-    return 0 if table is None else int(table[name].isna().sum())
+def _missing(rows: _Rows, name: str) -> int:
+    return int(rows.features[name].isna().sum()) if isinstance(rows.features, pd.DataFrame) else 0

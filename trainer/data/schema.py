@@ -5,7 +5,8 @@ The same schema encodes the other parts and, later, the rows to predict for; it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,11 +26,13 @@ MAYBE_NUMBERS = frozenset(
 )
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
+    """A part of what is kept with a model, as JSON."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Numeric(_Document):
+class Numeric(Document):
     """A column of numbers. It is encoded as (x - shift) / scale, with `fill` in place of a missing x."""
 
     name: str
@@ -38,21 +41,21 @@ class Numeric(_Document):
     scale: float
 
 
-class Categorical(_Document):
+class Categorical(Document):
     """A column of names. Category i is encoded as i + 1; 0 stands for missing ones and for those never seen."""
 
     name: str
     categories: tuple[str, ...]
 
 
-class Excluded(_Document):
+class Excluded(Document):
     """A column that is not trained on, and why."""
 
     name: str
     why: str
 
 
-class Target(_Document):
+class Target(Document):
     """The column to predict: its classes, or the mean and the deviation by which it is standardized."""
 
     name: str
@@ -62,9 +65,10 @@ class Target(_Document):
     deviation: float = 1.0
 
 
-class Schema(_Document):
-    """Everything fitted on the training part."""
+class Schema(Document):
+    """Everything fitted on the training part of a table."""
 
+    kind: Literal["table"] = "table"
     numeric: tuple[Numeric, ...]
     categorical: tuple[Categorical, ...]
     excluded: tuple[Excluded, ...]
@@ -89,6 +93,18 @@ class Schema(_Document):
     @property
     def columns(self) -> list[str]:
         return [column.name for column in self.numeric] + [column.name for column in self.categorical]
+
+    def facts(self, missing: Mapping[str, int]) -> dict[str, Any]:
+        """The columns, for people; `missing` are the values that were not there, by column."""
+        columns: list[dict[str, Any]] = [{"name": column.name, "kind": "numeric"} for column in self.numeric]
+        columns += [
+            {"name": column.name, "kind": "categorical", "categories": len(column.categories)}
+            for column in self.categorical
+        ]
+        return {
+            "columns": [column | {"missing": missing[column["name"]]} for column in columns],
+            "excluded": [column.model_dump() for column in self.excluded],
+        }
 
 
 def fit_schema(train: pd.DataFrame, data: Data, target: Target) -> Schema:

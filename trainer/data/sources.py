@@ -2,44 +2,73 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
 import os
+import re
 import warnings
+import zipfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple, cast
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn import datasets
 
+from trainer.config import Data
+from trainer.data.image_sources import array_images, digits, idx_images, read_folder, read_idx
+from trainer.data.images import Images
 from trainer.errors import DataError
 
 BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
-ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
+ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".npz")
+IDX_NAME = re.compile(r"idx\d-ubyte(\.gz)?$|\.idx(\.gz)?$")
+QUOTING: dict[str, Literal[0, 3]] = {"standard": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
 # Parse errors of pandas and pyarrow are ValueErrors.
-UNREADABLE = (ValueError, OSError, EOFError, zlib.error, pd.errors.ParserWarning)
+UNREADABLE = (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile, pd.errors.ParserWarning)
 
 
-def read(source: str, *, path: str, delimiter: str | None, data_folders: Sequence[Path]) -> pd.DataFrame:
-    """The table that a source names, as it stands there.
+@dataclass(frozen=True)
+class Place:
+    """Where a source stands in the study, for errors, what it says, and where its labels are if it says so."""
+
+    path: str
+    source: str
+    labels: str | None = None
+
+
+class Found(NamedTuple):
+    """The rows of a source, as they stand there, and those that it sets apart for the test."""
+
+    rows: pd.DataFrame | Images
+    test: pd.DataFrame | Images | None = None
+
+
+def read(at: Place, data: Data, *, data_folders: Sequence[Path], as_images: bool = False) -> Found:
+    """What a source holds: a table, or images.
 
     Args:
-        source: `sklearn:<name>` or `file:<path>`.
-        path: where in the study the source stands, for errors.
+        at: `sklearn:<name>` or `file:<path>`.
+        data: how files are to be read; its own sources are not looked at.
         data_folders: the only folders that `file:` may read; a relative path is looked for in each, in order.
+        as_images: reads `sklearn:digits` as images.
 
     Raises:
         DataError: the source is of another kind, is not there, is not allowed, or cannot be read.
     """
-    kind, _, name = source.partition(":")
+    kind, _, name = at.source.partition(":")
     if kind == "sklearn":
-        return _bundled(name, path)
+        return Found(digits() if as_images and name == "digits" else _bundled(name, at.path))
     if kind == "file":
-        return _file(_locate(name, path, data_folders), path, delimiter)
-    raise DataError(path, f"{kind}: sources cannot be read", "sklearn:<name> and file:<path> can")
+        return _file(_locate(name, at.path, data_folders), at, data, data_folders)
+    raise DataError(at.path, f"{kind}: sources cannot be read", "sklearn:<name> and file:<path> can")
 
 
 def _bundled(name: str, path: str) -> pd.DataFrame:
@@ -64,38 +93,87 @@ def _locate(name: str, path: str, folders: Sequence[Path]) -> Path:
     if not inside:
         raise DataError(path, f"{name} lies outside the folders that may be read", f"TRIALYARD_DATA_DIR allows {where}")
     for file in inside:
-        if os.path.isfile(file):  # noqa: PTH113 - unlike Path.is_file it takes a name too long for a plain no
+        if os.path.exists(file):  # noqa: PTH110 - unlike Path.exists it takes a name too long for a plain no
             return file
     raise DataError(path, f"there is no file {name}", f"looked for it below {where} (set by TRIALYARD_DATA_DIR)")
 
 
-def _file(file: Path, path: str, delimiter: str | None) -> pd.DataFrame:
+def _file(file: Path, at: Place, data: Data, folders: Sequence[Path]) -> Found:
+    if file.is_dir():
+        return Found(read_folder(file, at.path, [Path(os.path.realpath(each)) for each in folders], data.image_size))
     endings = [ending for ending in file.suffixes[-2:] if ending != ".gz"]
     ending = endings[-1] if endings else ""
-    if ending not in ENDINGS:
-        raise DataError(path, f"{file.name}: unknown ending", f"{' '.join(ENDINGS)} can be read, each also as .gz")
+    if ending not in ENDINGS and not IDX_NAME.search(file.name):
+        hint = f"{' '.join(ENDINGS)} and IDX files can be read, each also as .gz, and folders of images"
+        raise DataError(at.path, f"{file.name}: unknown ending", hint)
     try:
-        table = _parse(file, ending, delimiter)
+        if IDX_NAME.search(file.name):
+            return Found(_idx(file, at, folders))
+        if ending == ".npz":
+            return _arrays(file, at.path)
+        table = _parse(file, ending, data)
     except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(path, f"{file.name} cannot be read as {ending}: {reason}") from error
+        raise DataError(at.path, f"{file.name} cannot be read as {ending or 'IDX'}: {reason}") from error
     table.columns = [str(column) for column in table.columns]
-    return table
+    return Found(table)
 
 
-def _parse(file: Path, ending: str, delimiter: str | None) -> pd.DataFrame:
+def _idx(file: Path, at: Place, folders: Sequence[Path]) -> Images:
+    """Images with their labels: of the file that is named, or that which the MNIST family calls by the same name."""
+    path = at.path.replace("source", "labels")
+    if at.labels is not None:
+        labels = _locate(at.labels.partition(":")[2], path, folders)
+    else:
+        labels = _locate(str(file).replace("images-idx3", "labels-idx1"), path, folders)
+    with _opened(file) as images, _opened(labels) as numbers:
+        return idx_images(read_idx(images), read_idx(numbers), path)
+
+
+def _arrays(file: Path, path: str) -> Found:
+    """`X_train`, `y_train` and, if they are there, `X_test`, `y_test`; or `X`, `y`."""
+    with _opened(file) as stream, np.load(stream, allow_pickle=False) as arrays:
+        names = set(arrays.files)
+        if not ({"X", "y"} <= names or {"X_train", "y_train"} <= names):
+            held = ", ".join(sorted(names)) or "nothing"
+            raise DataError(
+                path, f"{file.name} holds {held}", "name its arrays X and y, or X_train, y_train, X_test, y_test"
+            )
+        train = ("X_train", "y_train") if "X_train" in names else ("X", "y")
+        rows = _array_rows(arrays[train[0]], arrays[train[1]], path)
+        tested = {"X_test", "y_test"} <= names and "X_train" in names
+        return Found(rows, _array_rows(arrays["X_test"], arrays["y_test"], path) if tested else None)
+
+
+def _array_rows(x: NDArray[Any], y: NDArray[Any], path: str) -> pd.DataFrame | Images:
+    if y.ndim != 1 or len(x) != len(y):
+        raise DataError(
+            path, f"X of shape {x.shape} and y of shape {y.shape} do not go together", "one y for each row of X"
+        )
+    if x.ndim != 2:
+        return array_images(x, y, path)
+    return pd.DataFrame(x, columns=[f"x{column}" for column in range(x.shape[1])]).assign(y=y)
+
+
+def _opened(file: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
+
+
+def _parse(file: Path, ending: str, data: Data) -> pd.DataFrame:
     if file.stat().st_size == 0:
         return pd.DataFrame()
-    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+    with _opened(file) as stream:
         if ending == ".parquet":
             return pd.read_parquet(io.BytesIO(stream.read()))  # it seeks from the end, which packed files cannot
         if ending == ".jsonl":
             return pd.DataFrame([json.loads(line) for line in stream if line.strip()])
-        return _parse_lines(stream, delimiter or SEPARATORS[ending])
+        return _parse_lines(stream, data.delimiter or SEPARATORS[ending], QUOTING[data.quoting])
 
 
-def _parse_lines(stream: io.BufferedIOBase, separator: str) -> pd.DataFrame:
+def _parse_lines(stream: IO[bytes], separator: str, quoting: Literal[0, 3]) -> pd.DataFrame:
     with warnings.catch_warnings():
         # Rows longer than the header would lose their last fields with no more than a warning.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(stream, sep=separator, index_col=False, skipinitialspace=True, low_memory=False)
+        return pd.read_csv(
+            stream, sep=separator, quoting=quoting, index_col=False, skipinitialspace=True, low_memory=False
+        )

@@ -51,7 +51,7 @@ SHAPES = [
         "objective.direction",
         ['"minimise" is none of minimize, maximize', "did you mean 'minimize'"],
     ),
-    (train(objective={"metric": "val/acc", "direction": "maximize"}), "objective.metric", ["mean 'val/accuracy'"]),
+    (train(objective={"metric": "val/accurac", "direction": "maximize"}), "objective.metric", ["mean 'val/accuracy'"]),
     (
         train(objective={"metric": "test/accuracy", "direction": "maximize"}),
         "objective.metric",
@@ -61,13 +61,44 @@ SHAPES = [
     (train(constraints=[]), "constraints", ["not there yet"]),
     (train(sampler="tpe"), "sampler", ["must be a mapping", "write {name: tpe}"]),
     (train(sampler={}), "sampler.name", ["is missing"]),
-    (train(sampler={"name": "tpee"}), "sampler.name", ["none of grid, random, tpe", "did you mean 'tpe'"]),
-    (train(sampler={"name": "gp"}), "sampler.name", ["gp is not there yet", "this version has grid, random, tpe"]),
+    (train(sampler={"name": "tpee"}), "sampler.name", ["none of grid, random, tpe, cmaes", "did you mean 'tpe'"]),
+    (
+        train(sampler={"name": "gp"}),
+        "sampler.name",
+        ["gp is not there yet", "PyTorch", "this version has grid, random"],
+    ),
+    (train(sampler={"name": "cmaes", "popsize": 1}), "sampler.popsize", ["at least 3"]),
+    (train(sampler={"name": "cmaes", "with_margin": True, "lr_adapt": True}), "sampler", ["exclude each other"]),
+    (
+        train(sampler={"name": "cmaes"}, parameters={"batch_size": {"values": [32, 64]}}),
+        "sampler.name",
+        ["cmaes searches ranges", "such as tpe"],
+    ),
+    (train(sampler={"name": "nsga2", "population_size": 1}), "sampler.population_size", ["at least 2"]),
+    (train(sampler={"name": "nsga2", "mutation_prob": 1.5}), "sampler.mutation_prob", ["at most 1"]),
+    (train(sampler={"name": "nsga2", "dividing_parameter": 3}), "sampler.dividing_parameter", ["no key that is known"]),
+    (train(sampler={"name": "qmc", "qmc_type": "sobel"}), "sampler.qmc_type", ["none of sobol, halton", "'sobol'"]),
     (train(sampler={"name": "tpe", "seed": -1}), "sampler.seed", ["at least 0", "-1"]),
     (train(sampler={"name": "tpe", "n_startup": 3}), "sampler.n_startup", ["did you mean 'n_startup_trials'"]),
     (train(sampler={"name": "random", "group": True}), "sampler.group", ["known here: seed, name"]),
     (train(sampler={"name": "tpe", "group": True, "multivariate": False}), "sampler", ["group", "multivariate"]),
-    (train(pruner={"name": "asha"}), "pruner.name", ["asha is not there yet", "none, median, hyperband"]),
+    (train(pruner={"name": "wilcoxon"}), "pruner.name", ["not there yet", "folds", "this version has none, median"]),
+    (train(pruner={"name": "percentile"}), "pruner.percentile", ["is missing", "percentile: 25.0"]),
+    (train(pruner={"name": "percentile", "percentile": 101}), "pruner.percentile", ["at most 100"]),
+    (train(pruner={"name": "threshold"}), "pruner", ["lower, upper or both"]),
+    (train(pruner={"name": "threshold", "lower": 2, "upper": 1}), "pruner", ["lower 2 is above upper 1"]),
+    (train(pruner={"name": "patient"}), "pruner.patience", ["is missing", "patience: 3"]),
+    (
+        train(pruner={"name": "patient", "patience": 2, "wrapped": {"name": "medain"}}),
+        "pruner.wrapped.name",
+        ["none of median, percentile", "did you mean 'median'"],
+    ),
+    (
+        train(pruner={"name": "patient", "patience": 2, "wrapped": {"name": "hyperband", "min_resource": 9}}),
+        "pruner.wrapped",
+        ["max_resource 5 is less than min_resource 9"],
+    ),
+    (train(pruner={"name": "successive_halving", "reduction_factor": 1}), "pruner.reduction_factor", ["at least 2"]),
     (train(pruner={"name": "median", "interval_steps": 0}), "pruner.interval_steps", ["at least 1"]),
     (train(pruner={"name": "hyperband", "min_resource": 6}), "pruner", ["max_resource 5 is less than min_resource 6"]),
     (external({"x": {"low": 0.0, "high": 1.0}}, pruner={"name": "hyperband"}), "pruner.max_resource", ["is missing"]),
@@ -91,7 +122,7 @@ SHAPES = [
     (train(trial={"kind": "objective", "name": "Mine!"}), "trial.name", ["lower-case"]),
     (train(trial={"kind": "external", "epochs": 3}), "trial.epochs", ["no key that is known"]),
     (with_trial(epochs=0), "trial.epochs", ["at least 1"]),
-    (with_trial(model={"name": "cnn"}), "trial.model.name", ["mlp"]),
+    (with_trial(model={"name": "mpl"}), "trial.model.name", ["mlp"]),
     (with_trial(model={"hidden": [64, "8"]}), "trial.model.hidden[1]", ["whole number", "without quotes"]),
     (with_trial(optimizer={"learning_rate": 1}), "trial.optimizer.learning_rate", ["no key that is known"]),
     (with_trial(optimiser={}), "trial.optimiser", ["did you mean 'optimizer'"]),
@@ -319,7 +350,8 @@ def test_what_is_left_out_is_filled_in_and_stays_the_same_afterwards():
     assert stored["trial"]["kind"] == "train"
     assert stored["pruner"]["max_resource"] == 20  # the trainer's own default of epochs
     assert 0 <= stored["sampler"]["seed"] < 2**32
-    assert stored["budget"] == {"trials": 10, "parallel": None, "timeout": None, "retries": 2, "max_failed": 10}
+    defaults = dict.fromkeys(["parallel", "timeout", "target", "patience_trials"])
+    assert stored["budget"] == {"trials": 10, "retries": 2, "max_failed": 10} | defaults
     assert parse(stored) == definition
     assert parse(document).sampler != definition.sampler  # another seed
 

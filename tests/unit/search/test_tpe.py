@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 import warnings
@@ -131,6 +132,25 @@ def test_a_study_that_is_loaded_again_goes_on_alike() -> None:
         loaded.append(list(again.proposals(10)))
 
     assert loaded[0] == loaded[1]
+
+
+def test_a_finished_trial_may_be_taken_up_again_and_end_otherwise() -> None:
+    proposals = []
+    for sampler_class in (HistoryTPESampler, TPESampler):
+        sampler = sampler_class(seed=2)
+        study = optuna.create_study(sampler=sampler)
+        study.add_trials(past(SPACES["mixed"], 40))
+        found = [study.ask(SPACES["mixed"]).params]
+        for state, value in ((TrialState.RUNNING, None), (TrialState.COMPLETE, -9.0)):  # it was among the worst before
+            again = copy.copy(study._storage.get_trial(39))
+            again.state, again.value = state, value
+            study._storage._set_trial(39, again)  # type: ignore[attr-defined]
+            if isinstance(sampler, HistoryTPESampler):
+                sampler.reconsider(39)
+            found += [study.ask(SPACES["mixed"]).params for _ in range(5)]
+        proposals.append(found)
+
+    assert proposals[0] == proposals[1]
 
 
 def test_several_objectives_are_left_to_optuna() -> None:

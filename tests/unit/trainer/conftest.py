@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from trainer.config import Data
-from trainer.data.prepare import Prepared, prepare
+from trainer.data.prepare import prepare
+from trainer.data.prepared import Prepared
 from trainer.fit import Decision
 
 CPU = torch.device("cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from tests.unit.trainer.conftest import Killed, MemoryFolder, Recorder
 from trainer.config import Data, TrainConfig, metric_names
-from trainer.data.prepare import Prepared
+from trainer.data.prepared import Prepared
 from trainer.errors import Diverged
 from trainer.fit import Fitted, Monitor, fit
 
@@ -20,7 +21,10 @@ EPOCHS = 6
 
 
 def configure(**sections: Any) -> TrainConfig:
-    document = {"data": Data(source="sklearn:iris"), "epochs": EPOCHS, "batch_size": 16, "model": {"hidden": [8]}}
+    document = {
+        "data": Data(source="sklearn:iris"), "epochs": EPOCHS, "batch_size": 16, "model": {"hidden": [8]},
+        "checkpoint": {"every_seconds": 0},
+    }  # fmt: skip
     return TrainConfig.model_validate(document | sections)
 
 
@@ -54,8 +58,11 @@ EVERYTHING = {
         {"name": "adam", "lr": 0.02},
         {"name": "adamw", "lr": 0.02, "weight_decay": 0.1},
         {"name": "rmsprop", "lr": 0.02, "momentum": 0.5},
+        {"name": "nadam", "lr": 0.02},
+        {"name": "lion", "lr": 0.002},
+        {"name": "adagrad", "lr": 0.1},
     ],
-    ids=["sgd", "momentum", "adam", "adamw", "rmsprop"],
+    ids=["sgd", "momentum", "adam", "adamw", "rmsprop", "nadam", "lion", "adagrad"],
 )
 def test_a_training_killed_at_any_epoch_goes_on_bit_for_bit(iris: Prepared, optimizer: dict[str, Any]) -> None:
     """Once to the end, for the model and the metrics; once paused after the last epoch, for the state itself."""
@@ -85,6 +92,23 @@ def test_a_training_killed_at_any_epoch_goes_on_bit_for_bit(iris: Prepared, opti
         assert folder == whole_folder
         if epoch < finished.epochs:
             assert newest(paused) == newest(paused_folder)
+
+
+def test_averages_and_plateaus_go_on_bit_for_bit_too(iris: Prepared) -> None:
+    config = configure(
+        regularization={"ema": 0.9},
+        schedule={"name": "plateau", "plateau_epochs": 1, "factor": 0.5},
+        optimizer={"name": "sgd", "lr": 1.5, "momentum": 0.9},
+        accumulate=2,
+        sampling="balanced",
+    )
+    whole, killed, resumed = MemoryFolder(), MemoryFolder(), MemoryFolder()
+    finished = run(config, iris, folder=whole)
+    with pytest.raises(Killed):
+        run(config, iris, reporter=Recorder(killed_at=4), folder=killed)
+
+    assert run(config, iris, folder=resumed, resume_from=[killed]) == finished
+    assert resumed == whole
 
 
 def newest(folder: MemoryFolder) -> bytes:
@@ -161,9 +185,32 @@ def test_the_checkpoint_of_an_epoch_is_there_before_the_epoch_is_reported(iris: 
 def test_checkpoints_come_as_often_as_they_are_told(iris: Prepared) -> None:
     folder = MemoryFolder()
     with pytest.raises(Killed):
-        run(configure(checkpoint={"every_epochs": 2}), iris, reporter=Recorder(killed_at=5), folder=folder)
+        run(
+            configure(checkpoint={"every_epochs": 2, "every_seconds": 0}),
+            iris,
+            reporter=Recorder(killed_at=5),
+            folder=folder,
+        )
 
     assert sorted(folder) == ["checkpoint-0000002.safetensors", "checkpoint-0000004.safetensors"]
+
+
+def test_a_checkpoint_waits_until_its_seconds_have_passed(iris: Prepared) -> None:
+    folder, seconds = MemoryFolder(), itertools.count()  # every look at the clock is a second later
+    with pytest.raises(Killed):
+        run(configure(checkpoint={"every_seconds": 2}), iris, reporter=Recorder(killed_at=5), folder=folder,
+            clock=lambda: float(next(seconds)))  # fmt: skip
+
+    # Looks: 0 at the start, 1 and 2 after two epochs, 3 once that is written, 4 and 5 after two more
+    assert sorted(folder) == ["checkpoint-0000002.safetensors", "checkpoint-0000004.safetensors"]
+
+
+def test_short_epochs_are_hardly_ever_written_unless_told_so(iris: Prepared) -> None:
+    folder = MemoryFolder()
+    with pytest.raises(Killed):
+        run(configure(checkpoint={}), iris, reporter=Recorder(killed_at=5), folder=folder, clock=lambda: 0.0)
+
+    assert not folder
 
 
 def test_a_finished_training_leaves_the_model_and_nothing_else(iris: Prepared) -> None:
@@ -233,7 +280,7 @@ def test_the_final_metrics_are_those_of_the_best_epoch_with_the_test_part_on_top
         best
     ]
     assert {name for name in fitted.metrics if name.startswith("test/")} == {
-        "test/loss", "test/accuracy", "test/balanced_accuracy",
+        "test/loss", "test/accuracy", "test/balanced_accuracy", "test/f1", "test/auc", "test/log_loss", "test/ece",
     }  # fmt: skip
 
 
@@ -303,7 +350,9 @@ def test_an_improvement_below_min_delta_is_none(iris: Prepared) -> None:
     assert run(config, iris).epochs == 3
 
 
-@pytest.mark.parametrize("checkpoint", [{"keep": "best_and_last"}, {"keep": "last"}])
+@pytest.mark.parametrize(
+    "checkpoint", [{"keep": "best_and_last", "every_seconds": 0}, {"keep": "last", "every_seconds": 0}]
+)
 def test_a_resumed_training_goes_on_with_the_best_model_that_is_kept(iris: Prepared, checkpoint: Any) -> None:
     config = configure(
         epochs=12, optimizer={"name": "sgd", "lr": 1.5, "momentum": 0.9}, checkpoint=checkpoint,
@@ -351,7 +400,7 @@ def test_the_seed_decides_the_curve_and_nothing_around_it_does(iris: Prepared) -
 def test_neither_pytorchs_global_generator_nor_the_data_are_touched(iris: Prepared) -> None:
     def sums() -> list[float]:
         parts = (iris.train, iris.validation, iris.test)
-        return [tensor.double().sum().item() for part in parts if part for tensor in (part.x_num, part.x_cat, part.y)]
+        return [tensor.double().sum().item() for part in parts if part for tensor in (*part.inputs, part.y)]
 
     before, data = torch.get_rng_state(), sums()
 

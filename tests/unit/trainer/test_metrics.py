@@ -26,8 +26,42 @@ def test_the_metrics_of_a_classification_are_those_of_scikit_learn(seed: int) ->
         "loss": pytest.approx(reference.log_loss(y, probabilities, labels=[0, 1, 2, 3]), rel=1e-6),
         "accuracy": pytest.approx(reference.accuracy_score(y, logits.argmax(1))),
         "balanced_accuracy": pytest.approx(balanced),
+        "f1": pytest.approx(reference.f1_score(y, logits.argmax(1), average="macro", zero_division=0)),
+        "auc": pytest.approx(np.mean([reference.roc_auc_score(y == c, probabilities[:, c]) for c in (0, 1, 3)])),
+        "log_loss": measured["loss"],
+        "ece": pytest.approx(calibration_error(probabilities, y)),
     }
     assert set(measured) == set(CLASSIFICATION_METRICS)
+
+
+def calibration_error(probabilities: np.ndarray, y: np.ndarray) -> float:
+    """Bin by bin, as the paper has it, with scikit-learn's accuracy of each."""
+    confidence, guessed = probabilities.max(1), probabilities.argmax(1)
+    error = 0.0
+    for low in np.arange(15) / 15:
+        inside = (confidence > low) & (confidence <= low + 1 / 15)
+        if inside.any():
+            gap = reference.accuracy_score(y[inside], guessed[inside]) - confidence[inside].mean()
+            error += abs(gap) * inside.mean()
+    return error
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_classes_have_the_f1_and_the_auc_of_scikit_learn_ties_and_all(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y = rng.choice([0, 1], 60, p=[0.8, 0.2])
+    logits = np.stack([np.zeros(60), rng.integers(-2, 3, 60) + y], axis=1).astype(float)
+
+    measured = measure(torch.from_numpy(logits), torch.from_numpy(y), deviation=1.0)
+
+    assert measured["f1"] == pytest.approx(reference.f1_score(y, logits.argmax(1)))
+    assert measured["auc"] == pytest.approx(reference.roc_auc_score(y, logits[:, 1]))
+
+
+def test_a_part_with_one_class_has_no_order_to_measure() -> None:
+    measured = measure(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]), deviation=1.0)
+
+    assert (measured["auc"], measured["f1"], measured["accuracy"]) == (0.5, 0.0, 0.5)
 
 
 @pytest.mark.parametrize("seed", range(5))

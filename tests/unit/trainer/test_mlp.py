@@ -10,7 +10,8 @@ import torch
 
 from trainer.config import Model
 from trainer.init import initialize
-from trainer.models.mlp import MLP, Dropout
+from trainer.models.layers import Dropout
+from trainer.models.mlp import MLP
 
 CONFIG = Model(hidden=[8, 4])
 INITS = get_args(Model.model_fields["init"].annotation)

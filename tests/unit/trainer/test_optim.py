@@ -59,6 +59,11 @@ def torchs(make: Make, weight_decay: float) -> Tensor:
             lambda p: torch.optim.Adam(p, LR, betas=(0.8, 0.95), eps=1e-6, foreach=False),
         ),
         (
+            {"name": "nadam", "beta1": 0.8, "beta2": 0.95, "eps": 1e-6},
+            lambda p: torch.optim.NAdam(p, LR, betas=(0.8, 0.95), eps=1e-6, foreach=False),
+        ),
+        ({"name": "adagrad", "eps": 1e-6}, lambda p: torch.optim.Adagrad(p, LR, eps=1e-6, foreach=False)),
+        (
             {"name": "rmsprop", "alpha": 0.9, "momentum": 0.5, "eps": 1e-6},
             lambda p: torch.optim.RMSprop(p, LR, alpha=0.9, momentum=0.5, eps=1e-6, foreach=False),
         ),
@@ -95,6 +100,19 @@ def test_the_first_two_steps_of_adamw_are_those_of_the_paper() -> None:
     first = 1.0 * (1 - 0.1 * 0.5) - 0.1 * 1.0  # m / sqrt(v) is g / |g| after bias correction
     m, v = (0.9 * 0.2 - 0.1) / (1 - 0.9**2), (0.99 * 0.04 + 0.01) / (1 - 0.99**2)
     assert weight.item() == pytest.approx(first * 0.95 - 0.1 * m / math.sqrt(v), rel=1e-5)
+
+
+def test_the_first_two_steps_of_lion_are_those_of_the_paper() -> None:
+    # lr 0.1, beta 0.9 and 0.5, from (1, 1). First gradient (2, -1): m is 0, so w = (0.9, 1.1), and m = (1, -0.5).
+    # Second gradient (-1, -1): 0.9 m + 0.1 g = (0.8, -0.55), so w = (0.8, 1.2)
+    weight = torch.nn.Parameter(torch.tensor([1.0, 1.0]))
+    optimizer = make_optimizer([weight], Optimizer(name="lion", lr=0.1, beta1=0.9, beta2=0.5))
+    for gradient in ([2.0, -1.0], [-1.0, -1.0]):
+        weight.grad = torch.tensor(gradient)
+        optimizer.step()
+
+    assert weight.tolist() == pytest.approx([0.8, 1.2])
+    assert optimizer.state[weight]["exp_avg"].tolist() == [0.0, -0.75]
 
 
 def test_the_learning_rate_can_change_between_steps() -> None:

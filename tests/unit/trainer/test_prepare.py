@@ -14,7 +14,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from tests.unit.trainer.conftest import CPU, people
 from trainer.config import Data
-from trainer.data.prepare import Prepared, prepare
+from trainer.data.prepare import prepare
+from trainer.data.prepared import Prepared
 from trainer.errors import DataError
 
 WriteCsv = Callable[..., str]
@@ -38,10 +39,10 @@ def test_the_parts_share_out_all_rows_and_each_holds_the_classes_in_proportion()
         [10] * 3,
         [20] * 3,
     ]
-    everything = torch.cat([iris.train.x_num, iris.validation.x_num, iris.test.x_num])
+    everything = torch.cat([iris.train.inputs[0], iris.validation.inputs[0], iris.test.inputs[0]])
     assert everything.sum().item() == pytest.approx(2078.7, abs=0.01)  # the sum over all of iris: 3.4645 * 600
     assert iris.classes == ("setosa", "versicolor", "virginica")
-    assert (iris.train.x_num.dtype, iris.train.x_cat.dtype, iris.train.y.dtype) == (
+    assert (iris.train.inputs[0].dtype, iris.train.inputs[1].dtype, iris.train.y.dtype) == (
         torch.float32,
         torch.int64,
         torch.int64,
@@ -53,8 +54,8 @@ def test_the_split_follows_its_seed_and_nothing_else() -> None:
         prepare(Data(source="sklearn:iris", split={"seed": seed}), device=CPU, data_folders=()) for seed in (1, 1, 2)
     )
 
-    assert torch.equal(one.train.x_num, same.train.x_num)
-    assert not torch.equal(one.train.x_num, other.train.x_num)
+    assert torch.equal(one.train.inputs[0], same.train.inputs[0])
+    assert not torch.equal(one.train.inputs[0], other.train.inputs[0])
 
 
 def test_preprocessing_is_fitted_on_the_training_part_only(tmp_path: Path, write_csv: WriteCsv) -> None:
@@ -63,9 +64,9 @@ def test_preprocessing_is_fitted_on_the_training_part_only(tmp_path: Path, write
 
     prepared = prepare_in(tmp_path, source)
 
-    assert prepared.train.x_num.mean().item() == pytest.approx(0, abs=1e-6)
-    assert prepared.train.x_num.std(correction=0).item() == pytest.approx(1, abs=1e-6)
-    assert abs(prepared.validation.x_num.mean().item()) > 1e-3
+    assert prepared.train.inputs[0].mean().item() == pytest.approx(0, abs=1e-6)
+    assert prepared.train.inputs[0].std(correction=0).item() == pytest.approx(1, abs=1e-6)
+    assert abs(prepared.validation.inputs[0].mean().item()) > 1e-3
 
 
 def test_a_regression_is_standardized_by_the_training_part_and_can_be_undone(diabetes: Prepared) -> None:
@@ -106,6 +107,7 @@ def test_the_facts_tell_what_was_found(tmp_path: Path, write_csv: WriteCsv) -> N
     gaps = {name: sum(value == "?" for value in table[name]) for name in ("age", "job")}
     assert gaps["age"] > 0
     assert facts == {
+        "kind": "table",
         "task": "classification",
         "target": "income",
         "classes": ["high", "low"],

@@ -3,14 +3,15 @@ and weight decay too, seen to act in a training."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
 from tests.unit.trainer.conftest import MemoryFolder, Recorder
-from trainer.config import Data, TrainConfig
-from trainer.data.prepare import Prepared
+from trainer.config import Data, Loss, TrainConfig
+from trainer.data.prepared import Prepared
 from trainer.fit import Monitor, fit
 from trainer.model_file import load
 from trainer.regularize import add_penalty_gradients, clip_gradients, task_loss
@@ -64,6 +65,54 @@ def test_clipping_scales_all_gradients_together_and_leaves_short_ones_alone() ->
     assert (a.grad.item(), b.grad.item()) == (pytest.approx(0.6, rel=1e-5), pytest.approx(0.8, rel=1e-5))
 
 
+def test_focal_loss_is_the_papers() -> None:
+    # two classes, the target given 3/4, gamma 2: (1/4)^2 * -log(3/4)
+    logits = torch.tensor([[math.log(3.0), 0.0]])
+
+    loss = task_loss(
+        logits, torch.tensor([0]), label_smoothing=0.0, class_weight=None, loss=Loss(name="focal", gamma=2.0)
+    )
+
+    assert loss.item() == pytest.approx(-math.log(3 / 4) / 16)
+
+
+@pytest.mark.parametrize("class_weight", [None, torch.tensor([1.0, 3.0])])
+def test_focal_loss_that_forgives_nothing_is_the_cross_entropy(class_weight: torch.Tensor | None) -> None:
+    logits, y = torch.randn(8, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1] * 4)
+
+    focal, plain = (
+        task_loss(logits, y, label_smoothing=0.0, class_weight=class_weight, loss=loss)
+        for loss in (Loss(name="focal", gamma=0.0), Loss())
+    )
+
+    torch.testing.assert_close(focal, plain)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (Loss(name="mae"), (0.5 + 3) / 2),
+        # within delta half the square; beyond it delta * (distance - delta / 2)
+        (Loss(name="huber", delta=1.0), (0.5 * 0.25 + (3 - 0.5)) / 2),
+    ],
+)
+def test_losses_of_a_regression_are_what_they_are_called(loss: Loss, expected: float) -> None:
+    outputs, y = torch.tensor([1.5, 4.0]), torch.tensor([1.0, 1.0])
+
+    measured = task_loss(outputs, y, label_smoothing=0.0, class_weight=None, loss=loss)
+
+    assert measured.item() == pytest.approx(expected)
+
+
+def test_clipping_by_value_cuts_each_number() -> None:
+    weight = torch.nn.Parameter(torch.zeros(3))
+    weight.grad = torch.tensor([3.0, -0.2, -4.0])
+
+    clip_gradients([weight], None, 0.5)
+
+    assert weight.grad.tolist() == pytest.approx([0.5, -0.2, -0.5])
+
+
 def trained(prepared: Prepared, *, epochs: int = 12, **sections: dict[str, object]) -> dict[str, torch.Tensor]:
     """The weights after training with a section changed, and what the model then says on the validation part."""
     config = TrainConfig.model_validate(
@@ -75,7 +124,7 @@ def trained(prepared: Prepared, *, epochs: int = 12, **sections: dict[str, objec
     fit(config, prepared, monitor=Monitor("train/loss", "minimize"), reporter=Recorder(), folder=folder)
     model = load(folder)._model
     with torch.no_grad():
-        probabilities = model(prepared.validation.x_num, prepared.validation.x_cat).softmax(1)
+        probabilities = model(prepared.validation.inputs[0], prepared.validation.inputs[1]).softmax(1)
     return {"weights": torch.cat([p.flatten() for p in model.parameters() if p.ndim > 1]), "says": probabilities}
 
 
@@ -149,3 +198,41 @@ def test_smoothing_and_weights_do_not_change_how_the_validation_is_measured(iris
 
     plain = first()
     assert first(label_smoothing=0.3, l1=1.0, l2=1.0) == pytest.approx(plain, abs=1e-6)
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch(iris: Prepared) -> None:
+    # 90 rows: five steps of 16, and one of the last ten
+    one, four = trained(iris, batch_size=16), trained(iris, batch_size=4, accumulate=4)  # type: ignore[arg-type]
+
+    torch.testing.assert_close(four["weights"], one["weights"], rtol=1e-3, atol=1e-5)
+    assert not torch.allclose(trained(iris, batch_size=4)["weights"], one["weights"], atol=1e-3)  # type: ignore[arg-type]
+
+
+def test_averaged_weights_are_those_that_are_kept(iris: Prepared) -> None:
+    # One epoch of six steps with decays min(0.9, (1 + t) / (10 + t)): what is kept lies between beginning and end
+    begun, ended = trained(iris, epochs=1, optimizer={"name": "sgd", "lr": 1e-12}), trained(iris, epochs=1)
+    averaged = trained(iris, epochs=1, regularization={"ema": 0.9})
+
+    whole = (ended["weights"] - begun["weights"]).norm()
+    assert 0 < (averaged["weights"] - begun["weights"]).norm() < whole
+    assert 0 < (averaged["weights"] - ended["weights"]).norm() < whole
+
+
+def test_clipping_by_value_and_the_loss_change_what_is_learned(iris: Prepared) -> None:
+    plain = trained(iris)["weights"]
+
+    assert not torch.equal(trained(iris, regularization={"max_grad_value": 0.01})["weights"], plain)
+    assert not torch.equal(trained(iris, loss={"name": "focal"})["weights"], plain)
+
+
+def test_balanced_sampling_finds_more_of_a_rare_class(iris: Prepared) -> None:
+    few = torch.cat([(iris.train.y == 2).nonzero()[:2, 0], (iris.train.y != 2).nonzero()[:, 0]])
+    rare = dataclasses.replace(
+        iris, train=dataclasses.replace(
+            iris.train, inputs=tuple(tensor[few] for tensor in iris.train.inputs), y=iris.train.y[few]
+        )
+    )  # fmt: skip
+
+    shuffled, balanced = trained(rare), trained(rare, sampling="balanced")  # type: ignore[arg-type]
+
+    assert balanced["says"][:, 2].sum() > 1.5 * shuffled["says"][:, 2].sum()

@@ -7,6 +7,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from trainer.config import Schedule
+from trainer.progress import Plateau
 from trainer.schedule import learning_rate
 
 LR = 0.5
@@ -47,6 +48,58 @@ def test_cosine_is_pytorchs_cosine_annealing() -> None:
     )
 
     assert ours(name="cosine", min_factor=0.1) == pytest.approx(expected)
+
+
+TOTAL = EPOCHS * STEPS
+
+
+@pytest.mark.parametrize(
+    ("schedule", "make"),
+    [
+        (
+            {"name": "multi_step", "milestones": [2, 3], "factor": 0.5},
+            lambda o: lr_scheduler.MultiStepLR(o, [2 * STEPS, 3 * STEPS], gamma=0.5),
+        ),
+        ({"name": "exponential", "factor": 0.5}, lambda o: lr_scheduler.ExponentialLR(o, 0.5 ** (1 / STEPS))),
+        ({"name": "linear", "min_factor": 0.2}, lambda o: lr_scheduler.LinearLR(o, 1.0, 0.2, total_iters=TOTAL)),
+        ({"name": "polynomial", "power": 3.0}, lambda o: lr_scheduler.PolynomialLR(o, TOTAL, power=3.0)),
+        (
+            {"name": "cosine_restarts", "restart_epochs": 1, "restart_growth": 2},
+            lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=STEPS, T_mult=2),
+        ),
+        (
+            {"name": "cosine_restarts", "restart_epochs": 2},
+            lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=2 * STEPS),
+        ),
+    ],
+)
+def test_the_other_schedules_are_pytorchs(schedule: dict[str, object], make: object) -> None:
+    assert ours(**schedule) == pytest.approx(torchs(make))
+
+
+def test_one_cycle_is_pytorchs() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
+    scheduler = lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=TOTAL, cycle_momentum=False)
+    expected = []
+    for step in range(TOTAL):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if step < TOTAL - 1:
+            scheduler.step()
+
+    assert ours(name="one_cycle") == pytest.approx(expected)
+
+
+def test_plateau_falls_when_pytorchs_does() -> None:
+    losses = [3.0, 2.0, 2.5, 2.0, 2.1, 1.9, 1.9, 1.9, 1.9, 1.9, 1.9, 1.0]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2, threshold=0.0)
+    plateau = Plateau(Schedule(name="plateau", factor=0.5, plateau_epochs=2))
+    for loss in losses:
+        theirs.step(loss)
+        plateau.observe({"val/loss": loss})
+        assert plateau.scale == optimizer.param_groups[0]["lr"]
+    assert plateau.scale == 0.25
 
 
 def test_cosine_after_a_warm_up_is_pytorchs_sequence_of_both() -> None:

@@ -9,14 +9,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from trainer.data.sources import read
+from trainer.config import Data
+from trainer.data.sources import Place, read
 from trainer.errors import DataError
 
 TABLE = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]})
 
 
 def read_file(name: str | Path, *folders: Path, delimiter: str | None = None) -> pd.DataFrame:
-    return read(f"file:{name}", path="trial.data.source", delimiter=delimiter, data_folders=folders)
+    found = read(
+        Place("trial.data.source", f"file:{name}"), Data(source="file:x", delimiter=delimiter), data_folders=folders
+    )
+    assert isinstance(found.rows, pd.DataFrame)
+    return found.rows
 
 
 @pytest.mark.parametrize(
@@ -139,7 +144,7 @@ def test_a_file_that_cannot_be_read_says_which_and_why(tmp_path: Path, name: str
 )
 def test_a_source_that_does_not_exist_names_those_that_do(source: str, says: str) -> None:
     with pytest.raises(DataError) as caught:
-        read(source, path="trial.data.source", delimiter=None, data_folders=())
+        read(Place("trial.data.source", source), Data(source="file:x"), data_folders=())
 
     assert says in caught.value.hint
 
@@ -149,7 +154,7 @@ def test_a_source_that_does_not_exist_names_those_that_do(source: str, says: str
     [("iris", (150, 5), 3), ("wine", (178, 14), 3), ("breast_cancer", (569, 31), 2), ("digits", (1797, 65), 10)],
 )
 def test_the_bundled_sets_come_with_the_names_of_their_classes(name: str, shape: tuple[int, int], classes: int) -> None:
-    table = read(f"sklearn:{name}", path="trial.data.source", delimiter=None, data_folders=())
+    table = read(Place("trial.data.source", f"sklearn:{name}"), Data(source="file:x"), data_folders=()).rows
 
     assert table.shape == shape
     assert table.columns[-1] == "target"

@@ -47,6 +47,20 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "RETRY_SECONDS", (0.0, 0.0, 0.0))
 
 
+def test_numbers_that_json_cannot_carry_are_refused_by_their_path_before_anything_is_sent() -> None:
+    server = Server()
+    parameters = {"lr": {"low": float("nan"), "high": 1.0}, "k": {"values": [1.0, float("inf")]}}
+
+    with pytest.raises(InvalidRequest) as refused:
+        server.client().create_study({"name": "s", "parameters": parameters})
+
+    assert [(problem.path, problem.message) for problem in refused.value.errors] == [
+        ("parameters.lr.low", "is NaN"),
+        ("parameters.k.values.1", "is infinite"),
+    ]
+    assert server.requests == []
+
+
 def test_a_study_comes_back_typed_with_what_can_be_derived_from_it() -> None:
     server = Server(httpx.Response(200, json=STUDY))
 

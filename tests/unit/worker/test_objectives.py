@@ -6,7 +6,8 @@ import pytest
 from store.artifacts import Artifacts
 from store.errors import SettingsError
 from store.messages import Assignment, AttemptKey, DecisionName
-from worker.objectives import ObjectiveFailed, Objectives, read_objectives
+from worker.objectives import ObjectiveFailed, Objectives
+from worker.objectives_file import read_objectives
 
 
 class Deaf:
@@ -38,7 +39,7 @@ def objectives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objectives:
         'word = "unit_objectives:word"\n'
         'missing = "unit_objectives:missing"\n'
     )
-    return Objectives(tmp_path / "objectives.toml", Artifacts(str(tmp_path / "artifacts")))
+    return Objectives(tmp_path / "objectives.toml", Artifacts(str(tmp_path / "artifacts")), leave_seconds=5.0)
 
 
 def trial_of(name: str) -> Assignment:

@@ -1,0 +1,48 @@
+"""Importances of parameters, computed once for many who ask."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from search.analysis import importances
+from search.definition import parse
+from store.models import StudyRow, TrialRow, TrialState
+
+KEPT_STUDIES = 256
+STALE_SHARE = 0.01  # of new trials; a thousand trials more or less a few say the same
+
+
+@dataclass
+class Importances:
+    """The newest result of each study: how many complete trials it was made of, and the shares."""
+
+    _found: OrderedDict[int, tuple[int, dict[str, float]]] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, session: Session, study: StudyRow) -> tuple[int, dict[str, float]]:
+        """The number of trials and the shares by parameter; computed anew when the trials have grown by a hundredth."""
+        complete = (TrialRow.study_id == study.id, TrialRow.state == str(TrialState.COMPLETE))
+        count = session.scalar(select(func.count()).where(*complete)) or 0
+        known, shares = self._found.get(study.id, (-1, {}))
+        if known <= count <= known * (1 + STALE_SHARE):
+            return known, shares
+        with self._lock:  # one at a time: it is work for a processor, and others may come for the same
+            known, shares = self._found.get(study.id, (-1, {}))
+            if not known <= count <= known * (1 + STALE_SHARE):
+                query = select(TrialRow.parameters, TrialRow.values).where(*complete)
+                metric = study.definition["objective"]["metric"]
+                rows = [(parameters, values[metric]) for parameters, values in session.execute(query)]
+                known, shares = len(rows), importances(parse(study.definition), rows)
+                self._remember(study.id, known, shares)
+        return known, shares
+
+    def _remember(self, study_id: int, count: int, shares: dict[str, float]) -> None:
+        self._found[study_id] = (count, shares)
+        self._found.move_to_end(study_id)
+        while len(self._found) > KEPT_STUDIES:
+            self._found.popitem(last=False)

@@ -1,0 +1,112 @@
+"""What people ask of a running study: a trial with given parameters, the end or a retry of one, another budget.
+
+The scheduler alone writes trials, and holds the budget in memory: these requests go to it, and are answered when it has
+committed what they ask for.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Field, JsonValue
+
+from api.deps import Number, StudyName, Wired
+from api.parts import Parts
+from api.requests import RequestModel, StrictRoute
+from api.routes.studies import shown
+from api.shapes import Study, Trial
+from search.definition import parse
+from search.findings import nearest
+from search.space import Space
+from store.errors import Conflict, Problem, TrialyardError, Unprocessable
+from store.messages import Amend, CancelTrial, Done, Enqueue, Refused, RetryTrial
+from store.models import StudyRow, StudyState
+from store.studies import Studies
+from store.trials import Trials
+
+router = APIRouter(prefix="/studies/{name}", route_class=StrictRoute, tags=["control"])
+
+CHANGEABLE = ("trials", "parallel", "timeout", "max_failed", "target", "patience_trials")
+
+
+class EnqueueBody(RequestModel):
+    parameters: Annotated[dict[str, JsonValue], Field(max_length=1000)]
+
+
+class AmendBody(RequestModel):
+    budget: dict[str, Any]
+
+
+@router.patch("")
+def change_study(name: StudyName, body: AmendBody, parts: Wired) -> Study:
+    """Change keys of the section `budget`; null stands for what holds where a key is left out. Effective at once."""
+    study = _open_study(parts, name)
+    unknown = [
+        Problem(f"budget.{key}", "cannot be changed", nearest(key, CHANGEABLE))
+        for key in body.budget
+        if key not in CHANGEABLE
+    ]
+    if unknown:
+        raise Unprocessable(str(unknown[0]), unknown)
+    budget = study.definition["budget"] | body.budget
+    parse(study.definition | {"budget": budget})
+    _ask(parts, Amend(study_id=study.id, budget=body.budget))
+    with parts.reads() as session:
+        return shown(session, Studies(session).get(name))[0]
+
+
+@router.post("/trials", status_code=201)
+def enqueue_trial(name: StudyName, body: EnqueueBody, parts: Wired) -> Trial:
+    """Make a trial with these parameters; it is the next one to begin, and counts as one of the budget's."""
+    study = _open_study(parts, name)
+    problems = Space(parse(study.definition).parameters).check(body.parameters)
+    if problems:
+        raise Unprocessable("; ".join(map(str, problems)), problems)
+    return _trial(parts, study, _ask(parts, Enqueue(study_id=study.id, parameters=body.parameters)))
+
+
+@router.post("/trials/{number}/cancel")
+def cancel_trial(name: StudyName, number: Number, parts: Wired) -> Trial:
+    """End an open trial: it is CANCELLED. If it runs, its worker hears of it at its next report."""
+    study = _open_study(parts, name, number)
+    return _trial(parts, study, _ask(parts, CancelTrial(study_id=study.id, number=number)))
+
+
+@router.post("/trials/{number}/retry")
+def retry_trial(name: StudyName, number: Number, parts: Wired) -> Trial:
+    """Run a FAILED or CANCELLED trial again, in a new attempt that goes on from its newest checkpoint."""
+    study = _open_study(parts, name, number)
+    return _trial(parts, study, _ask(parts, RetryTrial(study_id=study.id, number=number)))
+
+
+def _open_study(parts: Parts, name: str, number: int | None = None) -> StudyRow:
+    """Raises: NotFound: there is no such study, or no such trial in it. Conflict: it has ended."""
+    with parts.reads() as session:
+        study = Studies(session).get(name)
+        if number is not None:
+            Trials(session, study).get(number)
+    if StudyState(study.state).ended:
+        raise Conflict(f"the study {name!r} has ended ({study.state}) and changes no more")
+    return study
+
+
+def _ask(parts: Parts, request: Amend | Enqueue | CancelTrial | RetryTrial) -> int:
+    """The number of the trial that the request was about.
+
+    Raises:
+        Conflict: as things stand it cannot be done.
+        Unavailable: no scheduler answers.
+    """
+    answer = parts.scheduler.ask(request)
+    if isinstance(answer, Refused):
+        raise Conflict(answer.message)
+    if not isinstance(answer, Done):
+        raise TrialyardError(f"the scheduler answered {answer.kind!r}, which is no answer to this request")
+    return -1 if answer.number is None else answer.number
+
+
+def _trial(parts: Parts, study: StudyRow, number: int) -> Trial:
+    with parts.reads() as session:
+        trials = Trials(session, study)
+        return Trial.of(trials.get(number), trials.attempts([number])[number])

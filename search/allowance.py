@@ -1,0 +1,76 @@
+"""What a study's budget still allows, and what says that it is spent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+
+from search.definition import Definition
+from search.optuna_study import OptunaStudy
+from store.models import TrialState
+
+
+class Allowance:
+    """The budget of one study, held against its trials.
+
+    `definition` and `started_at` may change; `counts`, the trials by state, and `optuna` are read as they stand.
+    """
+
+    def __init__(
+        self, definition: Definition, started_at: datetime | None, counts: Counter[TrialState], optuna: OptunaStudy
+    ) -> None:
+        self.definition = definition
+        self.started_at = started_at
+        self._counts = counts
+        self._optuna = optuna
+        self._best: tuple[float, datetime] | None = None  # in the direction of minimizing, and since when
+        self._since_best = 0
+
+    def ended(self, state: TrialState, value: float | None, at: datetime) -> None:
+        """Take in a trial's end, in any order of those that ended at one moment."""
+        if state is TrialState.COMPLETE and value is not None:
+            loss = self._loss(value)
+            if self._best is None or loss < self._best[0]:
+                self._best, self._since_best = (loss, at), 0
+                return
+        if state in (TrialState.COMPLETE, TrialState.PRUNED) and self._best is not None and at > self._best[1]:
+            self._since_best += 1
+
+    @property
+    def busy(self) -> int:
+        """How many trials run or are about to."""
+        return self._counts[TrialState.QUEUED] + self._counts[TrialState.RUNNING]
+
+    @property
+    def left(self) -> int:
+        """How many trials may still be made; a grid's FAILED cells are tried again and not counted."""
+        made = sum(self._counts.values())
+        if self.definition.sampler.name == "grid":
+            made -= self._counts[TrialState.FAILED]
+        return self.definition.budget.trials - made
+
+    @property
+    def startable(self) -> int:
+        """How many trials there are to begin: those that wait, one that its rung lets go, and new ones."""
+        new = 0 if self._optuna.is_exhausted else max(0, self.left)
+        return self._counts[TrialState.WAITING] + (self._optuna.next_promotion() is not None) + new
+
+    def room(self, slots: int | None) -> int:
+        """How many more trials may run now; `slots` is what bounds them where the budget does not, None for nothing."""
+        parallel = self.definition.budget.parallel or slots
+        return self.startable if parallel is None else min(parallel - self.busy, self.startable)
+
+    def spent(self, at: datetime) -> str | None:
+        """Why the search is over although trials may be left; None while it is not."""
+        budget = self.definition.budget
+        started = self.started_at
+        if budget.timeout is not None and started is not None and at > started + timedelta(seconds=budget.timeout):
+            return "budget.timeout was reached"
+        if budget.target is not None and self._best is not None and self._best[0] <= self._loss(budget.target):
+            return "budget.target was reached"
+        if budget.patience_trials is not None and self._since_best >= budget.patience_trials:
+            return f"budget.patience_trials: {self._since_best} trials ended without a better one"
+        return None
+
+    def _loss(self, value: float) -> float:
+        return value if self.definition.objective.direction == "minimize" else -value

@@ -1,0 +1,120 @@
+"""Asynchronous successive halving with true promotion (Li et al. 2020, algorithm 2).
+
+A trial that reaches a rung leaves its value there and waits, with its checkpoint, until it is among the best of the
+rung and a place is free; then it goes on to the next rung. Optuna's pruners end such a trial for good.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Entry = tuple[float, int]  # a trial's value at a rung, smaller is better, and its number: of equals the first wins
+
+
+@dataclass
+class Rung:
+    """The trials that came to one level of the resource, the best first."""
+
+    level: int
+    reached: list[Entry] = field(default_factory=list)
+    waiting: list[Entry] = field(default_factory=list)  # those of them that may be promoted from here
+
+    def promotable(self, reduction_factor: int) -> int | None:
+        """The best trial that waits here, if it is among the best `1 / reduction_factor` of all that came."""
+        if not self.waiting or bisect_left(self.reached, self.waiting[0]) >= len(self.reached) // reduction_factor:
+            return None
+        return self.waiting[0][1]
+
+
+@dataclass
+class Climb:
+    """How far a trial has come: its values at the rungs that it reached, and how many of these it has left upwards."""
+
+    values: list[float] = field(default_factory=list)
+    promotions: int = 0
+
+    @property
+    def is_held(self) -> bool:
+        return len(self.values) > self.promotions
+
+
+class Rungs:
+    """The rungs of one study. A trial is held from the report that brings it to a rung until it is promoted.
+
+    A held trial waits, and may be promoted, once its worker has let go of it.
+    """
+
+    def __init__(
+        self, min_resource: int, max_resource: int, reduction_factor: int, direction: Literal["minimize", "maximize"]
+    ) -> None:
+        """A rung at `min_resource` and at every `reduction_factor` times the one before, below `max_resource`."""
+        self._reduction_factor = reduction_factor
+        self._sign = 1 if direction == "minimize" else -1
+        self._climbs: dict[int, Climb] = {}
+        self._rungs: list[Rung] = []
+        level = min_resource
+        while level < max_resource:
+            self._rungs.append(Rung(level))
+            level *= reduction_factor
+
+    @property
+    def waiting(self) -> int:
+        """How many trials wait."""
+        return sum(len(rung.waiting) for rung in self._rungs)
+
+    def load(self, number: int, stored: Mapping[str, Any]) -> None:
+        """Take in what `stored` gave for a trial."""
+        climb = self._climbs[number] = Climb(list(stored["values"]), stored["promotions"])
+        for rung, value in zip(self._rungs, climb.values, strict=False):
+            insort(rung.reached, (self._sign * value, number))
+
+    def stored(self, number: int) -> dict[str, Any]:
+        """What is to be remembered of a trial."""
+        climb = self._climbs.get(number, Climb())
+        return {"values": list(climb.values), "promotions": climb.promotions}
+
+    def report(self, number: int, step: int, value: float) -> Literal["continue", "pause"]:
+        """Whether a running trial goes on from this step.
+
+        At a rung its worker's place is free for a moment. The trial keeps it if it is the one to promote next.
+        """
+        climb = self._climbs.setdefault(number, Climb())
+        while climb.is_held or self._reaches(climb, step):
+            if not climb.is_held:
+                insort(self._rungs[len(climb.values)].reached, (self._sign * value, number))
+                climb.values.append(value)
+            self.wait(number)
+            if self.next() != number:
+                self.withdraw(number)
+                return "pause"
+            self.promote(number)
+        return "continue"
+
+    def is_held(self, number: int) -> bool:
+        return number in self._climbs and self._climbs[number].is_held
+
+    def wait(self, number: int) -> None:
+        """Nobody works at this held trial: from now on it may be promoted."""
+        climb = self._climbs[number]
+        insort(self._rungs[climb.promotions].waiting, (self._sign * climb.values[climb.promotions], number))
+
+    def withdraw(self, number: int) -> None:
+        """The trial cannot be promoted any more, or not yet. Its values stay in the rungs."""
+        for rung in self._rungs:
+            rung.waiting = [entry for entry in rung.waiting if entry[1] != number]
+
+    def next(self) -> int | None:
+        """The trial to promote next, from the highest rung that has one; None if a new trial should begin."""
+        found = (rung.promotable(self._reduction_factor) for rung in reversed(self._rungs))
+        return next((number for number in found if number is not None), None)
+
+    def promote(self, number: int) -> None:
+        """Let a waiting trial go on to the next rung."""
+        self.withdraw(number)
+        self._climbs[number].promotions += 1
+
+    def _reaches(self, climb: Climb, step: int) -> bool:
+        return len(climb.values) < len(self._rungs) and step >= self._rungs[len(climb.values)].level

@@ -1,0 +1,141 @@
+"""The trials of a study that have not ended, and the moves that a trial makes.
+
+Every move changes memory and writes the same change into the ledger of the batch. A trial goes
+
+    WAITING → QUEUED → RUNNING → COMPLETE | PRUNED | FAILED | CANCELLED      and RUNNING → PAUSED → QUEUED
+
+and an attempt that is lost or given back sends it from RUNNING to QUEUED again. Trials of an external study wait
+(WAITING) to be asked for instead of being QUEUED.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from search.allowance import Allowance
+from search.definition import Definition
+from search.ledger import Ledger, LiveTrial
+from search.optuna_study import OptunaStudy, Proposal
+from store.messages import Assignment, AttemptKey
+from store.models import Outcome, StudyState, TrialState
+
+
+class OpenTrials:
+    """What `LiveStudy` moves as it decides: nothing here knows why."""
+
+    def __init__(self, study_id: int, definition: Definition, state: StudyState, started_at: datetime | None) -> None:
+        self.id = study_id
+        self.definition = definition
+        self.state = state
+        self.open: dict[int, LiveTrial] = {}
+        self.counts: Counter[TrialState] = Counter()
+        self._optuna = OptunaStudy(definition)
+        self._allowance = Allowance(definition, started_at, self.counts, self._optuna)
+        self._metric = definition.objective.metric
+        self._last_failure = ""
+
+    @property
+    def is_external(self) -> bool:
+        return self.definition.kind == "external"
+
+    @property
+    def optuna(self) -> OptunaStudy:
+        return self._optuna
+
+    def queued(self) -> list[LiveTrial]:
+        """The trials for which a job must be in the queue."""
+        return [trial for trial in self.open.values() if trial.state is TrialState.QUEUED]
+
+    def running(self) -> list[LiveTrial]:
+        return [trial for trial in self.open.values() if trial.state is TrialState.RUNNING]
+
+    def running_on(self, worker: str) -> LiveTrial | None:
+        return next((trial for trial in self.running() if trial.worker == worker), None)
+
+    def recall_end(self, state: TrialState, value: float | None, at: datetime) -> None:
+        """A trial ended at this time, before this process held the study; to be told in the order of the times."""
+        self._allowance.ended(state, value, at)
+
+    # Moves
+
+    def _make(self, proposal: Proposal, state: TrialState, ledger: Ledger) -> LiveTrial:
+        trial = LiveTrial(self.id, proposal.number, state, proposal.parameters, created_at=ledger.at)
+        self.open[trial.number] = trial
+        self.counts[state] += 1
+        ledger.add(trial)
+        return trial
+
+    def _start(self, trial: LiveTrial, worker: str, device: str, ledger: Ledger) -> Assignment:
+        trial.attempt += 1
+        trial.worker, trial.device = worker, device
+        trial.steps, trial.told = set(), "continue"
+        trial.started_at = trial.started_at or ledger.at
+        trial.reason = None
+        ledger.begin(trial)
+        self._to(trial, TrialState.RUNNING, ledger)
+        return self._assignment(trial)
+
+    def _assignment(self, trial: LiveTrial) -> Assignment:
+        return Assignment(
+            attempt=trial.attempt_key,
+            study=self.definition.name,
+            parameters=trial.parameters,
+            trial=self.definition.resolve(trial.parameters),
+            metric=self._metric,
+            direction=self.definition.objective.direction,
+            resumable=list(range(trial.attempt - 1, 0, -1)),
+        )
+
+    def _again(self, trial: LiveTrial) -> TrialState:
+        """Where a trial goes that shall run again: at once, or when its rung lets it."""
+        if self._optuna.is_held(trial.number):
+            return TrialState.PAUSED
+        waits = self.is_external or self.state is StudyState.PAUSED
+        return TrialState.WAITING if waits else TrialState.QUEUED
+
+    def _end_attempt(
+        self, trial: LiveTrial, outcome: Outcome, state: TrialState, reason: str | None, ledger: Ledger
+    ) -> None:
+        ledger.end(trial.attempt_key, outcome, reason)
+        if state.ended:
+            self._end(trial, state, reason, ledger)
+        else:
+            trial.reason = reason
+            self._to(trial, state, ledger)
+
+    def _end(self, trial: LiveTrial, state: TrialState, reason: str | None, ledger: Ledger) -> None:
+        trial.reason, trial.ended_at = reason, ledger.at
+        value = trial.values[self._metric] if trial.values else None
+        self._optuna.finish(trial.number, state, value)
+        self._allowance.ended(state, value, ledger.at)
+        if state is TrialState.FAILED:
+            self._last_failure = reason or ""
+        self._to(trial, state, ledger)
+        del self.open[trial.number]
+
+    def _to(self, trial: LiveTrial, state: TrialState, ledger: Ledger) -> None:
+        self.counts[trial.state] -= 1
+        self.counts[state] += 1
+        trial.state = state
+        if state is TrialState.PAUSED:
+            self._optuna.park(trial.number)
+        ledger.change(trial)
+        ledger.tell(trial)
+
+    def _attempt(self, key: AttemptKey) -> LiveTrial | None:
+        """The trial whose running attempt is meant; None if that attempt has ended."""
+        trial = self.open.get(key.number)
+        running = trial is not None and trial.state is TrialState.RUNNING and trial.attempt == key.attempt
+        return trial if running else None
+
+    def _cancel(self, trial: LiveTrial, reason: str, ledger: Ledger) -> None:
+        if trial.state is TrialState.RUNNING:
+            self._end_attempt(trial, Outcome.CANCELLED, TrialState.CANCELLED, reason, ledger)
+        else:
+            self._end(trial, TrialState.CANCELLED, reason, ledger)
+
+    def _prune_parked(self, ledger: Ledger) -> None:
+        for trial in [each for each in self.open.values() if each.state is TrialState.PAUSED]:
+            if self._optuna.is_held(trial.number):
+                self._end(trial, TrialState.PRUNED, "it was not among the best of its rung", ledger)

@@ -1,0 +1,52 @@
+"""The examples of scripts of one's own, each as a trial on a real worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from search.definition import parse
+from store.messages import Assignment, AttemptKey, Finish, Preflighted, Report
+from tests.integration.pools import ROOT, running_pool
+from tests.integration.scripted_scheduler import ScriptedScheduler
+from tests.services import redis_server
+from trialyard.study_file import from_yaml
+
+EXAMPLES = ROOT / "examples" / "own-script"
+
+# Small ones, so that each takes a second or two.
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "torch_digits": {"lr": 0.01, "hidden": 16, "dropout": 0.1, "epochs": 3},
+    "boosting": {"learning_rate": 0.1, "max_leaf_nodes": 4},
+    "forest": {"n_estimators": 5, "max_depth": 3, "max_features": 0.5},
+    "anneal": {"rate": 0.5, "noise": 0.0},
+}
+
+
+def test_every_example_runs_as_it_is(tmp_path: Path) -> None:
+    studies = {file.stem: parse(from_yaml(file.read_text())) for file in EXAMPLES.glob("*.yaml")}
+    assert studies.keys() == PARAMETERS.keys()
+    objectives = {"TRIALYARD_OBJECTIVES_FILE": str(EXAMPLES / "objectives.toml")}
+    with redis_server(tmp_path) as url, ScriptedScheduler(url) as scheduler, running_pool(tmp_path, url, objectives):
+        for number, (name, study) in enumerate(studies.items()):
+            assert study.parameters.keys() == PARAMETERS[name].keys()
+            scheduler.preflight(number, study.document())
+            scheduler.assign(
+                Assignment(
+                    attempt=AttemptKey(7, number, 1),
+                    study=name,
+                    parameters=PARAMETERS[name],
+                    trial=study.trial,
+                    metric=study.objective.metric,
+                    direction=study.objective.direction,
+                )
+            )
+
+        for number, (name, study) in enumerate(studies.items()):
+            preflight = scheduler.await_request(Preflighted, lambda answer, n=number: answer.study_id == n)
+            finish = scheduler.await_request(Finish, lambda finish, n=number: finish.attempt.number == n, seconds=60)
+            assert preflight.problems == []
+            assert (finish.outcome, finish.reason) == ("finished", None)
+            assert study.objective.metric in finish.metrics
+            reports = scheduler.seen(Report, lambda report, n=number: report.attempt.number == n)
+            assert bool(reports) == (name != "forest")  # which has no steps

@@ -1,0 +1,428 @@
+"""Trials that are commands: how they get their parameters, how they report, how they end, and that nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store.messages import Assignment, Finish, Preflighted, Report
+from tests.integration.pools import RunningPool, eventually, is_alive, objective, running_pool
+from tests.integration.scripted_scheduler import ScriptedScheduler
+from tests.services import redis_server
+
+REPORTING = """
+import os, sys
+from trialyard import report
+
+parameters = report.start()
+folder = report.checkpoint_dir()
+mark = folder / "steps"
+first = len(mark.read_text()) if mark.exists() else 0
+for step in range(first, parameters["steps"]):
+    mark.write_text("x" * (step + 1))
+    if report.report(step, {"loss": 1 / (step + 1), "pid": os.getpid()}).stop:
+        print("was told to stop after step", step)
+        sys.exit(7)
+"""
+
+SURROUNDINGS = """
+import json, os, sys
+from pathlib import Path
+
+seen = {
+    "arguments": sys.argv[1:],
+    "here": os.getcwd(),
+    "stdin": sys.stdin.read(),
+    "environment": dict(os.environ),
+    "json": json.loads(Path(os.environ["TRIALYARD_PARAMETERS"]).read_text()),
+    "options": json.loads(Path(os.environ["TRIALYARD_OPTIONS"]).read_text()),
+}
+Path(sys.argv[1]).write_text(json.dumps(seen))
+print(json.dumps({"loss": 0.25}))
+"""
+
+SHELL = """
+echo "$$" > "$1"
+trap '' TERM
+setsid sleep 300 &
+(setsid sh -c 'sleep 301 & exec sleep 302' &)
+echo "$!" >> "$1"
+echo "step 0 loss 1.0"
+while :; do sleep 1; done
+"""
+
+CURL = """
+post() {
+    curl --silent "$TRIALYARD_REPORT_URL/$1" --header "Authorization: Bearer $TRIALYARD_REPORT_TOKEN" --data "$2"
+}
+post report '{"step": 1, "metrics": {"loss": 0.5}}'
+post report '{"step": -1, "metrics": {"loss": 0.5}}'
+post report '{"step": 2, "metrics": {"loss": NaN}}'
+post nowhere '{}'
+curl --silent "$TRIALYARD_REPORT_URL/report" --data '{}'
+post finish '{"metrics": {"loss": 0.125}}'
+"""
+
+COMMANDS = r"""
+[objectives.reporting]
+command = ["python", "reporting.py"]
+grace = 2
+
+[objectives.as-arguments]
+command = ["python", "surroundings.py", "{file}", "--lr", "{optimizer.lr}", "{{braces}}"]
+parameters = "arguments"
+environment = {GREETING = "hello"}
+
+[objectives.as-environment]
+command = ["python", "surroundings.py", "{file}"]
+parameters = "environment"
+
+[objectives.as-json]
+command = ["python", "surroundings.py", "{file}"]
+directory = "elsewhere"
+
+[objectives.curl]
+command = ["sh", "curl.sh"]
+
+[objectives.printing]
+command = ["sh", "-c", "for s in 1 2 3 4 5 6 7 8 9; do echo epoch $s: val/loss=0.$s, loss 0.5; sleep 0.3; done"]
+pattern = 'epoch (?P<step>\d+): val/loss=(?P<val__loss>[\d.]+), loss (?P<loss>\S+)'
+
+[objectives.stubborn]
+command = ["sh", "stubborn.sh", "{file}"]
+pattern = 'step (?P<step>\d+) loss (?P<loss>\S+)'
+grace = 0.3
+
+[objectives.overtime]
+command = ["sh", "stubborn.sh", "{file}"]
+timeout = "1s"
+grace = 0.3
+
+[objectives.chatter]
+command = ["sh", "-c", "yes a line of no great interest | head -c 50000000; echo; echo the end; echo '{{\"loss\": 1}}'"]
+max_log = "100KB"
+
+[objectives.hoarder]
+command = ["sh", "-c", "cd $TMPDIR; while :; do head -c 999999 /dev/zero > $((n += 1)); sleep 0.05; done"]
+max_disk = "3MB"
+
+[objectives.large-file]
+command = ["python", "-c", "import os; open(os.environ['TMPDIR'] + '/x', 'wb').write(bytes(4_000_000))"]
+max_disk = "3MB"
+
+[objectives.exits]
+command = ["sh", "-c", "echo the reason >&2; exit 3"]
+
+[objectives.crashes]
+command = ["sh", "-c", "kill -SEGV $$"]
+
+[objectives.not-finite]
+command = ["sh", "-c", "echo loss nan; sleep 60"]
+pattern = 'loss (?P<loss>\S+)'
+
+[objectives.says-nothing]
+command = ["echo", "nothing of use"]
+
+[objectives.waits]
+command = ["sh", "-c", "echo $$ > $TRIALYARD_CHECKPOINT_DIR/pid; echo started > \"$1\"; sleep 300", "sh", "{file}"]
+"""
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+def with_scripts(folder: Path) -> Path:
+    (folder / "reporting.py").write_text(REPORTING)
+    (folder / "stubborn.sh").write_text(SHELL)
+    (folder / "curl.sh").write_text(CURL)
+    (folder / "surroundings.py").write_text(SURROUNDINGS)
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "surroundings.py").symlink_to(folder / "surroundings.py")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[RunningPool]:
+    secrets = {"TRIALYARD_DATABASE_URL": "sqlite:////secret", "TRIALYARD_API_KEY": "secret"}
+    with running_pool(with_scripts(tmp_path_factory.mktemp("pool")), redis_url, secrets, COMMANDS) as pool:
+        yield pool
+
+
+@pytest.fixture
+def scheduler(redis_url: str) -> Iterator[ScriptedScheduler]:
+    with ScriptedScheduler(redis_url) as scheduler:
+        yield scheduler
+
+
+def finish_of(scheduler: ScriptedScheduler, number: int, attempt: int = 1) -> Finish:
+    return scheduler.await_request(Finish, lambda finish: finish.attempt[1:] == (number, attempt))
+
+
+def resumed(assignment: Assignment, attempt: int) -> Assignment:
+    key = assignment.attempt._replace(attempt=attempt)
+    return assignment.model_copy(update={"attempt": key, "resumable": list(range(attempt - 1, 0, -1))})
+
+
+def processes_with(variable: str) -> list[int]:
+    """The living processes in whose environment a variable has this value."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if variable.encode() in (entry / "environ").read_bytes().split(b"\0") and is_alive(int(entry.name)):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.usefixtures("pool")
+def test_a_script_reports_and_its_last_report_counts(scheduler: ScriptedScheduler) -> None:
+    scheduler.assign(objective("reporting", number=1, steps=3))
+
+    finish = finish_of(scheduler, 1)
+
+    assert (finish.outcome, finish.metrics["loss"]) == ("finished", pytest.approx(1 / 3))
+    assert [report.step for report in scheduler.seen(Report)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("number", "decision", "outcome"), [(4, "prune", "pruned"), (5, "pause", "paused"), (6, "stop", "finished")]
+)
+def test_a_script_hears_a_decision_and_ends_as_it_likes(
+    pool: RunningPool, scheduler: ScriptedScheduler, number: int, decision: str, outcome: str
+) -> None:
+    scheduler.decide = lambda report: decision if report.step == 2 else "continue"  # type: ignore[return-value,assignment]
+    scheduler.assign(objective("reporting", number=number, steps=100))
+
+    finish = finish_of(scheduler, number)
+
+    assert finish.outcome == outcome
+    assert pool.log(finish.attempt).endswith("was told to stop after step 2\n")
+
+
+def test_what_one_attempt_left_is_there_for_the_next(scheduler: ScriptedScheduler, pool: RunningPool) -> None:
+    trial = objective("reporting", number=3, steps=6)
+    scheduler.decide = lambda report: "pause" if report.step == 2 else "continue"
+    scheduler.assign(trial)
+    assert finish_of(scheduler, 3).outcome == "paused"
+
+    scheduler.assign(resumed(trial, attempt=3))  # the second never began
+
+    assert finish_of(scheduler, 3, attempt=3).outcome == "finished"
+    again = scheduler.seen(Report, lambda report: report.attempt.attempt == 3)
+    assert [report.step for report in again] == [3, 4, 5]
+
+
+def test_parameters_arrive_as_arguments(pool: RunningPool, scheduler: ScriptedScheduler, tmp_path: Path) -> None:
+    parameters = {"file": str(tmp_path / "seen"), "optimizer.lr": 1e-05, "layers": [64, 32], "title": "a; rm -rf $HOME"}
+    scheduler.assign(objective("as-arguments", number=10, **parameters))
+
+    assert finish_of(scheduler, 10).metrics == {"loss": 0.25}  # the last line that it printed
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert seen["arguments"] == [
+        parameters["file"],
+        "--lr",
+        "1e-05",
+        "{braces}",
+        "--layers=[64, 32]",
+        "--title=a; rm -rf $HOME",
+    ]
+    assert (seen["here"], seen["stdin"]) == (str(pool.folder), "")
+    assert seen["environment"]["GREETING"] == "hello"
+
+
+@pytest.mark.usefixtures("pool")
+def test_parameters_arrive_in_the_environment_and_no_secret_does(scheduler: ScriptedScheduler, tmp_path: Path) -> None:
+    parameters = {"file": str(tmp_path / "seen"), "optimizer.nesterov": True}
+    scheduler.assign(objective("as-environment", number=11, **parameters))
+    finish_of(scheduler, 11)
+
+    environment = json.loads((tmp_path / "seen").read_text())["environment"]
+    assert {name: value for name, value in environment.items() if name.startswith("TRIALYARD_PARAM_")} == {
+        "TRIALYARD_PARAM_FILE": parameters["file"],
+        "TRIALYARD_PARAM_OPTIMIZER_NESTEROV": "true",
+    }
+    assert environment["TRIALYARD_TRIAL"] == "11"
+    told = {"STUDY", "TRIAL", "ATTEMPT", "CHECKPOINT_DIR", "PARAMETERS", "OPTIONS"}
+    told |= {"REPORT_SOCKET", "REPORT_URL", "REPORT_TOKEN", "PARAM_FILE", "PARAM_OPTIMIZER_NESTEROV"}
+    ours = {name.removeprefix("TRIALYARD_") for name in environment if name.startswith("TRIALYARD_")}
+    assert ours == told
+    assert not Path(environment["TMPDIR"]).exists()  # it has gone with the trial
+
+
+def test_parameters_arrive_as_json(pool: RunningPool, scheduler: ScriptedScheduler, tmp_path: Path) -> None:
+    parameters = {"file": str(tmp_path / "seen"), "optimizer.lr": 0.1}
+    trial = objective("as-json", number=12, **parameters)
+    options = {"kind": "objective", "name": "as-json", "options": {"epochs": 3}}
+    scheduler.assign(trial.model_copy(update={"trial": options}))
+    finish_of(scheduler, 12)
+
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert seen["json"] == json.loads(seen["stdin"]) == parameters
+    assert seen["options"] == {"epochs": 3}
+    assert (seen["arguments"], seen["here"]) == ([parameters["file"]], str(pool.folder / "elsewhere"))
+
+
+def test_any_language_reports_by_http(pool: RunningPool, scheduler: ScriptedScheduler) -> None:
+    scheduler.assign(objective("curl", number=20))
+
+    finish = finish_of(scheduler, 20)
+
+    assert (finish.outcome, finish.metrics) == ("finished", {"loss": 0.125})
+    assert [report.step for report in scheduler.seen(Report)] == [1]
+    answers = pool.log(finish.attempt).replace("}{", "}\n{").splitlines()
+    assert [json.loads(answer) for answer in answers] == [
+        {"decision": "continue"},
+        {"error": "step: must be at least 0, and is -1"},
+        {"error": "loss is nan at step 2; a metric must be finite"},
+        {"error": "there is no /nowhere; POST to /report or /finish"},
+        {"error": "send the header Authorization: Bearer $TRIALYARD_REPORT_TOKEN"},
+        {},
+    ]
+
+
+@pytest.mark.usefixtures("pool")
+def test_printed_lines_are_reports_and_a_decision_ends_who_prints(scheduler: ScriptedScheduler) -> None:
+    scheduler.decide = lambda report: "prune" if report.step == 3 else "continue"
+    scheduler.assign(objective("printing", number=30))
+
+    finish = finish_of(scheduler, 30)
+
+    assert finish.outcome == "pruned"
+    assert [(report.step, report.metrics) for report in scheduler.seen(Report)] == [
+        (step, {"val/loss": step / 10, "loss": 0.5}) for step in (1, 2, 3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "reason"),
+    [
+        ("stubborn", "prune", None),
+        ("overtime", "continue", "the command ran longer than its timeout of 1 s; its last lines:\nstep 0 loss 1.0"),
+    ],
+)
+@pytest.mark.usefixtures("pool")
+def test_no_process_survives_a_command_that_does_not_listen(
+    scheduler: ScriptedScheduler, tmp_path: Path, name: str, told: str, reason: str | None
+) -> None:
+    scheduler.decide = lambda _report: told  # type: ignore[return-value,assignment]
+    scheduler.assign(objective(name, number=40, file=str(tmp_path / "pids")))
+    eventually(lambda: len(processes_with("TRIALYARD_TRIAL=40")) >= 4 or scheduler.seen(Finish))
+
+    finish = finish_of(scheduler, 40)
+
+    assert (finish.outcome, finish.reason) == ("failed" if reason else "pruned", reason)
+    assert processes_with("TRIALYARD_TRIAL=40") == []
+
+
+def test_a_flood_of_words_fills_no_disk_and_its_end_is_kept(pool: RunningPool, scheduler: ScriptedScheduler) -> None:
+    scheduler.assign(objective("chatter", number=50))
+
+    finish = finish_of(scheduler, 50)  # 50 MB
+
+    assert finish.metrics == {"loss": 1.0}
+    log = pool.log(finish.attempt)
+    assert len(log) < 101_000
+    assert log.startswith("[")
+    assert log.endswith('the end\n{"loss": 1}\n')
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "reason"),
+    [
+        (60, "hoarder", "the command's files grew beyond its max_disk of 3.0MB"),
+        (61, "large-file", "the command's files grew beyond its max_disk of 3.0MB"),
+        (62, "exits", "the command ended with exit code 3; its last lines:\nthe reason"),
+        (63, "crashes", "the command was killed by signal 11 (SIGSEGV)"),
+        (64, "not-finite", "loss is nan at step 1; a metric must be finite"),
+        (65, "says-nothing", "the command must report the study's metric 'loss'; it reported nothing; its last lines:"),
+    ],
+)
+def test_a_command_that_fails_says_why(
+    pool: RunningPool, scheduler: ScriptedScheduler, number: int, name: str, reason: str
+) -> None:
+    scheduler.assign(objective(name, number=number))
+
+    finish = finish_of(scheduler, number)
+
+    assert finish.outcome == "failed"
+    assert finish.reason is not None
+    assert finish.reason.startswith(reason)
+    *_, last = pool.log(finish.attempt).splitlines()
+    assert last == f"trialyard: {finish.reason.splitlines()[0].removesuffix('; its last lines:')}"
+
+
+def test_a_killed_runner_takes_its_command_and_all_that_came_of_it_along(
+    pool: RunningPool, scheduler: ScriptedScheduler, tmp_path: Path
+) -> None:
+    scheduler.decide = lambda _report: "continue"
+    scheduler.assign(objective("stubborn", number=70, file=str(tmp_path / "pids")))
+    runner = _runner(scheduler, pool)
+    eventually(lambda: len(processes_with("TRIALYARD_TRIAL=70")) >= 5)  # with the guardian
+
+    os.kill(runner, signal.SIGKILL)
+
+    assert finish_of(scheduler, 70).outcome == "lost"
+    eventually(lambda: not processes_with("TRIALYARD_TRIAL=70"))
+
+
+def _runner(scheduler: ScriptedScheduler, pool: RunningPool) -> int:
+    """The process that runs the trial which has reported."""
+    report = scheduler.await_request(Report)
+    slot = pool.worker(lambda worker: worker["name"] == report.sender)["pid"]
+    return int(Path(f"/proc/{slot}/task/{slot}/children").read_text().split()[0])
+
+
+def test_a_worker_that_leaves_gives_a_command_back_with_its_folder(
+    redis_url: str, scheduler: ScriptedScheduler, tmp_path: Path
+) -> None:
+    scheduler.pool = "own"
+    folder = with_scripts(tmp_path)
+    settings = {"TRIALYARD_GRACE_SECONDS": "6"}
+    trial = objective("waits", number=80, file=str(tmp_path / "started"))
+    with running_pool(folder, redis_url, settings, COMMANDS, pool="own", name="own") as pool:
+        scheduler.assign(trial)
+        eventually((tmp_path / "started").exists)
+        asked_at = time.monotonic()
+        pool.process.send_signal(signal.SIGTERM)
+
+        assert finish_of(scheduler, 80).outcome == "returned"
+        assert time.monotonic() - asked_at < 4.5  # by itself, not by the slot's own bound
+        assert pool.process.wait(10) == 0
+    assert (folder / "home/artifacts/studies/7/trials/80/attempt-1/checkpoints/pid").exists()
+    assert processes_with("TRIALYARD_TRIAL=80") == []
+
+
+@pytest.mark.usefixtures("pool")
+def test_a_preflight_holds_the_parameters_against_the_command(scheduler: ScriptedScheduler) -> None:
+    parameters = {
+        "optimizer.lr": {"low": 0.1, "high": 1.0, "when": {"name": ["a"]}},
+        "name": {"values": ["a", "b"]},
+    }
+    definition = {
+        "name": "study",
+        "objective": {"metric": "loss", "direction": "minimize"},
+        "parameters": parameters,
+        "budget": {"trials": 1},
+        "trial": {"kind": "objective", "name": "as-arguments"},
+    }
+    scheduler.preflight(90, definition)
+
+    answer = scheduler.await_request(Preflighted, lambda answer: answer.study_id == 90)
+
+    assert [(problem["path"], problem["message"]) for problem in answer.problems] == [
+        ("parameters", "the objective 'as-arguments' needs the parameter 'file'"),
+        (
+            "parameters.optimizer.lr.when",
+            "the objective 'as-arguments' needs it in every trial: its command names {optimizer.lr}",
+        ),
+    ]

@@ -1,0 +1,179 @@
+"""Each augmentation does what it is called, to the batch and to a training."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
+from trainer import preflight
+from trainer.augment import Mixed, augment
+from trainer.config import Augment, Data, TrainConfig
+from trainer.data.prepare import prepare
+from trainer.data.prepared import Prepared
+from trainer.fit import Monitor, fit
+
+Y = torch.arange(64)
+# Each image is of one colour, with a brighter left half
+IMAGES = torch.arange(1, 65, dtype=torch.uint8)[:, None, None, None] * torch.ones(1, 2, 8, 8, dtype=torch.uint8)
+IMAGES[:, :, :, :4] += 100
+LOSS = Monitor("val/loss", "minimize")
+
+
+def apply(inputs: tuple[Tensor, ...], seed: int = 0, **knobs: Any) -> Mixed:
+    return augment(inputs, Y, Augment.model_validate(knobs), torch.Generator().manual_seed(seed))
+
+
+def test_about_half_of_the_images_are_flipped_and_the_others_left_alone() -> None:
+    [images] = apply((IMAGES,), flip=True).inputs
+
+    same = (images == IMAGES).all((1, 2, 3))
+    flipped = (images == IMAGES.flip(3)).all((1, 2, 3))
+    assert bool((same ^ flipped).all())
+    assert 20 <= int(flipped.sum()) <= 44
+
+
+def test_a_crop_shifts_each_image_by_its_own_few_pixels_and_fills_with_black() -> None:
+    [images] = apply((IMAGES,), crop=2).inputs
+
+    shifts = {
+        next(
+            (down, right)
+            for down in range(5)
+            for right in range(5)
+            if torch.equal(torch.nn.functional.pad(image, (2,) * 4)[:, down : down + 8, right : right + 8], seen)
+        )
+        for image, seen in zip(IMAGES, images, strict=True)
+    }
+    assert len(shifts) > 10
+
+
+def test_a_rotation_turns_images_by_no_more_than_told() -> None:
+    [little], [far] = apply((IMAGES,), rotation=1e-4).inputs, apply((IMAGES,), rotation=180).inputs
+
+    torch.testing.assert_close(little, IMAGES.float(), atol=0.1, rtol=0)
+    assert (far - IMAGES.float()).abs().mean() > 10
+
+
+def test_cutout_makes_a_square_black() -> None:
+    [images] = apply((IMAGES,), cutout=0.5).inputs
+
+    black = (images == 0).all(1).sum((1, 2))  # of 4 × 4 pixels, fewer where it reaches over the rim
+    assert 4 <= int(black.min()) <= int(black.max()) == 16
+    assert torch.equal(images[images > 0], IMAGES[images > 0])
+
+
+def test_mixup_mixes_rows_and_targets_by_the_same_share() -> None:
+    numbers, categories = Y.float()[:, None], Y[:, None]
+
+    mixed = apply((numbers, categories), mixup=1.0)
+
+    assert mixed.other is not None
+    assert mixed.share is not None
+    share = mixed.share.item()
+    torch.testing.assert_close(mixed.inputs[0][:, 0], share * Y + (1 - share) * mixed.other)
+    own = mixed.inputs[1][:, 0] == Y
+    assert bool((own | (mixed.inputs[1][:, 0] == mixed.other)).all())
+    assert own.float().mean().item() == pytest.approx(share, abs=0.25)
+
+
+def test_cutmix_takes_a_box_whose_size_is_the_share() -> None:
+    mixed = apply((IMAGES,), seed=3, cutmix=1.0)
+
+    assert mixed.other is not None
+    assert mixed.share is not None
+    taken = mixed.inputs[0] == IMAGES[mixed.other]
+    moved = mixed.other != Y
+    assert taken[moved].float().mean().item() == pytest.approx(1 - mixed.share.item())
+    assert 0 < mixed.share.item() < 1
+
+
+def test_noise_and_feature_dropout_touch_tables() -> None:
+    numbers, categories = torch.ones(64, 50), torch.ones(64, 50, dtype=torch.int64)
+
+    noisy = apply((numbers, categories), noise=0.5).inputs
+    dropped = apply((numbers, categories), feature_dropout=0.25).inputs
+
+    assert noisy[0].std().item() == pytest.approx(0.5, abs=0.02)
+    assert torch.equal(noisy[1], categories)
+    for column in dropped:
+        assert (column == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_dropped_tokens_are_unknown_and_padding_stays() -> None:
+    tokens = torch.tensor([[5] * 50 + [0] * 50] * 64, dtype=torch.int32)
+
+    [dropped] = apply((tokens,), token_dropout=0.3).inputs
+
+    assert (dropped[:, :50] == 1).float().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(dropped[:, 50:], tokens[:, 50:])
+
+
+@pytest.fixture(scope="module")
+def digits() -> Prepared:
+    prepared = prepare(Data(source="sklearn:digits"), device=CPU, data_folders=(), as_images=True)
+    few = dataclasses.replace(
+        prepared.train, inputs=tuple(tensor[:128] for tensor in prepared.train.inputs), y=prepared.train.y[:128]
+    )
+    return dataclasses.replace(prepared, train=few)
+
+
+def curve(prepared: Prepared, source: str, model: dict[str, Any], augment: dict[str, Any], **more: Any) -> Any:
+    config = TrainConfig.model_validate(
+        {"data": {"source": source, "augment": augment}, "model": model, "epochs": 2, "batch_size": 32,
+         "checkpoint": {"every_seconds": 0}}
+    )  # fmt: skip
+    reporter = more.pop("reporter", None) or Recorder()
+    fit(config, prepared, monitor=LOSS, reporter=reporter, folder=more.pop("folder", MemoryFolder()), **more)
+    return reporter.reports
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [{"flip": True}, {"crop": 1}, {"rotation": 20.0}, {"cutout": 0.5}, {"cutmix": 1.0}, {"mixup": 0.5}],
+    ids=lambda knobs: next(iter(knobs)),
+)
+def test_augmented_images_change_the_training_and_it_goes_on_bit_for_bit(digits: Prepared, knobs: Any) -> None:
+    model, killed = {"name": "cnn", "width": 4, "depth": 1}, MemoryFolder()
+    augmented = curve(digits, "sklearn:digits", model, knobs)
+    with pytest.raises(Killed):
+        curve(digits, "sklearn:digits", model, knobs, reporter=Recorder(killed_at=1), folder=killed)
+
+    assert augmented[1] != curve(digits, "sklearn:digits", model, {})[1]
+    assert curve(digits, "sklearn:digits", model, knobs, resume_from=[killed]) == {2: augmented[2]}
+
+
+@pytest.mark.parametrize("knobs", [{"noise": 0.5}, {"feature_dropout": 0.3}, {"mixup": 0.5}])
+def test_augmented_tables_change_the_training(iris: Prepared, knobs: Any) -> None:
+    model = {"hidden": [8]}
+
+    assert curve(iris, "sklearn:iris", model, knobs) != curve(iris, "sklearn:iris", model, {})
+
+
+@pytest.mark.parametrize(
+    ("model", "knobs", "message"),
+    [
+        ("mlp", {"flip": True}, "trial.data.augment.flip: the source is no image; known for tables: feature_dr"),
+        ("cnn", {"noise": 0.1}, "trial.data.augment.noise: the source is no table; known for images: c"),
+        ("cnn", {"crop": 8}, "trial.data.augment.crop: a shift of 8 pixels can leave nothing of 8 × 8; at most 7"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_to_such_rows_is_refused_before_any_trial(model: str, knobs: Any, message: str) -> None:
+    config = TrainConfig.model_validate(
+        {"data": {"source": "sklearn:digits", "augment": knobs}, "model": {"name": model}}
+    )
+
+    problems, _ = preflight.check([config], monitor=LOSS, data_folders=(), device=CPU)
+
+    [problem] = problems
+    assert str(problem).startswith(message)
+
+
+def test_a_batch_is_mixed_in_one_way_only() -> None:
+    with pytest.raises(ValidationError, match="set one of them to 0"):
+        Augment(mixup=1.0, cutmix=1.0)

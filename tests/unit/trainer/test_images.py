@@ -1,0 +1,205 @@
+"""Images, from their files to the exported model."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.metrics import accuracy_score
+
+from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
+from trainer import preflight
+from trainer.config import Data, TrainConfig
+from trainer.data.prepare import prepare
+from trainer.data.prepared import Prepared
+from trainer.errors import DataError
+from trainer.fit import Monitor, fit
+from trainer.model_file import load
+from trainer.models.build import build
+
+ACCURACY = Monitor("val/accuracy", "maximize")
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (40, 6, 5), dtype=np.uint8)
+LABELS = np.arange(40, dtype=np.uint8) % 2
+HALVES = {"validation": 0.25, "test": 0.25}
+
+
+def idx(array: NDArray[np.uint8]) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+@pytest.fixture(scope="module")
+def digits() -> Prepared:
+    return prepare(Data(source="sklearn:digits"), device=CPU, data_folders=(), as_images=True)
+
+
+def as_idx(folder: Path) -> str:
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(PIXELS)))
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(LABELS)))
+    return "file:train-images-idx3-ubyte.gz"
+
+
+def as_arrays(folder: Path) -> str:
+    np.savez(folder / "images.npz", X=PIXELS, y=LABELS)
+    return "file:images.npz"
+
+
+def as_folders(folder: Path) -> str:
+    for number, (image, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
+        (folder / "photos" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / "photos" / str(label) / f"{number:02}.png")
+    return "file:photos"
+
+
+@pytest.mark.parametrize("write", [as_idx, as_arrays, as_folders])
+def test_every_kind_of_file_holds_the_same_images(tmp_path: Path, write: Callable[[Path], str]) -> None:
+    data = Data.model_validate({"source": write(tmp_path), "split": HALVES})
+
+    prepared = prepare(data, device=CPU, data_folders=[tmp_path])
+
+    parts = (prepared.train, prepared.validation, prepared.test)
+    seen = {(bytes(pixels.numpy()), int(label)) for part in parts for pixels, label in zip(*part.inputs, part.y)}  # type: ignore[union-attr]  # noqa: B905
+    assert seen == {(image.tobytes(), int(label)) for image, label in zip(PIXELS, LABELS, strict=True)}
+    assert prepared.train.inputs[0].dtype == torch.uint8
+    assert prepared.train.inputs[0].shape == (20, 1, 6, 5)
+
+
+def test_the_arrays_of_a_file_may_bring_their_own_test_part(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X_train=PIXELS, y_train=LABELS, X_test=PIXELS[:4], y_test=LABELS[:4])
+
+    prepared = prepare(Data(source="file:a.npz"), device=CPU, data_folders=[tmp_path])
+
+    assert (prepared.train.rows, prepared.validation.rows) == (32, 8)
+    assert prepared.test is not None
+    assert prepared.test.inputs[0].numpy().tobytes() == PIXELS[:4].tobytes()
+
+
+def test_a_flat_array_is_a_table(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X=PIXELS[:, 0].astype(float), y=LABELS)
+
+    prepared = prepare(Data(source="file:a.npz"), device=CPU, data_folders=[tmp_path])
+
+    assert prepared.columns == ["x0", "x1", "x2", "x3", "x4"]
+
+
+def test_images_of_a_folder_can_be_brought_to_one_size_and_keep_their_colours(tmp_path: Path) -> None:
+    for number, size in enumerate([(4, 4), (9, 3), (5, 7), (6, 6)] * 3):
+        (tmp_path / "p" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, (10, 20, 30)).save(tmp_path / "p" / "ab"[number % 2] / f"{number}.jpg", quality=100)
+
+    with pytest.raises(DataError, match=r"10\.jpg has 5 × 7, and 0\.jpg 4 × 4 pixels; set image_size"):
+        prepare(Data(source="file:p"), device=CPU, data_folders=[tmp_path])
+    prepared = prepare(Data(source="file:p", image_size=8), device=CPU, data_folders=[tmp_path])
+
+    assert prepared.classes == ("a", "b")
+    assert prepared.train.inputs[0].shape[1:] == (3, 8, 8)
+    assert prepared.train.inputs[0][0, :, 0, 0].tolist() == pytest.approx([10, 20, 30], abs=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a-images-idx3-ubyte", idx(PIXELS)[:-1], "promises 40 × 6 × 5 values, and it holds 1199"),
+        ("a-images-idx3-ubyte", b"PNG", "not that of an IDX file"),
+        ("a-images-idx3-ubyte", idx(PIXELS[:3]), "3 images have labels of shape"),
+        ("a.npz", b"PK\3\4", r"cannot be read as \.npz"),
+    ],
+)
+def test_broken_files_are_refused_with_the_reason(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "a-labels-idx1-ubyte").write_bytes(idx(LABELS))
+
+    with pytest.raises(DataError, match=message):
+        prepare(Data(source=f"file:{name}"), device=CPU, data_folders=[tmp_path])
+
+
+def test_pixels_that_are_no_bytes_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X=PIXELS / 255, y=LABELS)
+
+    with pytest.raises(DataError, match="not whole numbers from 0 to 255; store them as uint8"):
+        prepare(Data(source="file:a.npz"), device=CPU, data_folders=[tmp_path])
+
+
+def test_an_image_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data" / "p" / "a").mkdir(parents=True)
+    Image.new("L", (4, 4)).save(tmp_path / "secret.png")
+    (tmp_path / "data" / "p" / "a" / "1.png").symlink_to(tmp_path / "secret.png")
+
+    with pytest.raises(DataError, match="lies outside the folders"):
+        prepare(Data(source="file:p"), device=CPU, data_folders=[tmp_path / "data"])
+
+
+@pytest.mark.parametrize("normalize", ["standard", "minmax", "none"])
+def test_channels_are_normalized_by_the_training_part_alone(tmp_path: Path, normalize: Any) -> None:
+    colours = RNG.integers(0, [50, 100, 200], (40, 6, 5, 3)).astype(np.uint8)
+    np.savez(tmp_path / "a.npz", X=colours, y=LABELS)
+    prepared = prepare(Data(source="file:a.npz", normalize=normalize), device=CPU, data_folders=[tmp_path])
+
+    seen: Any = build(TrainConfig(data=Data(source="file:x")).model, prepared.schema)
+    floats, raw = seen.pixels(prepared.train.inputs[0]), prepared.train.inputs[0].float()
+
+    axes = (0, 2, 3)
+    if normalize == "standard":
+        torch.testing.assert_close(floats.mean(axes), torch.zeros(3), atol=1e-5, rtol=0)
+        torch.testing.assert_close(floats.std(axes, correction=0), torch.ones(3))
+    elif normalize == "minmax":
+        assert (floats.amin(axes).tolist(), floats.amax(axes).tolist()) == ([0] * 3, [1] * 3)
+    else:
+        assert torch.equal(floats, raw)
+
+
+def configure(name: str, **sections: Any) -> TrainConfig:
+    model = {"name": name, "width": 8, "norm": "batch", **({"depth": 2} if name == "cnn" else {"depth": 1})}
+    document = {"data": {"source": "sklearn:digits"}, "model": model, "epochs": 3, "checkpoint": {"every_seconds": 0}}
+    return TrainConfig.model_validate(document | {"optimizer": {"lr": 0.01}, "batch_size": 64} | sections)
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet", "mlp"])
+def test_a_model_of_images_learns_goes_on_bit_for_bit_and_predicts(digits: Prepared, name: str) -> None:
+    config, whole, killed, resumed = configure(name), MemoryFolder(), MemoryFolder(), MemoryFolder()
+    fitted = fit(config, digits, monitor=ACCURACY, reporter=Recorder(), folder=whole)
+    with pytest.raises(Killed):
+        fit(config, digits, monitor=ACCURACY, reporter=Recorder(killed_at=2), folder=killed)
+    fit(config, digits, monitor=ACCURACY, reporter=Recorder(), folder=resumed, resume_from=[killed])
+
+    assert fitted.metrics["test/accuracy"] > 0.9
+    assert resumed == whole
+    assert digits.test is not None
+    images, classes = digits.test.inputs[0][:, 0].numpy(), np.array(digits.classes)
+    predicted = load(whole).predict(images)
+    assert fitted.metrics["test/accuracy"] == accuracy_score(classes[digits.test.y.numpy()], predicted)
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "message"),
+    [
+        ({"name": "cnn", "depth": 4}, "trial.model.depth", "4 stages halve an image of 8 × 8 to nothing; at most 3"),
+        ({"name": "cnn"}, None, None),
+        ({"name": "resnet", "depth": 9, "width": 4096}, None, None),  # built without its memory
+    ],
+)
+def test_a_model_that_cannot_fit_is_refused_before_any_trial(model: Any, path: str | None, message: str | None) -> None:
+    config = TrainConfig.model_validate({"data": {"source": "sklearn:digits"}, "model": model})
+
+    problems, facts = preflight.check([config], monitor=ACCURACY, data_folders=(), device=CPU)
+
+    assert [problem.path for problem in problems] == ([path] if path else [])
+    assert facts["image"] == {"channels": 1, "height": 8, "width": 8}
+    if message:
+        assert str(problems[0]).endswith(message)
+
+
+def test_a_convolution_over_a_table_is_refused_before_any_trial() -> None:
+    config = TrainConfig.model_validate({"data": {"source": "sklearn:iris"}, "model": {"name": "cnn"}})
+
+    problems, _ = preflight.check([config], monitor=ACCURACY, data_folders=(), device=CPU)
+
+    assert "trial.model.name: cnn takes images, and the source is a table; take mlp" in map(str, problems)

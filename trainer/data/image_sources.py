@@ -1,0 +1,103 @@
+"""Reads images: IDX files, arrays in .npz files, and folders of class folders."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from sklearn import datasets
+
+from trainer.data.images import Images, channels_first
+from trainer.errors import DataError
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+_IDX_BYTES = 8  # the code of unsigned bytes in an IDX header
+
+
+def read_idx(stream: IO[bytes]) -> NDArray[np.uint8]:
+    """The array of an IDX file of unsigned bytes, the format of the MNIST family.
+
+    Raises:
+        ValueError: it is no such file, or cut short.
+    """
+    zeros, kind, dimensions = struct.unpack(">HBB", stream.read(4).ljust(4, b"\xff"))
+    if zeros != 0 or kind != _IDX_BYTES or not 1 <= dimensions <= 4:
+        raise ValueError("its header is not that of an IDX file of unsigned bytes")
+    shape = struct.unpack(f">{dimensions}I", stream.read(4 * dimensions).ljust(4 * dimensions, b"\0"))
+    values = np.frombuffer(stream.read(), np.uint8).copy()  # what the bytes themselves hold is read-only
+    if values.size != np.prod(shape, dtype=object):
+        raise ValueError(f"its header promises {' × '.join(map(str, shape))} values, and it holds {values.size}")
+    return values.reshape(shape)
+
+
+def idx_images(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], path: str) -> Images:
+    if labels.ndim != 1 or len(labels) != len(pixels):
+        message = f"{len(pixels)} images have labels of shape {labels.shape}"
+        raise DataError(path, message, "name the labels of these images in data.labels")
+    return Images(channels_first(pixels, path), pd.Series(labels, name="label"))
+
+
+def array_images(pixels: NDArray[np.generic], labels: NDArray[np.generic], path: str) -> Images:
+    """Images of an array of whole numbers from 0 to 255."""
+    whole = pixels.astype(np.uint8) if np.issubdtype(pixels.dtype, np.number) else None
+    if whole is None or not np.array_equal(whole, pixels):
+        raise DataError(path, f"its pixels are {pixels.dtype}, not whole numbers from 0 to 255", "store them as uint8")
+    return Images(channels_first(whole, path), pd.Series(labels, name="label"))
+
+
+def digits() -> Images:
+    """scikit-learn's handwritten digits, 8 × 8 pixels of 0 to 16."""
+    bunch = datasets.load_digits()
+    return array_images(bunch.images, bunch.target, "trial.data.source")
+
+
+def read_folder(folder: Path, path: str, allowed: Sequence[Path], side: int | None) -> Images:
+    """All images of a folder whose folders are the classes, sorted by name; grey if all are, else in colours.
+
+    Args:
+        allowed: where images may lie, symbolic links resolved.
+        side: makes every image a square of so many pixels; else all must have one size.
+
+    Raises:
+        DataError: there is no image, one cannot be read, or sizes differ.
+    """
+    files = [file for file in sorted(folder.glob("*/*")) if file.suffix.lower() in IMAGE_ENDINGS]
+    if not files:
+        hint = f"a folder for each class, with {' '.join(IMAGE_ENDINGS)} in it"
+        raise DataError(path, f"{folder.name} holds no images", hint)
+    for file in files:
+        if not any(file.resolve().is_relative_to(each) for each in allowed):
+            raise DataError(path, f"{file.name} lies outside the folders that may be read", "copy it there")
+    images = list(_images(files, path, side))
+    grey = all(image.mode in ("1", "L") for image in images)
+    pixels = np.stack([np.asarray(image.convert("L" if grey else "RGB")) for image in images])
+    return Images(channels_first(pixels, path), pd.Series([file.parent.name for file in files], name="label"))
+
+
+def _images(files: Sequence[Path], path: str, side: int | None) -> Iterator[Image.Image]:
+    size = (side, side) if side else None
+    for file in files:
+        image = _open(file, path)
+        size = size or image.size
+        if image.size != size and side is None:
+            sizes = f"{image.size[0]} × {image.size[1]}, and {files[0].name} {size[0]} × {size[1]}"
+            raise DataError(path, f"{file.name} has {sizes} pixels", "set image_size to bring all to one size")
+        yield image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _open(file: Path, path: str) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                image.load()
+                return image.copy() if image.mode in ("1", "L", "RGB") else image.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError) as error:
+        raise DataError(path, f"{file.name} cannot be read: {error}") from error

@@ -1,0 +1,102 @@
+"""Images: pixels as bytes, and the scale of each channel, which the training part decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trainer.config import Data
+from trainer.data.schema import Document, Target
+from trainer.errors import DataError
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images, as they come from a source."""
+
+    pixels: Pixels  # (rows, channels, height, width)
+    labels: pd.Series  # (rows,)
+
+
+class ImageSchema(Document):
+    """What the training part says about images: their size, and by which scale each channel is normalized."""
+
+    kind: Literal["image"] = "image"
+    channels: int
+    height: int
+    width: int
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+    target: Target
+
+    @property
+    def columns(self) -> list[str]:
+        return []
+
+    def encode(self, pixels: Pixels) -> tuple[Pixels]:
+        """The pixels as they are: the model itself normalizes them, so that a byte each is all they take.
+
+        Args:
+            pixels: (rows, height, width), (rows, height, width, channels) or (rows, channels, height, width).
+
+        Raises:
+            DataError: they are of another size.
+        """
+        wanted = (self.channels, self.height, self.width)
+        images = channels_first(np.asarray(pixels, dtype=np.uint8), "rows")
+        if images.shape[1:] != wanted:
+            raise DataError("rows", f"images are {images.shape[1:]}, and were trained on as {wanted}", "resize them")
+        return (images,)
+
+    def facts(self, _missing: Mapping[str, int]) -> dict[str, Any]:
+        size = {"channels": self.channels, "height": self.height, "width": self.width}
+        return {"columns": [], "excluded": [], "image": size}
+
+
+def fit_images(train: Pixels, data: Data, target: Target) -> ImageSchema:
+    """Learn the scale of each channel from the training part; (rows, channels, height, width)."""
+    scales = [_scale(train[:, channel], data.normalize) for channel in range(train.shape[1])]
+    channels, height, width = train.shape[1:]
+    return ImageSchema(
+        channels=channels,
+        height=height,
+        width=width,
+        shift=tuple(shift for shift, _ in scales),
+        scale=tuple(scale for _, scale in scales),
+        target=target,
+    )
+
+
+def channels_first(pixels: Pixels, path: str) -> Pixels:
+    """(rows, channels, height, width) of images with their channels first, last or, where there is one, left out.
+
+    Raises:
+        DataError: the array is none of these.
+    """
+    if pixels.ndim == 3:
+        return pixels[:, np.newaxis]
+    if pixels.ndim == 4 and pixels.shape[1] in (1, 3, 4):
+        return pixels
+    if pixels.ndim == 4 and pixels.shape[3] in (1, 3, 4):
+        return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    hint = "(rows, height, width), or 1, 3 or 4 channels as a further axis"
+    raise DataError(path, f"an array of shape {pixels.shape} holds no images", hint)
+
+
+def _scale(values: Pixels, normalize: str) -> tuple[float, float]:
+    if normalize == "none":
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    if normalize == "minmax":
+        return low, (high - low) or 1.0
+    # From the histogram: exact, and without a copy of the pixels as floats
+    share = np.bincount(values.reshape(-1), minlength=256) / values.size
+    mean = float(share @ np.arange(256))
+    return mean, float(np.sqrt(share @ (np.arange(256) - mean) ** 2)) or 1.0

@@ -1,0 +1,75 @@
+"""A data set on a device, ready to be trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from trainer.config import TaskName
+from trainer.data.images import ImageSchema
+from trainer.data.schema import Schema
+from trainer.data.texts import TextSchema
+
+AnySchema = Annotated[Schema | ImageSchema | TextSchema, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows as the model takes them. Never written to: trials share them.
+
+    The inputs are, of a table, its numbers (rows, numeric) float32 and its categories (rows, categorical) int64, where
+    0 is missing or unseen; of images their pixels (rows, channels, height, width) uint8; of texts their tokens
+    (rows, length) int32.
+    """
+
+    inputs: tuple[Tensor, ...]
+    y: Tensor  # (rows,), the class as int64, or the standardized target as float32
+
+    @property
+    def rows(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A data set on a device, and the schema that made it."""
+
+    schema: AnySchema
+    train: Part
+    validation: Part
+    test: Part | None
+    class_weight: Tensor | None  # (classes,), float32
+    missing: Mapping[str, int]  # values that were not there, over all parts, by column
+
+    @property
+    def task(self) -> TaskName:
+        return self.schema.target.task
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.schema.target.classes
+
+    @property
+    def columns(self) -> list[str]:
+        return self.schema.columns
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.y.device
+
+    def facts(self) -> dict[str, Any]:
+        """What was found, for people, as JSON."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {
+            "kind": self.schema.kind,
+            "task": self.task,
+            "target": self.schema.target.name,
+            "classes": list(self.classes),
+            "rows": {name: part.rows if part else 0 for name, part in parts.items()},
+            **self.schema.facts(self.missing),
+        }

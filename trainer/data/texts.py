@@ -1,0 +1,103 @@
+"""Texts: a column of a table as sequences of tokens, whose vocabulary the training part decides."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trainer.config import Data
+from trainer.data.schema import Document, Target, as_text
+from trainer.errors import DataError
+
+PAD, UNKNOWN = 0, 1
+RESERVED = 2
+RUNS = (3, 4)
+_DIGIT = re.compile(r"\d")
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+class TextSchema(Document):
+    """What the training part says about a text: the tokens that are known, the most frequent first."""
+
+    kind: Literal["text"] = "text"
+    column: str
+    vocabulary: tuple[str, ...]
+    lower_case: bool
+    subwords: bool
+    max_tokens: int
+    target: Target
+
+    @property
+    def tokens(self) -> int:
+        """How many there are, with the one for padding and the one for all that are unknown."""
+        return RESERVED + len(self.vocabulary)
+
+    @property
+    def columns(self) -> list[str]:
+        return [self.column]
+
+    def encode(self, table: pd.DataFrame) -> tuple[NDArray[np.int32]]:
+        """(rows, length) int32: each row's tokens, then padding; no longer than the longest text needs.
+
+        Raises:
+            KeyError: the table lacks the column.
+        """
+        index = self._index
+        rows = [
+            [index.get(token, UNKNOWN) for token in tokens[: self.max_tokens]]
+            for tokens in _tokenized(table[self.column], self.lower_case, self.subwords)
+        ]
+        encoded = np.full((len(rows), max([1, *map(len, rows)])), PAD, np.int32)
+        for row, numbers in zip(encoded, rows, strict=True):
+            row[: len(numbers)] = numbers
+        return (encoded,)
+
+    def facts(self, missing: Mapping[str, int]) -> dict[str, Any]:
+        column = {"name": self.column, "kind": "text", "missing": missing[self.column], "tokens": len(self.vocabulary)}
+        return {"columns": [column], "excluded": []}
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {token: place for place, token in enumerate(self.vocabulary, start=RESERVED)}
+
+
+def fit_texts(train: pd.DataFrame, data: Data, target: Target) -> TextSchema:
+    """Learn the vocabulary from the training part: of equally frequent tokens the first by the alphabet.
+
+    Raises:
+        DataError: there is no such column, or no token in it.
+    """
+    column = str(data.text)
+    subwords = data.tokens == "subwords"
+    counts = Counter(token for tokens in _tokenized(train[column], data.lower_case, subwords) for token in tokens)
+    if not counts:
+        raise DataError("trial.data.text", f"no row of the training part has a text in {column}", "name another column")
+    known = sorted(counts, key=lambda token: (-counts[token], token))[: data.vocabulary]
+    return TextSchema(
+        column=column,
+        vocabulary=tuple(known),
+        lower_case=data.lower_case,
+        subwords=subwords,
+        max_tokens=data.max_tokens,
+        target=target,
+    )
+
+
+def _tokenized(column: pd.Series, lower_case: bool, subwords: bool) -> list[list[str]]:
+    """Words and single marks; a missing text has none. Of numbers only how long they are is told apart."""
+    texts = (_DIGIT.sub("0", text.lower() if lower_case else text) for text in as_text(column).fillna(""))
+    rows = (_TOKEN.findall(text) for text in texts)
+    return [[part for word in words for part in _parts(word)] if subwords else words for words in rows]
+
+
+def _parts(word: str) -> list[str]:
+    """A word and the runs of letters in it, its ends marked (Bojanowski et al. 2017, section 3.2)."""
+    marked = f"<{word}>"
+    return [word] + [marked[at : at + length] for length in RUNS for at in range(len(marked) - length + 1)]

@@ -1,0 +1,53 @@
+"""Models of texts: the mean of their tokens, and convolutions over them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from trainer.config import Model
+from trainer.data.texts import PAD
+from trainer.models.layers import ACTIVATIONS, Dropout, Network, hidden_layers, one_a_row
+
+WINDOWS = 3
+
+
+class EmbeddingBag(Network):
+    """The mean of the tokens' embeddings, then hidden layers as in a perceptron (Joulin et al. 2017)."""
+
+    def __init__(self, config: Model, tokens: int, outputs: int, noise: Generator | None) -> None:
+        super().__init__()
+        self.bag = nn.EmbeddingBag(tokens, config.width, mode="mean", padding_idx=PAD)
+        self.dropout = Dropout(noise)
+        self.blocks = hidden_layers(config, config.width, noise)
+        self.head = nn.Linear([config.width, *config.hidden][-1], outputs)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(batch, length) int32 to (batch, outputs); (batch,) for a single output."""
+        return one_a_row(self.head(self.blocks(self.dropout(self.bag(tokens)))))
+
+
+class TextCNN(Network):
+    """Filters over windows of `kernel`, `kernel` + 1 and `kernel` + 2 tokens, the strongest answer of each, dropout and
+    a linear head (Kim 2014); as many filters a window as the embedding has dimensions.
+    """
+
+    cpu_rows: ClassVar[int] = 256
+
+    def __init__(self, config: Model, tokens: int, outputs: int, noise: Generator | None) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(tokens, config.width, padding_idx=PAD)
+        # Padded by a whole window, so that one over nothing is among them however much padding the text has.
+        sizes = range(config.kernel, config.kernel + WINDOWS)
+        self.windows = nn.ModuleList(nn.Conv1d(config.width, config.width, size, padding=size) for size in sizes)
+        self.activation = ACTIVATIONS[config.activation]()
+        self.dropout = Dropout(noise)
+        self.head = nn.Linear(WINDOWS * config.width, outputs)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(batch, length) int32 to (batch, outputs); (batch,) for a single output."""
+        x = self.embedding(tokens).transpose(1, 2)  # (batch, width, length)
+        strongest = [self.activation(window(x)).amax(2) for window in self.windows]
+        return one_a_row(self.head(self.dropout(torch.cat(strongest, 1))))

@@ -1,0 +1,55 @@
+"""Reading metrics from the lines that a command prints."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+from store.messages import Metrics
+
+
+class Reading(NamedTuple):
+    """What a line reports. `step` is None where the pattern names none."""
+
+    step: int | None
+    metrics: dict[str, float]
+
+
+class Pattern:
+    """A regular expression whose named groups say what they read.
+
+    `step` is the step. `name` and `value` together are a metric. Any other group is the metric of its own name, in
+    which two underscores stand for a slash: `val__loss` is val/loss. All that is found in one line is one report.
+    """
+
+    def __init__(self, expression: str) -> None:
+        self._expression = re.compile(expression)
+
+    def read(self, line: str) -> Reading | None:
+        """What a line reports; None if it names no metric, or one that is no number."""
+        step: int | None = None
+        metrics: dict[str, float] = {}
+        try:
+            for match in self._expression.finditer(line):
+                found = {group: text for group, text in match.groupdict().items() if text is not None}
+                step = int(found.pop("step")) if "step" in found else step
+                if "name" in found and "value" in found:
+                    metrics[found.pop("name")] = float(found.pop("value"))
+                metrics |= {group.replace("__", "/"): float(text) for group, text in found.items()}
+        except ValueError:
+            return None
+        return Reading(step, metrics) if metrics else None
+
+
+def final_metrics(printed: str) -> Metrics:
+    """The metrics in the last line that was printed, if it is a JSON object of numbers; else none."""
+    lines = printed.split()
+    if not lines:
+        return {}
+    try:
+        document = json.loads(printed.strip().splitlines()[-1])
+    except ValueError:
+        return {}
+    numbers = isinstance(document, dict) and all(type(value) in (int, float) for value in document.values())
+    return {name: float(value) for name, value in document.items()} if numbers else {}
