@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -20,6 +20,15 @@ from store.errors import LostLease
 from store.models import SchedulerLeaseRow
 
 FREE = ""  # the holder's name after it left in good order
+
+# Built once, and run without the ORM's part: it is in every transaction.
+_LEASE = SchedulerLeaseRow.__table__
+_BEAT = (
+    update(SchedulerLeaseRow)
+    .where(_LEASE.c.id == 1, _LEASE.c.fence == bindparam("fence_held"))
+    .values(beat=_LEASE.c.beat + 1)
+    .returning(_LEASE.c.beat)
+)
 
 
 class SchedulerLease:
@@ -58,9 +67,7 @@ class SchedulerLease:
         Raises:
             LostLease: another one has taken over; the transaction must not commit.
         """
-        ours = (SchedulerLeaseRow.id == 1, SchedulerLeaseRow.fence == self._fence)
-        statement = update(SchedulerLeaseRow).where(*ours).values(beat=SchedulerLeaseRow.beat + 1)
-        if session.execute(statement.returning(SchedulerLeaseRow.beat)).first() is None:
+        if session.connection().execute(_BEAT, {"fence_held": self._fence}).first() is None:
             self._fence = 0
             raise LostLease("another scheduler has taken over")
 

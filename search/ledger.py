@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, bindparam, insert, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Table, bindparam, update
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from search.rows import batch
 from store.messages import AttemptKey, DecisionName, Metrics
 from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TrialRow, TrialState
 
@@ -101,8 +100,7 @@ class Ledger:
         self._attempts.append({**trial.attempt_key._asdict(), **row})
 
     def end(self, attempt: AttemptKey, outcome: Outcome, reason: str | None) -> None:
-        row = {"k_study": attempt.study_id, "k_number": attempt.number, "k_attempt": attempt.attempt}
-        self._ends.append({**row, "ended_at": self.at, "outcome": str(outcome), "reason": reason})
+        self._ends.append({**attempt._asdict(), "ended_at": self.at, "outcome": str(outcome), "reason": reason})
 
     def report(self, attempt: AttemptKey, step: int, metrics: Metrics) -> None:
         self._reports.append({**attempt._asdict(), "step": step, "metrics": metrics, "at": self.at})
@@ -129,22 +127,20 @@ class Ledger:
         Returns:
             The newest event's number of each study that got events.
         """
-        connection = session.connection()
-        _insert(session, TrialRow, [self._trial_row(trial) for trial in self._new.values()])
-        _insert(session, AttemptRow, self._attempts)
-        if self._ends:
-            connection.execute(_END_ATTEMPT, self._ends)
-        if self._reports:
-            unless_there = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
-            connection.execute(unless_there(ReportRow).on_conflict_do_nothing(), self._reports)
-        if self._changed:
-            connection.execute(_UPDATE_TRIAL, [_as_update(self._trial_row(each)) for each in self._changed.values()])
         for study_id, columns in self._study_columns.items():
             session.execute(update(StudyRow).where(StudyRow.id == study_id).values(columns))
         for change, event in self._studies:
             if not self._write_study(session, change):
                 self._events[change.study_id].remove(event)
-        return self._write_events(session)
+        newest = self._number_events(session)
+        with batch(session.connection()) as rows:
+            rows.insert(_TRIALS, [self._trial_row(trial) for trial in self._new.values()])
+            rows.insert(_ATTEMPTS, self._attempts)
+            rows.update(_ATTEMPTS, self._ends, unless_set="ended_at")
+            rows.insert(_REPORTS, self._reports, unless_there=True)
+            rows.update(_TRIALS, [_changeable(self._trial_row(trial)) for trial in self._changed.values()])
+            rows.insert(_EVENTS, [row for study_id, last in newest.items() for row in self._event_rows(study_id, last)])
+        return newest
 
     def _trial_row(self, trial: LiveTrial) -> dict[str, Any]:
         row = {name: getattr(trial, name) for name in _TRIAL_COLUMNS}
@@ -163,31 +159,26 @@ class Ledger:
         statement = update(StudyRow).where(*unchanged).values(columns).returning(StudyRow.id)
         return session.execute(statement).first() is not None
 
-    def _write_events(self, session: Session) -> dict[int, int]:
+    def _number_events(self, session: Session) -> dict[int, int]:
+        """Take numbers for the events; the last of them by study. A study that was deleted meanwhile has none."""
         newest: dict[int, int] = {}
         for study_id, events in self._events.items():
-            if not events:
-                continue
-            last = session.execute(
-                update(StudyRow)
-                .where(StudyRow.id == study_id)
-                .values(last_event=StudyRow.last_event + len(events))
-                .returning(StudyRow.last_event)
-            ).scalar_one()
-            rows = [
-                {"study_id": study_id, "sequence": sequence, "kind": kind, "body": body, "at": self.at}
-                for sequence, (kind, body) in enumerate(events, last - len(events) + 1)
-            ]
-            _insert(session, EventRow, rows)
-            newest[study_id] = last
+            taken = {"k_study": study_id, "count": len(events)}
+            if events and (row := session.connection().execute(_TAKE_NUMBERS, taken).first()):
+                newest[study_id] = row.last_event
         return newest
+
+    def _event_rows(self, study_id: int, last: int) -> Iterator[dict[str, Any]]:
+        events = self._events[study_id]
+        for sequence, (kind, body) in enumerate(events, last - len(events) + 1):
+            yield {"study_id": study_id, "sequence": sequence, "kind": kind, "body": body, "at": self.at}
 
 
 _TRIAL_COLUMNS = (
     "study_id", "number", "state", "parameters", "values", "metrics", "step", "retries", "reason",
     "created_at", "started_at", "ended_at",
 )  # fmt: skip
-_MUTABLE = ("state", "values", "metrics", "step", "retries", "reason", "started_at", "ended_at", "system_attrs")
+_FIXED = ("parameters", "created_at")
 
 
 def _table(row: type[DeclarativeBase]) -> Table:
@@ -197,31 +188,19 @@ def _table(row: type[DeclarativeBase]) -> Table:
     return table
 
 
-_END_ATTEMPT = (
-    update(_table(AttemptRow))
-    .where(
-        AttemptRow.study_id == bindparam("k_study"),
-        AttemptRow.number == bindparam("k_number"),
-        AttemptRow.attempt == bindparam("k_attempt"),
-        AttemptRow.ended_at.is_(None),
-    )
-    .values({name: bindparam(name) for name in ("ended_at", "outcome", "reason")})
-)
-_UPDATE_TRIAL = (
-    update(_table(TrialRow))
-    .where(TrialRow.study_id == bindparam("k_study"), TrialRow.number == bindparam("k_number"))
-    .values({name: bindparam(f"n_{name}") for name in _MUTABLE})
+_STUDIES, _TRIALS, _ATTEMPTS = _table(StudyRow), _table(TrialRow), _table(AttemptRow)
+_REPORTS, _EVENTS = _table(ReportRow), _table(EventRow)
+
+_TAKE_NUMBERS = (
+    update(_STUDIES)
+    .where(_STUDIES.c.id == bindparam("k_study"))
+    .values(last_event=_STUDIES.c.last_event + bindparam("count"))
+    .returning(_STUDIES.c.last_event)
 )
 
 
-def _as_update(row: dict[str, Any]) -> dict[str, Any]:
-    keys = {"k_study": row["study_id"], "k_number": row["number"]}
-    return keys | {f"n_{name}": row[name] for name in _MUTABLE}
-
-
-def _insert(session: Session, row: type[DeclarativeBase], rows: list[dict[str, Any]]) -> None:
-    if rows:
-        session.connection().execute(insert(_table(row)), rows)
+def _changeable(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in _FIXED}
 
 
 def _trial_event(trial: LiveTrial) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from operator import itemgetter
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from search.definition import parse
@@ -25,18 +27,27 @@ def study_states(session: Session, known: set[int]) -> dict[int, StudyState]:
 
 def load_study(session: Session, study_id: int) -> LiveStudy:
     """Rebuild one study with all that its sampler and pruner remember."""
+    was_enabled = gc.isenabled()
+    gc.disable()  # nearly all objects made here stay: looking for garbage among them takes as long as making them
+    try:
+        return _load(session, study_id)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _load(session: Session, study_id: int) -> LiveStudy:
     row = session.get_one(StudyRow, study_id)
     study = LiveStudy(row.id, parse(row.definition), StudyState(row.state), row.started_at)
-    trials = session.scalars(select(TrialRow).where(TrialRow.study_id == study_id).order_by(TrialRow.number)).all()
-    attempts = _newest_attempts(session, study_id)
     metric = study.definition.objective.metric
+    table = TrialRow.__table__  # rows as they are: ORM objects of a large study take seconds to make
+    trials = session.execute(select(table).where(table.c.study_id == study_id).order_by(table.c.number)).all()
     values = _objective_values(session, study_id, metric)
-    past = (_past(trial, values[trial.number], metric) for trial in trials)
-    study.optuna.load(past, row.system_attrs)
+    study.optuna.load((_past(trial, values[trial.number], metric) for trial in trials), row.system_attrs)
     for trial in trials:
         study.counts[TrialState(trial.state)] += 1
         if not TrialState(trial.state).ended:
-            study.open[trial.number] = _live(session, trial, attempts.get(trial.number))
+            study.open[trial.number] = _live(session, trial)
     ends = [(trial.ended_at, TrialState(trial.state), _value(trial, metric)) for trial in trials if trial.ended_at]
     for at, state, value in sorted(ends, key=itemgetter(0)):
         study.recall_end(state, value, at)
@@ -45,39 +56,34 @@ def load_study(session: Session, study_id: int) -> LiveStudy:
 
 def load_trial(session: Session, study_id: int, number: int) -> LiveTrial | None:
     """One trial in whatever state SQL has it; None if there is none."""
-    row = session.get(TrialRow, (study_id, number))
-    if row is None:
-        return None
-    newest = select(AttemptRow).where(AttemptRow.study_id == study_id, AttemptRow.number == number)
-    return _live(session, row, session.scalar(newest.order_by(AttemptRow.attempt.desc()).limit(1)))
-
-
-def _newest_attempts(session: Session, study_id: int) -> dict[int, AttemptRow]:
-    rows = session.scalars(select(AttemptRow).where(AttemptRow.study_id == study_id).order_by(AttemptRow.attempt))
-    return {row.number: row for row in rows}
+    table = TrialRow.__table__
+    row = session.execute(select(table).where(table.c.study_id == study_id, table.c.number == number)).first()
+    return None if row is None else _live(session, row)
 
 
 def _objective_values(session: Session, study_id: int, metric: str) -> dict[int, dict[int, float]]:
     """The objective by trial and step; where attempts overlap, the newest one's value counts."""
-    query = select(ReportRow.number, ReportRow.step, ReportRow.metrics)
-    rows = session.execute(query.where(ReportRow.study_id == study_id).order_by(ReportRow.attempt))
+    table = ReportRow.__table__
+    value = table.c.metrics[metric].as_float()
+    query = select(table.c.number, table.c.step, value).where(table.c.study_id == study_id)
     values: dict[int, dict[int, float]] = defaultdict(dict)
-    for number, step, metrics in rows:
-        if metric in metrics:
-            values[number][step] = metrics[metric]
+    for number, step, reported in session.execute(query.order_by(table.c.attempt)):
+        if reported is not None:
+            values[number][step] = reported
     return values
 
 
-def _past(row: TrialRow, intermediate: dict[int, float], metric: str) -> PastTrial:
+def _past(row: Row[Any], intermediate: dict[int, float], metric: str) -> PastTrial:
     attrs = row.system_attrs
     return PastTrial(row.number, TrialState(row.state), row.parameters, _value(row, metric), attrs, intermediate)
 
 
-def _value(row: TrialRow, metric: str) -> float | None:
-    return row.values[metric] if row.values else None
+def _value(row: Row[Any], metric: str) -> float | None:
+    values = row._mapping["values"]  # the row itself has a method of this name
+    return values[metric] if values else None
 
 
-def _live(session: Session, row: TrialRow, attempt: AttemptRow | None) -> LiveTrial:
+def _live(session: Session, row: Row[Any]) -> LiveTrial:
     trial = LiveTrial(
         row.study_id,
         row.number,
@@ -90,7 +96,8 @@ def _live(session: Session, row: TrialRow, attempt: AttemptRow | None) -> LiveTr
         reason=row.reason,
         started_at=row.started_at,
     )
-    if attempt is not None:
+    attempts = select(AttemptRow).where(AttemptRow.study_id == row.study_id, AttemptRow.number == row.number)
+    if (attempt := session.scalars(attempts.order_by(AttemptRow.attempt.desc()).limit(1)).first()) is not None:
         trial.attempt, trial.worker, trial.device = attempt.attempt, attempt.worker, attempt.device
         key = (row.study_id, row.number, attempt.attempt)
         same = (ReportRow.study_id == key[0], ReportRow.number == key[1], ReportRow.attempt == key[2])

@@ -8,13 +8,15 @@ that was loaded again proposes and decides as if it had never stopped.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import optuna
+import orjson
 from optuna.storages import InMemoryStorage
+from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
@@ -22,9 +24,13 @@ from search.definition import Definition
 from search.grid import CANCELLED, GridSampler
 from search.pruners import make_pruner, make_rungs
 from search.samplers import make_sampler, reseed
+from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
+from search.tpe import HistoryTPESampler
 from store.messages import DecisionName
 from store.models import TrialState
+
+_LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
 
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha
 RESAMPLES = 20  # proposals drawn for one trial before a duplicate is accepted: the space may be used up
@@ -67,7 +73,7 @@ class OptunaStudy:
         self._sampler = make_sampler(definition)
         self._pruner = make_pruner(definition)
         self._rungs = make_rungs(definition)
-        self._storage = InMemoryStorage()
+        self._storage = _Storage()
         # Hyperband shares trials out over its brackets by the study's name and the trial's number.
         self._study = optuna.create_study(
             storage=self._storage,
@@ -77,14 +83,14 @@ class OptunaStudy:
             pruner=self._pruner,
         )
         self._count = 0
-        self._known: dict[str, int] = {}  # canonical parameters -> the first trial that had them
+        self._known: dict[bytes, int] = {}  # canonical parameters -> the first trial that had them
 
     def load(self, trials: Iterable[PastTrial], study_attrs: Mapping[str, Any]) -> None:
         """Add stored trials, all of them, in the order of their numbers from 0, and what is remembered of the study."""
         for key, value in study_attrs.items():
             self._storage.set_study_system_attr(self._study._study_id, key, value)
         for trial in trials:
-            self._study.add_trial(self._frozen(trial))
+            self._storage.append(self._study._study_id, self._frozen(trial))
             self._known.setdefault(_canonical(trial.parameters), trial.number)
             self._count += 1
             if self._rungs is not None and RUNGS in trial.system_attrs:
@@ -127,7 +133,8 @@ class OptunaStudy:
             self._set_state(number, OptunaState.RUNNING)
         if state is TrialState.CANCELLED:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
-        self._study.tell(number, value if state is TrialState.COMPLETE else None, state=_OPTUNA_STATE[state])
+        # What `Study.tell` does before it makes a deep copy of the trial to return it.
+        _tell_with_warning(self._study, number, value if state is TrialState.COMPLETE else None, _OPTUNA_STATE[state])
 
     # Under asha
 
@@ -210,6 +217,9 @@ class OptunaStudy:
         trial.value = self.last_value(number) if state is OptunaState.PRUNED else None
         trial.system_attrs = {key: value for key, value in trial.system_attrs.items() if key != CANCELLED}
         self._storage._set_trial(trial._trial_id, trial)
+        for part in (self._sampler, self._pruner, getattr(self._pruner, "_wrapped_pruner", None)):
+            if isinstance(part, HistoryTPESampler | SortedMedianPruner):
+                part.reconsider(number)
 
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
@@ -220,15 +230,33 @@ class OptunaStudy:
         value = trial.value
         if state is OptunaState.PRUNED and trial.intermediate:
             value = trial.intermediate[max(trial.intermediate)]  # as `Study.tell` does for a pruned trial
-        return optuna.trial.create_trial(
+        return FrozenTrial(
+            number=trial.number,
+            trial_id=-1,  # the storage gives one
             state=state,
             params=params,
             distributions=distributions,
             value=value,
+            user_attrs={},
             system_attrs=dict(trial.system_attrs),
             intermediate_values=dict(trial.intermediate),
+            datetime_start=_LONG_AGO,
+            datetime_complete=_LONG_AGO if state.is_finished() else None,
         )
 
 
-def _canonical(parameters: Mapping[str, Any]) -> str:
-    return json.dumps(parameters, sort_keys=True, separators=(",", ":"))
+class _Storage(InMemoryStorage):
+    """Optuna's own, which also takes trials over as they are: checks and deep copies cost seconds at a restart."""
+
+    def append(self, study_id: int, trial: FrozenTrial) -> None:
+        info = self._studies[study_id]
+        self._max_trial_id += 1
+        trial.number, trial._trial_id = len(info.trials), self._max_trial_id
+        self._trial_id_to_study_id_and_number[trial._trial_id] = (study_id, trial.number)
+        info.trials.append(trial)
+        info.param_distribution |= trial.distributions
+        self._update_cache(trial._trial_id, study_id)
+
+
+def _canonical(parameters: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from optuna.pruners import (
     BasePruner,
-    HyperbandPruner,
-    MedianPruner,
     NopPruner,
     PatientPruner,
     PercentilePruner,
@@ -25,6 +23,7 @@ from search.sections import (
     SuccessiveHalving,
     Threshold,
 )
+from search.sorted_pruners import SortedHyperbandPruner, SortedMedianPruner
 
 
 def make_pruner(definition: Definition) -> BasePruner:
@@ -37,7 +36,7 @@ def _make(pruner: PrunerSpec) -> BasePruner:
         case Percentile():
             return PercentilePruner(**pruner.options)
         case Median():
-            return MedianPruner(**pruner.options)
+            return SortedMedianPruner(**pruner.options)
         case Threshold():
             return ThresholdPruner(**pruner.options)
         case Patient(wrapped=wrapped):
@@ -48,7 +47,7 @@ def _make(pruner: PrunerSpec) -> BasePruner:
             # would guess another after a restart.
             return SuccessiveHalvingPruner(**{"min_resource": pruner.min_resource} | pruner.options)
         case Hyperband():
-            return HyperbandPruner(**pruner.options)
+            return SortedHyperbandPruner(**pruner.options)
         case _:
             return NopPruner()
 

@@ -20,6 +20,7 @@ from search.definition import Definition
 from search.grid import GridSampler
 from search.sections import CmaEs, Grid, Nsga2, Nsga3, Qmc, Random, SamplerSpec
 from search.space import Space
+from search.tpe import HistoryTPESampler
 
 
 def make_sampler(definition: Definition) -> BaseSampler:
@@ -46,7 +47,7 @@ def _of_optuna(sampler: SamplerSpec) -> BaseSampler:
         case Qmc():
             return QMCSampler(seed=sampler.seed, warn_independent_sampling=False, **options)
         case _:
-            return TPESampler(seed=sampler.seed, **options)
+            return HistoryTPESampler(seed=sampler.seed, **options)
 
 
 def reseed(sampler: BaseSampler, study_seed: int, number: int) -> None:

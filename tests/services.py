@@ -25,12 +25,16 @@ START_SECONDS = 20.0
 
 
 class RedisServer:
-    """A Redis server on a unix socket, which can be stopped and started again; it keeps nothing on disk."""
+    """A Redis server on a unix socket, which can be stopped and started again.
 
-    def __init__(self, folder: Path) -> None:
+    It keeps nothing on disk, unless it shall be `durable`: then what it has acknowledged survives a power cut.
+    """
+
+    def __init__(self, folder: Path, durable: bool = False) -> None:
         self.socket = folder / "redis.sock"
         self.url = f"unix://{self.socket}"
         self._folder = folder
+        self._durability = ["--appendonly", "yes", "--appendfsync", "always"] if durable else []
         self._binary = _find("redis-server", [])
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -43,7 +47,7 @@ class RedisServer:
 
     def start(self) -> None:
         options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self._folder)]
-        self._process = subprocess.Popen([self._binary, *options], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([self._binary, *options, *self._durability], stdout=subprocess.DEVNULL)
         with redis.Redis(unix_socket_path=str(self.socket)) as client:
             _wait_for(client.ping, redis.RedisError)
 
@@ -63,8 +67,11 @@ def redis_server(tmp_path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """The URL of an empty database on a PostgreSQL server of our own, which listens on a free port of 127.0.0.1."""
+def postgres_server(durable: bool = False) -> Iterator[str]:
+    """The URL of an empty database on a PostgreSQL server of our own, which listens on a free port of 127.0.0.1.
+
+    Unless it shall be `durable` it does without fsync: what a test cluster holds need not survive a power cut.
+    """
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     initdb, server = (_find(name, binaries) for name in ("initdb", "postgres"))
     port = _free_port()
@@ -76,8 +83,8 @@ def postgres_server() -> Iterator[str]:
             as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         made = [*as_user, initdb, "--pgdata", cluster, "--auth", "trust", "--username", "test", "--no-sync"]
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL, cwd="/")
-        # Without fsync: what a test cluster holds need not survive a power cut.
-        settings = ["-D", cluster, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-c", "fsync=off"]
+        durability = f"fsync={'on' if durable else 'off'}"
+        settings = ["-D", cluster, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-c", durability]
         log = subprocess.DEVNULL
         process = subprocess.Popen([*as_user, server, *settings], stdout=log, stderr=log, cwd="/")
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ def serve(settings: Settings) -> int:
 
 
 def schedule(settings: Settings) -> int:
+    # numpy reads it when it is imported. More threads gain nothing on matrices this small, and spin on others' cores.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from search.scheduler import main
 
     return main(_with_redis(settings))

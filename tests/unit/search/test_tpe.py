@@ -1,0 +1,165 @@
+"""TPE over arrays proposes what Optuna's own TPE proposes, whatever has become of the trials before."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.tpe import HistoryTPESampler
+
+Space = dict[str, BaseDistribution]
+
+SPACES: dict[str, Space] = {
+    "floats": {f"x{place}": FloatDistribution(0.0, 1.0) for place in range(5)},
+    "mixed": {
+        "lr": FloatDistribution(1e-5, 1e-1, log=True),
+        "momentum": FloatDistribution(0.0, 0.99),
+        "dropout": FloatDistribution(0.0, 0.6, step=0.1),
+        "optimizer": CategoricalDistribution(["adam", "sgd", "rmsprop"]),
+        "batch": IntDistribution(16, 256, log=True),
+        "layers": IntDistribution(1, 6),
+    },
+    "choices": {"a": CategoricalDistribution([True, False]), "b": CategoricalDistribution(["u", "v", "w", "x"])},
+    "one": {"n": IntDistribution(1, 9, step=2)},
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "independent": {"multivariate": False},
+    "grouped": {"multivariate": True, "group": True},
+    "truthful": {"constant_liar": False},
+    "few candidates": {"n_ei_candidates": 2, "n_startup_trials": 3},
+}
+
+
+def value_of(params: dict[str, Any]) -> float:
+    return sum(len(each) / 9 if isinstance(each, str) else math.log10(1 + abs(each)) for each in params.values())
+
+
+class Search:
+    """A study driven by ask and tell, in which trials run side by side and come to every kind of end."""
+
+    def __init__(self, sampler: TPESampler, space: Space, conditional: bool, seed: int) -> None:
+        self.study = optuna.create_study(direction=("minimize", "maximize")[seed % 2], sampler=sampler)
+        self._space = space
+        self._conditional = conditional
+        self._random = random.Random(seed)
+        self._running: list[optuna.Trial] = []
+
+    def proposals(self, count: int) -> Iterator[dict[str, Any]]:
+        for _ in range(count):
+            trial = self.study.ask()
+            for name, distribution in self._space.items():
+                trial._suggest(name, distribution)
+            if self._conditional and self._random.random() < 0.5:
+                trial.suggest_float("sometimes", 0.0, 1.0)
+            self._running.append(trial)
+            while len(self._running) > self._random.randint(0, 6):
+                self._end(self._running.pop(self._random.randrange(len(self._running))))
+            yield dict(trial.params)
+
+    def _end(self, trial: optuna.Trial) -> None:
+        value = round(value_of(trial.params) + self._random.random(), self._random.choice([1, 9]))  # some are equal
+        if self._random.random() < 0.1:
+            trial.set_constraint("c", self._random.random() - 0.5)
+        match self._random.random():
+            case chance if chance < 0.25:
+                for step in range(self._random.randint(0, 3)):
+                    trial.report(self._random.choice([value, math.nan]), step)
+                self.study.tell(trial, state=TrialState.PRUNED)
+            case chance if chance < 0.32:
+                self.study.tell(trial, state=TrialState.FAIL)
+            case _:
+                self.study.tell(trial, value)
+
+
+def past(space: Space, count: int) -> list[FrozenTrial]:
+    """Finished trials drawn at random."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=5))
+    drawn = [study.ask(space).params for _ in range(count)]
+    return [
+        create_trial(params=params, distributions=space, value=value_of(params) + 0.01 * number)
+        for number, params in enumerate(drawn)
+    ]
+
+
+def search(
+    sampler_class: type[TPESampler], space: Space, seed: int = 0, conditional: bool = False, **options: Any
+) -> Search:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return Search(sampler_class(seed=seed, **options), space, conditional, seed)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("space", SPACES)
+def test_proposals_are_optunas_from_the_first_trial_on(space: str, options: str) -> None:
+    seed = len(space + options)  # odd and even: both directions occur
+    ours, stock = (
+        search(each, SPACES[space], seed, conditional=True, **OPTIONS[options])
+        for each in (HistoryTPESampler, TPESampler)
+    )
+    assert list(ours.proposals(60)) == list(stock.proposals(60))
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("space", SPACES)
+def test_proposals_are_optunas_after_a_long_history(space: str, options: str) -> None:
+    ours, stock = (search(each, SPACES[space], **OPTIONS[options]) for each in (HistoryTPESampler, TPESampler))
+    for each in (ours, stock):
+        each.study.add_trials(past(SPACES[space], 300))
+
+    assert list(ours.proposals(15)) == list(stock.proposals(15))
+
+
+def test_a_study_that_is_loaded_again_goes_on_alike() -> None:
+    first = search(HistoryTPESampler, SPACES["mixed"], conditional=True)
+    list(first.proposals(100))
+    loaded = []
+    for sampler_class in (HistoryTPESampler, TPESampler):
+        again = search(sampler_class, SPACES["mixed"], seed=3, conditional=True)
+        again.study.add_trials(first.study.get_trials())
+        loaded.append(list(again.proposals(10)))
+
+    assert loaded[0] == loaded[1]
+
+
+def test_a_finished_trial_may_be_taken_up_again_and_end_otherwise() -> None:
+    proposals = []
+    for sampler_class in (HistoryTPESampler, TPESampler):
+        sampler = sampler_class(seed=2)
+        study = optuna.create_study(sampler=sampler)
+        study.add_trials(past(SPACES["mixed"], 40))
+        found = [study.ask(SPACES["mixed"]).params]
+        for state, value in ((TrialState.RUNNING, None), (TrialState.COMPLETE, -9.0)):  # it was among the worst before
+            again = copy.copy(study._storage.get_trial(39))
+            again.state, again.value = state, value
+            study._storage._set_trial(39, again)  # type: ignore[attr-defined]
+            if isinstance(sampler, HistoryTPESampler):
+                sampler.reconsider(39)
+            found += [study.ask(SPACES["mixed"]).params for _ in range(5)]
+        proposals.append(found)
+
+    assert proposals[0] == proposals[1]
+
+
+def test_several_objectives_are_left_to_optuna() -> None:
+    proposals = []
+    for sampler_class in (HistoryTPESampler, TPESampler):
+        study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler_class(seed=1))
+        for _ in range(20):
+            trial = study.ask(SPACES["mixed"])
+            study.tell(trial, [value_of(trial.params), trial.params["lr"]])
+        proposals.append([trial.params for trial in study.get_trials()])
+
+    assert proposals[0] == proposals[1]
