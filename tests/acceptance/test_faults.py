@@ -38,7 +38,7 @@ def check_every_trial_counted_once(system: System, name: str, trials: int) -> No
 def test_a_killed_workers_trial_goes_on_from_its_checkpoint(system: System, victim: str) -> None:
     system.scheduler()
     worker = system.worker()
-    study = digits("long", trials=1, epochs=150, budget={"trials": 1, "parallel": 1})
+    study = digits("long", trials=1, epochs=80, budget={"trials": 1, "parallel": 1})
     study["trial"]["checkpoint"] = {"every_seconds": 0}  # its epochs are far shorter than the second left between two
     system.client.create_study(study)
 

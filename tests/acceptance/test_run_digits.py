@@ -134,7 +134,7 @@ def test_the_preflight_refuses_data_that_will_not_do_before_any_trial(
 
 
 def test_ctrl_c_stops_everything_and_the_same_command_carries_on(person: Person) -> None:
-    file = person.write(stepping_study(trials=8))
+    file = person.write(stepping_study(trials=16))
     process = person.types("run", file, "--home", person.home)
     wait_for_text(process, "complete")
 
@@ -149,7 +149,7 @@ def test_ctrl_c_stops_everything_and_the_same_command_carries_on(person: Person)
 
     code, output, errors = person.runs("run", file, "--home", person.home)
     assert (code, errors) == (0, "")
-    assert "of 8 trials" in output
+    assert "of 16 trials" in output
 
 
 # Says when Python has come as far as our first line: what a signal does to Python before that is not ours to decide.
