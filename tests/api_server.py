@@ -112,19 +112,26 @@ class ApiServer:
 @contextmanager
 def serving(settings: Settings) -> Iterator[ApiServer]:
     """The server in a thread of this process."""
+    engine = connect(settings.database)
+    try:
+        with listening(settings) as url, httpx.Client(base_url=url, timeout=30) as http:
+            yield ApiServer(settings, engine, http, url)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def listening(settings: Settings) -> Iterator[str]:
+    """The server's address; it listens on a free port, in a thread of this process."""
     app = create_app(settings)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run)
     thread.start()
-    engine = connect(settings.database)
-    url = f"http://127.0.0.1:{_port(server)}"
     try:
-        with httpx.Client(base_url=url, timeout=30) as http:
-            yield ApiServer(settings, engine, http, url)
+        yield f"http://127.0.0.1:{_port(server)}"
     finally:
         server.should_exit = True
         thread.join()
-        engine.dispose()
 
 
 def _port(server: uvicorn.Server) -> int:

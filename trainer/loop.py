@@ -49,13 +49,13 @@ def train_epoch(
     Returns:
         The mean of the batches' losses over the rows, without the penalties.
     """
-    knobs, order = config.regularization, _order(model, part, config, generator)
+    order = _order(model, part, config, generator)
     accumulate, rows_a_step = config.accumulate, config.accumulate * config.batch_size
     steps = math.ceil(len(order) / rows_a_step)
     parameters, weights = list(model.parameters()), weights_of(model)
     total = torch.zeros((), device=part.y.device)  # on the device: reading it at each step would wait for the step
     model.train()
-    model.set_dropout(knobs.dropout)
+    model.set_dropout(config.regularization.dropout)
     optimizer.zero_grad()
     augmented = bool(config.data.augment.chosen)
     seen = 0
@@ -73,15 +73,27 @@ def train_epoch(
         lr = lr_scale * learning_rate(
             config.schedule, config.optimizer.lr, step=step, steps_per_epoch=steps, epochs=config.epochs
         )
-        add_penalty_gradients(weights, knobs.l1, knobs.l2)
-        clip_gradients(parameters, knobs.max_grad_norm, knobs.max_grad_value)
-        decay(weights, lr, config.optimizer.weight_decay)
-        set_lr(optimizer, lr)
-        optimizer.step()
-        optimizer.zero_grad()
+        _step(optimizer, parameters, weights, config, lr)
         if average:
             average.update(model, step)
     return total.item() / len(order)
+
+
+def _step(
+    optimizer: torch.optim.Optimizer,
+    parameters: list[torch.nn.Parameter],
+    weights: list[torch.nn.Parameter],
+    config: TrainConfig,
+    lr: float,
+) -> None:
+    """Follow the gradients that have gathered: penalties join them, then they are clipped; decay is decoupled."""
+    knobs = config.regularization
+    add_penalty_gradients(weights, knobs.l1, knobs.l2)
+    clip_gradients(parameters, knobs.max_grad_norm, knobs.max_grad_value)
+    decay(weights, lr, config.optimizer.weight_decay)
+    set_lr(optimizer, lr)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _loss(outputs: Tensor, y: Tensor, mixed: Mixed, config: TrainConfig, class_weight: Tensor | None) -> Tensor:

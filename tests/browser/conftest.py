@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,22 +15,20 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
-import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from sqlalchemy import Engine
 
-from api.main import create_app
 from store.bus import open_redis
 from store.migrate import upgrade
 from store.session import connect
 from store.settings import Settings
+from tests.api_server import listening
 from tests.browser.seed import Player, seed_studies
 
 CHROMIUM_FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-START_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -119,23 +115,9 @@ def serving(home: Path, redis_url: str, **settings: Any) -> Iterator[Site]:
     """A server on a free port of this machine."""
     chosen = Settings(home_dir=home, redis_url=redis_url, **settings)
     upgrade(chosen.database)
-    app = create_app(chosen)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run)
-    thread.start()
     engine = connect(chosen.database)
     try:
-        yield Site(f"http://127.0.0.1:{_port(server)}", chosen, engine, open_redis(redis_url))
+        with listening(chosen) as url:
+            yield Site(url, chosen, engine, open_redis(redis_url))
     finally:
-        server.should_exit = True
-        thread.join()
         engine.dispose()
-
-
-def _port(server: uvicorn.Server) -> int:
-    deadline = time.monotonic() + START_SECONDS
-    while not server.started:
-        assert time.monotonic() < deadline, "the server did not start"
-        time.sleep(0.02)
-    port: int = server.servers[0].sockets[0].getsockname()[1]
-    return port

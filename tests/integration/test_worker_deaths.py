@@ -168,6 +168,7 @@ def test_nothing_is_left_of_a_pool_whose_supervisor_and_redis_are_both_gone(
         try:
             pool.process.kill()
             eventually(lambda: not is_alive(runner) and not is_alive(slot))
+            assert pool.process.wait(5) == -signal.SIGKILL
         finally:
             server.start()
 
