@@ -96,7 +96,7 @@ def test_a_sweep_becomes_a_study_with_the_same_ranges() -> None:
         "budget": {"trials": 40, "target": 0.05},
         "trial": {"kind": "external"},
     }
-    # The bounds of log_uniform are exponents: exp(-9.21034…) = 1e-4. Those of its inverse belong to 1/x: x from 0.1 to 1.
+    # The bounds of log_uniform are exponents: exp(-9.21034…) = 1e-4. Those of its inverse are of 1/x: x from 0.1 to 1.
     assert weight_decay == {"low": pytest.approx(1e-4, rel=1e-12), "high": 1.0, "log": True}
     assert momentum == {"low": pytest.approx(0.1, rel=1e-12), "high": 1.0, "log": True}
 
