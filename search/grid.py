@@ -35,8 +35,8 @@ class GridSampler(BaseSampler):
     def __init__(self, space: Space, retries: int = 0) -> None:
         self._space = space
         self._retries = retries
-        self._tried: dict[Cell, set[int]] = defaultdict(set)  # by cell, the numbers of its trials that have not failed …
-        self._failed: dict[Cell, set[int]] = defaultdict(set)  # … and of those that have
+        self._tried: dict[Cell, set[int]] = defaultdict(set)  # numbers of the trials in a cell …
+        self._failed: dict[Cell, set[int]] = defaultdict(set)  # … and of those that FAILED there
         self._seen = 0  # trials looked at
         self._open: set[int] = set()  # those of them that may still change
         self._next: Cell | None = self._first_cell(())  # everything before it has been tried
