@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from trainer import checkpoint, model_file
+from trainer import checkpoint, model_file, predictions
 from trainer.config import TrainConfig
 from trainer.data.prepared import Prepared
 from trainer.folder import Folder
@@ -108,6 +108,7 @@ def _resume(training: Training, folders: Sequence[Folder], reporter: Reporter) -
 
 def _finish(training: Training, config: TrainConfig, prepared: Prepared, folders: Sequence[Folder]) -> Fitted:
     best = training.restore_best()
+    predictions.save(folders[0], predictions.of_training(training.model, prepared))
     model_file.save(folders[0], training.model, config, prepared.schema, metrics=best.metrics, best_epoch=best.epoch)
     for folder in folders:  # the model is written: nothing will be gone on from
         checkpoint.clear(folder)

@@ -220,7 +220,7 @@ def test_a_finished_training_leaves_the_model_and_nothing_else(iris: Prepared) -
 
     fitted = run(configure(), iris, folder=folder)
 
-    assert sorted(folder) == ["model.json", "model.safetensors"]
+    assert sorted(folder) == ["model.json", "model.safetensors", "predictions.npz"]
     assert (fitted.ending, fitted.epochs) == ("finished", EPOCHS)
 
 
@@ -260,7 +260,7 @@ def test_stop_finishes_early_with_the_best_so_far(iris: Prepared) -> None:
 
     assert (fitted.ending, fitted.epochs) == ("finished", 3)
     assert "test/accuracy" in fitted.metrics
-    assert sorted(folder) == ["model.json", "model.safetensors"]
+    assert sorted(folder) == ["model.json", "model.safetensors", "predictions.npz"]
 
 
 @pytest.mark.parametrize("monitor", [ACCURACY, LOSS])
