@@ -12,7 +12,7 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.orm import Session, load_only
 
 from store.errors import Conflict, NotFound
-from store.models import AttemptRow, EventRow, ReportRow, StudyRow, StudyState, TrialRow, TrialState
+from store.models import AttemptRow, EventRow, ReportRow, StudyRow, StudyState, TrialRow, TrialState, WarmTrialRow
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,16 @@ class Studies:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, name: str, definition: dict[str, Any], state: StudyState, at: datetime) -> StudyRow:
-        """Store a new study, with the first event of its log.
+    def add(
+        self,
+        name: str,
+        definition: dict[str, Any],
+        state: StudyState,
+        at: datetime,
+        warm_start: dict[str, Any] | None = None,
+        warm_trials: Sequence[WarmTrialRow] = (),
+    ) -> StudyRow:
+        """Store a new study, with the first event of its log, and with what it begins with of another one's trials.
 
         Raises:
             Conflict: the name is taken.
@@ -56,6 +64,7 @@ class Studies:
             reason=None,
             errors=None,
             facts=None,
+            warm_start=warm_start,
             last_event=1,
             created_at=at,
             started_at=started_at,
@@ -64,6 +73,9 @@ class Studies:
         self._session.add(study)
         self._session.flush()
         self._session.add(_state_event(study, at))
+        for trial in warm_trials:
+            trial.study_id = study.id
+        self._session.add_all(warm_trials)
         self._session.flush()
         return study
 
@@ -136,7 +148,13 @@ class Studies:
         running = exists().where(AttemptRow.study_id == study.id, AttemptRow.ended_at.is_(None))
         if self._session.scalar(select(running)):
             raise Conflict(f"trials of the study {name!r} are still running; delete it when they have stopped")
-        for table in (ReportRow, AttemptRow, TrialRow, EventRow):  # one statement each: cascades go row by row
+        for table in (
+            ReportRow,
+            AttemptRow,
+            TrialRow,
+            WarmTrialRow,
+            EventRow,
+        ):  # one statement each: cascades go row by row
             self._session.execute(delete(table).where(table.study_id == study.id))
         self._session.execute(delete(StudyRow).where(StudyRow.id == study.id))
         return study.id
@@ -153,5 +171,7 @@ class Studies:
 
 
 def _state_event(study: StudyRow, at: datetime) -> EventRow:
-    body = {"state": study.state, "reason": study.reason, "errors": study.errors}
+    body: dict[str, Any] = {"state": study.state, "reason": study.reason, "errors": study.errors}
+    if study.warm_start is not None and study.last_event == 1:
+        body["warm_start"] = study.warm_start
     return EventRow(study_id=study.id, sequence=study.last_event, kind="study", body=body, at=at)
