@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from trainer.average import MovingAverage
-from trainer.checkpoint import Checkpoint
+from trainer.checkpoint import Checkpoint, below, prefixed
 from trainer.config import TrainConfig
 from trainer.data.prepared import Part, Prepared
 from trainer.errors import Diverged
 from trainer.init import initialize
 from trainer.loop import evaluate, train_epoch
+from trainer.members import Member
 from trainer.metrics import measure
 from trainer.models.build import build
 from trainer.models.layers import Network
@@ -47,7 +48,25 @@ class Training:
         exhausted = self._patience is not None and self._patience.exhausted
         return exhausted or self.epoch >= self._config.epochs
 
+    @property
+    def members(self) -> list[Member]:
+        """The one model that this trains."""
+        return [Member(self.model, self._prepared.schema)]
+
     def run_epoch(self) -> dict[str, float]:
+        """Train one epoch, validate, and see what it is worth.
+
+        Raises:
+            Diverged: a loss or a metric is not finite.
+        """
+        self.advance()
+        if self.best is None or self._monitor.prefers(self.metrics, to=self.best.metrics):
+            self.keep()
+        if self._patience:
+            self._patience.observe(self.metrics)
+        return self.metrics
+
+    def advance(self) -> dict[str, float]:
         """Train one epoch and validate.
 
         Raises:
@@ -66,9 +85,14 @@ class Training:
         )
         self.epoch += 1
         self.metrics = {"train/loss": loss} | self._measure("val", self._prepared.validation)
-        _refuse_divergence(self.epoch, self.metrics)
-        self._take_stock()
+        refuse_divergence(self.epoch, self.metrics)
+        if self._plateau:
+            self._plateau.observe(self.metrics)
         return self.metrics
+
+    def keep(self) -> None:
+        """Remember this epoch as the best one."""
+        self.best = Best(self.epoch, self.metrics, self._weights())
 
     def restore_best(self) -> Best:
         """Put the weights of the best epoch back into the model, and measure the test part with them, if there is one.
@@ -76,27 +100,32 @@ class Training:
         Returns:
             The best epoch, with its `test/…` metrics among the others.
         """
+        best = self.load_best()
+        if self._prepared.test is None:
+            return best
+        metrics = best.metrics | self._measure("test", self._prepared.test)
+        refuse_divergence(best.epoch, metrics)
+        return Best(best.epoch, metrics, best.weights)
+
+    def load_best(self) -> Best:
+        """Put the weights of the best epoch back into the model."""
         if self.best is None:
             raise ValueError("no epoch has been trained")
         self.model.load_state_dict(self.best.weights)
         self._average = None  # the best weights are the averages
-        if self._prepared.test is None:
-            return self.best
-        metrics = self.best.metrics | self._measure("test", self._prepared.test)
-        _refuse_divergence(self.best.epoch, metrics)
-        return Best(self.best.epoch, metrics, self.best.weights)
+        return self.best
 
     def checkpoint(self) -> Checkpoint:
         """The state after this epoch, at least one."""
         best, patience, plateau = self.best, self._patience, self._plateau
         tensors = {"generator": self._generator.get_state()}
-        tensors |= _prefixed("model", self.model.state_dict())
+        tensors |= prefixed("model", self.model.state_dict())
         if self._average:
-            tensors |= _prefixed("average", self._average.model.state_dict())
+            tensors |= prefixed("average", self._average.model.state_dict())
         for index, state in self._optimizer.state_dict()["state"].items():
-            tensors |= _prefixed(f"optimizer.{index}", {name: t for name, t in state.items() if torch.is_tensor(t)})
+            tensors |= prefixed(f"optimizer.{index}", {name: t for name, t in state.items() if torch.is_tensor(t)})
         if best and best.epoch != self.epoch and self._config.checkpoint.keep == "best_and_last":
-            tensors |= _prefixed("best", best.weights)
+            tensors |= prefixed("best", best.weights)
         scalars = {
             "config": self._identity(),
             "metrics": self.metrics,
@@ -110,17 +139,17 @@ class Training:
         """Go on from a checkpoint of this very training."""
         tensors, scalars = checkpoint.tensors, checkpoint.scalars
         self.epoch, self.metrics = checkpoint.epoch, scalars["metrics"]
-        self.model.load_state_dict(_below("model", tensors))
+        self.model.load_state_dict(below("model", tensors))
         if self._average:
-            self._average.model.load_state_dict(_below("average", tensors))
-        self._restore_optimizer(_below("optimizer", tensors))
+            self._average.model.load_state_dict(below("average", tensors))
+        self._restore_optimizer(below("optimizer", tensors))
         self._generator.set_state(tensors["generator"])
         if self._patience:
             self._patience.best, self._patience.waited = scalars["patience"]["best"], scalars["patience"]["waited"]
         if self._plateau:
             self._plateau.best, self._plateau.waited = scalars["plateau"]["best"], scalars["plateau"]["waited"]
             self._plateau.scale = scalars["plateau"]["scale"]
-        weights = {name: tensor.to(self._prepared.device) for name, tensor in _below("best", tensors).items()}
+        weights = {name: tensor.to(self._prepared.device) for name, tensor in below("best", tensors).items()}
         if weights:
             self.best = Best(scalars["best"]["epoch"], scalars["best"]["metrics"], weights)
         else:  # this epoch is the best, or with `keep: last` the best of those whose weights are still there
@@ -136,14 +165,6 @@ class Training:
     def _measure(self, name: str, part: Part) -> dict[str, float]:
         metrics = measure(evaluate(self._judged, part), part.y, self._prepared.schema.target.deviation)
         return {f"{name}/{metric}": value for metric, value in metrics.items()}
-
-    def _take_stock(self) -> None:
-        if self.best is None or self._monitor.prefers(self.metrics, to=self.best.metrics):
-            self.best = Best(self.epoch, self.metrics, self._weights())
-        if self._patience:
-            self._patience.observe(self.metrics)
-        if self._plateau:
-            self._plateau.observe(self.metrics)
 
     def _averaging(self, decay: float) -> MovingAverage:
         model = build(self._config.model, self._prepared.schema).to(self._prepared.device)
@@ -167,7 +188,8 @@ class Training:
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state})
 
 
-def _refuse_divergence(epoch: int, metrics: Mapping[str, float]) -> None:
+def refuse_divergence(epoch: int, metrics: Mapping[str, float]) -> None:
+    """Raises: Diverged: one of the metrics is not finite."""
     broken = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
     if broken:
         raise Diverged(epoch, ", ".join(broken))
@@ -176,13 +198,3 @@ def _refuse_divergence(epoch: int, metrics: Mapping[str, float]) -> None:
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
     """The same numbers in the parameter's memory format, which a fused step takes for granted."""
     return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
-
-
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
-    }

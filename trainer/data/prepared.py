@@ -62,6 +62,11 @@ class Prepared:
     def device(self) -> torch.device:
         return self.train.y.device
 
+    @property
+    def smallest(self) -> Prepared:
+        """Itself; of folds, the one with the fewest rows to train on."""
+        return self
+
     def facts(self) -> dict[str, Any]:
         """What was found, for people, as JSON."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
@@ -73,3 +78,21 @@ class Prepared:
             "rows": {name: part.rows if part else 0 for name, part in parts.items()},
             **self.schema.facts(self.missing),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """A data set divided several ways, each with what it has learned from its own training part; the test part is the
+    same rows in all, as each encodes them.
+    """
+
+    parts: tuple[Prepared, ...]
+
+    @property
+    def smallest(self) -> Prepared:
+        """The fold with the fewest rows to train on."""
+        return min(self.parts, key=lambda part: part.train.rows)
+
+    def facts(self) -> dict[str, Any]:
+        """Those of the first fold, and how many there are."""
+        return self.parts[0].facts() | {"folds": len(self.parts)}
