@@ -11,12 +11,15 @@ from typing import Literal
 
 from torch import Tensor
 
+from trainer import predictions
 from trainer.checkpoint import Checkpoint, below, prefixed
 from trainer.config import TrainConfig
+from trainer.costs import Costs
 from trainer.data.prepared import Folds, Prepared
 from trainer.loop import evaluate
 from trainer.members import Member, mean_outputs
 from trainer.metrics import measure
+from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience
 from trainer.training import Training, refuse_divergence
 
@@ -31,39 +34,43 @@ class JointTraining:
     """
 
     def __init__(
-        self, config: TrainConfig, trainings: Sequence[Training], monitor: Monitor, prepared: Sequence[Prepared]
+        self,
+        config: TrainConfig,
+        prepared: Sequence[Prepared],
+        seeds: Sequence[int],
+        monitor: Monitor,
+        folds: Folds | None = None,
     ) -> None:
-        """Use `on_folds` or `from_seeds`; the trainings are told nothing of early stopping."""
+        """Use `on_folds` or `from_seeds`."""
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None  # its weights are with the trainings
-        self._config, self._trainings, self._monitor, self._prepared = config, trainings, monitor, prepared
+        self._config, self._monitor, self._prepared, self._folds = config, monitor, prepared, folds
+        own = [config.model_copy(update={"early_stopping": None, "seed": seed % 2**32}) for seed in seeds]
+        self._trainings = [Training(each, part, monitor) for each, part in zip(own, prepared, strict=True)]
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
-        self._kind: Literal["fold", "seed"] = "fold" if config.cross_validation else "seed"
+        self._kind: Literal["fold", "seed"] = "fold" if folds else "seed"
 
     @classmethod
     def on_folds(cls, config: TrainConfig, folds: Folds, monitor: Monitor) -> JointTraining:
         """Train on each fold; those of one repeat from the same seed."""
-        a_repeat = config.cross_validation.folds if config.cross_validation else len(folds.parts)
+        a_repeat = len(folds.parts) // folds.repeats
         seeds = [config.seed + index // a_repeat for index in range(len(folds.parts))]
-        return cls._of(config, folds.parts, seeds, monitor)
+        return cls(config, folds.parts, seeds, monitor, folds)
 
     @classmethod
     def from_seeds(cls, config: TrainConfig, prepared: Prepared, monitor: Monitor) -> JointTraining:
         """Train on the same rows from `config.seeds` seeds."""
         seeds = [config.seed + index for index in range(config.seeds)]
-        return cls._of(config, [prepared] * config.seeds, seeds, monitor)
-
-    @classmethod
-    def _of(
-        cls, config: TrainConfig, prepared: Sequence[Prepared], seeds: Sequence[int], monitor: Monitor
-    ) -> JointTraining:
-        own = [config.model_copy(update={"early_stopping": None, "seed": seed % 2**32}) for seed in seeds]
-        trainings = [Training(each, part, monitor) for each, part in zip(own, prepared, strict=True)]
-        return cls(config, trainings, monitor, prepared)
+        return cls(config, [prepared] * config.seeds, seeds, monitor)
 
     @property
     def epoch(self) -> int:
         return self._trainings[0].epoch
+
+    @property
+    def costs(self) -> Costs:
+        """Those of all together; the size is of one model, the first."""
+        return self._trainings[0].costs
 
     @property
     def over(self) -> bool:
@@ -104,6 +111,13 @@ class JointTraining:
         metrics = self.best.metrics | {f"test/{name}": value for name, value in measured.items()}
         refuse_divergence(self.best.epoch, metrics)
         return Best(self.best.epoch, metrics, {})
+
+    def predictions(self) -> Predictions:
+        """What the models say together of the rows that they were not trained on. On folds each validation row is
+        predicted by the one model of a repeat that has not seen it, and is once among them.
+        """
+        own = [training.predictions() for training in self._trainings]
+        return predictions.of_seeds(own) if self._folds is None else predictions.of_folds(own, self._folds)
 
     def checkpoint(self) -> Checkpoint:
         """The state of all after this epoch, at least one."""

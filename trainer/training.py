@@ -9,9 +9,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from trainer import predictions
 from trainer.average import MovingAverage
 from trainer.checkpoint import Checkpoint, below, prefixed
 from trainer.config import TrainConfig
+from trainer.costs import Costs
 from trainer.data.prepared import Part, Prepared
 from trainer.errors import Diverged
 from trainer.init import initialize
@@ -21,6 +23,7 @@ from trainer.metrics import measure
 from trainer.models.build import build
 from trainer.models.layers import Network
 from trainer.optim import make_optimizer
+from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience, Plateau
 
 
@@ -31,6 +34,7 @@ class Training:
         self.epoch = 0  # finished ones
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None
+        self.costs = Costs(config.model, prepared)
         self._config, self._prepared, self._monitor = config, prepared, monitor
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
         self._plateau = Plateau(config.schedule) if config.schedule.name == "plateau" else None
@@ -115,6 +119,10 @@ class Training:
         self._average = None  # the best weights are the averages
         return self.best
 
+    def predictions(self) -> Predictions:
+        """What the model says now of the rows that it was not trained on."""
+        return predictions.of_training(self.model, self._prepared)
+
     def checkpoint(self) -> Checkpoint:
         """The state after this epoch, at least one."""
         best, patience, plateau = self.best, self._patience, self._plateau
@@ -129,6 +137,7 @@ class Training:
         scalars = {
             "config": self._identity(),
             "metrics": self.metrics,
+            "seconds": self.costs.seconds,
             "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
             "patience": {"best": patience.best, "waited": patience.waited} if patience else None,
             "plateau": {"best": plateau.best, "waited": plateau.waited, "scale": plateau.scale} if plateau else None,
@@ -138,7 +147,7 @@ class Training:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of this very training."""
         tensors, scalars = checkpoint.tensors, checkpoint.scalars
-        self.epoch, self.metrics = checkpoint.epoch, scalars["metrics"]
+        self.epoch, self.metrics, self.costs.seconds = checkpoint.epoch, scalars["metrics"], scalars["seconds"]
         self.model.load_state_dict(below("model", tensors))
         if self._average:
             self._average.model.load_state_dict(below("average", tensors))

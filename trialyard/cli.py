@@ -16,6 +16,7 @@ from rich.console import Console
 
 from trialyard.client import DEFAULT_SERVER_URL, Client
 from trialyard.errors import ApiError, BadInput, CommandError, InvalidRequest
+from trialyard.importing.command import commands as importing
 from trialyard.signals import StopSignals
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="Keys that open the API.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+app.add_typer(importing)
 
 File = Annotated[Path, typer.Argument(help="A study file, YAML or JSON.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]

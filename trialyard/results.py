@@ -41,7 +41,7 @@ def conclude(console: Console, client: Client, study: Study) -> None:
 def print_best(console: Console, best: BestTrial) -> None:
     """All that was measured of the best trial, where its model lies, and its parameters ready to be used."""
     is_ours = best.trial.get("kind", "train") == "train"  # of our own training, what tells how good the model is
-    shown = ("val/", "test/") if is_ours else ("",)
+    shown = ("val/", "test/", "params", "flops", "seconds", "device_memory") if is_ours else ("",)
     lines = [f"best trial: {best.number}"]
     metrics = sorted((best.metrics or {}).items())
     lines += [f"  {name:<24}{value:.6g}" for name, value in metrics if name.startswith(shown)]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.config import CrossValidation, Data, TrainConfig
+from trainer.data.fingerprint import fingerprint
 from trainer.data.folds import fold_rows
 from trainer.data.images import Images, ImageSchema, Pixels, fit_images
 from trainer.data.prepared import AnySchema, Folds, Part, Prepared
@@ -76,7 +77,15 @@ def prepare_folds(
     )
     if rule.groups is not None and isinstance(rows.features, pd.DataFrame):
         rows = _Rows(rows.features.drop(columns=rule.groups), rows.target)
-    return Folds(tuple(_prepared(rows, parts, fixed_test, target, data, device) for parts in divided))
+    everyone = Parts(
+        np.empty(0, np.int64), np.unique(np.concatenate([parts.validation for parts in divided])), divided[0].test
+    )
+    return Folds(
+        parts=tuple(_prepared(rows, parts, fixed_test, target, data, device) for parts in divided),
+        validated=tuple(parts.validation for parts in divided),
+        repeats=rule.repeats,
+        fingerprint=fingerprint(data, rows.target, everyone, fixed_test.target if fixed_test else None),
+    )
 
 
 def prepare_for(config: TrainConfig, *, device: torch.device, data_folders: Sequence[Path]) -> Prepared | Folds:
@@ -122,6 +131,7 @@ def _prepared(
         missing={
             name: _missing(rows, name) + (_missing(fixed_test, name) if fixed_test else 0) for name in schema.columns
         },
+        fingerprint=fingerprint(data, rows.target, parts, fixed_test.target if fixed_test else None),
     )
 
 

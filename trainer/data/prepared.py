@@ -13,6 +13,7 @@ from torch import Tensor
 from trainer.config import TaskName
 from trainer.data.images import ImageSchema
 from trainer.data.schema import Schema
+from trainer.data.split import Rows
 from trainer.data.texts import TextSchema
 
 AnySchema = Annotated[Schema | ImageSchema | TextSchema, Field(discriminator="kind")]
@@ -45,6 +46,7 @@ class Prepared:
     test: Part | None
     class_weight: Tensor | None  # (classes,), float32
     missing: Mapping[str, int]  # values that were not there, over all parts, by column
+    fingerprint: str  # of the data and their split
 
     @property
     def task(self) -> TaskName:
@@ -87,6 +89,9 @@ class Folds:
     """
 
     parts: tuple[Prepared, ...]
+    validated: tuple[Rows, ...]  # of each part, the rows of its validation part in the source
+    repeats: int
+    fingerprint: str  # of the data and the rows that validate and test; not of which fold each is in
 
     @property
     def smallest(self) -> Prepared:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from sklearn.metrics import log_loss, root_mean_squared_error
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder, people
+from trainer import predictions
 from trainer.config import CrossValidation, Data, Split, TrainConfig
 from trainer.data.folds import fold_rows
 from trainer.data.prepare import prepare_folds, prepare_for
@@ -148,6 +149,33 @@ def test_all_folds_stop_at_the_best_epoch_of_their_mean() -> None:
     means = {epoch: metrics["val/loss"] for epoch, metrics in recorder.reports.items()}
     assert finished.epochs == finished.best_epoch + 2 < 40
     assert finished.best_epoch == min(means, key=means.__getitem__)
+
+
+@pytest.mark.parametrize("target", ["income", "hours"])
+def test_out_of_fold_predictions_have_every_row_once_and_in_order(
+    write_csv: Callable[..., str], tmp_path: Path, target: str
+) -> None:
+    """With one repeat and folds of equal size, the mean over the folds is the mean over the rows."""
+    table = people(300, seed=0)
+    data = Data(source=write_csv(**table), target=target, split={"test": 0}, missing_values=["?"])
+    config, folder = configure(data=data, batch_size=32), MemoryFolder()
+    fitted = run(config, monitor=Monitor("val/loss", "minimize"), folders=[tmp_path], folder=folder)
+
+    kept = predictions.load(folder)
+
+    held, unit = kept.validation, kept.target
+    assert kept.out_of_fold
+    if target == "income":
+        assert [unit.classes[each] for each in held.y] == table[target]
+        assert (held.outputs.argmax(1) == held.y).mean() == pytest.approx(fitted.metrics["val/accuracy"])
+    else:
+        np.testing.assert_allclose(held.y * unit.deviation + unit.mean, table[target], rtol=1e-5)
+        squares = [fitted.metrics[f"fold/{fold}/loss"] for fold in (1, 2, 3)]  # each in its own fold's deviations
+        deviations = [
+            fold.schema.target.deviation for fold in prepare_for(config, device=CPU, data_folders=[tmp_path]).parts
+        ]  # type: ignore[union-attr]
+        expected = fmean(square * deviation**2 for square, deviation in zip(squares, deviations, strict=True))
+        assert ((held.outputs - held.y) ** 2).mean() * unit.deviation**2 == pytest.approx(expected, rel=1e-2)
 
 
 @pytest.mark.parametrize(("target", "metric"), [("income", "test/loss"), ("hours", "test/rmse")])
