@@ -21,8 +21,8 @@ from trainer.data.prepared import AnySchema, Part
 from trainer.errors import Damaged, DataError
 from trainer.folder import Folder
 from trainer.loop import evaluate
-from trainer.models.build import build
 from trainer.models.layers import Network
+from trainer.snapshots import assemble
 
 TENSORS = "model.safetensors"
 DOCUMENT = "model.json"
@@ -110,6 +110,5 @@ def load(folder: Folder) -> Predictor:
     if hashlib.sha256(tensors).hexdigest() != document["sha256"]:
         raise Damaged(f"{TENSORS} is not the file that {DOCUMENT} names")
     schema: AnySchema = TypeAdapter(AnySchema).validate_python({"kind": "table"} | document["schema"])
-    model = build(TrainConfig.model_validate(document["config"]).model, schema)
-    model.load_state_dict(safetensors.torch.load(tensors))
+    model = assemble(TrainConfig.model_validate(document["config"]).model, schema, safetensors.torch.load(tensors))
     return Predictor(model, schema, document)
