@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.config import Data
+from trainer.data.fingerprint import fingerprint
 from trainer.data.images import Images, ImageSchema, Pixels, fit_images
 from trainer.data.prepared import AnySchema, Part, Prepared
 from trainer.data.schema import Schema, Target, as_text, fit_schema, is_number, mark_missing
@@ -68,6 +69,7 @@ def prepare(data: Data, *, device: torch.device, data_folders: Sequence[Path], a
         missing={
             name: _missing(rows, name) + (_missing(fixed_test, name) if fixed_test else 0) for name in schema.columns
         },
+        fingerprint=fingerprint(data, rows.target, parts, fixed_test.target if fixed_test else None),
     )
 
 

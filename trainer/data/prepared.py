@@ -45,6 +45,7 @@ class Prepared:
     test: Part | None
     class_weight: Tensor | None  # (classes,), float32
     missing: Mapping[str, int]  # values that were not there, over all parts, by column
+    fingerprint: str  # of the data and their split
 
     @property
     def task(self) -> TaskName:

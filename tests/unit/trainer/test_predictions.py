@@ -1,0 +1,69 @@
+"""What a finished training says of its held-out rows is kept, small, and belongs to one split of one data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.unit.trainer.conftest import CPU, MemoryFolder, Recorder, people
+from trainer import predictions
+from trainer.config import Data, Split, TrainConfig
+from trainer.data.prepare import prepare
+from trainer.data.prepared import Prepared
+from trainer.errors import Damaged
+from trainer.fit import Monitor, fit
+
+
+def trained(prepared: Prepared, source: str, epochs: int = 3) -> tuple[MemoryFolder, dict[str, float]]:
+    config = TrainConfig(data=Data(source=source), epochs=epochs)
+    folder = MemoryFolder()
+    fitted = fit(config, prepared, monitor=Monitor("val/loss", "minimize"), reporter=Recorder(), folder=folder)
+    return folder, fitted.metrics
+
+
+def test_the_stored_predictions_have_the_metrics_of_the_best_epoch(iris: Prepared) -> None:
+    folder, metrics = trained(iris, "sklearn:iris")
+
+    stored = predictions.load(folder)
+
+    assert stored.test is not None
+    for part, held in (("val", stored.validation), ("test", stored.test)):
+        assert held.outputs.shape == (30, 3)  # a fifth of 150 rows, three classes
+        assert np.mean(held.outputs.argmax(1) == held.y) == pytest.approx(metrics[f"{part}/accuracy"])
+    assert stored.fingerprint == iris.fingerprint
+    assert not stored.out_of_fold
+
+
+def test_a_regression_is_stored_in_deviations_of_its_target(diabetes: Prepared) -> None:
+    folder, metrics = trained(diabetes, "sklearn:diabetes")
+
+    stored = predictions.load(folder)
+
+    error = stored.target.deviation * (stored.validation.outputs - stored.validation.y)
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(metrics["val/rmse"], rel=2e-3)  # float16 has three digits
+
+
+def test_a_file_that_was_cut_short_is_damaged(iris: Prepared) -> None:
+    folder, _ = trained(iris, "sklearn:iris", epochs=1)
+    folder[predictions.NAME] = folder[predictions.NAME][:100]
+
+    with pytest.raises(Damaged, match=r"predictions\.npz cannot be read"):
+        predictions.load(folder)
+
+
+def test_another_split_and_other_rows_have_another_fingerprint_and_other_preprocessing_has_not(
+    tmp_path: Path, write_csv: Callable[..., str]
+) -> None:
+    first = Data(source=write_csv(**people(60, seed=0)))
+
+    def name(data: Data) -> str:
+        return prepare(data, device=CPU, data_folders=[tmp_path]).fingerprint
+
+    assert name(first) == name(first.model_copy(update={"normalize": "minmax"}))
+    assert name(first) != name(first.model_copy(update={"split": Split(seed=1)}))
+    before = name(first)
+    write_csv(**people(60, seed=1))
+    assert name(first) != before
