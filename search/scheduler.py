@@ -30,7 +30,7 @@ from search.live_study import LiveStudy
 from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness
 from search.loading import load_study, load_trial, study_states
-from store.bus import Inbox, Outbox, Received, StreamLost, open_redis
+from store.bus import Inbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
 from store.messages import (
     Amend,
@@ -85,7 +85,6 @@ class Scheduler:
         self._monotonic = monotonic
         self._lease = SchedulerLease(self._writes, settings.scheduler_lease_seconds, holder_name(), monotonic)
         self._inbox = Inbox(client)
-        self._outbox = Outbox(client)
         self._liveness = Liveness(client, monotonic)
         self._queue = TrialQueue(client)
         self._studies: dict[int, LiveStudy] = {}
@@ -143,8 +142,7 @@ class Scheduler:
         for study in self._studies.values():
             study.go_on(ledger)
         events = self._commit(ledger)
-        self._inbox.acknowledge(received)
-        self._outbox.send(replies, events)
+        self._inbox.settle(received, replies, events)
         self._enqueue()
         self._drop_ended()
 
@@ -368,7 +366,7 @@ def main(settings: Settings) -> int:
     """Run a scheduler until SIGTERM or SIGINT."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     upgrade(settings.database)
-    scheduler = Scheduler(settings, connect(settings.database), open_redis(settings.redis_url))
+    scheduler = Scheduler(settings, connect(settings.database, ping=False), open_redis(settings.redis_url))
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
         scheduler.stop()

@@ -27,6 +27,7 @@ LOSSES = {
     "regression": frozenset({"auto", "mse", "mae", "huber"}),
 }
 REGRESSION_METRICS = ("loss", "rmse", "mae", "r2")
+COST_METRICS = ("params", "flops", "seconds", "device_memory")
 
 
 class _Section(BaseModel):
@@ -276,7 +277,8 @@ ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
 
 
 def metric_names(task: Literal["auto", "classification", "regression"]) -> frozenset[str]:
-    """What a training reports each epoch: `train/…` and `val/…`. `test/…` comes once, at its end, and is no objective.
+    """What a training reports each epoch: `train/…`, `val/…` and what it costs. `test/…` comes once, at its end, and is
+    no objective.
 
     For `auto` the names of both tasks: the preflight knows which it is.
     """
@@ -285,7 +287,7 @@ def metric_names(task: Literal["auto", "classification", "regression"]) -> froze
         "regression": REGRESSION_METRICS,
         "auto": tuple(dict.fromkeys(CLASSIFICATION_METRICS + REGRESSION_METRICS)),
     }[task]
-    return frozenset({"train/loss"} | {f"val/{name}" for name in names})
+    return frozenset({"train/loss", *COST_METRICS} | {f"val/{name}" for name in names})
 
 
 def knob_paths() -> list[str]:

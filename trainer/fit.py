@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from trainer import checkpoint, model_file, predictions
@@ -34,13 +34,14 @@ class Fitted:
     """How a training ended.
 
     A finished one has the metrics of its best epoch and, where there is a test part, `test/…`; any other those of its
-    last epoch.
+    last epoch. The costs, by the names of COST_METRICS, are of all of it, and no two trainings have the same.
     """
 
     ending: Literal["finished", "pruned", "paused", "returned"]
     metrics: dict[str, float]
     epochs: int
     best_epoch: int
+    costs: dict[str, float] = field(compare=False)
 
 
 def fit(
@@ -63,23 +64,27 @@ def fit(
         folder: takes the checkpoints and, at the end, the model; of this attempt alone.
         resume_from: folders of earlier attempts, newest first; their newest valid checkpoint is gone on from.
 
-        clock: counts seconds; when the next checkpoint is due depends on it, and nothing else does.
+        clock: counts seconds; when the next checkpoint is due depends on it, and no step does.
 
     Raises:
         Diverged: a loss or a metric is not finite.
     """
     training = Training(config, prepared, monitor)
+    costs = training.costs
     _resume(training, resume_from, reporter)
     written_at = clock()
     while not training.over:
+        began_at = clock()
         metrics = training.run_epoch()
+        trained_at = clock()
+        costs.seconds += trained_at - began_at
         reporter.log(_line(training.epoch, config.epochs, metrics))
-        waited = clock() - written_at >= config.checkpoint.every_seconds
+        waited = trained_at - written_at >= config.checkpoint.every_seconds
         due = waited and training.epoch % config.checkpoint.every_epochs == 0
         if due:
             checkpoint.write(folder, training.checkpoint())
             written_at = clock()
-        decision = reporter.report(training.epoch, metrics)
+        decision = reporter.report(training.epoch, metrics | costs.metrics())
         if decision == "prune":
             checkpoint.clear(folder)
             return _ended(training, "pruned")
@@ -107,12 +112,12 @@ def _finish(training: Training, config: TrainConfig, prepared: Prepared, folders
     model_file.save(folders[0], training.model, config, prepared.schema, metrics=best.metrics, best_epoch=best.epoch)
     for folder in folders:  # the model is written: nothing will be gone on from
         checkpoint.clear(folder)
-    return Fitted("finished", best.metrics, training.epoch, best.epoch)
+    return Fitted("finished", best.metrics, training.epoch, best.epoch, training.costs.metrics())
 
 
 def _ended(training: Training, ending: Literal["pruned", "paused", "returned"]) -> Fitted:
     best_epoch = training.best.epoch if training.best else 0
-    return Fitted(ending, training.metrics, training.epoch, best_epoch)
+    return Fitted(ending, training.metrics, training.epoch, best_epoch, training.costs.metrics())
 
 
 def _line(epoch: int, epochs: int, metrics: Mapping[str, float]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from trainer.average import MovingAverage
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
+from trainer.costs import Costs
 from trainer.data.prepared import Part, Prepared
 from trainer.errors import Diverged
 from trainer.init import initialize
@@ -30,6 +31,7 @@ class Training:
         self.epoch = 0  # finished ones
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None
+        self.costs = Costs(config.model, prepared)
         self._config, self._prepared, self._monitor = config, prepared, monitor
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
         self._plateau = Plateau(config.schedule) if config.schedule.name == "plateau" else None
@@ -100,6 +102,7 @@ class Training:
         scalars = {
             "config": self._identity(),
             "metrics": self.metrics,
+            "seconds": self.costs.seconds,
             "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
             "patience": {"best": patience.best, "waited": patience.waited} if patience else None,
             "plateau": {"best": plateau.best, "waited": plateau.waited, "scale": plateau.scale} if plateau else None,
@@ -109,7 +112,7 @@ class Training:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of this very training."""
         tensors, scalars = checkpoint.tensors, checkpoint.scalars
-        self.epoch, self.metrics = checkpoint.epoch, scalars["metrics"]
+        self.epoch, self.metrics, self.costs.seconds = checkpoint.epoch, scalars["metrics"], scalars["seconds"]
         self.model.load_state_dict(_below("model", tensors))
         if self._average:
             self._average.model.load_state_dict(_below("average", tensors))

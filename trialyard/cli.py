@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from trialyard.client import DEFAULT_SERVER_URL, Client
+from trialyard.client import DEFAULT_SERVER_URL, Client, ExportForm
 from trialyard.errors import ApiError, BadInput, CommandError, InvalidRequest
+from trialyard.importing.command import commands as importing
 from trialyard.signals import StopSignals
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="Keys that open the API.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+app.add_typer(importing)
 
 File = Annotated[Path, typer.Argument(help="A study file, YAML or JSON.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
@@ -317,14 +319,15 @@ def delete(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
 @app.command()
 def export(
     study: StudyName,
-    form: Annotated[Literal["csv", "json"], typer.Option("--format", help="What to write.")] = "csv",
+    form: Annotated[ExportForm, typer.Option("--format", help="`optuna` is a journal that Optuna opens.")] = "csv",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here, not to standard output.")] = None,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Write the trials of a study to standard output."""
+    """Write the trials of a study as a file."""
+    from trialyard.results import write_pieces
+
     with _client(server) as client:
-        for piece in client.export(study, form):
-            sys.stdout.buffer.write(piece)
-    sys.stdout.flush()
+        write_pieces(client.export(study, form), output)
 
 
 # Keys

@@ -34,6 +34,8 @@ SILENCE_SECONDS = 45.0  # the server pings an event stream every 15 s: one that 
 
 PAGE = "200"  # how many trials or reports are fetched at a time
 
+ExportForm = Literal["csv", "parquet", "json", "optuna"]
+
 _PROBLEMS = TypeAdapter(list[Problem])
 
 
@@ -113,8 +115,8 @@ class Client:
         shares: dict[str, float] = self._ask("GET", _path(study, "importance"))["importance"]
         return shares
 
-    def export(self, study: str, form: Literal["csv", "json"]) -> Iterator[bytes]:
-        """All trials of a study as a file, in pieces."""
+    def export(self, study: str, form: ExportForm) -> Iterator[bytes]:
+        """All trials of a study as a file, in pieces; `optuna` is a journal that Optuna opens."""
         try:
             with self._http.stream("GET", _path(study, "export"), params={"format": form}) as response:
                 _check_stream(response)

@@ -87,7 +87,7 @@ class Training:
             resume_from=[self._artifacts.attempt(key) for key in earlier],
             should_leave=should_leave,
         )
-        return Ending(fitted.ending, fitted.metrics)
+        return Ending(fitted.ending, fitted.metrics | fitted.costs)
 
     def _prepare(self, study_id: int, config: TrainConfig) -> Prepared:
         """The data on the device, kept for the study's next trials; another study reads its files anew."""
