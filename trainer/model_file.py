@@ -63,6 +63,12 @@ class Predictor:
             raise DataError("rows", "a regression has no classes", "ask for its predictions")
         return torch.from_numpy(self._outputs(rows)).double().softmax(1).numpy()
 
+    def scores(self, rows: pd.DataFrame | NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The probabilities of a classification, or the predictions of a regression."""
+        if self.schema.target.task == "classification":
+            return self.probabilities(rows)
+        return self.predict(rows)
+
     def _outputs(self, rows: pd.DataFrame | NDArray[np.uint8]) -> NDArray[np.float32]:
         if isinstance(rows, pd.DataFrame) == isinstance(self.schema, ImageSchema):
             takes = "pixels of images" if isinstance(self.schema, ImageSchema) else "a table"
