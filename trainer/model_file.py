@@ -25,7 +25,7 @@ from trainer.errors import Damaged, DataError
 from trainer.folder import Folder
 from trainer.loop import evaluate
 from trainer.members import Member, mean_outputs
-from trainer.models.build import build
+from trainer.snapshots import assemble
 
 TENSORS = "model.safetensors"
 DOCUMENT = "model.json"
@@ -66,6 +66,12 @@ class Predictor:
         if self.schema.target.task != "classification":
             raise DataError("rows", "a regression has no classes", "ask for its predictions")
         return torch.from_numpy(self._outputs(rows)).double().softmax(1).numpy()
+
+    def scores(self, rows: pd.DataFrame | NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The probabilities of a classification, or the predictions of a regression."""
+        if self.schema.target.task == "classification":
+            return self.probabilities(rows)
+        return self.predict(rows)
 
     def _outputs(self, rows: pd.DataFrame | NDArray[np.uint8]) -> NDArray[np.float32]:
         if isinstance(rows, pd.DataFrame) == isinstance(self.schema, ImageSchema):
@@ -127,9 +133,7 @@ def load(folder: Folder) -> Predictor:
 
 def _member(config: TrainConfig, document: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Member:
     schema: AnySchema = TypeAdapter(AnySchema).validate_python({"kind": "table"} | dict(document))
-    model = build(config.model, schema)
-    model.load_state_dict(weights)
-    return Member(model, schema)
+    return Member(assemble(config.model, schema, weights), schema)
 
 
 def _tensors(members: Sequence[Member]) -> dict[str, Tensor]:
