@@ -21,8 +21,8 @@ from trainer.data.prepared import AnySchema, Part
 from trainer.errors import Damaged, DataError
 from trainer.folder import Folder
 from trainer.loop import evaluate
-from trainer.models.build import build
 from trainer.models.layers import Network
+from trainer.snapshots import assemble
 
 TENSORS = "model.safetensors"
 DOCUMENT = "model.json"
@@ -62,6 +62,12 @@ class Predictor:
         if self.schema.target.task != "classification":
             raise DataError("rows", "a regression has no classes", "ask for its predictions")
         return torch.from_numpy(self._outputs(rows)).double().softmax(1).numpy()
+
+    def scores(self, rows: pd.DataFrame | NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The probabilities of a classification, or the predictions of a regression."""
+        if self.schema.target.task == "classification":
+            return self.probabilities(rows)
+        return self.predict(rows)
 
     def _outputs(self, rows: pd.DataFrame | NDArray[np.uint8]) -> NDArray[np.float32]:
         if isinstance(rows, pd.DataFrame) == isinstance(self.schema, ImageSchema):
@@ -110,6 +116,5 @@ def load(folder: Folder) -> Predictor:
     if hashlib.sha256(tensors).hexdigest() != document["sha256"]:
         raise Damaged(f"{TENSORS} is not the file that {DOCUMENT} names")
     schema: AnySchema = TypeAdapter(AnySchema).validate_python({"kind": "table"} | document["schema"])
-    model = build(TrainConfig.model_validate(document["config"]).model, schema)
-    model.load_state_dict(safetensors.torch.load(tensors))
+    model = assemble(TrainConfig.model_validate(document["config"]).model, schema, safetensors.torch.load(tensors))
     return Predictor(model, schema, document)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trainer.average import MovingAverage
+from trainer.average import Follower, followers
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.costs import Costs
@@ -22,6 +22,8 @@ from trainer.models.build import build
 from trainer.models.layers import Network
 from trainer.optim import make_optimizer
 from trainer.progress import Best, Monitor, Patience, Plateau
+from trainer.schedule import falls_end
+from trainer.snapshots import SnapshotEnsemble, assemble
 
 
 class Training:
@@ -38,11 +40,14 @@ class Training:
         # Order and dropout are drawn on the device; weights on the CPU, so that they are the same on every device.
         self._generator = torch.Generator(prepared.device).manual_seed(config.seed)
         model = build(config.model, prepared.schema, self._generator)
-        initialize(model, config.model.init, config.model.activation, torch.Generator().manual_seed(config.seed))
-        # Channels last, a processor's convolutions take two thirds of the time.
-        self.model = model.to(prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _draw_weights(model, config)
+        self.model = self._placed(model)
         self._optimizer = make_optimizer(self.model.parameters(), config.optimizer)
-        self._average = self._averaging(config.regularization.ema) if config.regularization.ema else None
+        self._followers: list[Follower] = []
+        self._followers = followers(config, prepared.train, self._copy)
+        self._snapshots: list[Network] = []  # at the ends of earlier falls, oldest first
+        self._kept_snapshots = max(0, config.regularization.snapshots - 1)  # the newest is the model itself
+        self._falls_end = frozenset(falls_end(config.schedule, config.epochs))
 
     @property
     def over(self) -> bool:
@@ -55,6 +60,8 @@ class Training:
         Raises:
             Diverged: a loss or a metric is not finite.
         """
+        if self._kept_snapshots and self.epoch in self._falls_end:
+            self._snapshots = [*self._snapshots, self._copy()][-self._kept_snapshots :]
         loss = train_epoch(
             self.model,
             self._optimizer,
@@ -64,9 +71,11 @@ class Training:
             generator=self._generator,
             class_weight=self._prepared.class_weight,
             lr_scale=self._plateau.scale if self._plateau else 1.0,
-            average=self._average,
+            followers=self._followers,
         )
         self.epoch += 1
+        for follower in self._followers:
+            follower.after_epoch(self.model, self.epoch)
         self.metrics = {"train/loss": loss} | self._measure("val", self._prepared.validation)
         _refuse_divergence(self.epoch, self.metrics)
         self._take_stock()
@@ -80,8 +89,8 @@ class Training:
         """
         if self.best is None:
             raise ValueError("no epoch has been trained")
-        self.model.load_state_dict(self.best.weights)
-        self._average = None  # the best weights are the averages
+        self.model = self._placed(assemble(self._config.model, self._prepared.schema, self.best.weights))
+        self._followers, self._snapshots = [], []  # the best weights are theirs
         if self._prepared.test is None:
             return self.best
         metrics = self.best.metrics | self._measure("test", self._prepared.test)
@@ -93,8 +102,10 @@ class Training:
         best, patience, plateau = self.best, self._patience, self._plateau
         tensors = {"generator": self._generator.get_state()}
         tensors |= _prefixed("model", self.model.state_dict())
-        if self._average:
-            tensors |= _prefixed("average", self._average.model.state_dict())
+        for follower in self._followers:
+            tensors |= _prefixed(follower.name, follower.model.state_dict())
+        for place, snapshot in enumerate(self._snapshots):
+            tensors |= _prefixed(f"snapshot.{place}", snapshot.state_dict())
         for index, state in self._optimizer.state_dict()["state"].items():
             tensors |= _prefixed(f"optimizer.{index}", {name: t for name, t in state.items() if torch.is_tensor(t)})
         if best and best.epoch != self.epoch and self._config.checkpoint.keep == "best_and_last":
@@ -102,6 +113,7 @@ class Training:
         scalars = {
             "config": self._identity(),
             "metrics": self.metrics,
+            "followers": {follower.name: follower.taken for follower in self._followers},
             "seconds": self.costs.seconds,
             "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
             "patience": {"best": patience.best, "waited": patience.waited} if patience else None,
@@ -114,8 +126,10 @@ class Training:
         tensors, scalars = checkpoint.tensors, checkpoint.scalars
         self.epoch, self.metrics, self.costs.seconds = checkpoint.epoch, scalars["metrics"], scalars["seconds"]
         self.model.load_state_dict(_below("model", tensors))
-        if self._average:
-            self._average.model.load_state_dict(_below("average", tensors))
+        for follower in self._followers:
+            follower.model.load_state_dict(_below(follower.name, tensors))
+            follower.taken = scalars["followers"][follower.name]
+        self._snapshots = self._restored_snapshots(_below("snapshot", tensors))
         self._restore_optimizer(_below("optimizer", tensors))
         self._generator.set_state(tensors["generator"])
         if self._patience:
@@ -148,18 +162,31 @@ class Training:
         if self._plateau:
             self._plateau.observe(self.metrics)
 
-    def _averaging(self, decay: float) -> MovingAverage:
-        model = build(self._config.model, self._prepared.schema).to(self._prepared.device)
-        model.load_state_dict(self.model.state_dict())
-        return MovingAverage(model.to(memory_format=torch.channels_last), decay)  # type: ignore[call-overload]
-
     @property
     def _judged(self) -> Network:
-        """The model that is validated and kept: where weights are averaged, that of the averages."""
-        return self._average.model if self._average else self.model
+        """The model that is validated and kept: with snapshots, these and the present one together."""
+        return SnapshotEnsemble([*self._snapshots, self._present]) if self._snapshots else self._present
+
+    @property
+    def _present(self) -> Network:
+        return next((follower.model for follower in reversed(self._followers) if follower.leads), self.model)
+
+    def _copy(self) -> Network:
+        """Another model with the weights that would be kept if the training ended here."""
+        return self._placed(assemble(self._config.model, self._prepared.schema, self._present.state_dict()))
+
+    def _placed(self, model: Network) -> Network:
+        # Channels last, a processor's convolutions take two thirds of the time.
+        placed: Network = model.to(self._prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.clone() for name, tensor in self._judged.state_dict().items()}
+
+    def _restored_snapshots(self, tensors: Mapping[str, Tensor]) -> list[Network]:
+        places = sorted({int(path.split(".", 1)[0]) for path in tensors})
+        schema = self._prepared.schema
+        return [self._placed(assemble(self._config.model, schema, _below(str(place), tensors))) for place in places]
 
     def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
@@ -168,6 +195,11 @@ class Training:
             index, name = path.split(".", 1)
             state.setdefault(int(index), {})[name] = _laid_out_as(parameters[int(index)], tensor)
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state})
+
+
+def _draw_weights(model: Network, config: TrainConfig) -> None:
+    knobs, generator = config.model, torch.Generator().manual_seed(config.seed)
+    initialize(model, knobs.init, knobs.activation, generator, zero_residual=knobs.zero_residual)
 
 
 def _refuse_divergence(epoch: int, metrics: Mapping[str, float]) -> None:

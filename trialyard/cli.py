@@ -244,6 +244,24 @@ def best(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SER
 
 
 @app.command()
+def predict(
+    study: StudyName,
+    files: Annotated[list[Path], typer.Argument(help="A table (.csv .tsv .jsonl), texts (.txt), or images.")],
+    trial: Annotated[int | None, typer.Option(help="The trial whose model is asked; the best one if left out.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The CSV file to write; standard output if left out.")
+    ] = None,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Predict for the rows of a file: a class with its probability, or a value, beside each row."""
+    from trialyard.predict import predict_file
+
+    with _client(server) as client:
+        for note in predict_file(client, study, files, trial, output):
+            typer.echo(note, err=True)
+
+
+@app.command()
 def pause(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
     """Let a study rest; its trials keep their checkpoints."""
     with _client(server) as client:
