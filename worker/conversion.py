@@ -1,0 +1,35 @@
+"""A trial's model in another form, as a task: compared with the original on real rows, and kept beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from store.messages import AttemptKey
+from worker.tasks import Workplace
+
+
+class Converting:
+    """The request names a trial's attempt and a form: `onnx` or `torch`."""
+
+    def __init__(self, data_folders: Sequence[Path]) -> None:
+        self._data_folders = data_folders
+
+    def run(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
+        """Raises: NotConverted, DataError: the rows to compare on cannot be read any more."""
+        import torch
+
+        from trainer.convert import FILES, convert
+        from trainer.data.prepare import prepare
+        from trainer.model_file import load
+
+        folder = place.artifacts.attempt(AttemptKey(place.study_id, request["trial"], request["attempt"]))
+        model = load(folder)
+        config = model.config
+        prepared = prepare(
+            config.data, device=torch.device("cpu"), data_folders=self._data_folders, as_images=config.takes_images
+        )
+        name = FILES[request["form"]]
+        folder.write(name, convert(model.network, prepared.validation, request["form"]))
+        return {"name": name}
