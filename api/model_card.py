@@ -19,7 +19,7 @@ def model_card(study: StudyRow, trial: TrialRow, attempt: AttemptRow | None) -> 
         _purpose(study, section),
         _data(study, section),
         _quality(study, trial),
-        _training(study, trial, attempt, section),
+        _training(trial, attempt, section),
         _use(study, trial),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -73,7 +73,7 @@ def _quality(study: StudyRow, trial: TrialRow) -> str:
     return "\n".join(["## Quality", "", *_table(["metric", "validation", "test"], rows), "", note]) if rows else ""
 
 
-def _training(study: StudyRow, trial: TrialRow, attempt: AttemptRow | None, section: Mapping[str, Any]) -> str:
+def _training(trial: TrialRow, attempt: AttemptRow | None, section: Mapping[str, Any]) -> str:
     lines = ["## Training", ""]
     if attempt is not None and attempt.ended_at is not None:
         lines.append(f"Finished {attempt.ended_at:%Y-%m-%d %H:%M} UTC on {attempt.device}.")

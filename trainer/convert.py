@@ -76,7 +76,7 @@ def _torch(program: torch.export.ExportedProgram) -> tuple[bytes, Callable[[Inpu
 
 def _onnx(program: torch.export.ExportedProgram) -> tuple[bytes, Callable[[Inputs], Tensor]]:
     """Raises: ModuleNotFoundError: the packages of ONNX are not installed."""
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     with TemporaryDirectory() as folder:
         path = Path(folder, FILES["onnx"])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from store.errors import TrialyardError
 from store.messages import AttemptKey
 from worker.tasks import Workplace
 
@@ -17,7 +18,11 @@ class Converting:
         self._data_folders = data_folders
 
     def run(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
-        """Raises: NotConverted, DataError: the rows to compare on cannot be read any more."""
+        """Raises:
+        TrialyardError: the trial has several models.
+        NotConverted: it cannot be done.
+        DataError: the rows to compare on cannot be read any more.
+        """
         import torch
 
         from trainer.convert import FILES, convert
@@ -26,10 +31,12 @@ class Converting:
 
         folder = place.artifacts.attempt(AttemptKey(place.study_id, request["trial"], request["attempt"]))
         model = load(folder)
+        if len(model.members) > 1:
+            raise TrialyardError(f"the trial's model are {len(model.members)}, of its folds or seeds; export one alone")
         config = model.config
         prepared = prepare(
             config.data, device=torch.device("cpu"), data_folders=self._data_folders, as_images=config.takes_images
         )
         name = FILES[request["form"]]
-        folder.write(name, convert(model.network, prepared.validation, request["form"]))
+        folder.write(name, convert(model.members[0].model, prepared.validation, request["form"]))
         return {"name": name}
