@@ -17,6 +17,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
+MOST_MODELS = 100  # of one trial
 Source = Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")]
 
 TaskName = Literal["classification", "regression"]
@@ -222,6 +223,34 @@ class EarlyStopping(_Section):
     min_delta: NonNegative = 0.0
 
 
+class CrossValidation(_Section):
+    """Every row validates once a repeat: as many models a trial as there are folds, whose mean the search looks at."""
+
+    folds: Annotated[int, Field(ge=2, le=50)] = 5
+    stratified: bool = True  # of a classification
+    groups: ColumnName | None = None  # rows with one value of it stay in one fold; it is no feature
+    repeats: Annotated[int, Field(ge=1, le=50)] = 1  # divided anew, and trained from other seeds
+    time_ordered: bool = False  # each fold trains on the rows before those that it validates on
+
+    @property
+    def models(self) -> int:
+        return self.folds * self.repeats
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.models > MOST_MODELS:
+            raise ValueError(
+                f"{self.models} models a trial are too many; let folds times repeats be {MOST_MODELS} at most"
+            )
+        if self.time_ordered and self.groups is not None:
+            raise ValueError("rows are divided by their order or by groups; leave time_ordered or groups out")
+        if self.time_ordered and self.repeats > 1:
+            raise ValueError("there is one way to divide rows by their order; leave repeats out")
+        if self.time_ordered and self.stratified and "stratified" in self.model_fields_set:
+            raise ValueError("rows divided by their order are not stratified; leave stratified out")
+        return self
+
+
 class Checkpoint(_Section):
     """How often the state of a training is written, so that a killed one goes on from there: every so many epochs, but
     not before `every_seconds` have passed since the last. Where an epoch is shorter than writing its state to disk,
@@ -251,8 +280,16 @@ class TrainConfig(_Section):
     batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 128
     accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1  # batches whose gradients make one step
     sampling: Literal["shuffle", "balanced"] = "shuffle"  # balanced: draws every class equally often, with replacement
+    cross_validation: CrossValidation | None = None
     checkpoint: Checkpoint = Checkpoint()
     seed: Seed = 0
+    seeds: Annotated[int, Field(ge=1, le=MOST_MODELS)] = 1  # so many models a trial, from `seed` on, and their mean
+
+    @property
+    def preparation(self) -> str:
+        """What the prepared data depend on; trainings with equal ones share them."""
+        folds = self.cross_validation.model_dump_json() if self.cross_validation else ""
+        return f"{self.takes_images} {self.data.preparation} {folds}"
 
     @property
     def takes_images(self) -> bool:
@@ -266,6 +303,12 @@ class TrainConfig(_Section):
         if self.data.text is not None and self.model.name not in TEXT_MODELS:
             takes = " or ".join(sorted(TEXT_MODELS))
             raise ValueError(f"model.name: {self.model.name} cannot read data.text; take {takes}")
+        return self
+
+    @model_validator(mode="after")
+    def _folds_have_seeds_of_their_own(self) -> Self:
+        if self.cross_validation and self.seeds > 1:
+            raise ValueError("cross_validation.repeats: folds are repeated from other seeds by it; leave seeds out")
         return self
 
     @model_validator(mode="after")
@@ -342,7 +385,7 @@ def knob_paths() -> list[str]:
 _NOT_SEARCHED = (
     "kind", "checkpoint.", "data.source", "data.test_source", "data.task", "data.target", "data.drop",
     "data.missing_values", "data.delimiter", "data.split.", "data.labels", "data.test_labels",
-    "data.quoting", "data.text",
+    "data.quoting", "data.text", "cross_validation.", "seeds",
 )  # fmt: skip
 
 
