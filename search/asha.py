@@ -63,13 +63,13 @@ class Rungs:
     @property
     def waiting(self) -> int:
         """How many trials wait."""
-        return sum(len(rung.waiting) for rung in self._rungs)
+        return sum(len(rung.waiting) for rung in self._all())
 
     def load(self, number: int, stored: Mapping[str, Any]) -> None:
         """Take in what `stored` gave for a trial."""
         climb = self._climbs[number] = Climb(list(stored["values"]), stored["promotions"])
-        for rung, value in zip(self._rungs, climb.values, strict=False):
-            insort(rung.reached, (self._sign * value, number))
+        for place, value in enumerate(climb.values):
+            insort(self._rung(number, place).reached, (self._sign * value, number))
 
     def stored(self, number: int) -> dict[str, Any]:
         """What is to be remembered of a trial."""
@@ -84,10 +84,9 @@ class Rungs:
         climb = self._climbs.setdefault(number, Climb())
         while climb.is_held or self._reaches(climb, step):
             if not climb.is_held:
-                insort(self._rungs[len(climb.values)].reached, (self._sign * value, number))
-                climb.values.append(value)
+                self._arrive(number, climb, value)
             self.wait(number)
-            if self.next() != number:
+            if not self._goes_on(number):
                 self.withdraw(number)
                 return "pause"
             self.promote(number)
@@ -99,22 +98,42 @@ class Rungs:
     def wait(self, number: int) -> None:
         """Nobody works at this held trial: from now on it may be promoted."""
         climb = self._climbs[number]
-        insort(self._rungs[climb.promotions].waiting, (self._sign * climb.values[climb.promotions], number))
+        insort(self._rung(number, climb.promotions).waiting, (self._sign * climb.values[climb.promotions], number))
 
     def withdraw(self, number: int) -> None:
         """The trial cannot be promoted any more, or not yet. Its values stay in the rungs."""
-        for rung in self._rungs:
+        for rung in self._all():
             rung.waiting = [entry for entry in rung.waiting if entry[1] != number]
+
+    def end(self, number: int, value: float | None) -> None:  # noqa: ARG002 - what a trial came to is nothing to asha
+        """The trial has ended: with its final value, if it came to its end."""
+        self.withdraw(number)
 
     def next(self) -> int | None:
         """The trial to promote next, from the highest rung that has one; None if a new trial should begin."""
-        found = (rung.promotable(self._reduction_factor) for rung in reversed(self._rungs))
+        found = (rung.promotable(self._reduction_factor) for rung in reversed(self._all()))
         return next((number for number in found if number is not None), None)
 
     def promote(self, number: int) -> None:
         """Let a waiting trial go on to the next rung."""
         self.withdraw(number)
         self._climbs[number].promotions += 1
+
+    def _rung(self, number: int, place: int) -> Rung:  # noqa: ARG002 - one ladder for all
+        """The rung of so many below it at which a trial is compared."""
+        return self._rungs[place]
+
+    def _all(self) -> list[Rung]:
+        return self._rungs
+
+    def _arrive(self, number: int, climb: Climb, value: float) -> None:
+        """A trial comes to the next rung."""
+        insort(self._rung(number, len(climb.values)).reached, (self._sign * value, number))
+        climb.values.append(value)
+
+    def _goes_on(self, number: int) -> bool:
+        """Whether a trial that has just come to a rung, and waits there for a moment, leaves it at once."""
+        return self.next() == number
 
     def _reaches(self, climb: Climb, step: int) -> bool:
         return len(climb.values) < len(self._rungs) and step >= self._rungs[len(climb.values)].level

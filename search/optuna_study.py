@@ -20,6 +20,8 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from search.auto import AT_RANDOM
+from search.auto_rungs import AutoRungs
 from search.definition import Definition
 from search.fitting import Fitting
 from search.grid import CANCELLED, GridSampler
@@ -91,9 +93,9 @@ class OptunaStudy:
         self._definition = definition
         self._space = Space(definition.parameters)
         self._fitting = Fitting(definition)
-        self._sampler = make_sampler(definition)
-        self._pruner = make_pruner(definition, len(warm))
         self._rungs = make_rungs(definition)
+        self._sampler = make_sampler(definition, self._rungs)
+        self._pruner = make_pruner(definition, len(warm))
         self._storage = _Storage()
         # Hyperband shares trials out over its brackets by the study's name and the trial's number.
         self._study = optuna.create_study(
@@ -124,6 +126,8 @@ class OptunaStudy:
             self._count += 1
             if self._rungs is not None and RUNGS in trial.system_attrs:
                 self._rungs.load(trial.number, trial.system_attrs[RUNGS])
+                if trial.state.ended:
+                    self._rungs.end(trial.number, trial.value if trial.state is TrialState.COMPLETE else None)
                 if trial.state is TrialState.PAUSED:
                     self.park(trial.number)
 
@@ -164,6 +168,8 @@ class OptunaStudy:
         trial_id = self._id(number)
         self._storage.set_trial_intermediate_value(trial_id, step, value)
         if self._rungs is not None:
+            if isinstance(self._rungs, AutoRungs):
+                self._rungs.welcome(number, AT_RANDOM in self._storage.get_trial(trial_id).system_attrs)
             self._rungs.report(number, step, value)
             self._storage.set_trial_system_attr(trial_id, RUNGS, self._rungs.stored(number))
         elif self._pruner.prune(self._study, self._storage.get_trial(trial_id)):
@@ -178,7 +184,7 @@ class OptunaStudy:
     def finish(self, number: int, state: TrialState, value: float | None = None) -> None:
         """Tell the end of a trial; a COMPLETE one has a value."""
         if self._rungs is not None:
-            self._rungs.withdraw(number)
+            self._rungs.end(number, value if state is TrialState.COMPLETE else None)
             self._set_state(number, OptunaState.RUNNING)
         if state is TrialState.CANCELLED:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)

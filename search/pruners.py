@@ -12,9 +12,11 @@ from optuna.pruners import (
 )
 
 from search.asha import Rungs
+from search.auto_rungs import AutoRungs
 from search.definition import Definition
 from search.sections import (
     Asha,
+    Auto,
     Hyperband,
     Median,
     Patient,
@@ -62,4 +64,5 @@ def make_rungs(definition: Definition) -> Rungs | None:
     if not isinstance(pruner, Asha):
         return None
     direction = definition.objective.direction
-    return Rungs(pruner.min_resource, pruner.max_resource, pruner.reduction_factor, direction)
+    rungs = AutoRungs if isinstance(definition.sampler, Auto) else Rungs
+    return rungs(pruner.min_resource, pruner.max_resource, pruner.reduction_factor, direction)

@@ -16,20 +16,26 @@ from optuna.samplers import (
     TPESampler,
 )
 
+from search.asha import Rungs
+from search.auto import AutoSampler
+from search.auto_rungs import AutoRungs
 from search.definition import Definition
 from search.grid import GridSampler
-from search.sections import CmaEs, Grid, Nsga2, Nsga3, Qmc, Random, SamplerSpec
+from search.sections import Auto, CmaEs, Grid, Nsga2, Nsga3, Qmc, Random, SamplerSpec
 from search.space import Space
 from search.tpe import HistoryTPESampler
 
 
-def make_sampler(definition: Definition) -> BaseSampler:
-    """A new sampler; call `reseed` before each `study.ask()`."""
+def make_sampler(definition: Definition, rungs: Rungs | None = None) -> BaseSampler:
+    """A new sampler; call `reseed` before each `study.ask()`. `rungs`: those of the same study, if it has any."""
     sampler = definition.sampler
     if isinstance(sampler, Grid):
         return GridSampler(Space(definition.parameters), definition.budget.retries)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # what Optuna calls experimental is the user's own choice
+        if isinstance(sampler, Auto):
+            known = rungs if isinstance(rungs, AutoRungs) else None
+            return AutoSampler(sampler.seed, sampler.n_startup_trials, sampler.random_share, known)
         return _of_optuna(sampler)
 
 

@@ -78,6 +78,14 @@ class Tpe(_Seeded):
         return self
 
 
+class Auto(_Seeded):
+    """TPE over where trials stand, whatever resource they have come to, with a share of random draws."""
+
+    name: Literal["auto"]
+    n_startup_trials: Annotated[int, Field(ge=1, le=2**31 - 1)] = 8
+    random_share: Share = 0.25
+
+
 class CmaEs(_Seeded):
     """Covariance matrix adaptation (Hansen 2016) over the ranges; choices are drawn independently."""
 
@@ -226,7 +234,7 @@ UNTEACHABLE = {  # the samplers that a warm start is nothing to, and why
     "nsga2": "learns from its own generations alone",
     "nsga3": "learns from its own generations alone",
 }
-SamplerSpec = Grid | Random | Tpe | CmaEs | Nsga2 | Nsga3 | Qmc
+SamplerSpec = Auto | Grid | Random | Tpe | CmaEs | Nsga2 | Nsga3 | Qmc
 PrunerSpec = NoPruner | Median | Percentile | Threshold | Patient | SuccessiveHalving | Hyperband | Asha
 
 

@@ -1,0 +1,98 @@
+"""Under `auto`, asha's rungs are judged by trials that pass them freely, and let no more than their share up."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from search.auto_rungs import AutoRungs
+
+
+def rungs() -> AutoRungs:
+    return AutoRungs(1, 9, 3, "minimize")  # at 1 and 3
+
+
+def climb(ladder: AutoRungs, number: int, values: list[float], at_random: bool = False) -> int:
+    """Report until the trial pauses; how many epochs it came to."""
+    ladder.welcome(number, at_random)
+    for step, value in enumerate(values, 1):
+        ladder.report(number, step, value)
+        if ladder.is_held(number):
+            ladder.wait(number)
+            return step
+    ladder.end(number, values[-1])
+    return len(values)
+
+
+@pytest.mark.parametrize(("tells", "first"), [(True, 0), (False, 1)])
+def test_a_rung_that_says_nothing_about_the_next_is_passed_by_all(tells: bool, first: int) -> None:
+    ladder, draws = rungs(), random.Random(4)
+    for number in range(30):
+        end = draws.random()
+        assert climb(ladder, number, [end if tells else draws.random(), end, *[end] * 7], at_random=True) >= 3
+
+    assert ladder.first == first
+    assert climb(ladder, 30, [0.99] * 9) == (1, 3)[first]
+
+
+def test_no_rung_tells_anything_where_only_the_end_counts() -> None:
+    ladder, draws = rungs(), random.Random(7)
+    while ladder.first == 0:
+        climb(ladder, len(ladder._climbs), [draws.random() for _ in range(9)], at_random=True)
+    assert ladder.first == 1
+    for _ in range(40):
+        climb(ladder, len(ladder._climbs), [draws.random() for _ in range(9)], at_random=True)
+
+    assert ladder.first == 2
+    assert climb(ladder, 1000, [9.0] * 9) == 9
+
+
+def test_trials_that_get_better_and_better_are_not_all_trained_to_their_end() -> None:
+    """By asha's rule each is the best of its rung when it comes, and goes on. A third of 30 is 10, a third of 10 is 3."""
+    ladder = rungs()
+    epochs = []
+    for number in range(30):
+        epochs.append(climb(ladder, number, [-float(number)] * 9))
+        while (promoted := ladder.next()) is not None:
+            ladder.promote(promoted)
+            for step in range(epochs[promoted] + 1, 10):
+                epochs[promoted] = step
+                ladder.report(promoted, step, -float(promoted))
+                if ladder.is_held(promoted):
+                    ladder.wait(promoted)
+                    break
+
+    assert (sum(each >= 3 for each in epochs), epochs.count(9)) == (10, 3)
+
+
+def test_random_trials_are_compared_among_themselves() -> None:
+    ladder = rungs()
+    for number in range(8):
+        climb(ladder, number, [0.1] * 9)
+    first = [climb(ladder, number, [0.5, 0.5, 0.9 - 0.01 * number] + [0.5] * 6, at_random=True) for number in (8, 9)]
+
+    assert (first, climb(ladder, 10, [0.5, 0.5, 0.2] + [0.5] * 6, at_random=True)) == ([3, 3], 9)
+
+
+def test_a_rung_near_the_end_is_left_out() -> None:
+    assert AutoRungs(1, 4, 3, "minimize").levels == (1,)  # from 3 to 4 there is next to nothing to save
+    assert AutoRungs(1, 51, 3, "minimize").levels == (1, 3, 9, 27)
+    assert AutoRungs(1, 1, 3, "minimize").levels == ()
+
+
+def test_rungs_that_were_stored_decide_as_before() -> None:
+    before, after, draws = rungs(), rungs(), random.Random(2)
+    values = [[draws.random() for _ in range(9)] for _ in range(40)]
+    reached = [climb(before, number, values[number], at_random=number % 3 == 0) for number in range(40)]
+    for number in range(40):
+        after.load(number, before.stored(number))
+        if after.is_held(number):
+            after.wait(number)
+        elif reached[number] == 9:
+            after.end(number, values[number][-1])
+
+    assert (after.first, after.next()) == (before.first, before.next())
+    further = [[draws.random() for _ in range(9)] for _ in range(20)]
+    decisions = [[climb(each, 40 + n, row, n % 3 == 0) for n, row in enumerate(further)] for each in (before, after)]
+    assert decisions[0] == decisions[1]
