@@ -25,6 +25,7 @@ class Workplace:
     """What a task has to hand. `folder` is the task's own, and keeps what it leaves."""
 
     study_id: int
+    number: int
     folder: Folder
     artifacts: Artifacts
     should_leave: Callable[[], bool]
@@ -61,9 +62,8 @@ def do_task(
     if not isinstance(answer, TaskAssignment):
         return
     began(answer.attempt)
-    place = Workplace(
-        take.study_id, artifacts.task(answer.attempt.study_id, answer.attempt.number), artifacts, should_leave
-    )
+    folder = artifacts.task(take.study_id, take.number)
+    place = Workplace(take.study_id, take.number, folder, artifacts, should_leave)
     caller.call(_do(kinds, answer, place), PATIENCE_SECONDS)
     ended(answer.attempt)
 

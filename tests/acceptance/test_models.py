@@ -67,7 +67,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def test_the_rows_of_a_file_are_predicted_as_the_training_measured(system: System, tmp_path: Path) -> None:
     best = system.client.best("incomes")
 
-    notes = predict_file(system.client, "incomes", [system.folder / "test.csv"], None, tmp_path / "out.csv")
+    notes = predict_file(system.client, "incomes", [system.folder / "test.csv"], output=tmp_path / "out.csv")
 
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
