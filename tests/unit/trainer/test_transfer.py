@@ -236,7 +236,7 @@ def test_a_model_of_ours_is_trained_on_with_another_head(tmp_path: Path) -> None
     fitted, kept = run(second, tmp_path, reporter=recorder)
 
     assert recorder.lines[0] == "from file:model.safetensors, but for head.weight, head.bias"
-    source, tuned = (load(each)._members[0].model.state_dict() for each in (folder, kept))
+    source, tuned = (load(each).members[0].model.state_dict() for each in (folder, kept))
     assert tuned["head.weight"].shape[0] == 3
     for name in source.keys() - {"head.weight", "head.bias"}:
         assert torch.equal(source[name], tuned[name]), name
