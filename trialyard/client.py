@@ -131,6 +131,10 @@ class Client:
         """All trials of a study as a file, in pieces; `optuna` is a journal that Optuna opens."""
         yield from self._stream(_path(study, "export"), {"format": form})
 
+    def report_page(self, study: str) -> Iterator[bytes]:
+        """The study as one HTML file with its pictures in it, in pieces."""
+        yield from self._stream(_path(study, "report"))
+
     def pause(self, study: str) -> Study:
         return Study.model_validate(self._ask("POST", _path(study, "pause")))
 
