@@ -29,6 +29,7 @@ from search.ledger import Ledger, LiveTrial, StudyChange, TrialKey
 from search.live_study import LiveStudy
 from search.liveness import Liveness
 from search.loading import load_study, load_trial, study_states
+from search.placing import Offer
 from store.bus import Inbox, Outbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
 from store.messages import (
@@ -40,6 +41,7 @@ from store.messages import (
     Done,
     Enqueue,
     Finish,
+    Gone,
     Handed,
     Nothing,
     Preflighted,
@@ -88,6 +90,8 @@ class Scheduler:
         self._studies: dict[int, LiveStudy] = {}
         self._answers: OrderedDict[str, tuple[int, Answer]] = OrderedDict()
         self._enqueued: set[tuple[int, int | None, int]] = set()  # jobs made by us; the queue itself may be wiped
+        self._declined: set[tuple[int, int | None, int]] = set()  # jobs that came to a worker too small for them
+        self._offers: dict[str, Offer] = {}
         self._next_round = 0.0
         self._next_reconciliation = 0.0
         self._catch_up = True  # read what was delivered and not acknowledged, before anything new
@@ -126,6 +130,7 @@ class Scheduler:
                 # What was committed is remembered: the messages come again, and are answered again.
                 log.warning("redis is away", error=str(error))
                 self._catch_up = True
+                self._liveness.forget()
                 self._stopping.wait(RETRY_SECONDS)
 
     def run_once(self) -> None:
@@ -188,13 +193,16 @@ class Scheduler:
             case Take():
                 self._drop_what_it_held(request, ledger)
                 study = self._known(request.study_id, ledger)
-                return study.take(request, ledger) if study else Nothing()
+                return study.take(request, ledger) if study and self._fits(request, study) else Nothing()
             case Ask():
                 study = self._known(request.study_id, ledger)
                 return study.ask(request, ledger) if study else Handed(ended=True)
             case Enqueue() | CancelTrial() | RetryTrial() | Amend():
                 study = self._known(request.study_id, ledger)
                 return self._obey(study, request, ledger) if study else Refused(message="the study has ended")
+            case Gone():
+                self._lose_what_it_held(request, ledger)
+                return None
             case Preflighted():
                 if (study := self._studies.get(request.study_id)) is not None:
                     study.preflighted(request, ledger)
@@ -224,6 +232,22 @@ class Scheduler:
             self._follow_states(ledger)
         return self._studies.get(study_id)
 
+    def _lose_what_it_held(self, request: Gone, ledger: Ledger) -> None:
+        """A worker's process has died. Names are never given twice, so nothing of it can be running."""
+        for study in self._studies.values():
+            if (trial := study.running_on(request.worker)) is not None:
+                study.lose(trial, request.reason, ledger)
+            if study.preflight_worker == request.worker:
+                study.lose_preflight(request.reason, ledger)
+
+    def _fits(self, request: Take, study: LiveStudy) -> bool:
+        """Whether a trial fits on the worker that has its job. All of a pool share a queue; the job goes back to it."""
+        resources, offer = study.definition.resources, self._offers.get(request.worker)
+        if offer is None or offer._replace(is_open=True).serves(resources):
+            return True
+        self._declined.update(job for job in _jobs(study) if job[1] == request.number)
+        return False
+
     def _drop_what_it_held(self, request: Take, ledger: Ledger) -> None:
         """A worker that takes a job does one thing at a time: whatever else it held, it has lost."""
         for study in self._studies.values():
@@ -238,9 +262,11 @@ class Scheduler:
         self._next_round = self._monotonic() + self._settings.idle_seconds
         self._follow_states(ledger)
         self._expire(ledger)
-        slots = self._liveness.slots()
+        self._offers = self._liveness.offers()
         for study in self._studies.values():
-            study.slots = slots[(study.definition.resources.pool, study.definition.resources.gpus > 0)]
+            study.slots = sum(offer.serves(study.definition.resources) for offer in self._offers.values())
+        self._enqueued -= self._declined
+        self._declined = set()
         if self._monotonic() >= self._next_reconciliation:
             self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
             self._enqueued &= self._queue.waiting()
@@ -302,7 +328,7 @@ class Scheduler:
 
     def _enqueue(self) -> None:
         """Make the jobs that SQL says there should be and that we have not made, or that a wipe has taken."""
-        wanted = {job: study for study in self._studies.values() for job in _jobs(study)}
+        wanted = {job: study for study in self._studies.values() if _is_servable(study) for job in _jobs(study)}
         for job in wanted.keys() - self._enqueued:
             resources = wanted[job].definition.resources
             self._queue.enqueue(*job, pool=resources.pool, gpu=resources.gpus > 0)
@@ -317,6 +343,8 @@ class Scheduler:
         self._studies = {}
         self._answers = OrderedDict()
         self._enqueued = set()
+        self._declined = set()
+        self._offers = {}
         self._next_round = self._next_reconciliation = 0.0
         self._catch_up = True
 
@@ -329,6 +357,11 @@ def _jobs(study: LiveStudy) -> list[tuple[int, int | None, int]]:
     if study.state is StudyState.PREPARING and not study.preflight_worker:
         return [(study.id, None, study.preflights + 1)]
     return [(study.id, trial.number, trial.attempt + 1) for trial in study.queued()]
+
+
+def _is_servable(study: LiveStudy) -> bool:
+    """Whether a job may find a worker. Without one large enough it would only be handed round."""
+    return study.slots > 0 or not study.definition.resources.memory
 
 
 def _sign_of_life(study: LiveStudy, trial: LiveTrial) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,12 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from store.errors import Unavailable
-from store.messages import REQUESTS, Answer, Reply, Request
+from store.messages import REQUESTS, Answer, Decision, Reply, Request, Settled
 
 STREAM = "trialyard:reports"
 GROUP = "scheduler"
 CONSUMER = "active"  # one name for whoever is active: a successor takes over what its predecessor had read
+REFUSED_KEY = "trialyard:refused"  # how many messages came too late, since Redis was empty
 ANSWER_SECONDS = 120  # an answer that nobody fetched is dropped after this long
 
 log = structlog.get_logger(__name__)
@@ -56,7 +57,7 @@ class Caller:
         self._sequences = itertools.count(time.time_ns() // 1000)  # greater than any of an earlier life of this sender
         self._lock = threading.Lock()
 
-    def call(self, request: Request, patience: float) -> Answer:
+    def call(self, request: Request, patience: float, on_wait: Callable[[], None] | None = None) -> Answer:
         """Send a request until it is answered.
 
         The request is sent again while no answer comes, after 0.25 s and then ever less often: the stream may have
@@ -64,6 +65,7 @@ class Caller:
 
         Args:
             patience: seconds after which to give up.
+            on_wait: called once if no answer has come with the first sending.
 
         Raises:
             Unavailable: no answer came within `patience`.
@@ -77,6 +79,9 @@ class Caller:
                 answer = self._try(document, sequence, min(wait, left))
                 if answer is not None:
                     return answer
+                if on_wait is not None:
+                    on_wait()
+                    on_wait = None
                 wait = min(wait * 2, 5.0)
         raise Unavailable(f"the scheduler did not answer within {patience:g} s; is `trialyard scheduler` running?")
 
@@ -182,10 +187,14 @@ class Outbox:
     def send(self, replies: Iterable[tuple[str, Reply]], events: dict[int, int]) -> None:
         """Answer each sender, and publish each study's newest event number."""
         pipeline = self._redis.pipeline(transaction=False)
+        refused = 0
         for sender, reply in replies:
+            refused += isinstance(reply.answer, Decision | Settled) and reply.answer.stale
             key = answer_key(sender)
             pipeline.rpush(key, reply.model_dump_json())
             pipeline.expire(key, ANSWER_SECONDS)
         for study_id, sequence in events.items():
             pipeline.publish(events_channel(study_id), sequence)
+        if refused:
+            pipeline.incrby(REFUSED_KEY, refused)
         pipeline.execute()

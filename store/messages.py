@@ -136,6 +136,14 @@ class Amend(_Request):
     budget: dict[str, Any]
 
 
+class Gone(_Request):
+    """The supervisor of a worker has seen its process die: what it held is lost, and why."""
+
+    kind: Literal["gone"] = "gone"
+    worker: str
+    reason: str
+
+
 class Wake(_Request):
     """A study was made or its state changed in SQL: look now rather than at the next round."""
 
@@ -143,7 +151,7 @@ class Wake(_Request):
     study_id: int
 
 
-Request = Take | Report | Finish | Preflighted | Ask | Enqueue | CancelTrial | RetryTrial | Amend | Wake
+Request = Take | Report | Finish | Preflighted | Ask | Enqueue | CancelTrial | RetryTrial | Amend | Gone | Wake
 
 
 class Assignment(_Message):
