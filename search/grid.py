@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from typing import Any
 
 from optuna import Study
@@ -26,7 +26,8 @@ class GridSampler(BaseSampler):
 
     What has been tried is read off the parameters of the study's trials, so that a study that is rebuilt goes on where
     it was, and a point that a person enqueued counts as its cell. A cell is tried again, after all others, while all of
-    its trials FAILED and they are no more than `retries`. One sampler serves one study: it remembers how far it came.
+    its trials FAILED and they are no more than `retries`. One sampler serves one study: it remembers how far it came,
+    and a finished trial that changes must be named to `reconsider`.
 
     The grid may be exhausted; ask `is_exhausted` before each `study.ask()`. It may cease to be when a trial fails.
     """
@@ -34,13 +35,22 @@ class GridSampler(BaseSampler):
     def __init__(self, space: Space, retries: int = 0) -> None:
         self._space = space
         self._retries = retries
-        self._cells: dict[int, Cell] = {}  # by trial number
+        self._tried: dict[Cell, set[int]] = defaultdict(set)  # numbers of the trials in a cell …
+        self._failed: dict[Cell, set[int]] = defaultdict(set)  # … and of those that FAILED there
+        self._seen = 0  # trials looked at
+        self._open: set[int] = set()  # those of them that may still change
         self._next: Cell | None = self._first_cell(())  # everything before it has been tried
         self._chosen: Cell | None = None  # of the trial that was asked for last
 
     def is_exhausted(self, study: Study) -> bool:
         """Whether there is nothing to propose now."""
-        return self._choose(_all_trials(study)) is None
+        self._follow(study)
+        return self._choose() is None
+
+    def reconsider(self, number: int) -> None:
+        """A finished trial has changed: look at it again."""
+        if number < self._seen:
+            self._open.add(number)
 
     @override
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -52,7 +62,8 @@ class GridSampler(BaseSampler):
         self._chosen = None
         if "fixed_params" in trial.system_attrs:
             return  # a person has chosen
-        self._chosen = self._choose([each for each in _all_trials(study) if each.number != trial.number])
+        self._follow(study, but_for=trial.number)
+        self._chosen = self._choose()
         if self._chosen is None:
             raise Conflict("the grid is exhausted: every cell has been tried")
 
@@ -78,28 +89,32 @@ class GridSampler(BaseSampler):
     ) -> Any:
         raise LookupError(f"{param_name} is not active in this cell of the grid")
 
-    def _choose(self, trials: list[FrozenTrial]) -> Cell | None:
-        taken: set[Cell] = set()
-        failures: Counter[Cell] = Counter()
-        for trial in trials:
-            cell = self._cell_of(trial)
-            if cell is None:
-                continue
-            if trial.state is TrialState.FAIL and CANCELLED not in trial.system_attrs:
-                failures[cell] += 1
-            else:
-                taken.add(cell)
-        while self._next is not None and (self._next in taken or self._next in failures):
+    def _follow(self, study: Study, but_for: int | None = None) -> None:
+        """Take in what has happened to the trials since the last look."""
+        # Under Hyperband a sampler is handed a view of one bracket, whose `get_trials` leaves the other brackets out.
+        trials = study._get_trials(deepcopy=False, states=None, use_cache=False)
+        numbers = [*self._open, *range(self._seen, len(trials))]
+        self._seen = len(trials)
+        self._open = {number for number in numbers if number == but_for or not trials[number].state.is_finished()}
+        for trial in (trials[number] for number in numbers if number != but_for):
+            if (cell := self._cell_of(trial)) is not None:
+                failed = trial.state is TrialState.FAIL and CANCELLED not in trial.system_attrs
+                (self._failed if failed else self._tried)[cell].add(trial.number)
+                (self._tried if failed else self._failed)[cell].discard(trial.number)
+
+    def _choose(self) -> Cell | None:
+        while self._next is not None and (self._tried.get(self._next) or self._failed.get(self._next)):
             self._next = self._successor(self._next)
         if self._next is not None:
             return self._next
-        return next((cell for cell, times in failures.items() if cell not in taken and times <= self._retries), None)
+        again = [(min(numbers), cell) for cell, numbers in self._failed.items() if self._may_be_tried_again(cell)]
+        return min(again)[1] if again else None
+
+    def _may_be_tried_again(self, cell: Cell) -> bool:
+        return not self._tried.get(cell) and 0 < len(self._failed[cell]) <= self._retries
 
     def _cell_of(self, trial: FrozenTrial) -> Cell | None:
         """The cell of a trial; None if its parameters are no point of the grid, or not drawn yet."""
-        known = self._cells.get(trial.number)
-        if known is not None:
-            return known
         try:
             values = self._space.external(trial.params)
         except KeyError:
@@ -110,7 +125,6 @@ class GridSampler(BaseSampler):
         )
         if any(place is None and name in values for name, place in zip(self._space.searched, cell, strict=True)):
             return None
-        self._cells[trial.number] = cell
         return cell
 
     def _successor(self, cell: Cell) -> Cell | None:
@@ -133,8 +147,3 @@ class GridSampler(BaseSampler):
         """The parameters of a cell, constants included; where the cell says nothing, the first value."""
         places = dict(zip(self._space.searched, cell, strict=False))
         return self._space.conditions.fill(lambda name: self._space.parameters[name].at(places.get(name) or 0))
-
-
-def _all_trials(study: Study) -> list[FrozenTrial]:
-    # Under Hyperband a sampler is handed a view of one bracket, whose `get_trials` leaves the other brackets out.
-    return study._get_trials(deepcopy=False, states=None, use_cache=False)

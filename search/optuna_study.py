@@ -218,7 +218,7 @@ class OptunaStudy:
         trial.system_attrs = {key: value for key, value in trial.system_attrs.items() if key != CANCELLED}
         self._storage._set_trial(trial._trial_id, trial)
         for part in (self._sampler, self._pruner, getattr(self._pruner, "_wrapped_pruner", None)):
-            if isinstance(part, HistoryTPESampler | SortedMedianPruner):
+            if isinstance(part, GridSampler | HistoryTPESampler | SortedMedianPruner):
                 part.reconsider(number)
 
     def _id(self, number: int) -> int:

@@ -1,4 +1,4 @@
-"""Many rows in one statement: on PostgreSQL as arrays, one a column, on SQLite as one execution a row.
+"""Many rows in one statement: on PostgreSQL as one JSON document, on SQLite as one execution a row.
 
 On PostgreSQL all statements of a `Batch` travel together and are answered together: a round trip for everything.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import psycopg
-from sqlalchemy import JSON, Column, Connection, Table, bindparam, update
+from sqlalchemy import Column, Connection, Table, bindparam, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
 
@@ -23,17 +23,17 @@ class Batch:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._arrays = connection.dialect.name == "postgresql"
+        self._documents = connection.dialect.name == "postgresql"
 
     def insert(self, table: Table, rows: Sequence[Row], unless_there: bool = False) -> None:
         """Add rows, all of the same columns; `unless_there`: one whose key is there already is left as it stands."""
         if not rows:
             return
         columns = [table.c[name] for name in rows[0]]
-        if self._arrays:
+        if self._documents:
             names = ", ".join(_quoted(column) for column in columns)
             conflict = " ON CONFLICT DO NOTHING" if unless_there else ""
-            statement = f"INSERT INTO {table.name} ({names}) SELECT * FROM {{}}{conflict}"  # noqa: S608 - our own names
+            statement = f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {{}}{conflict}"  # noqa: S608 - our own names
             self._send(statement, columns, rows)
         else:
             plain = sqlite_insert(table)
@@ -45,7 +45,7 @@ class Batch:
             return
         keys = [column for column in table.primary_key.columns if column.name in rows[0]]
         others = [table.c[name] for name in rows[0] if not table.c[name].primary_key]
-        if self._arrays:
+        if self._documents:
             changes = ", ".join(f"{_quoted(column)} = u.{_quoted(column)}" for column in others)
             same = [f"t.{_quoted(column)} = u.{_quoted(column)}" for column in keys]
             where = " AND ".join([*same, *([f"t.{unless_set} IS NULL"] if unless_set else [])])
@@ -60,11 +60,13 @@ class Batch:
             self._connection.execute(change, [{named[name]: value for name, value in row.items()} for row in rows])
 
     def _send(self, statement: str, columns: Sequence[Column[Any]], rows: Sequence[Row]) -> None:
-        """Run a statement over `{}`, the rows as the table u."""
-        arrays = ", ".join(f"%s::{column.type.compile(self._connection.dialect)}[]" for column in columns)
-        names = ", ".join(_quoted(column) for column in columns)
-        values = tuple([_sent(column, row[column.name]) for row in rows] for column in columns)
-        self._connection.exec_driver_sql(statement.format(f"unnest({arrays}) AS u({names})"), values)
+        """Run a statement over `{}`, the rows as the table u.
+
+        As a document the rows are one text to the driver; as arrays each of their values would have to be escaped.
+        """
+        types = ", ".join(f"{_quoted(column)} {column.type.compile(self._connection.dialect)}" for column in columns)
+        document = orjson.dumps(rows, option=orjson.OPT_NON_STR_KEYS).decode()
+        self._connection.exec_driver_sql(statement.format(f"json_to_recordset(%s::json) AS u({types})"), (document,))
 
 
 @contextmanager
@@ -83,9 +85,3 @@ def batch(connection: Connection) -> Iterator[Batch]:
 
 def _quoted(column: Column[Any]) -> str:
     return f'"{column.name}"'
-
-
-def _sent(column: Column[Any], value: Any) -> Any:
-    if isinstance(column.type, JSON) and value is not None:
-        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
-    return value

@@ -27,10 +27,11 @@ from sqlalchemy.exc import DBAPIError
 from search.lease import SchedulerLease, holder_name
 from search.ledger import Ledger, LiveTrial, StudyChange, TrialKey
 from search.live_study import LiveStudy
+from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness
 from search.loading import load_study, load_trial, study_states
 from search.placing import Offer
-from store.bus import Inbox, Outbox, Received, StreamLost, open_redis
+from store.bus import Inbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
 from store.messages import (
     Amend,
@@ -41,6 +42,7 @@ from store.messages import (
     Done,
     Enqueue,
     Finish,
+    FinishTask,
     Gone,
     Handed,
     Nothing,
@@ -52,6 +54,7 @@ from store.messages import (
     RetryTrial,
     Settled,
     Take,
+    TakeTask,
 )
 from store.migrate import upgrade
 from store.models import StudyState
@@ -84,14 +87,15 @@ class Scheduler:
         self._monotonic = monotonic
         self._lease = SchedulerLease(self._writes, settings.scheduler_lease_seconds, holder_name(), monotonic)
         self._inbox = Inbox(client)
-        self._outbox = Outbox(client)
         self._liveness = Liveness(client, monotonic)
         self._queue = TrialQueue(client)
         self._studies: dict[int, LiveStudy] = {}
+        self._tasks = LiveTasks()
         self._answers: OrderedDict[str, tuple[int, Answer]] = OrderedDict()
         self._enqueued: set[tuple[int, int | None, int]] = set()  # jobs made by us; the queue itself may be wiped
         self._declined: set[tuple[int, int | None, int]] = set()  # jobs that came to a worker too small for them
         self._offers: dict[str, Offer] = {}
+        self._enqueued_tasks: set[tuple[int, int, int]] = set()
         self._next_round = 0.0
         self._next_reconciliation = 0.0
         self._catch_up = True  # read what was delivered and not acknowledged, before anything new
@@ -143,8 +147,7 @@ class Scheduler:
         for study in self._studies.values():
             study.go_on(ledger)
         events = self._commit(ledger)
-        self._inbox.acknowledge(received)
-        self._outbox.send(replies, events)
+        self._inbox.settle(received, replies, events)
         self._enqueue()
         self._drop_ended()
 
@@ -194,6 +197,11 @@ class Scheduler:
                 self._drop_what_it_held(request, ledger)
                 study = self._known(request.study_id, ledger)
                 return study.take(request, ledger) if study and self._fits(request, study) else Nothing()
+            case TakeTask():
+                self._drop_what_it_held(request, ledger)
+                return self._tasks.take(request, ledger)
+            case FinishTask():
+                return self._tasks.finish(request, ledger)
             case Ask():
                 study = self._known(request.study_id, ledger)
                 return study.ask(request, ledger) if study else Handed(ended=True)
@@ -245,14 +253,16 @@ class Scheduler:
         resources, offer = study.definition.resources, self._offers.get(request.worker)
         if offer is None or offer._replace(is_open=True).serves(resources):
             return True
-        self._declined.update(job for job in _jobs(study) if job[1] == request.number)
+        self._declined.update(job for job in study.jobs() if job[1] == request.number)
         return False
 
-    def _drop_what_it_held(self, request: Take, ledger: Ledger) -> None:
+    def _drop_what_it_held(self, request: Take | TakeTask, ledger: Ledger) -> None:
         """A worker that takes a job does one thing at a time: whatever else it held, it has lost."""
+        taken = TaskKey(request.study_id, request.number) if isinstance(request, TakeTask) else None
+        self._tasks.lose_those_of(request.worker, "its worker went on to something else", ledger, but=taken)
         for study in self._studies.values():
             trial = study.running_on(request.worker)
-            if trial is not None and (study.id, trial.number) != (request.study_id, request.number):
+            if trial is not None and (taken or (study.id, trial.number) != (request.study_id, request.number)):
                 study.lose(trial, "its worker went on to another trial", ledger)
 
     # The round: what no message tells
@@ -270,11 +280,13 @@ class Scheduler:
         if self._monotonic() >= self._next_reconciliation:
             self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
             self._enqueued &= self._queue.waiting()
+            self._enqueued_tasks &= self._queue.waiting_tasks()
 
     def _follow_states(self, ledger: Ledger) -> None:
         """Take over what people did to studies through the API: SQL is where it stands."""
         with self._reads() as session:
             states = study_states(session, set(self._studies))
+            self._tasks.follow(session)
         for study_id in self._studies.keys() - states.keys():
             del self._studies[study_id]  # deleted
         for study_id, state in states.items():
@@ -308,7 +320,10 @@ class Scheduler:
         self._lose_silent(ours, self._settings.lease_seconds, ledger)
         external = [study for study in self._studies.values() if study.is_external]
         self._lose_silent(external, self._settings.external_lease_seconds, ledger)
-        self._liveness.forget_all_but(_workers_of([*ours, *external]))
+        for worker in self._liveness.silent(self._tasks.workers(), self._settings.lease_seconds):
+            why = f"worker {worker} gave no sign of life for {self._settings.lease_seconds:g} s"
+            self._tasks.lose_those_of(worker, why, ledger)
+        self._liveness.forget_all_but(_workers_of([*ours, *external]) | self._tasks.workers())
 
     def _lose_silent(self, studies: Sequence[LiveStudy], seconds: float, ledger: Ledger) -> None:
         silent = self._liveness.silent(_workers_of(studies), seconds)
@@ -328,11 +343,15 @@ class Scheduler:
 
     def _enqueue(self) -> None:
         """Make the jobs that SQL says there should be and that we have not made, or that a wipe has taken."""
-        wanted = {job: study for study in self._studies.values() if _is_servable(study) for job in _jobs(study)}
+        wanted = {job: study for study in self._studies.values() for job in study.jobs()}
         for job in wanted.keys() - self._enqueued:
             resources = wanted[job].definition.resources
             self._queue.enqueue(*job, pool=resources.pool, gpu=resources.gpus > 0)
         self._enqueued = set(wanted)
+        tasks = {(*task.key, task.attempt + 1): task for task in self._tasks.queued()}
+        for key in tasks.keys() - self._enqueued_tasks:
+            self._queue.enqueue_task(*key, pool=tasks[key].pool, gpu=tasks[key].gpu)
+        self._enqueued_tasks = set(tasks)
 
     def _drop_ended(self) -> None:
         for study_id in [study.id for study in self._studies.values() if study.state.ended]:
@@ -341,27 +360,17 @@ class Scheduler:
 
     def _forget(self) -> None:
         self._studies = {}
+        self._tasks = LiveTasks()
         self._answers = OrderedDict()
         self._enqueued = set()
         self._declined = set()
         self._offers = {}
+        self._enqueued_tasks = set()
         self._next_round = self._next_reconciliation = 0.0
         self._catch_up = True
 
     def _system_attrs(self, key: TrialKey) -> dict[str, Any]:
         return self._studies[key.study_id].optuna.system_attrs(key.number)
-
-
-def _jobs(study: LiveStudy) -> list[tuple[int, int | None, int]]:
-    """The jobs that should be in the queue for a study: (study, trial or None for the preflight, attempt)."""
-    if study.state is StudyState.PREPARING and not study.preflight_worker:
-        return [(study.id, None, study.preflights + 1)]
-    return [(study.id, trial.number, trial.attempt + 1) for trial in study.queued()]
-
-
-def _is_servable(study: LiveStudy) -> bool:
-    """Whether a job may find a worker. Without one large enough it would only be handed round."""
-    return study.slots > 0 or not study.definition.resources.memory
 
 
 def _sign_of_life(study: LiveStudy, trial: LiveTrial) -> str:
@@ -378,7 +387,7 @@ def main(settings: Settings) -> int:
     """Run a scheduler until SIGTERM or SIGINT."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     upgrade(settings.database)
-    scheduler = Scheduler(settings, connect(settings.database), open_redis(settings.redis_url))
+    scheduler = Scheduler(settings, connect(settings.database, ping=False), open_redis(settings.redis_url))
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
         scheduler.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,14 +137,26 @@ class Inbox:
         """What a predecessor, or this process before an error, had read and not acknowledged."""
         return self._read("0", most, None)
 
-    def acknowledge(self, received: Sequence[Received]) -> None:
-        ids = [each.id for each in received] + self._unreadable
-        self._unreadable = []
-        if ids:
-            pipeline = self._redis.pipeline(transaction=False)
+    def settle(
+        self, received: Sequence[Received], replies: Iterable[tuple[str, Reply]] = (), events: Mapping[int, int] = {}
+    ) -> None:
+        """In one round trip: acknowledge what was read, answer each sender, and publish each study's newest event."""
+        pipeline = self._redis.pipeline(transaction=False)
+        if ids := [each.id for each in received] + self._unreadable:
             pipeline.xack(STREAM, GROUP, *ids)
             pipeline.xdel(STREAM, *ids)
-            pipeline.execute()
+        refused = 0
+        for sender, reply in replies:
+            refused += isinstance(reply.answer, Decision | Settled) and reply.answer.stale
+            key = answer_key(sender)
+            pipeline.rpush(key, reply.model_dump_json())
+            pipeline.expire(key, ANSWER_SECONDS)
+        for study_id, sequence in events.items():
+            pipeline.publish(events_channel(study_id), sequence)
+        if refused:
+            pipeline.incrby(REFUSED_KEY, refused)
+        pipeline.execute()
+        self._unreadable = []
 
     def make_group(self) -> None:
         """Make the stream and its group unless they exist; the group begins at the stream's first entry."""
@@ -176,25 +188,3 @@ class Inbox:
 
 class StreamLost(Exception):
     """The stream was wiped: the queue has to be rebuilt from SQL."""
-
-
-class Outbox:
-    """Answers to senders, and word to those who watch a study."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._redis = client
-
-    def send(self, replies: Iterable[tuple[str, Reply]], events: dict[int, int]) -> None:
-        """Answer each sender, and publish each study's newest event number."""
-        pipeline = self._redis.pipeline(transaction=False)
-        refused = 0
-        for sender, reply in replies:
-            refused += isinstance(reply.answer, Decision | Settled) and reply.answer.stale
-            key = answer_key(sender)
-            pipeline.rpush(key, reply.model_dump_json())
-            pipeline.expire(key, ANSWER_SECONDS)
-        for study_id, sequence in events.items():
-            pipeline.publish(events_channel(study_id), sequence)
-        if refused:
-            pipeline.incrby(REFUSED_KEY, refused)
-        pipeline.execute()

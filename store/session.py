@@ -29,8 +29,12 @@ NETWORK_FILE_SYSTEMS = {
 }
 
 
-def connect(database_url: str) -> Engine:
+def connect(database_url: str, ping: bool = True) -> Engine:
     """An engine for SQLite (a file) or PostgreSQL.
+
+    Args:
+        ping: before each transaction look whether PostgreSQL is still there. A process that begins anew after any error
+            of the database does without, and saves a round trip a transaction.
 
     Raises:
         SettingsError: the URL is of another database, or a SQLite file would lie on a network file system.
@@ -41,7 +45,7 @@ def connect(database_url: str) -> Engine:
     if url.get_backend_name() == "postgresql":
         return create_engine(
             url.set(drivername="postgresql+psycopg"),
-            pool_pre_ping=True,
+            pool_pre_ping=ping,
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from trainer import checkpoint, model_file, predictions
 from trainer.config import TrainConfig
-from trainer.data.prepared import Prepared
+from trainer.crossval import JointTraining
+from trainer.data.prepared import Folds, Prepared
 from trainer.folder import Folder
 from trainer.progress import Monitor
 from trainer.training import Training
@@ -34,18 +35,19 @@ class Fitted:
     """How a training ended.
 
     A finished one has the metrics of its best epoch and, where there is a test part, `test/…`; any other those of its
-    last epoch.
+    last epoch. The costs, by the names of COST_METRICS, are of all of it, and no two trainings have the same.
     """
 
     ending: Literal["finished", "pruned", "paused", "returned"]
     metrics: dict[str, float]
     epochs: int
     best_epoch: int
+    costs: dict[str, float] = field(compare=False)
 
 
 def fit(
     config: TrainConfig,
-    prepared: Prepared,
+    prepared: Prepared | Folds,
     *,
     monitor: Monitor,
     reporter: Reporter,
@@ -63,23 +65,27 @@ def fit(
         folder: takes the checkpoints and, at the end, the model; of this attempt alone.
         resume_from: folders of earlier attempts, newest first; their newest valid checkpoint is gone on from.
 
-        clock: counts seconds; when the next checkpoint is due depends on it, and nothing else does.
+        clock: counts seconds; when the next checkpoint is due depends on it, and no step does.
 
     Raises:
         Diverged: a loss or a metric is not finite.
     """
-    training = Training(config, prepared, monitor)
+    training = _training(config, prepared, monitor)
+    costs = training.costs
     _resume(training, resume_from, reporter)
     written_at = clock()
     while not training.over:
+        began_at = clock()
         metrics = training.run_epoch()
+        trained_at = clock()
+        costs.seconds += trained_at - began_at
         reporter.log(_line(training.epoch, config.epochs, metrics))
-        waited = clock() - written_at >= config.checkpoint.every_seconds
+        waited = trained_at - written_at >= config.checkpoint.every_seconds
         due = waited and training.epoch % config.checkpoint.every_epochs == 0
         if due:
             checkpoint.write(folder, training.checkpoint())
             written_at = clock()
-        decision = reporter.report(training.epoch, metrics)
+        decision = reporter.report(training.epoch, metrics | costs.metrics())
         if decision == "prune":
             checkpoint.clear(folder)
             return _ended(training, "pruned")
@@ -89,10 +95,18 @@ def fit(
             if not due:
                 checkpoint.write(folder, training.checkpoint())
             return _ended(training, "paused" if decision == "pause" else "returned")
-    return _finish(training, config, prepared, [folder, *resume_from])
+    return _finish(training, config, [folder, *resume_from])
 
 
-def _resume(training: Training, folders: Sequence[Folder], reporter: Reporter) -> None:
+def _training(config: TrainConfig, prepared: Prepared | Folds, monitor: Monitor) -> Training | JointTraining:
+    if isinstance(prepared, Folds):
+        return JointTraining.on_folds(config, prepared, monitor)
+    if config.seeds > 1:
+        return JointTraining.from_seeds(config, prepared, monitor)
+    return Training(config, prepared, monitor)
+
+
+def _resume(training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter) -> None:
     for found in checkpoint.read_newest(folders, reporter.log):
         if training.accepts(found):
             training.restore(found)
@@ -101,19 +115,21 @@ def _resume(training: Training, folders: Sequence[Folder], reporter: Reporter) -
         reporter.log(f"the checkpoint of epoch {found.epoch} is of another configuration, and not used")
 
 
-def _finish(training: Training, config: TrainConfig, prepared: Prepared, folders: Sequence[Folder]) -> Fitted:
+def _finish(training: Training | JointTraining, config: TrainConfig, folders: Sequence[Folder]) -> Fitted:
     best = training.restore_best()
-    predictions.save(folders[0], predictions.of_training(training.model, prepared))
-    model_file.save(folders[0], training.model, config, prepared.schema, metrics=best.metrics, best_epoch=best.epoch)
+    predictions.save(folders[0], training.predictions())
+    model_file.save(folders[0], training.members, config, metrics=best.metrics, best_epoch=best.epoch)
     for folder in folders:  # the model is written: nothing will be gone on from
         checkpoint.clear(folder)
-    return Fitted("finished", best.metrics, training.epoch, best.epoch)
+    return Fitted("finished", best.metrics, training.epoch, best.epoch, training.costs.metrics())
 
 
-def _ended(training: Training, ending: Literal["pruned", "paused", "returned"]) -> Fitted:
+def _ended(training: Training | JointTraining, ending: Literal["pruned", "paused", "returned"]) -> Fitted:
     best_epoch = training.best.epoch if training.best else 0
-    return Fitted(ending, training.metrics, training.epoch, best_epoch)
+    return Fitted(ending, training.metrics, training.epoch, best_epoch, training.costs.metrics())
 
 
 def _line(epoch: int, epochs: int, metrics: Mapping[str, float]) -> str:
-    return f"epoch {epoch}/{epochs}: " + ", ".join(f"{name} {value:.5g}" for name, value in metrics.items())
+    """For the log, without what single folds and seeds have measured."""
+    shown = (f"{name} {value:.5g}" for name, value in metrics.items() if not name.startswith(("fold/", "seed/")))
+    return f"epoch {epoch}/{epochs}: " + ", ".join(shown)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from trainer.config import AUGMENTED, LOSSES, Augment, TrainConfig, metric_names
+from trainer.costs import Size, size_of
 from trainer.data.images import ImageSchema
-from trainer.data.prepare import prepare
+from trainer.data.prepare import prepare_for
 from trainer.data.prepared import Prepared
 from trainer.errors import DataError, ModelError, Problem
-from trainer.models.build import build
 from trainer.progress import Monitor
 
 __all__ = ["Problem", "check"]
@@ -33,32 +33,31 @@ def check(
     """
     problems: list[Problem] = []
     facts: dict[str, Any] = {}
-    sizes: list[int] = []
+    sizes: list[Size] = []
     for corners in _by_data(configs):
         try:
-            prepared = prepare(
-                corners[0].data, device=device, data_folders=data_folders, as_images=corners[0].takes_images
-            )
+            found = prepare_for(corners[0], device=device, data_folders=data_folders)
         except DataError as error:
             problems.append(error.problem)
             continue
-        facts = facts or prepared.facts()
+        facts = facts or found.facts()
+        prepared = found.smallest
         for config in corners:
             problems += [*_metrics(config, monitor, prepared), *_task(config, prepared)]
             problems += [*_augmented(config, prepared), *_batches(config, prepared)]
             try:
-                sizes.append(_parameters(config, prepared))
+                sizes.append(size_of(config.model, prepared.schema, prepared.train.inputs))
             except ModelError as error:
                 problems.append(error.problem)
     if sizes:
-        facts["parameters"] = {"least": min(sizes), "most": max(sizes)}
+        facts["parameters"] = {"least": min(size.params for size in sizes), "most": max(size.params for size in sizes)}
     return list(dict.fromkeys(problems)), facts
 
 
 def _by_data(configs: Sequence[TrainConfig]) -> list[list[TrainConfig]]:
     groups: dict[str, list[TrainConfig]] = {}
     for config in configs:
-        groups.setdefault(f"{config.takes_images} {config.data.preparation}", []).append(config)
+        groups.setdefault(config.preparation, []).append(config)
     return list(groups.values())
 
 
@@ -113,11 +112,3 @@ def _batches(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
         yield Problem("trial.batch_size", message, f"at most {rows}")
     if config.batch_size == 1 and config.model.norm == "batch":
         yield Problem("trial.batch_size", "batch normalization needs batches of 2 rows and more", "at least 2")
-
-
-def _parameters(config: TrainConfig, prepared: Prepared) -> int:
-    """How many the model has; built, and shown a row, on the meta device, where its size costs nothing."""
-    with torch.device("meta"):
-        model = build(config.model, prepared.schema).eval()
-        model(*(tensor[:1].to("meta") for tensor in prepared.train.inputs))
-        return sum(parameter.numel() for parameter in model.parameters())

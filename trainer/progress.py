@@ -8,13 +8,15 @@ from typing import Literal
 
 from torch import Tensor
 
-from trainer.config import EarlyStopping, Schedule
+from trainer.config import COST_METRICS, EarlyStopping, Schedule
 from trainer.metrics import direction_of
 
 
 @dataclass(frozen=True)
 class Monitor:
-    """The objective: the best epoch is the best by this metric; of equal ones, that of the lowest val/loss."""
+    """The objective: the best epoch is the best by this metric; of equal ones, that of the lowest val/loss. What a
+    training costs makes no epoch better than another.
+    """
 
     metric: str
     direction: Literal["minimize", "maximize"]
@@ -23,6 +25,8 @@ class Monitor:
         return self._cost(metrics) < self._cost(to)
 
     def _cost(self, metrics: Mapping[str, float]) -> tuple[float, float]:
+        if self.metric in COST_METRICS:
+            return (metrics["val/loss"], metrics["val/loss"])
         value = metrics[self.metric]
         return (value if self.direction == "minimize" else -value, metrics["val/loss"])
 

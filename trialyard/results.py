@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -41,7 +44,7 @@ def conclude(console: Console, client: Client, study: Study) -> None:
 def print_best(console: Console, best: BestTrial) -> None:
     """All that was measured of the best trial, where its model lies, and its parameters ready to be used."""
     is_ours = best.trial.get("kind", "train") == "train"  # of our own training, what tells how good the model is
-    shown = ("val/", "test/") if is_ours else ("",)
+    shown = ("val/", "test/", "params", "flops", "seconds", "device_memory") if is_ours else ("",)
     lines = [f"best trial: {best.number}"]
     metrics = sorted((best.metrics or {}).items())
     lines += [f"  {name:<24}{value:.6g}" for name, value in metrics if name.startswith(shown)]
@@ -62,6 +65,28 @@ def as_study_section(best: BestTrial) -> str:
     if best.trial.get("kind", "train") != "train":
         document["parameters"] = {name: {"value": value} for name, value in best.parameters.items()}
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120).rstrip()
+
+
+def write_pieces(pieces: Iterable[bytes], path: Path | None) -> None:
+    """Write a file as it arrives, or to standard output. A file that did not arrive in full is not left behind.
+
+    Raises:
+        BadInput: there can be no such file.
+    """
+    if path is None:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.flush()
+        return
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.writelines(pieces)
+        part.replace(path)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -13,6 +13,8 @@ from store.messages import AttemptKey, DecisionName, Report
 from worker.outgoing import Outgoing
 from worker.triallog import TrialLog
 
+PATIENCE_SECONDS = 1800.0  # for the scheduler to say what a job is about, and to take what came of it
+
 
 class NotANumber(TrialyardError):
     """A trial measured something that is no finite number."""

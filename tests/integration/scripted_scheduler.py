@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from redis.exceptions import RedisError
 
-from store.bus import Inbox, Outbox, Received, StreamLost, open_redis
+from store.bus import Inbox, Received, StreamLost, open_redis
 from store.messages import (
     Answer,
     Assignment,
@@ -44,7 +44,7 @@ class ScriptedScheduler:
         self.preflights: dict[int, dict[str, Any]] = {}
         self.pool, self.gpu = pool, gpu
         self._client = open_redis(redis_url)
-        self._inbox, self._outbox = Inbox(self._client), Outbox(self._client)
+        self._inbox = Inbox(self._client)
         self._queue = TrialQueue(self._client)
         self._waiting: dict[tuple[int, int | None], Assignment] = {}
         self._open: set[AttemptKey] = set()
@@ -103,8 +103,7 @@ class ScriptedScheduler:
             try:
                 received = self._inbox.read(0.05)
                 replies = [reply for each in received if (reply := self._reply(each)) is not None]
-                self._inbox.acknowledge(received)
-                self._outbox.send(replies, {})
+                self._inbox.settle(received, replies)
             except StreamLost:
                 continue
             except RedisError:

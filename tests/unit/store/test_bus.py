@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from store.bus import GROUP, STREAM, Caller, Inbox, Outbox, StreamLost, open_redis
+from store.bus import GROUP, STREAM, Caller, Inbox, StreamLost, open_redis
 from store.errors import BadRequest, Unavailable
 from store.messages import AttemptKey, Nothing, Reply, Report, Take
 
@@ -26,10 +26,8 @@ def answering(redis_url: str, inbox: Inbox, answers: Callable[[int], list[Reply]
 
     def serve() -> None:
         received = inbox.read(block_seconds=5)
-        inbox.acknowledge(received)
-        for each in received:
-            replies = [(each.request.sender, reply) for reply in answers(each.request.sequence)]
-            Outbox(open_redis(redis_url)).send(replies, {})
+        replies = [(each.request.sender, reply) for each in received for reply in answers(each.request.sequence)]
+        inbox.settle(received, replies)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -85,7 +83,7 @@ def test_what_was_read_and_not_acknowledged_comes_again(redis_url: str, inbox: I
     successor = Inbox(client)
     again = successor.read_unacknowledged()
     assert [each.request for each in again] == [TAKE]
-    successor.acknowledge(again)
+    successor.settle(again)
     assert successor.read_unacknowledged() == []
     assert client.xpending(STREAM, GROUP)["pending"] == 0
 

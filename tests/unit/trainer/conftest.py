@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from trainer.config import Data
+from trainer.config import COST_METRICS, Data
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.fit import Decision
@@ -41,10 +41,13 @@ class Killed(BaseException):
 
 
 class Recorder:
-    """Remembers reports and lines, and answers from a plan of decisions by epoch."""
+    """Remembers reports and lines, and answers from a plan of decisions by epoch. The costs, which no two trainings
+    share, are kept apart.
+    """
 
     def __init__(self, decisions: Mapping[int, Decision] | None = None, killed_at: int | None = None) -> None:
         self.reports: dict[int, dict[str, float]] = {}
+        self.costs: dict[int, dict[str, float]] = {}
         self.lines: list[str] = []
         self._decisions = decisions or {}
         self._killed_at = killed_at
@@ -52,7 +55,8 @@ class Recorder:
     def report(self, epoch: int, metrics: Mapping[str, float]) -> Decision:
         if epoch == self._killed_at:
             raise Killed
-        self.reports[epoch] = dict(metrics)
+        self.reports[epoch] = {name: value for name, value in metrics.items() if name not in COST_METRICS}
+        self.costs[epoch] = {name: metrics[name] for name in COST_METRICS}
         return self._decisions.get(epoch, "continue")
 
     def log(self, line: str) -> None:

@@ -87,3 +87,15 @@ def test_slots_that_share_a_gpu_take_no_more_than_their_share_of_its_memory(
                 run(on_gpu, assignment(study_id=1))
 
     assert shares == [0.25]  # once a process, and not for a slot that has the GPU to itself
+
+
+def test_folds_and_one_split_of_the_same_rows_are_kept_side_by_side(training: Training, tmp_path: Path) -> None:
+    whole = assignment(study_id=1)
+    folded = whole.model_copy(update={"trial": whole.trial | {"cross_validation": {"folds": 4}}})
+    run(training, whole)
+    run(training, folded)
+    (tmp_path / "rows.csv").unlink()
+
+    metrics = training.run(folded, Quiet(), should_leave=lambda: False).metrics  # type: ignore[arg-type]
+    assert {f"fold/{fold}/accuracy" for fold in range(1, 5)} <= metrics.keys()
+    assert "fold/1/accuracy" not in training.run(whole, Quiet(), should_leave=lambda: False).metrics  # type: ignore[arg-type]

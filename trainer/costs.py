@@ -1,0 +1,79 @@
+"""What a training costs: how large its model is, and how much time and memory it took."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainer.config import Model
+from trainer.data.prepared import AnySchema, Prepared
+from trainer.models.build import build
+
+
+class Size(NamedTuple):
+    """Of a model: its numbers that are learned, and the floating-point operations of one row's forward pass. An
+    addition and a multiplication are two; only matrix products, convolutions and attention are counted.
+    """
+
+    params: int
+    flops: int
+
+
+def size_of(config: Model, schema: AnySchema, inputs: Sequence[Tensor]) -> Size:
+    """The size of the model that fits a schema; built, and shown a row, on the meta device, where that costs nothing.
+
+    Args:
+        inputs: of a part; the first row is enough.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    with torch.device("meta"):
+        model = build(config, schema).eval()
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(*(tensor[:1].to("meta") for tensor in inputs))
+    return Size(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops())
+
+
+class Costs:
+    """The costs of one training, counted from here on."""
+
+    def __init__(self, config: Model, prepared: Prepared) -> None:
+        self.seconds = 0.0  # spent on epochs, those of earlier attempts included
+        self._size = size_of(config, prepared.schema, prepared.train.inputs)
+        self._device = prepared.device
+        _forget_peak(self._device)
+
+    def metrics(self) -> dict[str, float]:
+        """`params`, `flops`, `seconds`, and `device_memory`: the most bytes that were held on the GPU or, without
+        one, in this process's part of the main memory.
+        """
+        memory = _peak(self._device)
+        return {**self._size._asdict(), "seconds": self.seconds, "device_memory": memory}
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # not Linux, or not allowed: the peak is then the process's from its start
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
