@@ -61,6 +61,8 @@ class Study(Resource):
     reason: str | None = None
     errors: list[Problem] | None = None
     waiting_for: str | None = None
+    space_version: int = 1
+    warm_start: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:
