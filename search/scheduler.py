@@ -400,7 +400,9 @@ def main(settings: Settings) -> int:
     """Run a scheduler until SIGTERM or SIGINT."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     upgrade(settings.database)
-    scheduler = Scheduler(settings, connect(settings.database, ping=False), open_redis(settings.redis_url))
+    scheduler = Scheduler(
+        settings, connect(settings.database, ping=False), open_redis(settings.redis_url, settings.idle_seconds)
+    )
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
         scheduler.stop()

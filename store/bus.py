@@ -23,6 +23,7 @@ STREAM = "trialyard:reports"
 GROUP = "scheduler"
 CONSUMER = "active"  # one name for whoever is active: a successor takes over what its predecessor had read
 REFUSED_KEY = "trialyard:refused"  # how many messages came too late, since Redis was empty
+SILENCE_SECONDS = 3.0  # after which a Redis that should have answered counts as away
 ANSWER_SECONDS = 120  # an answer that nobody fetched is dropped after this long
 
 log = structlog.get_logger(__name__)
@@ -42,9 +43,14 @@ def events_channel(study_id: int) -> str:
     return f"trialyard:events:{study_id}"
 
 
-def open_redis(url: str) -> redis.Redis:
-    """A client that waits at most a few seconds to connect and never gives up a blocking read by itself."""
-    return redis.Redis.from_url(url, protocol=2, socket_connect_timeout=5)
+def open_redis(url: str, longest_block: float = 5.0) -> redis.Redis:
+    """A client that finds out when the other end is gone without a word: a half-open connection tells nothing.
+
+    Args:
+        longest_block: seconds that a blocking read of the caller's may wait; a few more, and it has failed.
+    """
+    timeout = longest_block + SILENCE_SECONDS
+    return redis.Redis.from_url(url, protocol=2, socket_connect_timeout=5, socket_timeout=timeout)
 
 
 class Caller:
@@ -54,7 +60,9 @@ class Caller:
         self._redis = client
         self._sender = sender
         self._resend = resend_seconds
-        self._sequences = itertools.count(time.time_ns() // 1000)  # greater than any of an earlier life of this sender
+        # Greater than any of an earlier life of this sender, which was on this machine since it started: the monotonic
+        # clock says so, and no clock that is set back.
+        self._sequences = itertools.count(time.monotonic_ns() // 1000)
         self._lock = threading.Lock()
 
     def call(self, request: Request, patience: float, on_wait: Callable[[], None] | None = None) -> Answer:

@@ -75,7 +75,7 @@ def _beats(settings: Settings, arguments: argparse.Namespace, figures: Figures) 
         "memory": str(arguments.memory or ""),
     }
     return Beats(
-        open_redis(settings.redis_url),
+        open_redis(settings.redis_url, longest_block=0.0),  # a beat that hangs must not cost the lease
         about,
         beat_seconds=settings.beat_seconds,
         ttl_seconds=LEASES_TO_LIVE * settings.lease_seconds,
