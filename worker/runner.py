@@ -87,9 +87,7 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         caller=Caller(client, arguments.name),
         artifacts=artifacts,
         kinds={
-            "train": Training(
-                artifacts, settings.data_folders, torch_device, arguments.gpu_share, hub=settings.hf_hub
-            ),
+            "train": Training(artifacts, settings.data_folders, torch_device, arguments.gpu_share, hub=settings.hf_hub),
             "objective": Objectives(settings.objectives_file, artifacts, LEAVE_SHARE * settings.grace_seconds),
         },
         tasks={
