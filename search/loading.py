@@ -49,11 +49,16 @@ def _load(session: Session, study_id: int) -> LiveStudy:
     study.optuna.load((_past(trial, values[trial.number], metric, version) for trial in trials), row.system_attrs)
     for trial in trials:
         study.counts[TrialState(trial.state)] += 1
+        if trial.state == TrialState.COMPLETE:
+            study.recall_result(trial.number, trial.metrics, trial.step)
         if not TrialState(trial.state).ended:
             study.open[trial.number] = _live(session, trial)
     ends = [(trial.ended_at, TrialState(trial.state), _value(trial, metric)) for trial in trials if trial.ended_at]
     for at, state, value in sorted(ends, key=itemgetter(0)):
         study.recall_end(state, value, at)
+    attempts = select(AttemptRow.number, AttemptRow.started_at, AttemptRow.ended_at)
+    for number, began, ended in session.execute(attempts.where(AttemptRow.study_id == study_id)):
+        study.recall_attempt(number, began, ended)
     return study
 
 

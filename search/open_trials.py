@@ -44,6 +44,7 @@ class OpenTrials:
         self._optuna = OptunaStudy(definition, warm)
         self._allowance = Allowance(definition, started_at, self.counts, self._optuna)
         self._metric = definition.objective.metric
+        self._results: dict[int, tuple[dict[str, float] | None, int | None]] = {}  # metrics and step, to be reused
         self._last_failure = ""
 
     @property
@@ -68,6 +69,17 @@ class OpenTrials:
         """A trial ended at this time, before this process held the study; to be told in the order of the times."""
         self._allowance.ended(state, value, at)
 
+    def recall_result(self, number: int, metrics: dict[str, float] | None, step: int | None) -> None:
+        """What a COMPLETE trial reported last: a later one with the same parameters may take it over."""
+        if self.definition.duplicates == "reuse":
+            self._results[number] = (metrics, step)
+
+    def recall_attempt(self, number: int, began: datetime, ended: datetime | None) -> None:
+        """An attempt that began, and perhaps ended, before this process held the study."""
+        self._allowance.attempt_began(number, began)
+        if ended is not None:
+            self._allowance.attempt_ended(number, ended)
+
     # Moves
 
     def _make(self, proposal: Proposal, state: TrialState, ledger: Ledger) -> LiveTrial:
@@ -84,6 +96,7 @@ class OpenTrials:
         trial.steps = set()
         trial.started_at = trial.started_at or ledger.at
         trial.reason = None
+        self._allowance.attempt_began(trial.number, ledger.at)
         ledger.begin(trial)
         self._to(trial, TrialState.RUNNING, ledger)
         return self._assignment(trial)
@@ -110,6 +123,7 @@ class OpenTrials:
     def _end_attempt(
         self, trial: LiveTrial, outcome: Outcome, state: TrialState, reason: str | None, ledger: Ledger
     ) -> None:
+        self._allowance.attempt_ended(trial.number, ledger.at)
         ledger.end(trial.attempt_key, outcome, reason)
         if state.ended:
             self._end(trial, state, reason, ledger)
@@ -124,6 +138,8 @@ class OpenTrials:
         self._allowance.ended(state, value, ledger.at)
         if state is TrialState.FAILED:
             self._last_failure = reason or ""
+        if state is TrialState.COMPLETE:
+            self.recall_result(trial.number, trial.metrics, trial.step)
         self._to(trial, state, ledger)
         del self.open[trial.number]
 
