@@ -1,6 +1,6 @@
-"""Trainings that were measured once and are looked up: learning-curve tables of the folder that TRIALYARD_DATA_DIR names.
+"""Trainings that were measured once and are looked up, in the tables of the folder that TRIALYARD_DATA_DIR names.
 
-A problem answers parameters with a training: its value after each epoch, and how far its end is from the best there is.
+A problem answers parameters with a training: its value after each epoch, and how far its end is from the best.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class TaskSet:
         self._mean, self._sd = points.mean(axis=0), points.std(axis=0)
         self._sd[self._sd == 0] = 1
         self._points = (points - self._mean) / self._sd
-        self.parameters = {
+        self.parameters: Mapping[str, Any] = {
             name: {"low": float(column.min()), "high": float(column.max())}
             for name, column in zip(ADAM, points.T, strict=True)
         }
         self.epochs = losses.shape[1]
 
-    def train(self, parameters: Mapping[str, Any], seed: int) -> Training:
+    def train(self, parameters: Mapping[str, Any], seed: int) -> Training:  # noqa: ARG002 - nothing is random in it
         point = (np.array([parameters[name] for name in ADAM]) - self._mean) / self._sd
         distance = ((self._points - point) ** 2).sum(axis=1)
         near = np.argpartition(distance, self._neighbours)[: self._neighbours]
@@ -101,7 +101,9 @@ class EcNas:
         self._means = np.array([np.mean(repeats, axis=0) for repeats in self._repeats])  # (cells, epochs)
         self._best = float(self._means[:, -1].max())
         edges = {f"edge{place}": {"values": [0, 1]} for place in range(vertices * (vertices - 1) // 2)}
-        self.parameters = edges | {f"op{place}": {"values": [0, 1, 2]} for place in range(vertices - 2)}
+        self.parameters: Mapping[str, Any] = edges | {
+            f"op{place}": {"values": [0, 1, 2]} for place in range(vertices - 2)
+        }
 
     def train(self, parameters: Mapping[str, Any], seed: int) -> Training:
         edges = [parameters[f"edge{place}"] for place in range(self._vertices * (self._vertices - 1) // 2)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -45,7 +44,7 @@ def hartmann(u: Point) -> float:
 def ackley(u: Point) -> float:
     """Its minimum lies off the middle of the range, where a prior would find it."""
     x = 8 * (np.array(u) - 0.31)
-    valley = -20 * math.exp(-0.2 * math.sqrt(float((x * x).mean())))
+    valley: float = -20 * math.exp(-0.2 * math.sqrt(float((x * x).mean())))
     return (valley - math.exp(float(np.cos(2 * math.pi * x).mean())) + 20 + math.e) / 10
 
 
@@ -63,18 +62,18 @@ def power(end: float, trait: float, other: float, time: float) -> float:
     return end + (0.1 + 0.4 * trait) * (time ** -(0.2 + 0.8 * other) - 1) / 4
 
 
-def crossing(end: float, trait: float, other: float, time: float) -> float:
+def crossing(end: float, trait: float, _other: float, time: float) -> float:
     """The better the end, the slower the way."""
     rate = 2 + 6 * min(end, 1) + 2 * trait
     return end + (1.2 - min(end, 1)) * (math.exp(-rate * time) - math.exp(-rate))
 
 
-def overfit(end: float, trait: float, other: float, time: float) -> float:
+def overfit(end: float, trait: float, _other: float, time: float) -> float:
     """Falls, and rises again to its end."""
     return end + 0.02 * (1 / time - 1) - 0.3 * trait * (1 - time**2)
 
 
-def plateau(end: float, trait: float, other: float, time: float) -> float:
+def plateau(end: float, trait: float, _other: float, time: float) -> float:
     """Nothing to be seen before a moment of its own."""
     return end + (1 - end) / (1 + math.exp(25 * (time - 0.05 - 0.3 * trait))) - (1 - end) / (1 + math.exp(16))
 
@@ -85,7 +84,7 @@ def exploding(end: float, trait: float, other: float, time: float) -> float:
 
 
 class MadeUp:
-    """A function of `floats` ranges with a curve; `shape` tells how the ranges are written in the study file."""
+    """A function over so many ranges from 0 to 1, under a curve; `noise` is the deviation of each value."""
 
     direction: Literal["minimize", "maximize"] = "minimize"
 

@@ -1,25 +1,25 @@
-"""Which search finds the better model at the same cost? Stock Optuna with each pruner, and ours, at equal epochs.
+"""Which search finds the better model at the same cost? Optuna's samplers with its pruners, and ours, at equal epochs.
 
-    TRIALYARD_DATA_DIR=… python -m benchmarks.search_quality [--quick] [--live] [--into FILE] [--picture FILE]
+    TRIALYARD_DATA_DIR=… python -m benchmarks.search_quality [--quick] [--into FILE]
 
 Simulated workers train side by side on a simulated clock; samplers, pruners and rungs are those of the scheduler, and
 Optuna's by their names are Optuna's to the last bit. Learning-curve tables need the folder of TRIALYARD_DATA_DIR;
-functions with made-up curves do not; `--live` trains small networks on digits. Runs are kept in the file of `--into`,
-one JSON line each: what is there is not run again.
+functions with made-up curves do not. A run is kept in the file of `--into`, one JSON line each: what is there is not
+run again, so that a measurement of hours can be cut into pieces.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from rich.console import Console
@@ -29,107 +29,156 @@ from benchmarks.curves import Problem, tables
 from benchmarks.made_up import made_up
 from benchmarks.simulated import search
 
-MARKS = (250, 500, 1000, 2000)
-JUDGED = (500, 1000, 2000)
+MARKS = (250, 500, 1000, 2000)  # epochs spent
 SAMPLERS: dict[str, dict[str, Any]] = {
     "random": {"name": "random"},
     "tpe": {"name": "tpe"},
     "tpe-univariate": {"name": "tpe", "multivariate": False},
     "cmaes": {"name": "cmaes"},
+    "auto": {"name": "auto"},
 }
 PRUNERS = ("none", "median", "successive_halving", "hyperband")
 OURS = "auto+asha"
+STOCK = tuple(f"{sampler}+{pruner}" for sampler in SAMPLERS if sampler != "auto" for pruner in PRUNERS)
 
 
-@dataclass(frozen=True)
-class Run:
-    """One search: its scores at `MARKS`."""
-
+class Key(NamedTuple):
     problem: str
     candidate: str
     workers: int
     seed: int
-    scores: tuple[float, ...]
 
-    @property
-    def key(self) -> tuple[str, str, int, int]:
-        return self.problem, self.candidate, self.workers, self.seed
+
+Scores = tuple[float, ...]  # at each of MARKS, smaller is better
+Runs = dict[Key, Scores]
+
+
+class Row(NamedTuple):
+    """Ours beside the best stock combination, chosen anew at each mark."""
+
+    problem: str
+    workers: int
+    seeds: tuple[int, int]  # of ours, and of the stock combination that has fewest
+    ours: list[tuple[float, float, float]]  # at each mark: lower quartile, median, upper quartile
+    stock: list[tuple[str, float]]  # at each mark: its name, its median
 
 
 def sections(candidate: str, problem: Problem) -> dict[str, Any] | None:
     """What a study file would say; None where the two do not fit."""
     sampler, pruner = candidate.split("+")
     ranges = any("low" in each for each in problem.parameters.values())
-    if (sampler == "cmaes" and not ranges) or (pruner != "none" and problem.epochs == 1 and candidate != OURS):
+    stops = pruner in ("median", "successive_halving", "hyperband")
+    if (sampler == "cmaes" and not ranges) or (stops and problem.epochs == 1):
         return None
-    section: dict[str, Any] = {"name": pruner}
-    if pruner in ("hyperband", "asha"):
-        section["max_resource"] = problem.epochs
-    return {"sampler": SAMPLERS.get(sampler, {"name": sampler}), "pruner": section}
+    bound = {"max_resource": problem.epochs} if pruner in ("hyperband", "asha") else {}
+    return {"sampler": SAMPLERS[sampler], "pruner": {"name": pruner, **bound}}
 
 
 def measure(
-    problems: Iterable[Problem], candidates: Sequence[str], seeds: int, workers: Sequence[int], known: Mapping[Any, Run]
-) -> Iterator[Run]:
+    problems: Sequence[Problem], candidates: Sequence[str], seeds: int, workers: Sequence[int], known: Runs
+) -> Iterator[tuple[Key, Scores]]:
     """Every search that is not known yet, all candidates by turns."""
-    problems = list(problems)
     for count in workers:
         for seed in range(seeds):
             for problem in problems:
+                own = zlib.crc32(f"{problem.name}{seed}".encode())
                 for candidate in candidates:
-                    chosen = sections(candidate, problem)
-                    if chosen is None or (problem.name, candidate, count, seed) in known:
-                        continue
-                    own = zlib.crc32(f"{problem.name}{seed}".encode())
-                    yield Run(problem.name, candidate, count, seed, tuple(search(problem, chosen, own, count, MARKS)))
+                    key, chosen = Key(problem.name, candidate, count, seed), sections(candidate, problem)
+                    if chosen is not None and key not in known:
+                        yield key, tuple(search(problem, chosen, own, count, MARKS))
 
 
-def ratios(runs: Iterable[Run]) -> dict[tuple[str, int], dict[str, Any]]:
-    """By problem and workers: the stock combination with the best mean of medians, and ours over it at each mark."""
-    groups: dict[tuple[str, int], dict[str, list[tuple[float, ...]]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        groups[run.problem, run.workers][run.candidate].append(run.scores)
-    found = {}
-    for key, candidates in sorted(groups.items()):
-        medians = {name: [statistics.median(column) for column in zip(*rows)] for name, rows in candidates.items()}
-        stock = {name: each for name, each in medians.items() if not name.startswith("auto")}
-        ours = medians.get(OURS)
-        best = [min(each[place] for each in stock.values()) for place in range(len(MARKS))] if stock else None
-        found[key] = {"medians": medians, "best_stock": best, "ours": ours}
-    return found
+def compare(runs: Runs) -> list[Row]:
+    """By problem and number of workers, where both sides ran."""
+    groups: dict[tuple[str, int], dict[str, list[Scores]]] = defaultdict(lambda: defaultdict(list))
+    for key, scores in runs.items():
+        groups[key.problem, key.workers][key.candidate].append(scores)
+    rows = []
+    for (problem, workers), by_candidate in sorted(groups.items()):
+        stock = {name: each for name, each in by_candidate.items() if name in STOCK}
+        if stock and OURS in by_candidate:
+            ours = by_candidate[OURS]
+            seeds = len(ours), min(len(each) for each in stock.values())
+            best = [_best(stock, place) for place in range(len(MARKS))]
+            rows.append(Row(problem, workers, seeds, [_quartiles(each) for each in zip(*ours, strict=True)], best))
+    return rows
+
+
+def _best(stock: dict[str, list[Scores]], place: int) -> tuple[str, float]:
+    medians = {name: statistics.median(scores[place] for scores in each) for name, each in stock.items()}
+    name = min(medians, key=medians.__getitem__)
+    return name, medians[name]
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def against(runs: Runs, candidate: str) -> list[float | None]:
+    """Ours over one stock combination at each mark: the geometric mean over problems of the medians' ratio."""
+    logs: list[list[float]] = [[] for _ in MARKS]
+    of = {name: {(key.problem, key.workers) for key in runs if key.candidate == name} for name in (OURS, candidate)}
+    for place, found in enumerate(logs):
+        for cell in of[OURS] & of[candidate]:
+            ours, theirs = (_median(runs, cell, name, place) for name in (OURS, candidate))
+            if ours > 0 and theirs > 0:
+                found.append(math.log(ours / theirs))
+    return [round(math.exp(statistics.fmean(each)), 2) if each else None for each in logs]
+
+
+def _median(runs: Runs, cell: tuple[str, int], candidate: str, place: int) -> float:
+    return statistics.median(
+        scores[place] for key, scores in runs.items() if (key.problem, key.workers, key.candidate) == (*cell, candidate)
+    )
+
+
+def show(rows: Iterable[Row]) -> None:
+    table = Table("problem", "workers", "seeds", *(f"{mark} epochs" for mark in MARKS), box=None)
+    for row in rows:
+        cells = []
+        for (low, middle, high), (name, best) in zip(row.ours, row.stock, strict=True):
+            cells.append(f"{middle:.3g} ({low:.3g}-{high:.3g}) | {best:.3g} {name}")
+        table.add_row(row.problem, str(row.workers), f"{row.seeds[0]}/{row.seeds[1]}", *cells)
+    Console(width=240).print(table)
+
+
+def read(path: Path | None) -> Runs:
+    if path is None or not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {
+        Key(row["problem"], row["candidate"], row["workers"], row["seed"]): tuple(map(float, row["scores"]))
+        for row in rows
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a smoke run: its figures mean nothing")
     parser.add_argument("--seeds", type=int, default=16)
-    parser.add_argument("--workers", type=int, nargs="*", default=[1, 16])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 16], help="simulated ones")
     parser.add_argument("--only", default="", help="problems whose name contains this")
-    parser.add_argument("--candidates", nargs="*")
-    parser.add_argument("--into", type=Path)
+    parser.add_argument("--candidates", nargs="*", default=[*STOCK, "auto+none", OURS], help="such as tpe+hyperband")
+    parser.add_argument("--into", type=Path, help="where runs are kept")
     options = parser.parse_args()
+    if options.quick:
+        options.seeds, options.workers, options.only = 1, [1], options.only or "branin power"
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder = os.environ.get("TRIALYARD_DATA_DIR")
-    problems = [*(tables(Path(folder)) if folder else ()), *made_up()]
-    problems = [each for each in problems if options.only in each.name]
-    stock = [f"{sampler}+{pruner}" for sampler in SAMPLERS for pruner in PRUNERS]
-    candidates = options.candidates or [*stock, OURS]
-    known = {}
-    if options.into and options.into.exists():
-        for line in options.into.read_text().splitlines():
-            row = json.loads(line)
-            run = Run(row["problem"], row["candidate"], row["workers"], row["seed"], tuple(row["scores"]))
-            known[run.key] = run
-    runs = list(known.values())
-    for run in measure(problems, candidates, options.seeds, options.workers, known):
-        runs.append(run)
+    problems = [each for each in (*(tables(Path(folder)) if folder else ()), *made_up()) if options.only in each.name]
+    runs = read(options.into)
+    for key, scores in measure(problems, options.candidates, options.seeds, options.workers, runs):
+        runs[key] = scores
         if options.into:
             with options.into.open("a") as file:
-                file.write(json.dumps(run.__dict__) + "\n")
-    for key, row in ratios(runs).items():
-        print(key)
-        for name, med in sorted(row["medians"].items(), key=lambda x: sum(x[1])):
-            print("   ", name.ljust(36), " ".join(f"{each:10.4g}" for each in med))
+                file.write(json.dumps({**key._asdict(), "scores": scores}) + "\n")
+    rows = compare(runs)
+    show(rows)
+    ratios = {f"ours_over_{name}": against(runs, name) for name in STOCK}
+    print(json.dumps({"benchmark": "search_quality", "epochs": MARKS, "ratios": ratios, "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A search on a simulated clock: workers that train side by side, and our own study in between, as the scheduler uses it."""
+"""A search on a simulated clock: workers that train side by side, and between them the scheduler's own study."""
 
 from __future__ import annotations
 

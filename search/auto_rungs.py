@@ -14,7 +14,7 @@ from typing_extensions import override
 from search.asha import Climb, Rung, Rungs
 
 PAIRS = 6  # of values at a rung and above it, before anything is concluded from them
-TELLING = 0.5  # the rank correlation from which on a rung is worth its losses; see ADR 0014
+TELLING = 0.5  # the rank correlation from which on a rung is worth its losses (ADR 0014)
 NEAR_END = 1.5  # a rung must leave so many times its level to do: nearer to the end it saves next to nothing
 
 

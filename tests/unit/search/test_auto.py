@@ -72,6 +72,16 @@ def test_trials_that_run_or_wait_teach_by_the_values_that_they_have() -> None:
     assert spread(study, 20)[2] > 0.7
 
 
+def test_half_of_the_random_draws_lie_about_the_middle_of_the_ranges() -> None:
+    """Of a normal of width 1/6 about 0.5, 68 per cent lie within 1/6 of it; of uniform draws 33: of both 51."""
+    study = begun({"x": {"low": 1.0, "high": 1e4, "log": True}}, random_share=1.0)
+    places = [math.log10(study.propose().parameters["x"]) / 4 for _ in range(300)]
+
+    assert 0.44 < sum(abs(place - 0.5) < 1 / 6 for place in places) / 300 < 0.58
+    assert min(places) < 0.1
+    assert max(places) > 0.9
+
+
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (1.0, 30)])
 def test_a_share_of_the_proposals_is_drawn_at_random_and_marked(share: float, expected: int) -> None:
     study = begun(LINE, n_startup_trials=4, random_share=share)

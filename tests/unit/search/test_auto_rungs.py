@@ -49,7 +49,7 @@ def test_no_rung_tells_anything_where_only_the_end_counts() -> None:
 
 
 def test_trials_that_get_better_and_better_are_not_all_trained_to_their_end() -> None:
-    """By asha's rule each is the best of its rung when it comes, and goes on. A third of 30 is 10, a third of 10 is 3."""
+    """By asha's rule each is the best of its rung when it comes, and goes on. A third of 30 are 10, of 10 are 3."""
     ladder = rungs()
     epochs = []
     for number in range(30):
