@@ -43,19 +43,18 @@ def parameter(value: Any) -> str:
     return str(int(rounded)) if rounded == int(rounded) else str(rounded)
 
 
-def objective(study: Study) -> Mapping[str, str]:
-    """The objective; the first of several."""
+def objectives(study: Study) -> list[Mapping[str, str]]:
     found = study["definition"]["objective"]
-    first: Mapping[str, str] = found[0] if isinstance(found, list) else found
-    return first
+    return found if isinstance(found, list) else [found]
 
 
 def metric_name(study: Study) -> str:
-    return objective(study)["metric"]
+    """The objective's metric; the first of several."""
+    return objectives(study)[0]["metric"]
 
 
 def objective_text(study: Study) -> str:
-    return f"{objective(study)['direction']} {metric_name(study)}"
+    return ", ".join(f"{each['direction']} {each['metric']}" for each in objectives(study))
 
 
 def best_value(study: Study) -> str:
@@ -148,6 +147,7 @@ FILTERS = {
     "metric": metric,
     "metric_name": metric_name,
     "objective_text": objective_text,
+    "objectives": objectives,
     "parameter": parameter,
     "pool": pool,
     "progress": progress,

@@ -220,7 +220,9 @@ def _raised(place: Location, text: str) -> Finding:
 
 def _keys(model: type[BaseModel], location: Location) -> list[str]:
     section = _annotation(model, location)
-    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+    if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        return []
+    return [field.alias or name for name, field in section.model_fields.items()]
 
 
 def _annotation(model: type[BaseModel], location: Location) -> Any:

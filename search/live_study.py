@@ -225,10 +225,10 @@ class LiveStudy(OpenTrials):
         return PreflightTask(study_id=self.id, study=self.definition.name, definition=self.definition.document())
 
     def _decide(self, trial: LiveTrial, request: Report, at: datetime) -> DecisionName:
-        value = request.metrics.get(self._metric)
         decision: DecisionName = "continue"
-        if value is not None:
-            decision = self._optuna.report(trial.number, request.step, value)
+        if request.metrics.keys() >= set(self._metrics):
+            values = [request.metrics[metric] for metric in self._metrics]
+            decision = self._optuna.report(trial.number, request.step, values)
         if decision != "continue":
             return decision
         if self.state is StudyState.PAUSED:
@@ -255,9 +255,10 @@ class LiveStudy(OpenTrials):
         return None
 
     def _complete(self, trial: LiveTrial, request: Finish, ledger: Ledger) -> Refused | None:
-        value = request.metrics.get(self._metric, self._optuna.last_value(trial.number))
-        if value is None:
-            message = f"metrics: the objective's metric {self._metric!r} is missing and was never reported"
+        known = self._last_values(trial) | request.metrics
+        missing = [metric for metric in self._metrics if metric not in known]
+        if missing:
+            message = f"metrics: the objective's metric {missing[0]!r} is missing and was never reported"
             if self.is_external:
                 return Refused(message=message)
             self._end_attempt(trial, Outcome.FAILED, TrialState.FAILED, message, ledger)
@@ -267,9 +268,14 @@ class LiveStudy(OpenTrials):
         if trial.told == "prune":
             self._end_attempt(trial, Outcome.PRUNED, TrialState.PRUNED, request.reason, ledger)
             return None
-        trial.values = {self._metric: value}
+        trial.values = {metric: known[metric] for metric in self._metrics}
         self._end_attempt(trial, Outcome.FINISHED, TrialState.COMPLETE, request.reason, ledger)
         return None
+
+    def _last_values(self, trial: LiveTrial) -> dict[str, float]:
+        """What a trial has reported last: of a single objective also when its newest report is without it."""
+        last = self._optuna.last_value(trial.number)
+        return (trial.metrics or {}) | ({} if last is None else {self._metrics[0]: last})
 
     def _pull(self, request: Finish, worker: str, device: str, ledger: Ledger) -> Assignment | None:
         if not request.pull:
@@ -303,9 +309,9 @@ class LiveStudy(OpenTrials):
         if self._optuna.study_attrs != remembered:
             ledger.remember(self.id, self._optuna.study_attrs)
         trial = self._make(proposal, state, ledger)
-        value = None if proposal.twin is None else self._optuna.final_value(proposal.twin)
-        if self.definition.duplicates == "reuse" and value is not None:
-            trial.values = {self._metric: value}
+        values = None if proposal.twin is None else self._optuna.final_values(proposal.twin)
+        if self.definition.duplicates == "reuse" and values is not None:
+            trial.values = dict(zip(self._metrics, values, strict=True))
             self._end(trial, TrialState.COMPLETE, f"the same parameters as trial {proposal.twin}", ledger)
             return None
         ledger.tell(trial)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -39,18 +40,20 @@ def load_study(session: Session, study_id: int) -> LiveStudy:
 def _load(session: Session, study_id: int) -> LiveStudy:
     row = session.get_one(StudyRow, study_id)
     study = LiveStudy(row.id, parse(row.definition), StudyState(row.state), row.started_at)
-    metric = study.definition.objective.metric
+    metrics = [objective.metric for objective in study.definition.objectives]
     table = TrialRow.__table__  # rows as they are: ORM objects of a large study take seconds to make
     trials = session.execute(select(table).where(table.c.study_id == study_id).order_by(table.c.number)).all()
-    values = _objective_values(session, study_id, metric)
-    study.optuna.load((_past(trial, values[trial.number], metric) for trial in trials), row.system_attrs)
+    # Of several objectives no sampler looks at the values by step.
+    by_step = _values_by_step(session, study_id, metrics[0]) if len(metrics) == 1 else {}
+    past = (_past(trial, by_step.get(trial.number, {}), metrics) for trial in trials)
+    study.optuna.load(past, row.system_attrs)
     for trial in trials:
         study.counts[TrialState(trial.state)] += 1
         if not TrialState(trial.state).ended:
             study.open[trial.number] = _live(session, trial)
-    ends = [(trial.ended_at, TrialState(trial.state), _value(trial, metric)) for trial in trials if trial.ended_at]
-    for at, state, value in sorted(ends, key=itemgetter(0)):
-        study.recall_end(state, value, at)
+    ends = [(trial.ended_at, TrialState(trial.state), _values(trial, metrics)) for trial in trials if trial.ended_at]
+    for at, state, values in sorted(ends, key=itemgetter(0)):
+        study.recall_end(state, values, at)
     return study
 
 
@@ -61,7 +64,7 @@ def load_trial(session: Session, study_id: int, number: int) -> LiveTrial | None
     return None if row is None else _live(session, row)
 
 
-def _objective_values(session: Session, study_id: int, metric: str) -> dict[int, dict[int, float]]:
+def _values_by_step(session: Session, study_id: int, metric: str) -> dict[int, dict[int, float]]:
     """The objective by trial and step; where attempts overlap, the newest one's value counts."""
     table = ReportRow.__table__
     value = table.c.metrics[metric].as_float()
@@ -73,14 +76,14 @@ def _objective_values(session: Session, study_id: int, metric: str) -> dict[int,
     return values
 
 
-def _past(row: Row[Any], intermediate: dict[int, float], metric: str) -> PastTrial:
+def _past(row: Row[Any], intermediate: dict[int, float], metrics: Sequence[str]) -> PastTrial:
     attrs = row.system_attrs
-    return PastTrial(row.number, TrialState(row.state), row.parameters, _value(row, metric), attrs, intermediate)
+    return PastTrial(row.number, TrialState(row.state), row.parameters, _values(row, metrics), attrs, intermediate)
 
 
-def _value(row: Row[Any], metric: str) -> float | None:
+def _values(row: Row[Any], metrics: Sequence[str]) -> list[float] | None:
     values = row._mapping["values"]  # the row itself has a method of this name
-    return values[metric] if values else None
+    return [values[metric] for metric in metrics] if values else None
 
 
 def _live(session: Session, row: Row[Any]) -> LiveTrial:

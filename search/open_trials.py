@@ -11,6 +11,7 @@ and an attempt that is lost or given back sends it from RUNNING to QUEUED again.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
 from search.allowance import Allowance
@@ -32,7 +33,7 @@ class OpenTrials:
         self.counts: Counter[TrialState] = Counter()
         self._optuna = OptunaStudy(definition)
         self._allowance = Allowance(definition, started_at, self.counts, self._optuna)
-        self._metric = definition.objective.metric
+        self._metrics = tuple(objective.metric for objective in definition.objectives)
         self._last_failure = ""
 
     @property
@@ -53,9 +54,9 @@ class OpenTrials:
     def running_on(self, worker: str) -> LiveTrial | None:
         return next((trial for trial in self.running() if trial.worker == worker), None)
 
-    def recall_end(self, state: TrialState, value: float | None, at: datetime) -> None:
+    def recall_end(self, state: TrialState, values: Sequence[float] | None, at: datetime) -> None:
         """A trial ended at this time, before this process held the study; to be told in the order of the times."""
-        self._allowance.ended(state, value, at)
+        self._allowance.ended(state, values, at)
 
     # Moves
 
@@ -82,7 +83,7 @@ class OpenTrials:
             study=self.definition.name,
             parameters=trial.parameters,
             trial=self.definition.resolve(trial.parameters),
-            metric=self._metric,
+            metric=self.definition.objective.metric,
             direction=self.definition.objective.direction,
             resumable=list(range(trial.attempt - 1, 0, -1)),
         )
@@ -106,9 +107,9 @@ class OpenTrials:
 
     def _end(self, trial: LiveTrial, state: TrialState, reason: str | None, ledger: Ledger) -> None:
         trial.reason, trial.ended_at = reason, ledger.at
-        value = trial.values[self._metric] if trial.values else None
-        self._optuna.finish(trial.number, state, value)
-        self._allowance.ended(state, value, ledger.at)
+        values = [trial.values[metric] for metric in self._metrics] if trial.values else None
+        self._optuna.finish(trial.number, state, values)
+        self._allowance.ended(state, values, ledger.at)
         if state is TrialState.FAILED:
             self._last_failure = reason or ""
         self._to(trial, state, ledger)

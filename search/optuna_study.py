@@ -8,7 +8,7 @@ that was loaded again proposes and decides as if it had never stopped.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -45,12 +45,12 @@ _OPTUNA_STATE = {
 
 @dataclass(frozen=True)
 class PastTrial:
-    """A trial as SQL knows it; `intermediate` are the objective's values by step."""
+    """A trial as SQL knows it: `values` in the order of the objectives, `intermediate` a single objective's by step."""
 
     number: int
     state: TrialState
     parameters: Mapping[str, Any]
-    value: float | None = None
+    values: Sequence[float] | None = None
     system_attrs: Mapping[str, Any] = field(default_factory=dict)
     intermediate: Mapping[int, float] = field(default_factory=dict)
 
@@ -78,7 +78,7 @@ class OptunaStudy:
         self._study = optuna.create_study(
             storage=self._storage,
             study_name=definition.name,
-            direction=definition.objective.direction,
+            directions=[objective.direction for objective in definition.objectives],
             sampler=self._sampler,
             pruner=self._pruner,
         )
@@ -116,9 +116,11 @@ class OptunaStudy:
         """A trial that had ended without a value is to run again."""
         self._set_state(number, OptunaState.RUNNING)
 
-    def report(self, number: int, step: int, value: float) -> DecisionName:
-        """Record an intermediate value, and decide whether the trial goes on, ends here, or waits to be promoted."""
-        trial_id = self._id(number)
+    def report(self, number: int, step: int, values: Sequence[float]) -> DecisionName:
+        """Record a step's values, and decide whether the trial goes on, ends here, or waits to be promoted."""
+        if len(values) > 1:
+            return "continue"
+        trial_id, value = self._id(number), values[0]
         self._storage.set_trial_intermediate_value(trial_id, step, value)
         if self._rungs is not None:
             decision = self._rungs.report(number, step, value)
@@ -126,15 +128,16 @@ class OptunaStudy:
             return decision
         return "prune" if self._pruner.prune(self._study, self._storage.get_trial(trial_id)) else "continue"
 
-    def finish(self, number: int, state: TrialState, value: float | None = None) -> None:
-        """Tell the end of a trial; a COMPLETE one has a value."""
+    def finish(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
+        """Tell the end of a trial; a COMPLETE one has values."""
         if self._rungs is not None:
             self._rungs.withdraw(number)
             self._set_state(number, OptunaState.RUNNING)
         if state is TrialState.CANCELLED:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
         # What `Study.tell` does before it makes a deep copy of the trial to return it.
-        _tell_with_warning(self._study, number, value if state is TrialState.COMPLETE else None, _OPTUNA_STATE[state])
+        told = values if state is TrialState.COMPLETE else None
+        _tell_with_warning(self._study, number, told, _OPTUNA_STATE[state])
 
     # Under asha
 
@@ -179,14 +182,14 @@ class OptunaStudy:
         return dict(self._storage.get_study_system_attrs(self._study._study_id))
 
     def last_value(self, number: int) -> float | None:
-        """The newest intermediate value of a trial."""
+        """The newest intermediate value of a trial, of a single objective."""
         values = self._storage.get_trial(self._id(number)).intermediate_values
         return values[max(values)] if values else None
 
-    def final_value(self, number: int) -> float | None:
-        """The value of a trial that is COMPLETE."""
+    def final_values(self, number: int) -> list[float] | None:
+        """The values of a trial that is COMPLETE."""
         trial = self._storage.get_trial(self._id(number))
-        return trial.value if trial.state is OptunaState.COMPLETE else None
+        return trial.values if trial.state is OptunaState.COMPLETE else None
 
     def _draw(self, resample: bool) -> Proposal:
         reseed(self._sampler, self._definition.sampler.seed, self._count)
@@ -214,7 +217,8 @@ class OptunaStudy:
         """Put a trial that has not ended into another of Optuna's states, which Optuna itself takes for final."""
         trial = copy.copy(self._storage.get_trial(self._id(number)))
         trial.state = state
-        trial.value = self.last_value(number) if state is OptunaState.PRUNED else None
+        value = self.last_value(number) if state is OptunaState.PRUNED else None
+        trial.values = None if value is None else [value]
         trial.system_attrs = {key: value for key, value in trial.system_attrs.items() if key != CANCELLED}
         self._storage._set_trial(trial._trial_id, trial)
         for part in (self._sampler, self._pruner, getattr(self._pruner, "_wrapped_pruner", None)):
@@ -227,16 +231,17 @@ class OptunaStudy:
     def _frozen(self, trial: PastTrial) -> FrozenTrial:
         params, distributions = self._space.internal(trial.parameters)
         state = _OPTUNA_STATE.get(trial.state, OptunaState.RUNNING)
-        value = trial.value
+        values = trial.values
         if state is OptunaState.PRUNED and trial.intermediate:
-            value = trial.intermediate[max(trial.intermediate)]  # as `Study.tell` does for a pruned trial
+            values = [trial.intermediate[max(trial.intermediate)]]  # as `Study.tell` does for a pruned trial
         return FrozenTrial(
             number=trial.number,
             trial_id=-1,  # the storage gives one
             state=state,
             params=params,
             distributions=distributions,
-            value=value,
+            value=None,
+            values=values,
             user_attrs={},
             system_attrs=dict(trial.system_attrs),
             intermediate_values=dict(trial.intermediate),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,18 @@ from trainer.data.images import ImageSchema
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.errors import DataError, ModelError, Problem
-from trainer.progress import Monitor
 
 __all__ = ["Problem", "check"]
 
 
 def check(
-    configs: Sequence[TrainConfig], *, monitor: Monitor, data_folders: Sequence[Path], device: torch.device
+    configs: Sequence[TrainConfig], *, wanted: Mapping[str, str], data_folders: Sequence[Path], device: torch.device
 ) -> tuple[list[Problem], dict[str, Any]]:
     """Prepare the data, once for each way of preparing it, and hold every corner of the space against it.
 
     Args:
         configs: the corners of the search space.
+        wanted: the metrics that the search looks at, by their paths in the study.
 
     Returns:
         The problems, each once, and the facts: those of the data, and the `parameters` of the smallest and the largest
@@ -44,7 +44,7 @@ def check(
             continue
         facts = facts or prepared.facts()
         for config in corners:
-            problems += [*_metrics(config, monitor, prepared), *_task(config, prepared)]
+            problems += [*_metrics(config, wanted, prepared), *_task(config, prepared)]
             problems += [*_augmented(config, prepared), *_batches(config, prepared)]
             try:
                 sizes.append(size_of(config.model, prepared.schema, prepared.train.inputs))
@@ -62,12 +62,10 @@ def _by_data(configs: Sequence[TrainConfig]) -> list[list[TrainConfig]]:
     return list(groups.values())
 
 
-def _metrics(config: TrainConfig, monitor: Monitor, prepared: Prepared) -> Iterator[Problem]:
+def _metrics(config: TrainConfig, wanted: Mapping[str, str], prepared: Prepared) -> Iterator[Problem]:
     known = metric_names(prepared.task)
-    wanted = {"objective.metric": monitor.metric}
-    if config.early_stopping:
-        wanted["trial.early_stopping.metric"] = config.early_stopping.metric
-    for path, metric in wanted.items():
+    watched = {"trial.early_stopping.metric": config.early_stopping.metric} if config.early_stopping else {}
+    for path, metric in {**wanted, **watched}.items():
         if metric not in known:
             yield Problem(path, f"a {prepared.task} reports no {metric}", f"it reports {', '.join(sorted(known))}")
 

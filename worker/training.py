@@ -63,11 +63,10 @@ class Training:
         import torch
 
         from trainer.preflight import check
-        from trainer.progress import Monitor
 
         problems, facts = check(
             [TrainConfig.model_validate(corner) for corner in definition.corners()],
-            monitor=Monitor(definition.objective.metric, definition.objective.direction),
+            wanted=definition.metrics(),
             data_folders=self._data_folders,
             device=torch.device(self._device),
         )

@@ -38,6 +38,8 @@ def test_the_study_file_of_the_contract_is_understood():
     assert definition.document()["parameters"]["optimizer.lr"] == {"low": 1e-4, "high": 0.1, "log": True}
 
 
+LOSS = {"metric": "val/loss", "direction": "minimize"}
+TWO = [LOSS, {"metric": "params", "direction": "minimize"}]
 SHAPES = [
     (3, "study", ["must be a mapping"]),
     (train(name=None), "name", ["is missing"]),
@@ -57,7 +59,14 @@ SHAPES = [
         "objective.metric",
         ["measured once", "take val/accuracy"],
     ),
-    (train(objective=[{"metric": "val/loss"}]), "objective", ["several objectives are not there yet"]),
+    (train(objective=[{"metric": "val/loss"}]), "objective", ["1 entries", "2 to 4", "without a list"]),
+    (train(objective=[LOSS] * 5), "objective", ["5 entries", "constraints"]),
+    (train(objective=[LOSS, LOSS]), "objective[1].metric", ["there already"]),
+    (train(objective=[LOSS, {"metric": "val/x", "direction": "minimize"}]), "objective[1].metric", ["no training"]),
+    (train(objective=[LOSS, {"metric": "params"}]), "objective[1].direction", ["is missing"]),
+    (train(objective=TWO, sampler={"name": "cmaes"}), "sampler.name", ["single objective", "tpe", "nsga2"]),
+    (train(objective=TWO, pruner={"name": "median"}), "pruner.name", ["single objective"]),
+    (train(objective=TWO, budget={"trials": 9, "target": 0.5}), "budget.target", ["one objective", "patience_trials"]),
     (train(constraints=[]), "constraints", ["not there yet"]),
     (train(sampler="tpe"), "sampler", ["must be a mapping", "write {name: tpe}"]),
     (train(sampler={}), "sampler.name", ["is missing"]),

@@ -29,7 +29,7 @@ def section(title: str) -> str:
 def leaves(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
     """The fields of a model and of the models in it, by dotted path."""
     fields: dict[str, FieldInfo] = {}
-    for name, field in model.model_fields.items():
+    for name, field in ((field.alias or name, field) for name, field in model.model_fields.items()):
         inner = next((kind for kind in kinds(field.annotation) if isinstance(kind, type) and kind in SECTIONS), None)
         fields |= leaves(inner, f"{prefix}{name}.") if inner else {f"{prefix}{name}": field}
     return fields
