@@ -199,6 +199,14 @@ class Pareto(Shape):
     volumes: list[Volume]
 
 
+class Artifact(Shape):
+    """A file that a trial left, by what it is downloaded as."""
+
+    id: str
+    attempt: int
+    bytes: int
+
+
 class Prediction(Shape):
     """A row's class, with its probability and those of all classes in the order of `classes`; or its value."""
 
