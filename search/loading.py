@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from search.definition import parse
 from search.ledger import LiveTrial
 from search.live_study import LiveStudy
-from search.optuna_study import PastTrial
-from store.models import AttemptRow, ReportRow, StudyRow, StudyState, TrialRow, TrialState
+from search.optuna_study import PastTrial, WarmTrial
+from store.models import AttemptRow, ReportRow, StudyRow, StudyState, TrialRow, TrialState, WarmTrialRow
 
 ACTIVE = (StudyState.PREPARING, StudyState.RUNNING, StudyState.PAUSED)
 
@@ -39,13 +39,16 @@ def load_study(session: Session, study_id: int) -> LiveStudy:
 
 def _load(session: Session, study_id: int) -> LiveStudy:
     row = session.get_one(StudyRow, study_id)
-    study = LiveStudy(row.id, parse(row.definition), StudyState(row.state), row.started_at)
-    metrics = [objective.metric for objective in study.definition.objectives]
+    definition = parse(row.definition)
+    metrics = [objective.metric for objective in definition.objectives]
+    warm = _warm_trials(session, study_id, metrics)
+    study = LiveStudy(row.id, definition, StudyState(row.state), row.started_at, row.past_spaces, warm)
+    version = len(row.past_spaces) + 1
     table = TrialRow.__table__  # rows as they are: ORM objects of a large study take seconds to make
     trials = session.execute(select(table).where(table.c.study_id == study_id).order_by(table.c.number)).all()
     # Of several objectives no sampler looks at the values by step.
     by_step = _values_by_step(session, study_id, metrics[0]) if len(metrics) == 1 else {}
-    past = (_past(trial, by_step.get(trial.number, {}), metrics) for trial in trials)
+    past = (_past(trial, by_step.get(trial.number, {}), metrics, version) for trial in trials)
     study.optuna.load(past, row.system_attrs)
     for trial in trials:
         study.counts[TrialState(trial.state)] += 1
@@ -76,9 +79,14 @@ def _values_by_step(session: Session, study_id: int, metric: str) -> dict[int, d
     return values
 
 
-def _past(row: Row[Any], intermediate: dict[int, float], metrics: Sequence[str]) -> PastTrial:
-    attrs = row.system_attrs
-    return PastTrial(row.number, TrialState(row.state), row.parameters, _values(row, metrics), attrs, intermediate)
+def _warm_trials(session: Session, study_id: int, metrics: Sequence[str]) -> list[WarmTrial]:
+    query = select(WarmTrialRow).where(WarmTrialRow.study_id == study_id).order_by(WarmTrialRow.position)
+    return [WarmTrial(row.parameters, [row.values[metric] for metric in metrics]) for row in session.scalars(query)]
+
+
+def _past(row: Row[Any], intermediate: dict[int, float], metrics: Sequence[str], version: int) -> PastTrial:
+    state, attrs, values = TrialState(row.state), row.system_attrs, _values(row, metrics)
+    return PastTrial(row.number, state, row.parameters, values, attrs, intermediate, row.space_version == version)
 
 
 def _values(row: Row[Any], metrics: Sequence[str]) -> list[float] | None:
@@ -97,6 +105,7 @@ def _live(session: Session, row: Row[Any]) -> LiveTrial:
         step=row.step,
         retries=row.retries,
         reason=row.reason,
+        space_version=row.space_version,
         started_at=row.started_at,
     )
     attempts = select(AttemptRow).where(AttemptRow.study_id == row.study_id, AttemptRow.number == row.number)
