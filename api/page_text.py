@@ -65,7 +65,14 @@ def metric_name(study: Study) -> str:
 
 
 def objective_text(study: Study) -> str:
-    return ", ".join(f"{each['direction']} {each['metric']}" for each in objectives(study))
+    text = ", ".join(f"{each['direction']} {each['metric']}" for each in objectives(study))
+    bounds = [_bound_text(each) for each in study["definition"].get("constraints", [])]
+    return f"{text}, with {' and '.join(bounds)}" if bounds else text
+
+
+def _bound_text(constraint: Mapping[str, Any]) -> str:
+    sign, key = ("≤", "at_most") if "at_most" in constraint else ("≥", "at_least")
+    return f"{constraint['metric']} {sign} {parameter(constraint[key])}"
 
 
 def best_value(study: Study) -> str:

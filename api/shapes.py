@@ -129,12 +129,16 @@ class Attempt(Shape):
 
 
 class Trial(Shape):
-    """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`."""
+    """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`.
+
+    `feasible`: whether it keeps the study's constraints and fits into memory; null while that is not known.
+    """
 
     number: int
     state: str
     parameters: dict[str, Any]
     values: dict[str, float] | None
+    feasible: bool | None
     metrics: dict[str, float] | None
     step: int | None
     created_at: datetime
@@ -162,6 +166,7 @@ def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, A
         "state": trial.state,
         "parameters": trial.parameters,
         "values": trial.values,
+        "feasible": None if trial.violation is None else trial.violation <= 0,
         "metrics": trial.metrics,
         "step": trial.step,
         "created_at": trial.created_at,

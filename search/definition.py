@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from search.conditions import Conditions
+from search.constraints import Constraint, check_constraints, read_constraints
 from search.corners import corners_of
 from search.entries import read_parameters
 from search.findings import Finding, of_model, problems
@@ -40,6 +41,7 @@ class Definition(Section):
 
     name: Name
     objectives: Annotated[tuple[Objective, ...], Field(alias="objective")]
+    constraints: tuple[Constraint, ...] = ()
     parameters: dict[str, Parameter]
     sampler: Annotated[SamplerSpec, Field(discriminator="name")] = Field(default_factory=lambda: Tpe(name="tpe"))
     pruner: Annotated[PrunerSpec, Field(discriminator="name")] = NoPruner(name="none")
@@ -65,9 +67,10 @@ class Definition(Section):
 
     def metrics(self) -> dict[str, str]:
         """The metrics that the search looks at, by their paths in the document."""
+        bounded = {f"constraints[{place}].metric": each.metric for place, each in enumerate(self.constraints)}
         if len(self.objectives) == 1:
-            return {"objective.metric": self.objective.metric}
-        return {f"objective[{place}].metric": each.metric for place, each in enumerate(self.objectives)}
+            return {"objective.metric": self.objective.metric, **bounded}
+        return {f"objective[{place}].metric": each.metric for place, each in enumerate(self.objectives)} | bounded
 
     def corners(self) -> list[dict[str, Any]]:
         """Trial sections that show each parameter's extremes and choices, at most 200: what a preflight builds."""
@@ -76,9 +79,11 @@ class Definition(Section):
     def document(self) -> dict[str, Any]:
         """The definition as JSON, defaults filled in where they are ours; `parse` makes the same definition of it."""
         objectives = [objective.model_dump() for objective in self.objectives]
+        constraints = [constraint.model_dump(exclude_none=True) for constraint in self.constraints]
         return {
             "name": self.name,
             "objective": objectives if len(objectives) > 1 else objectives[0],
+            **({"constraints": constraints} if constraints else {}),
             "parameters": {name: parameter.document() for name, parameter in self.parameters.items()},
             "sampler": self.sampler.document(),
             "pruner": self.pruner.document(),
@@ -105,8 +110,11 @@ def parse(document: object) -> Definition:
     parameters, wrong = read_parameters(document["parameters"]) if "parameters" in document else ({}, [])
     findings += wrong
     objectives, wrong = read_objectives(document["objective"]) if "objective" in document else ((), [])
-    findings += wrong + check_objectives(objectives, document) + _check_meaning(document, parameters)
-    definition, wrong = _build(document, parameters, objectives)
+    findings += wrong + check_objectives(objectives, document)
+    constraints, wrong = read_constraints(document.get("constraints", []))
+    findings += wrong or check_constraints(constraints, document)
+    findings += _check_meaning(document, parameters)
+    definition, wrong = _build(document, parameters, objectives, constraints)
     findings += wrong
     if definition is not None and not findings and definition.kind == "train":
         findings += check_points(corners_of(parameters), definition.trial)
@@ -117,7 +125,7 @@ def parse(document: object) -> Definition:
 
 def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -> list[Finding]:
     """What the sections have to do with each other, as far as each can be read."""
-    findings = _not_there_yet(document)
+    findings: list[Finding] = []
     trial, section = document.get("trial"), document.get("parameters")
     if "trial" in document:
         findings += check_trial(trial)
@@ -129,13 +137,6 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
         findings += _check_grid(document, parameters)
     if _is_named(document.get("sampler"), "cmaes") and parameters:
         findings += _check_ranges(parameters)
-    return findings
-
-
-def _not_there_yet(document: dict[str, Any]) -> list[Finding]:
-    findings = []
-    if "constraints" in document:
-        findings.append(Finding(("constraints",), "constraints are not there yet", "leave them out"))
     return findings
 
 
@@ -168,15 +169,20 @@ def _check_learning(sampler: object) -> list[Finding]:
 
 
 def _build(
-    document: dict[str, Any], parameters: dict[str, Parameter], objectives: tuple[Objective, ...]
+    document: dict[str, Any],
+    parameters: dict[str, Parameter],
+    objectives: tuple[Objective, ...],
+    constraints: tuple[Constraint, ...],
 ) -> tuple[Definition | None, list[Finding]]:
-    """The definition around its parameters and objectives, with the defaults that follow from other sections."""
+    """The definition around what of it has been read, with the defaults that follow from other sections."""
     filled = dict(document)
     trial = document.get("trial")
     if "parameters" in document:
         filled["parameters"] = parameters
     if "objective" in document:
         filled["objective"] = objectives
+    if "constraints" in document:
+        filled["constraints"] = constraints
     if isinstance(trial, dict):
         filled["trial"] = {"kind": "train", **trial}
         if "pruner" in document:

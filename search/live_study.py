@@ -177,6 +177,7 @@ class LiveStudy(OpenTrials):
             return Refused(message=f"trial {trial.number} is {trial.state}; only one FAILED or CANCELLED is run again")
         self._optuna.reopen(trial.number)
         trial.retries, trial.reason, trial.ended_at = 0, None, None
+        trial.violation, trial.broken = None, {}
         self.open[trial.number] = trial
         self._to(trial, TrialState.PAUSED if self._optuna.is_held(trial.number) else TrialState.WAITING, ledger)
         return Done(number=trial.number)
@@ -277,6 +278,12 @@ class LiveStudy(OpenTrials):
             case "failed":
                 reason = request.reason or "the trial failed without a reason"
                 self._end_attempt(trial, Outcome.FAILED, TrialState.FAILED, reason, ledger)
+            case "diverged":
+                self._optuna.count_as_worst(trial.number)
+                reason = request.reason or "the trial diverged"
+                self._end_attempt(trial, Outcome.FAILED, TrialState.FAILED, reason, ledger)
+            case "infeasible":
+                self._end_infeasible(trial, request.reason or "it does not fit into the device's memory", ledger)
             case "pruned":
                 self._end_attempt(trial, Outcome.PRUNED, TrialState.PRUNED, request.reason, ledger)
             case "paused":
@@ -291,21 +298,32 @@ class LiveStudy(OpenTrials):
 
     def _complete(self, trial: LiveTrial, request: Finish, ledger: Ledger) -> Refused | None:
         known = self._last_values(trial) | request.metrics
-        missing = [metric for metric in self._metrics if metric not in known]
+        bounded = [constraint.metric for constraint in self.definition.constraints]
+        missing = [metric for metric in (*self._metrics, *bounded) if metric not in known]
         if missing:
-            message = f"metrics: the objective's metric {missing[0]!r} is missing and was never reported"
+            whose = "the objective's metric" if missing[0] in self._metrics else "a constraint's metric"
+            message = f"metrics: {whose} {missing[0]!r} is missing and was never reported"
             if self.is_external:
                 return Refused(message=message)
             self._end_attempt(trial, Outcome.FAILED, TrialState.FAILED, message, ledger)
             return None
         if request.metrics:
-            trial.metrics = dict(request.metrics)
+            trial.metrics = {metric: known[metric] for metric in bounded} | request.metrics
         if self._optuna.standing(trial.number) == "prune":
             self._end_attempt(trial, Outcome.PRUNED, TrialState.PRUNED, request.reason, ledger)
             return None
         trial.values = {metric: known[metric] for metric in self._metrics}
         self._end_attempt(trial, Outcome.FINISHED, TrialState.COMPLETE, request.reason, ledger)
         return None
+
+    def _end_infeasible(self, trial: LiveTrial, reason: str, ledger: Ledger) -> None:
+        """A trial cannot run with its parameters, which is what the search wanted to know and no failure of the study.
+
+        It breaks every constraint; of a study without any, one that all other trials keep.
+        """
+        trial.broken = {each.key: 1.0 for each in self.definition.constraints} or {"device memory": 1.0}
+        self._optuna.count_as_worst(trial.number)
+        self._end_attempt(trial, Outcome.FAILED, TrialState.PRUNED, reason, ledger)
 
     def _last_values(self, trial: LiveTrial) -> dict[str, float]:
         """What a trial has reported last: of a single objective also when its newest report is without it."""
@@ -347,6 +365,7 @@ class LiveStudy(OpenTrials):
         values = None if proposal.twin is None else self._optuna.final_values(proposal.twin)
         if self.definition.duplicates == "reuse" and values is not None:
             trial.values = dict(zip(self._metrics, values, strict=True))
+            trial.broken = {} if proposal.twin is None else self._optuna.constraints(proposal.twin)
             self._end(trial, TrialState.COMPLETE, f"the same parameters as trial {proposal.twin}", ledger)
             return None
         ledger.tell(trial)

@@ -54,7 +54,11 @@ def _load(session: Session, study_id: int) -> LiveStudy:
         study.counts[TrialState(trial.state)] += 1
         if not TrialState(trial.state).ended:
             study.open[trial.number] = _live(session, trial)
-    ends = [(trial.ended_at, TrialState(trial.state), _values(trial, metrics)) for trial in trials if trial.ended_at]
+    ends = [
+        (trial.ended_at, TrialState(trial.state), None if (trial.violation or 0) > 0 else _values(trial, metrics))
+        for trial in trials
+        if trial.ended_at
+    ]
     for at, state, values in sorted(ends, key=itemgetter(0)):
         study.recall_end(state, values, at)
     return study

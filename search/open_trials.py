@@ -120,12 +120,25 @@ class OpenTrials:
     def _end(self, trial: LiveTrial, state: TrialState, reason: str | None, ledger: Ledger) -> None:
         trial.reason, trial.ended_at = reason, ledger.at
         values = [trial.values[metric] for metric in self._metrics] if trial.values else None
-        self._optuna.finish(trial.number, state, values)
-        self._allowance.ended(state, values, ledger.at)
+        constraints = self._constraints_of(trial, state)
+        self._optuna.finish(trial.number, state, values, constraints)
+        is_feasible = trial.violation is None or trial.violation <= 0
+        self._allowance.ended(state, values if is_feasible else None, ledger.at)
         if state is TrialState.FAILED:
             self._last_failure = reason or ""
         self._to(trial, state, ledger)
         del self.open[trial.number]
+
+    def _constraints_of(self, trial: LiveTrial, state: TrialState) -> dict[str, float]:
+        """What a trial's constraints came to, as far as it has reported their metrics; sums up what is broken."""
+        if state not in (TrialState.COMPLETE, TrialState.PRUNED):
+            return {}
+        bounds, known = self.definition.constraints, trial.metrics or {}
+        found = {each.key: each.violation(known[each.metric]) for each in bounds if each.metric in known}
+        found |= trial.broken
+        if found and len(found) >= len(bounds):
+            trial.violation = sum(violation for violation in found.values() if violation > 0)
+        return found
 
     def _to(self, trial: LiveTrial, state: TrialState, ledger: Ledger) -> None:
         self.counts[trial.state] -= 1

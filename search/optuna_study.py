@@ -37,6 +37,9 @@ OF_ONE_SPACE = ("cma:", "NSGAIISampler:parent", "NSGAIIISampler:parent")  # attr
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
 _OF_AN_END = (CANCELLED, HOPELESS)  # what no longer holds for a trial that runs again
+CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
+WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
+LEARNERS = ("tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
 RESAMPLES = 20  # proposals drawn for one trial before a duplicate is accepted: the space may be used up
 
 _OPTUNA_STATE = {
@@ -157,6 +160,8 @@ class OptunaStudy:
 
     def reopen(self, number: int) -> None:
         """A trial that had ended without a value is to run again."""
+        if WORST in self.system_attrs(number):
+            self._pruner = self._study.pruner = make_pruner(self._definition, self._warm)  # it had counted as COMPLETE
         self._set_state(number, OptunaState.RUNNING)
 
     def report(self, number: int, step: int, values: Sequence[float]) -> None:
@@ -177,8 +182,14 @@ class OptunaStudy:
             return "prune"
         return "pause" if self.is_held(number) else "continue"
 
-    def finish(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
-        """Tell the end of a trial; a COMPLETE one has values."""
+    def finish(
+        self,
+        number: int,
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        constraints: Mapping[str, float] | None = None,
+    ) -> None:
+        """Tell the end of a trial; a COMPLETE one has values. Of its constraints those above 0 are broken."""
         if self._rungs is not None:
             self._rungs.withdraw(number)
             self._set_state(number, OptunaState.RUNNING)
@@ -186,8 +197,24 @@ class OptunaStudy:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
         told = OptunaState.FAIL if number in self._strangers else _OPTUNA_STATE[state]
         # What `Study.tell` does before it makes a deep copy of the trial to return it.
-        values = values if told is OptunaState.COMPLETE else None
-        _tell_with_warning(self._study, self._warm + number, values, told)
+        # These two cannot take constraints that only some trials have.
+        is_told = self._definition.constraints or self._definition.sampler.name not in ("cmaes", "gp")
+        for key, violation in (constraints or {}).items() if is_told else ():
+            # What `Trial.set_constraint` does; to make a `Trial` would ask the sampler for another proposal.
+            self._storage.set_trial_system_attr(self._id(number), f"{CONSTRAINTS}{key}", violation)
+        if number not in self._strangers:
+            worst = self.system_attrs(number).get(WORST)
+            told, values = (told, values) if worst is None else (OptunaState.COMPLETE, worst)
+        _tell_with_warning(self._study, self._warm + number, values if told is OptunaState.COMPLETE else None, told)
+
+    def count_as_worst(self, number: int) -> None:
+        """Let a sampler that learns from complete trials take this one, when it ends, for as bad as the worst so far.
+
+        While nothing has been measured there is no worst, and the trial teaches nothing.
+        """
+        if self._definition.sampler.name not in LEARNERS or (worst := self._worst(number)) is None:
+            return
+        self._storage.set_trial_system_attr(self._id(number), WORST, worst)
 
     # Under asha
 
@@ -231,6 +258,11 @@ class OptunaStudy:
         """
         return dict(self._storage.get_study_system_attrs(self._study._study_id))
 
+    def constraints(self, number: int) -> dict[str, float]:
+        """What the constraints of a trial that has ended came to."""
+        attrs = self.system_attrs(number)
+        return {key.removeprefix(CONSTRAINTS): each for key, each in attrs.items() if key.startswith(CONSTRAINTS)}
+
     def last_value(self, number: int) -> float | None:
         """The newest intermediate value of a trial, of a single objective."""
         values = self._storage.get_trial(self._id(number)).intermediate_values
@@ -239,7 +271,7 @@ class OptunaStudy:
     def final_values(self, number: int) -> list[float] | None:
         """The values of a trial that is COMPLETE."""
         trial = self._storage.get_trial(self._id(number))
-        return trial.values if trial.state is OptunaState.COMPLETE else None
+        return trial.values if trial.state is OptunaState.COMPLETE and WORST not in trial.system_attrs else None
 
     def _draw(self, resample: bool) -> Proposal:
         reseed(self._sampler, self._definition.sampler.seed, self._count)
@@ -264,6 +296,21 @@ class OptunaStudy:
             parameters = self._space.suggest(optuna.Trial(self._study, trial._trial_id))
         return parameters
 
+    def _worst(self, number: int) -> list[float] | None:
+        """By each objective the worst value of complete trials and, of a single one, of what this trial reported."""
+        trials = self._study._get_trials(deepcopy=False, states=(OptunaState.COMPLETE,), use_cache=False)
+        seen = [trial.values for trial in trials if trial.values is not None]
+        seen += [[value] for value in self._storage.get_trial(self._id(number)).intermediate_values.values()]
+        directions = [objective.direction for objective in self._definition.objectives]
+        return (
+            [
+                max(values) if direction == "minimize" else min(values)
+                for values, direction in zip(zip(*seen, strict=True), directions, strict=True)
+            ]
+            if seen
+            else None
+        )
+
     def _set_state(self, number: int, state: OptunaState) -> None:
         """Put a trial that has not ended into another of Optuna's states, which Optuna itself takes for final."""
         trial = copy.copy(self._storage.get_trial(self._id(number)))
@@ -273,7 +320,9 @@ class OptunaStudy:
         value = self.last_value(number) if state is OptunaState.PRUNED else None
         trial.values = None if value is None else [value]
         trial.system_attrs = {
-            key: value for key, value in trial.system_attrs.items() if key not in (CANCELLED, HOPELESS)
+            key: value
+            for key, value in trial.system_attrs.items()
+            if key not in (CANCELLED, HOPELESS, WORST) and not key.startswith(CONSTRAINTS)
         }
         self._storage._set_trial(trial._trial_id, trial)
         for part in (self._sampler, self._pruner, getattr(self._pruner, "_wrapped_pruner", None)):
@@ -287,6 +336,8 @@ class OptunaStudy:
         """A stored trial for Optuna; `point` are its parameters in this space, None if they are none."""
         state = _OPTUNA_STATE.get(trial.state, OptunaState.RUNNING)
         values, attrs = trial.values, dict(trial.system_attrs)
+        if WORST in attrs:
+            state, values = OptunaState.COMPLETE, attrs[WORST]
         if point is None:
             values, state = None, OptunaState.FAIL if state.is_finished() else state
         if state is OptunaState.PRUNED and trial.intermediate:

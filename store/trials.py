@@ -52,7 +52,7 @@ class Trials:
         return trial
 
     def best(self) -> TrialRow | None:
-        """The COMPLETE trial with the best value of the objective, of several the first; None while there is none.
+        """The COMPLETE and feasible trial with the best value of the objective, of several the first; None for none.
 
         None too where the study has several objectives: no trial is the best by all of them.
         """
@@ -60,14 +60,12 @@ class Trials:
             return None
         value = self._key("value")
         by_value = value.asc() if self._objectives[0]["direction"] == "minimize" else value.desc()
-        query = self._of_study().where(TrialRow.state == str(TrialState.COMPLETE)).order_by(by_value, TrialRow.number)
+        query = self._of_study().where(_COUNTED).order_by(by_value, TrialRow.number)
         return self._session.scalar(query.limit(1))
 
     def values(self) -> list[tuple[int, Mapping[str, float]]]:
-        """The numbers and values of all COMPLETE trials, by number."""
-        query = select(TrialRow.number, TrialRow.values).where(
-            TrialRow.study_id == self._study.id, TrialRow.state == str(TrialState.COMPLETE)
-        )
+        """The numbers and values of all COMPLETE and feasible trials, by number."""
+        query = select(TrialRow.number, TrialRow.values).where(TrialRow.study_id == self._study.id, _COUNTED)
         return [(number, values) for number, values in self._session.execute(query.order_by(TrialRow.number))]
 
     def several(self, numbers: Collection[int]) -> list[TrialRow]:
@@ -130,6 +128,7 @@ class Trials:
                 return TrialRow.number.expression
 
 
+_COUNTED = (TrialRow.state == str(TrialState.COMPLETE)) & (func.coalesce(TrialRow.violation, 0) <= 0)
 _WITHOUT_ATTRS = defer(TrialRow.system_attrs, raiseload=True)  # large, and only the sampler's business
 
 

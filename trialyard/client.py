@@ -247,7 +247,7 @@ class Client:
         self,
         study: str,
         handout: Handout,
-        state: Literal["complete", "failed"],
+        state: Literal["complete", "failed", "infeasible"],
         metrics: dict[str, float],
         reason: str | None = None,
     ) -> Trial:

@@ -103,6 +103,7 @@ class Trial(Resource):
     state: str
     parameters: dict[str, Any]
     values: dict[str, float] | None = None
+    feasible: bool | None = None
     metrics: dict[str, float] | None = None
     step: int | None = None
     started_at: datetime | None = None

@@ -77,7 +77,14 @@ def print_study(console: Console, study: Study) -> None:
 
 
 def _objectives(study: Study) -> str:
-    return ", ".join(f"{objective.direction} {objective.metric}" for objective in study.objectives)
+    text = ", ".join(f"{objective.direction} {objective.metric}" for objective in study.objectives)
+    bounds = [
+        f"{each['metric']} at {bound} {each[f'at_{bound}']:g}"
+        for each in study.definition.get("constraints", [])
+        for bound in ("most", "least")
+        if f"at_{bound}" in each
+    ]
+    return f"{text}, with {' and '.join(bounds)}" if bounds else text
 
 
 def _warm_start(warm: dict[str, Any]) -> str:

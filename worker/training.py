@@ -13,20 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from search.definition import Definition
 from store.artifacts import Artifacts
-from store.errors import TrialyardError
 from store.messages import Assignment
 from trainer.config import TrainConfig
-from worker.ending import Ending
+from worker.ending import Ending, OutOfDeviceMemory
 from worker.reporter import Reporter
 
 if TYPE_CHECKING:
     from trainer.data.prepared import Folds, Prepared
 
 KEPT_DATA_SETS = 4
-
-
-class OutOfDeviceMemory(TrialyardError):
-    """A training did not fit into the device's memory."""
 
 
 class Training:

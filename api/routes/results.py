@@ -30,7 +30,7 @@ MOST_NUMBERS = 500
 
 @router.get("/best")
 def best_trial(session: Reading, study: PathStudy, parts: Wired) -> BestTrial:
-    """The complete trial with the best value of the objective; 404 while there is none.
+    """The complete and feasible trial with the best value of the objective; 404 while there is none.
 
     A study with several objectives has no best trial, and is answered with 409: its front is at `pareto`.
     """
@@ -58,7 +58,7 @@ def read_front(
         Query(max_length=200, description="the hypervolume's reference point: a value an objective, with commas"),
     ] = None,
 ) -> Pareto:
-    """The complete trials that no other beats: none is at least as good by every objective and better by one.
+    """The feasible complete trials that no other beats: none is as good by every objective and better by one.
 
     With the hypervolume that they cover before a reference point, after each trial that changed the front. If none is
     given, the point lies a tenth of each objective's range behind the worst complete trial.

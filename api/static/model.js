@@ -60,7 +60,7 @@ export class Study {
     if (this.several) return null;
     let best = null;
     for (const trial of this.trials.values()) {
-      if (trial.state !== "COMPLETE" || this.value(trial) == null) continue;
+      if (!counts(trial) || this.value(trial) == null) continue;
       if (!best || this.better(this.value(trial), this.value(best))) best = trial;
     }
     return best;
@@ -70,7 +70,7 @@ export class Study {
   front() {
     const signs = this.objectives.map(({ direction }) => (direction === "maximize" ? -1 : 1));
     const losses = (trial) => this.objectives.map(({ metric }, i) => signs[i] * trial.values[metric]);
-    const complete = [...this.trials.values()].filter((trial) => trial.state === "COMPLETE" && trial.values);
+    const complete = [...this.trials.values()].filter((trial) => counts(trial) && trial.values);
     const ordered = complete.map((trial) => [losses(trial), trial.number]).sort(([a], [b]) => lexical(a, b));
     const front = []; // in this order a trial is never beaten by a later one
     for (const [loss, number] of ordered) if (!front.some(([other]) => beats(other, loss))) front.push([loss, number]);
@@ -98,7 +98,7 @@ export class Study {
   #applyTrial(event) {
     const before = this.trials.get(event.number) ?? { number: event.number, started_at: null, ended_at: null };
     const { at } = event;
-    const fields = ["state", "parameters", "values", "metrics", "step", "reason", "attempt", "worker"];
+    const fields = ["state", "parameters", "values", "feasible", "metrics", "step", "reason", "attempt", "worker"];
     const trial = { ...before, ...pick(event, fields) };
     if (event.state === "RUNNING") trial.started_at ??= at;
     if (ENDED.has(event.state)) trial.ended_at ??= at;
@@ -111,6 +111,9 @@ export class Study {
     this.trials.set(event.number, { ...trial, step: event.step, metrics: event.metrics });
   }
 }
+
+/** Whether a trial may be the best: it is complete and keeps the constraints. */
+export const counts = (trial) => trial.state === "COMPLETE" && trial.feasible !== false;
 
 /** The parameters that vary, with their kind and range, in the order of the definition. */
 export function knobs(definition) {

@@ -2,7 +2,7 @@
 
 import { metric } from "./format.js";
 import { escapeMarkup } from "./history.js";
-import { Plot, SIGNS, axis, colour, faint } from "./plot.js";
+import { Plot, SIGNS, axis, colour, faint, signOf } from "./plot.js";
 
 export class Pareto {
   constructor(element, study, { open, log, across, up }) {
@@ -21,7 +21,7 @@ export class Pareto {
     }
     const front = this.study.front();
     const behind = trials.filter((trial) => !front.has(trial.number));
-    const traces = Object.keys(SIGNS).map((state) => this.#points(behind.filter((trial) => trial.state === state), state));
+    const traces = Object.keys(SIGNS).map((state) => this.#points(behind.filter((trial) => signOf(trial) === state), state));
     const ahead = trials.filter((trial) => front.has(trial.number));
     return this.plot.draw([...traces, this.#edge(ahead), this.#front(ahead)], {
       xaxis: axis(this.#title(this.#axes()[0]), { type: this.controls.log.checked ? "log" : "linear" }),
@@ -77,6 +77,6 @@ export class Pareto {
 
   #words(trial) {
     const measured = this.study.objectives.map(({ metric: name }) => `${name} ${metric(trial.values?.[name] ?? trial.metrics?.[name])}`);
-    return `<b>Trial ${trial.number}</b> ${trial.state.toLowerCase()}<br>${measured.map(escapeMarkup).join("<br>")}`;
+    return `<b>Trial ${trial.number}</b> ${trial.state.toLowerCase()}${trial.feasible === false ? ", infeasible" : ""}<br>${measured.map(escapeMarkup).join("<br>")}`;
   }
 }

@@ -146,7 +146,7 @@ function columnsOf(study) {
   const link = (number) => h("a", { href: `/studies/${study.name}/trials/${number}` }, number);
   return [
     { key: "number", title: "Trial", number: true, read: (trial) => trial.number, show: link },
-    { key: "state", title: "State", read: (trial) => trial.state, show: badge },
+    { key: "state", title: "State", read: (trial) => trial.state, show: (state, trial) => stateOf(state, trial) },
     ...study.objectives.map((objective, i) => measure(objective, i === 0 ? "value" : objective.metric)),
     ...knobs(study.definition).map((knob) => ({
       key: knob.path,
@@ -163,6 +163,9 @@ function columnsOf(study) {
 }
 
 const unset = (column) => (column.key === "reason" ? null : h("span", { class: "unset" }, "–"));
+
+const stateOf = (state, trial) =>
+  trial.feasible === false ? h("span", {}, badge(state), h("span", { class: "soft", title: "breaks a constraint" }, " infeasible")) : badge(state);
 
 /** The column of an objective; softer where it is only the last one reported. */
 function measure({ metric: name, direction }, key) {

@@ -17,13 +17,15 @@ TWO = [{"metric": "accuracy", "direction": "maximize"}, {"metric": "params", "di
 VALUES = [(0.7, 500.0), (0.8, 400.0), (0.9, 900.0), (0.9, 900.0)]
 
 
-def add(server: ApiServer, *values: tuple[float, float]) -> None:
+def add(server: ApiServer, *values: tuple[float, float], violations: dict[int, float] | None = None) -> None:
     study_id = server.study_id()
     with writes(server.engine).begin() as session:
         for number, (accuracy, params) in enumerate(values):
             columns: dict[str, Any] = {"parameters": {"x": accuracy}, "system_attrs": {}, "created_at": EPOCH}
             columns |= {"values": {"accuracy": accuracy, "params": params}, "state": str(TrialState.COMPLETE)}
-            session.add(TrialRow(study_id=study_id, number=number, ended_at=EPOCH, **columns))
+            violation = (violations or {}).get(number)
+            row = TrialRow(study_id=study_id, number=number, violation=violation, ended_at=EPOCH, **columns)
+            session.add(row)
 
 
 def test_the_front_comes_with_its_hypervolume_over_the_trials(server: ApiServer) -> None:
@@ -88,3 +90,18 @@ def test_importance_is_told_for_each_objective(server: ApiServer) -> None:
     with Client(server.url) as client:
         assert client.importance("s", "params").keys() == client.importance("s", "accuracy").keys() == {"x"}
         assert client.importance("s") == client.importance("s", "accuracy")
+
+
+def test_what_breaks_a_constraint_is_neither_the_best_nor_in_front(server: ApiServer) -> None:
+    server.create("s", objective=TWO, constraints=[{"metric": "params", "at_most": 800}])
+    add(server, *VALUES, violations={0: 0.0, 1: 0.0, 2: 100.0, 3: 100.0})
+
+    assert [each["number"] for each in server.get("s/pareto")["front"]] == [1]
+    assert [trial["feasible"] for trial in server.get("s/trials")["items"]] == [True, True, False, False]
+
+
+def test_the_best_trial_is_a_feasible_one(server: ApiServer) -> None:
+    server.create("s", objective=TWO[0], constraints=[{"metric": "params", "at_most": 800}])
+    add(server, *VALUES, violations={0: 0.0, 1: 0.0, 2: 100.0, 3: 100.0})
+
+    assert server.get("s")["best"]["number"] == server.get("s/best")["number"] == 1

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from search.constraints import Constraint
 from search.definition import Budget, Definition, Objective, Resources, parse
 from search.knobs import ObjectiveTrial
 from search.sections import PrunerSpec, SamplerSpec, WarmStart
@@ -77,6 +78,7 @@ def test_the_example_is_a_study():
     [
         ("Sections", Definition),
         ("objective", Objective),
+        ("constraints", Constraint),
         *(("sampler", model) for model in get_args(SamplerSpec)),
         *(("pruner", model) for model in get_args(PrunerSpec)),
         ("budget", Budget),
