@@ -37,7 +37,8 @@ def conclude(console: Console, client: Client, study: Study) -> None:
     if study.best is None:
         raise CommandError(f"the study {study.name!r} has ended without a complete trial")
     best_first = "value" if study.objective.direction == "minimize" else "-value"
-    best = list(islice(client.trials(study.name, "COMPLETE", best_first), TABLE_TRIALS))
+    complete = client.trials(study.name, "COMPLETE", best_first)
+    best = list(islice((trial for trial in complete if trial.feasible is not False), TABLE_TRIALS))
     console.print(f"{study.name}: the best {len(best)} of {study.counts.ended} trials\n", markup=False)
     console.print(trials_table(best))
     console.print()

@@ -84,7 +84,7 @@ def test_no_trial_is_the_best_by_several_objectives(server: ApiServer) -> None:
 
 @on_sqlite
 def test_importance_is_told_for_each_objective(server: ApiServer) -> None:
-    server.create("s", objective=TWO, parameters={"x": {"low": 0.0, "high": 1.0}, "y": {"value": 1}})
+    server.create("s", objective=TWO)
     add(server, *VALUES)
 
     with Client(server.url) as client:
