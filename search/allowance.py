@@ -29,6 +29,8 @@ class Allowance:
         self._front: list[Losses] = []  # of the complete trials those that no other beats; of one objective the best
         self._better_at: datetime | None = None  # when the front last changed
         self._since_better = 0
+        self._used_seconds = 0.0  # by the attempts that have ended
+        self._began: dict[int, datetime] = {}  # the attempts that run, by trial
 
     def ended(self, state: TrialState, values: Sequence[float] | None, at: datetime) -> None:
         """Take in a trial's end, in any order of those that ended at one moment."""
@@ -36,6 +38,19 @@ class Allowance:
             self._better_at, self._since_better = at, 0
         elif state in (TrialState.COMPLETE, TrialState.PRUNED) and self._better_at is not None and at > self._better_at:
             self._since_better += 1
+
+    def attempt_began(self, number: int, at: datetime) -> None:
+        """A trial holds a device from now on."""
+        self._began[number] = at
+
+    def attempt_ended(self, number: int, at: datetime) -> None:
+        if (began := self._began.pop(number, None)) is not None:
+            self._used_seconds += max(0.0, (at - began).total_seconds())
+
+    def device_hours(self, at: datetime) -> float:
+        """The time that attempts have taken, each times its GPUs."""
+        running = sum((at - began).total_seconds() for began in self._began.values())
+        return (self._used_seconds + running) * max(1, self.definition.resources.gpus) / 3600
 
     @property
     def busy(self) -> int:
@@ -67,6 +82,8 @@ class Allowance:
         started = self.started_at
         if budget.timeout is not None and started is not None and at > started + timedelta(seconds=budget.timeout):
             return "budget.timeout was reached"
+        if budget.device_hours is not None and self.device_hours(at) >= budget.device_hours:
+            return "budget.device_hours was reached"
         if budget.target is not None and self._front and self._front[0] <= self._losses([budget.target]):
             return "budget.target was reached"
         if budget.patience_trials is not None and self._since_better >= budget.patience_trials:

@@ -61,6 +61,9 @@ def _load(session: Session, study_id: int) -> LiveStudy:
     ]
     for at, state, values in sorted(ends, key=itemgetter(0)):
         study.recall_end(state, values, at)
+    attempts = select(AttemptRow.number, AttemptRow.started_at, AttemptRow.ended_at)
+    for number, began, ended in session.execute(attempts.where(AttemptRow.study_id == study_id)):
+        study.recall_attempt(number, began, ended)
     return study
 
 

@@ -68,6 +68,12 @@ class OpenTrials:
         """A trial ended at this time, before this process held the study; to be told in the order of the times."""
         self._allowance.ended(state, values, at)
 
+    def recall_attempt(self, number: int, began: datetime, ended: datetime | None) -> None:
+        """An attempt that began, and perhaps ended, before this process held the study."""
+        self._allowance.attempt_began(number, began)
+        if ended is not None:
+            self._allowance.attempt_ended(number, ended)
+
     # Moves
 
     def _make(self, proposal: Proposal, state: TrialState, ledger: Ledger) -> LiveTrial:
@@ -84,6 +90,7 @@ class OpenTrials:
         trial.steps = set()
         trial.started_at = trial.started_at or ledger.at
         trial.reason = None
+        self._allowance.attempt_began(trial.number, ledger.at)
         ledger.begin(trial)
         self._to(trial, TrialState.RUNNING, ledger)
         return self._assignment(trial)
@@ -110,12 +117,22 @@ class OpenTrials:
     def _end_attempt(
         self, trial: LiveTrial, outcome: Outcome, state: TrialState, reason: str | None, ledger: Ledger
     ) -> None:
+        self._allowance.attempt_ended(trial.number, ledger.at)
         ledger.end(trial.attempt_key, outcome, reason)
         if state.ended:
             self._end(trial, state, reason, ledger)
         else:
             trial.reason = reason
             self._to(trial, state, ledger)
+
+    def _end_infeasible(self, trial: LiveTrial, reason: str, ledger: Ledger) -> None:
+        """A trial cannot run with its parameters, which is what the search wanted to know and no failure of the study.
+
+        It breaks every constraint; of a study without any, one that all other trials keep.
+        """
+        trial.broken = {each.key: 1.0 for each in self.definition.constraints} or {"device memory": 1.0}
+        self._optuna.count_as_worst(trial.number)
+        self._end_attempt(trial, Outcome.FAILED, TrialState.PRUNED, reason, ledger)
 
     def _end(self, trial: LiveTrial, state: TrialState, reason: str | None, ledger: Ledger) -> None:
         trial.reason, trial.ended_at = reason, ledger.at
