@@ -160,6 +160,14 @@ class Amend(_Request):
     priority: int | None = None
 
 
+class Gone(_Request):
+    """The supervisor of a worker has seen its process die: what it held is lost, and why."""
+
+    kind: Literal["gone"] = "gone"
+    worker: str
+    reason: str
+
+
 class Wake(_Request):
     """A study was made or its state changed in SQL: look now rather than at the next round."""
 
@@ -179,6 +187,7 @@ Request = (
     | CancelTrial
     | RetryTrial
     | Amend
+    | Gone
     | Wake
 )
 
