@@ -187,7 +187,6 @@ _PATTERNS = {
 
 NOT_THERE_YET = {
     "gp": "the sampler gp is not there yet: it computes with PyTorch, which the scheduler does not load",
-    "wilcoxon": "the pruner wilcoxon is not there yet: it compares trials fold by fold, and a trial has no folds yet",
 }
 
 

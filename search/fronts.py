@@ -30,9 +30,46 @@ def front(losses: Losses) -> NDArray[np.bool_]:
     return np.asarray(_is_pareto_front(losses, assume_unique_lexsorted=False))
 
 
-def ranks(losses: Losses) -> NDArray[np.int_]:
-    """Each trial's front, from 0: the trials that none beats, those that only these beat, … (Deb et al. 2002)."""
-    return np.asarray(_fast_non_domination_rank(losses))
+def ranks(losses: Losses, exact: int | None = None) -> NDArray[np.int_]:
+    """Each trial's front, from 0: the trials that none beats, those that only these beat, … (Deb et al. 2002).
+
+    Args:
+        exact: for so many of the best trials the front is told exactly, for the others only that it is a worse one.
+    """
+    return np.asarray(_fast_non_domination_rank(losses, n_below=exact))
+
+
+def best_first(losses: Losses, most: int) -> list[int]:
+    """The places of the `most` best trials, front by front.
+
+    Within a front the best by the first objective comes first, and then always the one that is farthest from those
+    before it, with each objective's range taken as 1: whoever is let on first, spreads over the front (the epsilon-net
+    of Schmucker et al. 2021, Multi-objective Asynchronous Successive Halving).
+    """
+    if most <= 0:
+        return []
+    spread = np.ptp(losses, axis=0)
+    scaled = losses / np.where(spread > 0, spread, 1.0)
+    found, chosen = ranks(losses, most), list[int]()
+    for rank in np.unique(found):
+        members = np.flatnonzero(found == rank)
+        members = members[np.lexsort(losses[members].T[::-1])]
+        chosen += _spread(members, scaled[members], most - len(chosen))
+        if len(chosen) >= most:
+            break
+    return chosen
+
+
+def _spread(members: NDArray[np.intp], points: Losses, most: int) -> list[int]:
+    """At most `most` of the members, from the first on always the farthest from those that were taken."""
+    taken = [0]
+    distances = np.linalg.norm(points - points[0], axis=1)
+    distances[0] = -1.0
+    while len(taken) < min(most, len(members)):
+        taken.append(int(np.argmax(distances)))
+        distances = np.minimum(distances, np.linalg.norm(points - points[taken[-1]], axis=1))
+        distances[taken] = -1.0  # also where others are equal to them
+    return [int(members[place]) for place in taken]
 
 
 def reference_point(losses: Losses) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from search.sections import Objective
 
 MOST_OBJECTIVES = 4  # beyond, hardly a trial is beaten by another, and a front says nothing
 SAMPLERS = ("grid", "random", "tpe", "nsga2", "nsga3", "qmc")  # those that can search by several
-PRUNERS = ("none",)  # those that can judge by several
+PRUNERS = ("none", "successive_halving", "hyperband", "asha")  # those that can judge by several
 
 
 def read_objectives(section: object) -> tuple[tuple[Objective, ...], list[Finding]]:

@@ -22,9 +22,10 @@ from optuna.trial import TrialState as OptunaState
 
 from search.definition import Definition
 from search.fitting import Fitting
+from search.fronts import losses_of
 from search.grid import CANCELLED, GridSampler
 from search.hindsight import StudySoFar, Window
-from search.pruners import make_pruner, make_rungs
+from search.pruners import make_halving, make_pruner, make_rungs
 from search.samplers import make_sampler, reseed
 from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
@@ -35,6 +36,7 @@ from store.models import TrialState
 _LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
 
 OF_ONE_SPACE = ("cma:", "NSGAIISampler:parent", "NSGAIIISampler:parent")  # attributes that no other space shares
+FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the rungs, of several objectives
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
 _OF_AN_END = (CANCELLED, HOPELESS)  # what no longer holds for a trial that runs again
@@ -98,6 +100,7 @@ class OptunaStudy:
         self._sampler = make_sampler(definition)
         self._pruner = make_pruner(definition, len(warm))
         self._rungs = make_rungs(definition)
+        self._halving = make_halving(definition)
         self._storage = _Storage()
         # Hyperband shares trials out over its brackets by the study's name and the trial's number.
         self._study = optuna.create_study(
@@ -132,6 +135,8 @@ class OptunaStudy:
                 self._known.setdefault(_canonical(point), trial.number)
             self._storage.append(self._study._study_id, self._frozen(trial, point))
             self._count += 1
+            if self._halving is not None:
+                self._halving.load(trial.number, trial.system_attrs.get(FRONTS, ()))
             if self._rungs is not None and RUNGS in trial.system_attrs:
                 self._rungs.load(trial.number, trial.system_attrs[RUNGS])
                 if trial.state is TrialState.PAUSED:
@@ -183,16 +188,19 @@ class OptunaStudy:
 
     def report(self, number: int, step: int, values: Sequence[float]) -> None:
         """Record a step's values, and what they mean for the trial's standing."""
-        if len(values) > 1:
+        trial_id = self._id(number)
+        if len(values) == 1 and self._window is not None:
+            self._judge(number, step, values[0], self._window)
             return
-        trial_id, value = self._id(number), values[0]
-        if self._window is not None:
-            self._judge(number, step, value, self._window)
-            return
-        self._storage.set_trial_intermediate_value(trial_id, step, value)
+        if len(values) == 1:  # of several, Optuna has no place for values by step
+            self._storage.set_trial_intermediate_value(trial_id, step, values[0])
         if self._rungs is not None:
-            self._rungs.report(number, step, value)
+            self._rungs.report(number, step, values)
             self._storage.set_trial_system_attr(trial_id, RUNGS, self._rungs.stored(number))
+        elif self._halving is not None:
+            if not self._halving.report(number, step, losses_of(self._definition.objectives, values)[0].tolist()):
+                self._storage.set_trial_system_attr(trial_id, HOPELESS, True)
+            self._storage.set_trial_system_attr(trial_id, FRONTS, self._halving.stored(number))
         elif self._pruner.prune(self._study, self._storage.get_trial(trial_id)):
             self._storage.set_trial_system_attr(trial_id, HOPELESS, True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.fronts import front, hypervolumes, losses_of, ranks, reference_point
+from search.fronts import best_first, front, hypervolumes, losses_of, ranks, reference_point
 from search.sections import Objective
 
 #   y
@@ -57,3 +57,14 @@ def test_a_long_curve_of_hypervolumes_is_thinned_and_keeps_its_ends():
     places = [place for place, _ in hypervolumes(steps, np.array([1001.0, 1001.0]))]
 
     assert (len(places), places[0], places[-1]) == (200, 0, 999)
+
+
+def test_the_best_come_front_by_front_and_spread_over_each():
+    # The first front is a, c, e: a is the best by x, e is the farthest from a, then c. The second is b, d, the third f.
+    assert best_first(POINTS, 6) == [0, 4, 2, 1, 3, 5]
+    assert best_first(POINTS, 2) == [0, 4]
+    assert best_first(POINTS, 0) == []
+
+
+def test_equal_points_are_each_taken_once():
+    assert sorted(best_first(np.array([A, A, A, B]), 3)) == [0, 1, 2]
