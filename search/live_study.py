@@ -377,9 +377,10 @@ class LiveStudy(OpenTrials):
             ledger.remember(self.id, self._optuna.study_attrs)
         trial = self._make(proposal, state, ledger)
         values = None if proposal.twin is None else self._optuna.final_values(proposal.twin)
-        if self.definition.duplicates == "reuse" and values is not None:
+        if proposal.twin is not None and values is not None:
             trial.values = dict(zip(self._metrics, values, strict=True))
-            trial.broken = {} if proposal.twin is None else self._optuna.constraints(proposal.twin)
+            trial.metrics, trial.step = self._results.get(proposal.twin, (None, None))
+            trial.broken = self._optuna.constraints(proposal.twin)
             self._end(trial, TrialState.COMPLETE, f"the same parameters as trial {proposal.twin}", ledger)
             return None
         ledger.tell(trial)

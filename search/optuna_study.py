@@ -79,7 +79,7 @@ class WarmTrial:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A new trial's number and parameters. `twin`: a finished trial with the same parameters, whose value may serve."""
+    """A new trial's number and parameters. `twin`: a complete trial with the same ones, whose values may serve."""
 
     number: int
     parameters: dict[str, Any]
@@ -114,6 +114,7 @@ class OptunaStudy:
         self._window = Window(definition.budget.parallel or 1) if definition.deterministic else None
         self._count = 0
         self._known: dict[bytes, int] = {}  # canonical parameters -> the first trial that had them
+        self._reusable: dict[bytes, int] = {}  # … -> the first complete one, where its values may serve another
         self._strangers: set[int] = set()  # trials that are no points of this space
         for each in warm:
             self._storage.append(self._study._study_id, self._taught(each))
@@ -133,6 +134,7 @@ class OptunaStudy:
                 self._strangers.add(trial.number)
             else:
                 self._known.setdefault(_canonical(point), trial.number)
+                self._offer(trial.number, trial.state, point)
             self._storage.append(self._study._study_id, self._frozen(trial, point))
             self._count += 1
             if self._halving is not None:
@@ -234,6 +236,7 @@ class OptunaStudy:
     def _tell(self, number: int, state: TrialState, values: Sequence[float] | None) -> None:
         if state is TrialState.CANCELLED:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
+        self._offer(number, state)
         told = OptunaState.FAIL if number in self._strangers else _OPTUNA_STATE[state]
         if number not in self._strangers:
             worst = self.system_attrs(number).get(WORST)
@@ -341,8 +344,16 @@ class OptunaStudy:
         if resample:
             parameters = self._resample(trial, parameters)
         number = trial.number - self._warm
-        twin = self._known.setdefault(_canonical(parameters), number)
-        return Proposal(number, parameters, None if twin == number else twin)
+        self._known.setdefault(_canonical(parameters), number)
+        return Proposal(number, parameters, self._reusable.get(_canonical(parameters)))
+
+    def _offer(self, number: int, state: TrialState, point: Mapping[str, Any] | None = None) -> None:
+        """A trial has ended: its values may serve a later one with the same parameters."""
+        if self._definition.duplicates == "reuse" and state is TrialState.COMPLETE and number not in self._strangers:
+            parameters = (
+                self._space.external(self._storage.get_trial(self._id(number)).params) if point is None else point
+            )
+            self._reusable.setdefault(_canonical(parameters), number)
 
     def _resample(self, trial: optuna.Trial, parameters: dict[str, Any]) -> dict[str, Any]:
         """Draw again, from the generator as it stands, while a trial with the same parameters exists."""
