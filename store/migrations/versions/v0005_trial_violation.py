@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("trial", sa.Column("violation", sa.Float()))
+    op.add_column("trial", sa.Column("violation", sa.Double()))
 
 
 def downgrade() -> None:
