@@ -17,6 +17,7 @@ from rich.console import Console
 from trialyard.client import DEFAULT_SERVER_URL, Client, ExportForm
 from trialyard.errors import ApiError, BadInput, CommandError, InvalidRequest
 from trialyard.importing.command import commands as importing
+from trialyard.model_commands import commands as models
 from trialyard.signals import StopSignals
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
 keys = typer.Typer(help="Keys that open the API.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(importing)
+app.add_typer(models)
 
 File = Annotated[Path, typer.Argument(help="A study file, YAML or JSON.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
@@ -244,24 +246,6 @@ def best(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SER
 
 
 @app.command()
-def predict(
-    study: StudyName,
-    files: Annotated[list[Path], typer.Argument(help="A table (.csv .tsv .jsonl), texts (.txt), or images.")],
-    trial: Annotated[int | None, typer.Option(help="The trial whose model is asked; the best one if left out.")] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The CSV file to write; standard output if left out.")
-    ] = None,
-    server: Server = DEFAULT_SERVER_URL,
-) -> None:
-    """Predict for the rows of a file: a class with its probability, or a value, beside each row."""
-    from trialyard.predict import predict_file
-
-    with _client(server) as client:
-        for note in predict_file(client, study, files, trial, output):
-            typer.echo(note, err=True)
-
-
-@app.command()
 def pause(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
     """Let a study rest; its trials keep their checkpoints."""
     with _client(server) as client:
@@ -306,6 +290,22 @@ def enqueue(
     with _client(server) as client:
         trial = client.enqueue(study, _parameters(parameters))
     typer.echo(f"{study}, trial {trial.number}: {trial.state}")
+
+
+@app.command()
+def edit(
+    study: StudyName,
+    changes: Annotated[
+        str,
+        typer.Argument(help='A file (YAML or JSON), or JSON itself: {"parameters": {"lr": {"low": 1e-5, "high": 1}}}.'),
+    ],
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Change a study's budget, or change or add parameters, while it runs."""
+    from trialyard.tables import print_study
+
+    with _client(server) as client:
+        print_study(_console(), client.edit(study, _parameters(changes)))
 
 
 @app.command()
@@ -413,7 +413,7 @@ def _parameters(text: str) -> dict[str, Any]:
     try:
         return from_yaml(text)
     except StudyFileError as error:
-        raise BadInput(f"PARAMETERS: {error}") from error
+        raise BadInput(f"the JSON that was given: {error}") from error
 
 
 def _client(server: str) -> Client:

@@ -60,6 +60,8 @@ class Study(Resource):
     best: Best | None = None
     reason: str | None = None
     errors: list[Problem] | None = None
+    space_version: int = 1
+    warm_start: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:
@@ -145,6 +147,14 @@ class Event(Resource):
     id: int
     kind: str
     body: dict[str, Any]
+
+
+class Artifact(Resource):
+    """A file that a trial left, by what it is downloaded as."""
+
+    id: str
+    attempt: int
+    bytes: int
 
 
 class Prediction(Resource):
