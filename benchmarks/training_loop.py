@@ -51,7 +51,7 @@ from trainer.models.mlp import MLP
 from trainer.models.text import EmbeddingBag
 from trainer.progress import Monitor
 
-ROUNDS = 5
+ROUNDS = 3
 PACKAGES = {"Lightning": "lightning", "skorch": "skorch", "Accelerate": "accelerate"}
 
 CASES: dict[str, dict[str, Any]] = {
@@ -125,7 +125,11 @@ def loops_of(config: TrainConfig, prepared: Prepared) -> dict[str, Callable[[], 
     def peer(name: str) -> Callable[[], None]:
         return lambda: PEERS[name](Job(plain_model(config, prepared), prepared, config.batch_size, config.epochs))
 
-    return {"ours": lambda: ours(config, prepared)} | {name: peer(name) for name in names}
+    mine = {"ours": lambda: ours(config, prepared)}
+    if config.model.name == "cnn":
+        sixteen_bits = config.model_copy(update={"precision": "auto"})
+        mine["ours, precision: auto"] = lambda: ours(sixteen_bits, prepared)
+    return mine | {name: peer(name) for name in names}
 
 
 def plain_model(config: TrainConfig, prepared: Prepared) -> Network:
