@@ -18,7 +18,7 @@ from trainer.config import TrainConfig
 from trainer.data.prepared import Part
 from trainer.data.texts import PAD
 from trainer.models.layers import Network
-from trainer.optim import decay, set_lr, weights_of
+from trainer.optim import decay_all, set_lr, weights_of
 from trainer.precision import Precision
 from trainer.regularize import add_penalty_gradients, clip_gradients, task_loss
 from trainer.schedule import learning_rate
@@ -108,8 +108,8 @@ def _step(
     precision.unscale(optimizer)
     add_penalty_gradients(weights, knobs.l1, knobs.l2)
     clip_gradients(parameters, knobs.max_grad_norm, knobs.max_grad_value)
-    decay(weights, lr, config.optimizer.weight_decay)
     set_lr(optimizer, lr)
+    decay_all(optimizer, config.optimizer.weight_decay)
     precision.step(optimizer)
     for parameter in parameters:
         parameter.grad = None
@@ -150,7 +150,7 @@ def _batches(part: Part, order: Tensor, batch_size: int) -> Iterator[tuple[Tenso
     for rows in torch.split(order, GATHERED_BATCHES * batch_size):
         gathered = [tensor[rows] for tensor in (*part.inputs, part.y)]
         batches = zip(*(torch.split(tensor, batch_size) for tensor in gathered), strict=True)
-        if gathered[0].dtype != torch.int32:
+        if gathered[0].dtype != torch.int32 or len(gathered) != 2:
             yield from batches
             continue
         # Models of texts do not see what is padded, and most of it is.

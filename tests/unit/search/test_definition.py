@@ -121,6 +121,9 @@ SHAPES = [
     (train(trial={"kind": "objective"}), "trial.name", ["is missing", "registered"]),
     (train(trial={"kind": "objective", "name": "Mine!"}), "trial.name", ["lower-case"]),
     (train(trial={"kind": "external", "epochs": 3}), "trial.epochs", ["no key that is known"]),
+    (with_trial(model={"name": "pretrained", "source": "bert"}), "trial.model.source", ["names no model", "hf:"]),
+    (with_trial(model={"name": "pretrained"}), "trial.model", ["needs a source"]),
+    (with_trial(transfer={"lr_decay": 0.9}), "trial.transfer.lr_decay", ["acts only with", "it is mlp"]),
     (with_trial(cross_validation={"folds": 1}), "trial.cross_validation.folds", ["at least 2"]),
     (with_trial(cross_validation={"folds": 50, "repeats": 3}), "trial.cross_validation", ["150 models", "too many"]),
     (with_trial(cross_validation={}, seeds=2), "trial.cross_validation.repeats", ["leave seeds out"]),
@@ -353,7 +356,7 @@ def test_what_is_left_out_is_filled_in_and_stays_the_same_afterwards():
     assert stored["trial"]["kind"] == "train"
     assert stored["pruner"]["max_resource"] == 20  # the trainer's own default of epochs
     assert 0 <= stored["sampler"]["seed"] < 2**32
-    defaults = dict.fromkeys(["parallel", "timeout", "target", "patience_trials"])
+    defaults = dict.fromkeys(["parallel", "timeout", "device_hours", "target", "patience_trials"])
     assert stored["budget"] == {"trials": 10, "retries": 2, "max_failed": 10} | defaults
     assert parse(stored) == definition
     assert parse(document).sampler != definition.sampler  # another seed
