@@ -16,7 +16,6 @@ from trainer.augment import Mixed, augment, uphill
 from trainer.average import Follower
 from trainer.config import TrainConfig
 from trainer.data.prepared import Part
-from trainer.data.texts import PAD
 from trainer.models.layers import Network
 from trainer.optim import decay_all, set_lr, weights_of
 from trainer.precision import Precision
@@ -63,7 +62,7 @@ def train_epoch(
     optimizer.zero_grad()
     changes, changed = config.data.augment.acting, bool(config.data.augment.chosen)
     seen = 0
-    for batch, (*inputs, y) in enumerate(_batches(part, order, config.batch_size), start=1):
+    for batch, (*inputs, y) in enumerate(_batches(part, order, config.batch_size, model.pad), start=1):
         rows = augment(tuple(inputs), y, changes, generator) if changed else Mixed(tuple(inputs))
         with precision.forward():
             loss = _loss(model, rows, y, config, class_weight)
@@ -145,22 +144,23 @@ def _order(model: Network, part: Part, config: TrainConfig, generator: Generator
     return order[:-1] if alone and model.needs_two_rows else order
 
 
-def _batches(part: Part, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
-    """Batches of (*inputs, y); the last one may be short."""
+def _batches(part: Part, order: Tensor, batch_size: int, pad: int | None = None) -> Iterator[tuple[Tensor, ...]]:
+    """Batches of (*inputs, y); the last one may be short. Where `pad` stands for nothing, without what all texts of a
+    batch are padded with.
+    """
     for rows in torch.split(order, GATHERED_BATCHES * batch_size):
         gathered = [tensor[rows] for tensor in (*part.inputs, part.y)]
         batches = zip(*(torch.split(tensor, batch_size) for tensor in gathered), strict=True)
-        if gathered[0].dtype != torch.int32 or len(gathered) != 2:
+        if pad is None:
             yield from batches
             continue
-        # Models of texts do not see what is padded, and most of it is.
-        for (tokens, y), length in zip(batches, _lengths(gathered[0], batch_size), strict=True):
+        for (tokens, y), length in zip(batches, _lengths(gathered[0] != pad, batch_size), strict=True):
             yield tokens[:, :length], y
 
 
-def _lengths(tokens: Tensor, batch_size: int) -> list[int]:
-    """Of each batch of (rows, length) tokens, where its longest text ends; at least 1."""
-    places = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
-    ends = ((tokens != PAD) * places).amax(1)  # (rows,)
+def _lengths(there: Tensor, batch_size: int) -> list[int]:
+    """Of each batch, where its longest text ends, at least 1; `there` are the (rows, length) that are no padding."""
+    places = torch.arange(1, there.shape[1] + 1, device=there.device)
+    ends = (there * places).amax(1)  # (rows,)
     longest = torch.stack([batch.amax() for batch in torch.split(ends, batch_size)])
     return [int(length) for length in longest.clamp(min=1).tolist()]

@@ -144,7 +144,7 @@ def test_a_text_without_a_model_of_texts_is_refused_at_the_door(text: str | None
 def test_a_batch_is_cut_where_its_longest_text_ends() -> None:
     part = Part((TOKENS,), torch.arange(3))
 
-    batches = list(_batches(part, torch.tensor([1, 0, 2]), batch_size=2))
+    batches = list(_batches(part, torch.tensor([1, 0, 2]), batch_size=2, pad=0))
 
     assert [tokens.tolist() for tokens, _ in batches] == [[[6, 7, 8], [4, 5, 0]], [[9]]]
     assert [y.tolist() for _, y in batches] == [[1, 0], [2]]
