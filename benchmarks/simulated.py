@@ -82,10 +82,10 @@ class _Run:
         self.spent += 1
         ended = trial.epoch == self._problem.epochs
         self._best = min(filter(None, (self._best, (not ended, self._sign * value, trial.training.score))))
-        self._study.report(trial.number, trial.epoch, value)
+        self._study.report(trial.number, trial.epoch, [value])
         decision = self._study.standing(trial.number)
         if ended:
-            self._study.finish(trial.number, TrialState.COMPLETE, value)
+            self._study.finish(trial.number, TrialState.COMPLETE, [value])
         elif decision == "prune":
             self._study.finish(trial.number, TrialState.PRUNED)
         elif decision == "pause":

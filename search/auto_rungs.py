@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,12 +14,12 @@ from typing_extensions import override
 from search.asha import Climb, Rung, Rungs
 
 PAIRS = 6  # of values at a rung and above it, before anything is concluded from them
-TELLING = 0.5  # the rank correlation from which on a rung is worth its losses (ADR 0014)
+TELLING = 0.5  # the rank correlation from which on a rung is worth its losses (ADR 0016)
 NEAR_END = 1.5  # a rung must leave so many times its level to do: nearer to the end it saves next to nothing
 
 
 class AutoRungs(Rungs):
-    """Rungs that are judged by those trials that pass them without being compared.
+    """Rungs of one objective that are judged by those trials that pass them without being compared.
 
     In the early epochs of many trainings the order of the trials says nothing about the later one. So trials that were
     drawn at random pass one rung more than the others, free of comparison; from their values there and above comes the
@@ -32,9 +32,13 @@ class AutoRungs(Rungs):
     """
 
     def __init__(
-        self, min_resource: int, max_resource: int, reduction_factor: int, direction: Literal["minimize", "maximize"]
+        self,
+        min_resource: int,
+        max_resource: int,
+        reduction_factor: int,
+        directions: Sequence[Literal["minimize", "maximize"]],
     ) -> None:
-        super().__init__(min_resource, max_resource, reduction_factor, direction)
+        super().__init__(min_resource, max_resource, reduction_factor, directions)
         levels = [rung.level for rung in self._rungs if NEAR_END * rung.level <= max_resource]
         self._rungs: list[Rung] = [_Rung(level) for level in levels]
         self._drawn: list[Rung] = [Rung(level) for level in levels]
@@ -93,8 +97,8 @@ class AutoRungs(Rungs):
         super().promote(number)
 
     @override
-    def _arrive(self, number: int, climb: Climb, value: float) -> None:
-        super()._arrive(number, climb, value)
+    def _arrive(self, number: int, climb: Climb, values: Sequence[float]) -> None:
+        super()._arrive(number, climb, values)
         self._compare(number, len(climb.values))
 
     @override
@@ -117,11 +121,11 @@ class AutoRungs(Rungs):
     def _compare(self, number: int, reached: int) -> None:
         """Remember what a trial came to at the last two of the rungs that it has reached."""
         if reached >= 2:
-            self._learn(number, reached - 2, self._climbs[number].values[reached - 1])
+            self._learn(number, reached - 2, self._climbs[number].values[reached - 1][0])
 
     def _learn(self, number: int, rung: int, above: float) -> None:
         if rung >= 0 and self._free.get(number, 0) > rung:  # else it was promoted for its value there
-            self._pairs[rung].append((self._climbs[number].values[rung], above))
+            self._pairs[rung].append((self._climbs[number].values[rung][0], above))
             self._first = None
 
 

@@ -32,11 +32,11 @@ def begun(parameters: dict[str, Any], pruner: dict[str, Any] | None = None, **op
 def run(study: OptunaStudy, number: int, values: list[float]) -> None:
     """Report until the trial's end, or to where it is told to wait."""
     for step, value in enumerate(values, 1):
-        study.report(number, step, value)
+        study.report(number, step, [value])
         if study.standing(number) == "pause":
             study.park(number)
             return
-    study.finish(number, TrialState.COMPLETE, values[-1])
+    study.finish(number, TrialState.COMPLETE, values[-1:])
 
 
 def spread(study: OptunaStudy, trials: int) -> list[float]:
@@ -51,12 +51,12 @@ def test_a_good_beginning_does_not_pass_for_a_good_end() -> None:
     for place in range(40):
         proposal = study.enqueue({"x": place / 40})
         left = place < 20
-        study.report(proposal.number, 1, (0.1 if left else 0.5) + place / 1000)
+        study.report(proposal.number, 1, [(0.1 if left else 0.5) + place / 1000])
         if left:
-            study.report(proposal.number, 9, 2.0 - place / 1000)
+            study.report(proposal.number, 9, [2.0 - place / 1000])
         else:
-            study.report(proposal.number, 9, 1.0 + place / 1000)
-        study.finish(proposal.number, TrialState.PRUNED if place % 2 else TrialState.COMPLETE, 2.0 if left else 1.0)
+            study.report(proposal.number, 9, [1.0 + place / 1000])
+        study.finish(proposal.number, TrialState.PRUNED if place % 2 else TrialState.COMPLETE, [2.0 if left else 1.0])
 
     assert spread(study, 20)[0] < 0.2
 
@@ -65,7 +65,7 @@ def test_trials_that_run_or_wait_teach_by_the_values_that_they_have() -> None:
     study = begun(LINE, ASHA, random_share=0.0)
     for place in range(30):
         number = study.enqueue({"x": place / 30}).number
-        study.report(number, 1, abs(place / 30 - 0.9))
+        study.report(number, 1, [abs(place / 30 - 0.9)])
         if study.standing(number) == "pause" and place % 2:
             study.park(number)
 
@@ -102,7 +102,7 @@ def test_without_a_pruner_it_finds_what_a_model_can_find() -> None:
         run(study, proposal.number, [loss])
 
     # Of 60 random draws the best three have a mean of about 0.36 (10,000 repetitions; 0.25 in one of a hundred).
-    values = sorted(value for number in range(60) if (value := study.final_value(number)) is not None)
+    values = sorted(value[0] for number in range(60) if (value := study.final_values(number)) is not None)
     assert sum(values[:3]) / 3 < 0.25
 
 
@@ -129,11 +129,11 @@ def test_whatever_becomes_of_the_trials_proposals_are_points_of_the_space(
             case 0:
                 study.finish(number, TrialState.FAILED)
             case 1:
-                study.report(number, 4, 1.0)  # odd steps
-                study.report(number, 2, 1.0)
+                study.report(number, 4, [1.0])  # odd steps
+                study.report(number, 2, [1.0])
                 study.finish(number, TrialState.PRUNED)
             case 2:
-                study.finish(number, TrialState.COMPLETE, 1.0)  # without a report
+                study.finish(number, TrialState.COMPLETE, [1.0])  # without a report
             case 3:
                 run(study, number, [1.0] * 9)  # all equal
             case _:

@@ -10,14 +10,14 @@ from search.auto_rungs import AutoRungs
 
 
 def rungs() -> AutoRungs:
-    return AutoRungs(1, 9, 3, "minimize")  # at 1 and 3
+    return AutoRungs(1, 9, 3, ["minimize"])  # at 1 and 3
 
 
 def climb(ladder: AutoRungs, number: int, values: list[float], at_random: bool = False) -> int:
     """Report until the trial pauses; how many epochs it came to."""
     ladder.welcome(number, at_random)
     for step, value in enumerate(values, 1):
-        ladder.report(number, step, value)
+        ladder.report(number, step, [value])
         if ladder.is_held(number):
             ladder.wait(number)
             return step
@@ -58,7 +58,7 @@ def test_trials_that_get_better_and_better_are_not_all_trained_to_their_end() ->
             ladder.promote(promoted)
             for step in range(epochs[promoted] + 1, 10):
                 epochs[promoted] = step
-                ladder.report(promoted, step, -float(promoted))
+                ladder.report(promoted, step, [-float(promoted)])
                 if ladder.is_held(promoted):
                     ladder.wait(promoted)
                     break
@@ -76,9 +76,9 @@ def test_random_trials_are_compared_among_themselves() -> None:
 
 
 def test_a_rung_near_the_end_is_left_out() -> None:
-    assert AutoRungs(1, 4, 3, "minimize").levels == (1,)  # from 3 to 4 there is next to nothing to save
-    assert AutoRungs(1, 51, 3, "minimize").levels == (1, 3, 9, 27)
-    assert AutoRungs(1, 1, 3, "minimize").levels == ()
+    assert AutoRungs(1, 4, 3, ["minimize"]).levels == (1,)  # from 3 to 4 there is next to nothing to save
+    assert AutoRungs(1, 51, 3, ["minimize"]).levels == (1, 3, 9, 27)
+    assert AutoRungs(1, 1, 3, ["minimize"]).levels == ()
 
 
 def test_rungs_that_were_stored_decide_as_before() -> None:
