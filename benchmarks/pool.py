@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def pauses(run: Callable[[Path, int], None], trials: int) -> list[float]:
         run(folder, trials)
         times = sorted(tuple(map(float, line.split())) for line in (folder / "times").read_text().splitlines())
     assert len(times) == trials, f"{len(times)} of {trials} trials ran"
-    found = [1000 * (later[0] - earlier[1]) for earlier, later in zip(times, times[1:], strict=False)]
+    found = [1000 * (later[0] - earlier[1]) for earlier, later in pairwise(times)]
     return found[WARM:] if len(found) > 2 * WARM else found
 
 
@@ -141,10 +142,10 @@ def main() -> None:
         "RQ Worker": (lambda folder, trials: rq_worker(folder, trials, "Worker"), 100),
         "Optuna, TPE, SQLite": (optuna_sqlite, 100),
     }
-    if importlib.util.find_spec("ray"):
-        systems["Ray Tune"] = (ray_tune, 20)
-    else:
+    if importlib.util.find_spec("ray") is None:
         print("Ray Tune is left out: pip install 'trialyard[bench]'", file=sys.stderr)
+    elif not quick:  # it takes half a minute to start
+        systems["Ray Tune"] = (ray_tune, 20)
     found: dict[str, list[list[float]]] = {name: [] for name in systems}
     for _ in range(1 if quick else ROUNDS):
         for name, (run, trials) in systems.items():
