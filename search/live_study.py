@@ -175,6 +175,8 @@ class LiveStudy(OpenTrials):
 
     def retry(self, trial: LiveTrial, ledger: Ledger) -> Done | Refused:
         """Somebody wants a trial that has ended to run again, from its newest checkpoint if it has one."""
+        if self.definition.deterministic:
+            return Refused(message="the study is deterministic: a trial that has ended is known to others as it was")
         if trial.number in self.open or trial.state not in (TrialState.FAILED, TrialState.CANCELLED):
             return Refused(message=f"trial {trial.number} is {trial.state}; only one FAILED or CANCELLED is run again")
         self._optuna.reopen(trial.number)

@@ -220,6 +220,7 @@ class Patient(_Named):
 
 
 BOUNDED = ("hyperband", "asha")  # the pruners that must know the last step of a trial
+UNHURRIED = ("none", "median", "percentile", "threshold", "patient", "successive_halving")  # may be deterministic
 UNTEACHABLE = {  # the samplers that a warm start is nothing to, and why
     "grid": "learns from no trials",
     "random": "learns from no trials",
