@@ -1,5 +1,5 @@
-"""Does a network stay as good, and become faster, when half of it is taken out during its training? On
-Fashion-MNIST, over several seeds: the whole network; without units (half of the parameters); a network that was as small from the
+"""Does a network stay as good, and become faster, when half of it is taken out during its training? On Fashion-MNIST,
+over several seeds: the whole network; without units (half of the parameters); a network that was as small from the
 start; and with single weights at zero, which changes what is stored, and not the speed.
 
     TRIALYARD_DATA_DIR=~/data python -m benchmarks.compression [--quick]
