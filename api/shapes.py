@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from store.curves import Curve
 from store.messages import DecisionName
-from store.models import AttemptRow, ReportRow, StudyRow, TrialRow, TrialState
+from store.models import AttemptRow, ReportRow, StudyRow, TaskRow, TrialRow, TrialState
 
 T = TypeVar("T")
 
@@ -188,6 +188,66 @@ class Artifact(Shape):
     bytes: int
 
 
+class Member(Shape):
+    """A model of an ensemble; `trial` is null for one that was trained for it alone."""
+
+    trial: int | None
+    weight: float
+
+
+class BestMember(Shape):
+    """The best of the trials that an ensemble could be made of, alone."""
+
+    trial: int
+    metrics: dict[str, float]
+
+
+class Beside(Shape):
+    """A cost of an ensemble, and of its best member alone."""
+
+    ensemble: float
+    best_member: float
+
+
+class Ensemble(Shape):
+    """An ensemble of a study's trials and where it stands; what it came to is null until it is COMPLETE."""
+
+    number: int
+    method: str
+    state: str
+    candidates: list[int]
+    rounds: int
+    seed: int
+    members: list[Member] | None
+    metrics: dict[str, float] | None
+    best_member: BestMember | None
+    parameters: Beside | None
+    latency_ms: Beside | None
+    reason: str | None
+    worker: str | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, task: TaskRow) -> Self:
+        result = task.result or {}
+        return cls(
+            number=task.number,
+            method=task.request["method"],
+            state=task.state,
+            candidates=[member["trial"] for member in task.request["members"]],
+            rounds=task.request["rounds"],
+            seed=task.request["seed"],
+            **{name: result.get(name) for name in ("members", "metrics", "best_member", "parameters", "latency_ms")},
+            reason=task.reason,
+            worker=task.worker or None,
+            created_at=task.created_at,
+            started_at=task.started_at,
+            ended_at=task.ended_at,
+        )
+
+
 class Prediction(Shape):
     """A row's class, with its probability and those of all classes in the order of `classes`; or its value."""
 
@@ -203,6 +263,7 @@ class Predictions(Shape):
     """What a model says of rows, in their order. `notes` tell what of them it had to put up with."""
 
     trial: int | None
+    ensemble: int | None
     task: str
     target: str
     classes: list[str]

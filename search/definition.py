@@ -22,6 +22,7 @@ from search.sections import (
     Name,
     NoPruner,
     Objective,
+    Priority,
     PrunerSpec,
     Resources,
     SamplerSpec,
@@ -45,6 +46,7 @@ class Definition(Section):
     budget: Budget
     duplicates: Literal["allow", "resample", "reuse"] = "allow"
     warm_start: WarmStart | None = None
+    priority: Priority = 1
     trial: dict[str, Any]
     resources: Resources = Resources()
 
@@ -71,6 +73,7 @@ class Definition(Section):
             "pruner": self.pruner.document(),
             "budget": self.budget.model_dump(),
             "duplicates": self.duplicates,
+            "priority": self.priority,
             **({"warm_start": self.warm_start.model_dump()} if self.warm_start else {}),
             "trial": self.trial,
             "resources": self.resources.model_dump(),
