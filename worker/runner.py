@@ -15,6 +15,7 @@ from store.parcels import Parcels
 from store.settings import Settings
 from worker.channel import Began, Channel, Do, Done, Ended
 from worker.conversion import Converting
+from worker.ensembling import Ensembling
 from worker.jobs import Bench, perform
 from worker.lifeline import end_with_parent
 from worker.log import configure
@@ -78,6 +79,7 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         tasks={
             "predict": Predicting(Parcels(client, settings.predict_seconds)),
             "convert": Converting(settings.data_folders),
+            "ensemble": Ensembling(settings.data_folders, torch_device),
         },
         pull_seconds=settings.pull_seconds,
         began=lambda attempt: channel.send(Began(attempt=attempt)),
