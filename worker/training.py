@@ -6,10 +6,10 @@ Torch is imported with the first such trial, not with this module: a slot that o
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from search.definition import Definition
 from store.artifacts import Artifacts
@@ -21,6 +21,9 @@ from worker.reporter import Reporter
 
 if TYPE_CHECKING:
     from trainer.data.prepared import Folds, Prepared
+    from trainer.fit import Fitted
+    from trainer.fit import Reporter as TrainerReporter
+    from trainer.folder import Folder
     from trainer.transfer import Origin, Origins
 
 KEPT_DATA_SETS = 4
@@ -82,23 +85,51 @@ class Training:
         return [asdict(problem) for problem in problems], facts
 
     def _fit(self, assignment: Assignment, reporter: Reporter, should_leave: Callable[[], bool]) -> Ending:
-        from trainer.fit import Monitor, fit
-
-        config = TrainConfig.model_validate(assignment.trial)
-        origin = self._origins_of(assignment.attempt.study_id).of(config)
-        config = origin.resolve(config) if origin else config
         earlier = [assignment.attempt._replace(attempt=attempt) for attempt in assignment.resumable]
-        fitted = fit(
-            config,
-            self._prepare(assignment.attempt.study_id, config, origin),
-            monitor=Monitor(assignment.metric, assignment.direction),
+        fitted = self.train(
+            assignment.attempt.study_id,
+            assignment.trial,
+            metric=assignment.metric,
+            direction=assignment.direction,
             reporter=reporter,
-            origin=origin,
             folder=self._artifacts.attempt(assignment.attempt),
             resume_from=[self._artifacts.attempt(key) for key in earlier],
             should_leave=should_leave,
         )
         return Ending(fitted.ending, fitted.metrics | fitted.costs)
+
+    def train(
+        self,
+        study_id: int,
+        trial: Mapping[str, Any],
+        *,
+        metric: str,
+        direction: Literal["minimize", "maximize"],
+        reporter: TrainerReporter,
+        folder: Folder,
+        resume_from: Sequence[Folder],
+        should_leave: Callable[[], bool],
+    ) -> Fitted:
+        """Train what a section `trial` says, on the study's data.
+
+        Raises:
+            TrainerError: the data cannot be used, or the training diverged.
+        """
+        from trainer.fit import Monitor, fit
+
+        config = TrainConfig.model_validate(trial)
+        origin = self._origins_of(study_id).of(config)
+        config = origin.resolve(config) if origin else config
+        return fit(
+            config,
+            self._prepare(study_id, config, origin),
+            monitor=Monitor(metric, direction),
+            reporter=reporter,
+            origin=origin,
+            folder=folder,
+            resume_from=resume_from,
+            should_leave=should_leave,
+        )
 
     def _origins_of(self, study_id: int) -> Origins:
         """Pretrained models, kept in memory for the study's next trials."""
