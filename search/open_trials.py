@@ -45,6 +45,7 @@ class OpenTrials:
         self._allowance = Allowance(definition, started_at, self.counts, self._optuna)
         self._metric = definition.objective.metric
         self._last_failure = ""
+        self.origins: dict[str, AttemptKey] = {}  # of sources `trial:…`
 
     @property
     def is_external(self) -> bool:
@@ -104,6 +105,7 @@ class OpenTrials:
             metric=self._metric,
             direction=self.definition.objective.direction,
             resumable=list(range(trial.attempt - 1, 0, -1)),
+            origins=self.origins,
         )
 
     def _again(self, trial: LiveTrial) -> TrialState:

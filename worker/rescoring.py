@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from store.messages import AttemptKey
 from worker.tasks import Returned, Workplace
 from worker.training import Training
 
@@ -17,7 +18,8 @@ LEFT_BEHIND = ("model.safetensors", "model.json", "predictions.npz")  # by a tra
 
 
 class Rescoring:
-    """The request has a trial's section `trial` as it is to be trained now, and the study's metric and direction."""
+    """The request has a trial's section `trial` as it is to be trained now, the study's metric and direction, and the
+    trials that its models begin with."""
 
     def __init__(self, training: Training) -> None:
         self._training = training
@@ -38,6 +40,7 @@ class Rescoring:
             folder=place.folder,
             resume_from=[place.folder],
             should_leave=place.should_leave,
+            origins={source: AttemptKey(*key) for source, key in request["origins"].items()},
         )
         if fitted.ending != "finished":
             raise Returned

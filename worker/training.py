@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from search.definition import Definition
 from store.artifacts import Artifacts
 from store.errors import TrialyardError
-from store.messages import Assignment
+from store.messages import Assignment, AttemptKey
 from trainer.config import TrainConfig
 from worker.ending import Ending
 from worker.reporter import Reporter
@@ -68,7 +68,9 @@ class Training:
         torch.cuda.empty_cache()
         raise OutOfDeviceMemory(f"out of device memory: {message}")
 
-    def preflight(self, definition: Definition) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    def preflight(
+        self, definition: Definition, origins: Mapping[str, AttemptKey]
+    ) -> tuple[list[dict[str, str]], dict[str, Any]]:
         """Hold the corners of the search space against the data: problems and facts."""
         import torch
 
@@ -80,7 +82,7 @@ class Training:
             monitor=Monitor(definition.objective.metric, definition.objective.direction),
             data_folders=self._data_folders,
             device=torch.device(self._device),
-            origins=self._fresh_origins(),
+            origins=self._fresh_origins(origins),
         )
         return [asdict(problem) for problem in problems], facts
 
@@ -95,6 +97,7 @@ class Training:
             folder=self._artifacts.attempt(assignment.attempt),
             resume_from=[self._artifacts.attempt(key) for key in earlier],
             should_leave=should_leave,
+            origins=assignment.origins,
         )
         return Ending(fitted.ending, fitted.metrics | fitted.costs)
 
@@ -109,8 +112,9 @@ class Training:
         folder: Folder,
         resume_from: Sequence[Folder],
         should_leave: Callable[[], bool],
+        origins: Mapping[str, AttemptKey],
     ) -> Fitted:
-        """Train what a section `trial` says, on the study's data.
+        """Train what a section `trial` says, on the study's data; `origins` are the trials that it may begin with.
 
         Raises:
             TrainerError: the data cannot be used, or the training diverged.
@@ -118,7 +122,7 @@ class Training:
         from trainer.fit import Monitor, fit
 
         config = TrainConfig.model_validate(trial)
-        origin = self._origins_of(study_id).of(config)
+        origin = self._origins_of(study_id, origins).of(config)
         config = origin.resolve(config) if origin else config
         return fit(
             config,
@@ -131,16 +135,17 @@ class Training:
             should_leave=should_leave,
         )
 
-    def _origins_of(self, study_id: int) -> Origins:
+    def _origins_of(self, study_id: int, attempts: Mapping[str, AttemptKey]) -> Origins:
         """Pretrained models, kept in memory for the study's next trials."""
         if self._origins is None or self._origins[0] != study_id:
-            self._origins = (study_id, self._fresh_origins())
+            self._origins = (study_id, self._fresh_origins(attempts))
         return self._origins[1]
 
-    def _fresh_origins(self) -> Origins:
+    def _fresh_origins(self, attempts: Mapping[str, AttemptKey]) -> Origins:
         from trainer.transfer import Origins
 
-        return Origins(self._data_folders, hub=self._hub)
+        trials = {source: self._artifacts.attempt(key) for source, key in attempts.items()}
+        return Origins(self._data_folders, trials, hub=self._hub)
 
     def _prepare(self, study_id: int, config: TrainConfig, origin: Origin | None) -> Prepared | Folds:
         """The data on the device, kept for the study's next trials; another study reads its files anew."""

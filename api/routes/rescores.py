@@ -12,6 +12,7 @@ from api.deps import CursorText, Limit, PathStudy, Reading, StudyName, Wired
 from api.requests import RequestModel, StrictRoute
 from api.shapes import Page, Rescore, Rescores
 from search.definition import parse
+from search.origins import find_origins
 from store.errors import Conflict
 from store.models import TrialState
 from store.studies import Studies
@@ -45,6 +46,7 @@ def rescore(name: StudyName, body: RescoreBody, parts: Wired) -> Rescores:
         if not best:
             raise Conflict(f"the study {name!r} has no complete trial yet")
         tasks = Tasks(session, study)
+        origins = {source: list(key) for source, key in find_origins(session, definition).items()}
         found = []
         for trial, _ in best:
             request = {
@@ -54,6 +56,7 @@ def rescore(name: StudyName, body: RescoreBody, parts: Wired) -> Rescores:
                 "trial": _reseeded(definition.resolve(trial.parameters), body.seeds),
                 "metric": objective.metric,
                 "direction": objective.direction,
+                "origins": origins,
             }
             found.append(Rescore.of(tasks.add(RESCORE, request, parts.clock())))
         study_id = study.id

@@ -18,7 +18,7 @@ TRIAL = {
     "kind": "train", "data": {"source": "sklearn:iris"}, "model": {"hidden": [4]}, "epochs": 4, "batch_size": 16,
     "seed": 3, "seeds": 3, "checkpoint": {"every_seconds": 0},
 }  # fmt: skip
-REQUEST = {"trial": TRIAL, "metric": "val/loss", "direction": "minimize"}
+REQUEST = {"trial": TRIAL, "metric": "val/loss", "direction": "minimize", "origins": {}}
 
 
 @pytest.fixture
