@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
 from trainer.config import TrainConfig
+from trainer.convert import convert
 from trainer.data.prepare import prepare, prepare_for
 from trainer.data.prepared import Prepared
 from trainer.errors import DataError, ModelError
@@ -196,6 +197,13 @@ def test_with_low_rank_matrices_only_they_and_the_head_learn(encoder: Path, text
     assert {name.split(".")[-3] for name in names if "lora" in name} == {"lora_A", "lora_B"}
     assert sum("lora_" in name for name in names) == 2 * 2 * 2  # of query and value, in each of two layers, two
     assert {name for name in names if "lora_" not in name} == {"inner.classifier.weight", "inner.classifier.bias"}
+
+
+def test_a_model_from_elsewhere_is_exported(encoder: Path, texts: Path) -> None:
+    """The program was compared with the model on real rows, whose padding it cannot leave out."""
+    training = training_of(of_texts(encoder), texts, encoder.parent)
+
+    assert convert(training.model, training._prepared.validation, "torch")
 
 
 def test_a_low_rank_model_is_kept_whole(encoder: Path, texts: Path) -> None:
