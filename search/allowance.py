@@ -67,7 +67,7 @@ class Allowance:
     @property
     def startable(self) -> int:
         """How many trials there are to begin: those that wait, one that its rung lets go, and new ones."""
-        new = 0 if self._optuna.is_exhausted else max(0, self.left)
+        new = 0 if self._optuna.is_waiting or self._optuna.is_exhausted else max(0, self.left)
         return self._counts[TrialState.WAITING] + (self._optuna.next_promotion() is not None) + new
 
     def room(self, slots: int | None) -> int:

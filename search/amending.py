@@ -37,6 +37,9 @@ def changed(document: dict[str, Any], request: Amend, versions: int) -> Definiti
         for name, entry in request.parameters.items()
         if entry is None
     ]
+    if document.get("deterministic") and "parallel" in request.budget:
+        message = "decides what a deterministic study knows when it proposes, and cannot be changed"
+        findings.append(Finding(("budget", "parallel"), message, "begin another study"))
     if request.parameters and versions >= MOST_SPACES:
         findings.append(Finding(("parameters",), f"have been changed {versions:,} times", "begin another study"))
     if findings:

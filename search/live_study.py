@@ -175,6 +175,8 @@ class LiveStudy(OpenTrials):
 
     def retry(self, trial: LiveTrial, ledger: Ledger) -> Done | Refused:
         """Somebody wants a trial that has ended to run again, from its newest checkpoint if it has one."""
+        if self.definition.deterministic:
+            return Refused(message="the study is deterministic: a trial that has ended is known to others as it was")
         if trial.number in self.open or trial.state not in (TrialState.FAILED, TrialState.CANCELLED):
             return Refused(message=f"trial {trial.number} is {trial.state}; only one FAILED or CANCELLED is run again")
         self._optuna.reopen(trial.number)
@@ -222,6 +224,17 @@ class LiveStudy(OpenTrials):
         while not self.is_external and self.room(ledger.at) > 0:
             self._next(TrialState.QUEUED, ledger)
         self._end_if_over(ledger)
+
+    def jobs(self) -> list[tuple[int, int | None, int]]:
+        """The jobs that should be in the queue: (study, trial or None for the preflight, attempt).
+
+        None while no worker is large enough: a job would only be handed round among those that are not.
+        """
+        if self.definition.resources.memory and not self.slots:
+            return []
+        if self.state is StudyState.PREPARING and not self.preflight_worker:
+            return [(self.id, None, self.preflights + 1)]
+        return [(self.id, trial.number, trial.attempt + 1) for trial in self.queued()]
 
     def room(self, at: datetime) -> int:
         """How many more trials may run now."""
@@ -351,8 +364,9 @@ class LiveStudy(OpenTrials):
             ledger.remember(self.id, self._optuna.study_attrs)
         trial = self._make(proposal, state, ledger)
         value = None if proposal.twin is None else self._optuna.final_value(proposal.twin)
-        if self.definition.duplicates == "reuse" and value is not None:
+        if proposal.twin is not None and value is not None:
             trial.values = {self._metric: value}
+            trial.metrics, trial.step = self._results.get(proposal.twin, (None, None))
             self._end(trial, TrialState.COMPLETE, f"the same parameters as trial {proposal.twin}", ledger)
             return None
         ledger.tell(trial)

@@ -6,7 +6,7 @@ import re
 import secrets
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, FiniteFloat, model_validator
 
 from search.knobs import METRIC
 
@@ -220,6 +220,7 @@ class Patient(_Named):
 
 
 BOUNDED = ("hyperband", "asha")  # the pruners that must know the last step of a trial
+UNHURRIED = ("none", "median", "percentile", "threshold", "patient", "successive_halving")  # may be deterministic
 UNTEACHABLE = {  # the samplers that a warm start is nothing to, and why
     "grid": "learns from no trials",
     "random": "learns from no trials",
@@ -279,3 +280,4 @@ class Resources(Section):
 
     pool: Name = "default"
     gpus: Annotated[int, Field(ge=0, le=1)] = 0  # a trial fits on one GPU
+    memory: Annotated[ByteSize, Field(ge=1, le=2**53)] | None = None  # of the host, for one trial

@@ -187,6 +187,15 @@ class Client:
         """Run a trial again. Raises: Conflict: it is not FAILED or CANCELLED, or its study has ended."""
         return self._trial("POST", study, number, "retry")
 
+    def drain(self, name: str) -> list[str]:
+        """Have a worker, or all of a machine, leave when their trials are done: the names of those that leave.
+
+        Raises:
+            NotFound: no live worker and no machine has that name.
+        """
+        leaving: list[str] = self._ask("POST", f"/workers/{quote(name, safe='')}/drain")["workers"]
+        return leaving
+
     def predict(
         self, study: str, rows: Sequence[Any], trial: int | None = None, ensemble: int | None = None
     ) -> Predictions:
