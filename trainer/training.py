@@ -25,6 +25,7 @@ from trainer.metrics import measure
 from trainer.models.build import build
 from trainer.models.layers import Network
 from trainer.optim import make_optimizer
+from trainer.precision import Precision
 from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience, Plateau
 from trainer.schedule import falls_end
@@ -110,17 +111,19 @@ class Training:
             self._compress()
         if self._config.model.name == "pretrained":
             freeze(self.model, self._config, self.epoch)
-        loss = train_epoch(
-            self.model,
-            self._optimizer,
-            self._prepared.train,
-            self._config,
-            epoch=self.epoch,
-            generator=self._generator,
-            class_weight=self._prepared.class_weight,
-            lr_scale=self._plateau.scale if self._plateau else 1.0,
-            followers=[self._masks, *self._followers] if self._masks else self._followers,
-        )
+        with self._precision.epoch():
+            loss = train_epoch(
+                self.model,
+                self._optimizer,
+                self._prepared.train,
+                self._config,
+                epoch=self.epoch,
+                generator=self._generator,
+                class_weight=self._prepared.class_weight,
+                lr_scale=self._plateau.scale if self._plateau else 1.0,
+                precision=self._precision,
+                followers=[self._masks, *self._followers] if self._masks else self._followers,
+            )
         self.epoch += 1
         for follower in self._followers:
             follower.after_epoch(self.model, self.epoch)
@@ -181,6 +184,7 @@ class Training:
         scalars = {
             "config": self._identity(),
             "metrics": self.metrics,
+            "precision": self._precision.state(),
             "followers": {follower.name: follower.taken for follower in self._followers},
             "seconds": self.costs.seconds,
             "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
@@ -201,6 +205,7 @@ class Training:
             follower.model.load_state_dict(below(follower.name, tensors))
             follower.taken = scalars["followers"][follower.name]
         self._snapshots = self._restored_snapshots(below("snapshot", tensors))
+        self._precision.restore(scalars["precision"])
         self._restore_optimizer(below("optimizer", tensors))
         self._generator.set_state(tensors["generator"])
         if self._patience:
@@ -251,6 +256,7 @@ class Training:
     def _begin_with(self, model: Network) -> None:
         """Train a model from here on: the optimizer and the averages know nothing of another one."""
         config, self.model = self._config, self._placed(model)
+        self._precision = Precision(config.precision, self.model, self._prepared.device)
         learned = parameter_groups(self.model, config.transfer) if self._origin else self.model.parameters()
         self._optimizer = make_optimizer(learned, config.optimizer)
         self._followers = []
