@@ -72,7 +72,7 @@ def _told(sections: dict[str, Any], share: float, seed: int, source: Path) -> tu
     data = {
         "source": "file:image/fashion_mnist/train-images-idx3-ubyte.gz",
         "test_source": "file:image/fashion_mnist/t10k-images-idx3-ubyte.gz",
-        "split": {"validation": share, "seed": seed},
+        "split": {"validation": share, "test": 0.0, "seed": seed},
     }
     told = {"data": data, "epochs": 8, "seed": seed, "optimizer": {"lr": 3e-3}, "schedule": {"name": "cosine"}}
     config = TrainConfig.model_validate({**told, **sections, "checkpoint": {"every_seconds": 1e9}})
