@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from search.definition import Definition
 from store.artifacts import Artifacts
-from store.errors import TrialyardError
 from store.messages import Assignment, AttemptKey
 from trainer.config import TrainConfig
-from worker.ending import Ending
+from worker.ending import Ending, OutOfDeviceMemory
 from worker.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
     from trainer.transfer import Origin, Origins
 
 KEPT_DATA_SETS = 4
-
-
-class OutOfDeviceMemory(TrialyardError):
-    """A training did not fit into the device's memory."""
 
 
 class Training:
@@ -87,11 +82,10 @@ class Training:
         import torch
 
         from trainer.preflight import check
-        from trainer.progress import Monitor
 
         problems, facts = check(
             [TrainConfig.model_validate(corner) for corner in definition.corners()],
-            monitor=Monitor(definition.objective.metric, definition.objective.direction),
+            wanted=definition.metrics(),
             data_folders=self._data_folders,
             device=torch.device(self._device),
             origins=self._fresh_origins(origins),

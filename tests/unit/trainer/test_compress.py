@@ -208,7 +208,7 @@ def test_units_stay_where_others_are_added_to_them() -> None:
         model={"name": "resnet", "width": 4, "depth": 1},
         compression={"name": "units"},
     )
-    problems, _ = check([config], monitor=LOSS, data_folders=(), device=CPU)
+    problems, _ = check([config], wanted={"objective.metric": LOSS.metric}, data_folders=(), device=CPU)
     assert [problem.path for problem in problems] == ["trial.compression.name"]
 
 

@@ -315,14 +315,16 @@ def test_images_are_stretched_to_what_their_model_takes(tmp_path: Path) -> None:
 def test_a_preflight_says_what_is_wrong_with_a_source(texts: Path, source: str, says: str) -> None:
     config = of_texts(Path(), model={"name": "pretrained", "source": source})
 
-    problems, _ = check([config], monitor=LOSS, data_folders=[texts], device=CPU)
+    problems, _ = check([config], wanted={"objective.metric": LOSS.metric}, data_folders=[texts], device=CPU)
 
     assert [problem.path for problem in problems] == ["trial.model.source"]
     assert says in problems[0].message
 
 
 def test_a_preflight_counts_the_parameters_of_a_pretrained_model(encoder: Path, texts: Path) -> None:
-    problems, facts = check([of_texts(encoder)], monitor=LOSS, data_folders=[texts, encoder.parent], device=CPU)
+    problems, facts = check(
+        [of_texts(encoder)], wanted={"objective.metric": LOSS.metric}, data_folders=[texts, encoder.parent], device=CPU
+    )
 
     training = training_of(of_texts(encoder), texts, encoder.parent)
     assert problems == []
