@@ -80,7 +80,7 @@ SHAPES = [
     (train(constraints=[{"metric": "params", "at_most": 9}], sampler={"name": "cmaes"}), "sampler.name", ["learn"]),
     (train(sampler="tpe"), "sampler", ["must be a mapping", "write {name: tpe}"]),
     (train(sampler={}), "sampler.name", ["is missing"]),
-    (train(sampler={"name": "tpee"}), "sampler.name", ["none of grid, random, tpe, cmaes", "did you mean 'tpe'"]),
+    (train(sampler={"name": "tpee"}), "sampler.name", ["none of auto, grid, random, tpe, cmaes", "did you mean 'tpe'"]),
     (
         train(sampler={"name": "gp"}),
         "sampler.name",
