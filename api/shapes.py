@@ -60,7 +60,11 @@ class Best(Shape):
 
 
 class Study(Shape):
-    """A study and where it stands. `counts` are its trials by state; `last_event` is the newest number of its log."""
+    """A study and where it stands. `counts` are its trials by state; `last_event` is the newest number of its log.
+
+    `space_version` is that of the definition's parameters, `past_spaces` are those before it, each with the time until
+    which it held. `warm_start` says what was taken over from another study, and why the rest was not.
+    """
 
     name: str
     state: str
@@ -74,6 +78,9 @@ class Study(Shape):
     counts: dict[str, int]
     best: Best | None
     last_event: int
+    space_version: int
+    past_spaces: list[dict[str, Any]]
+    warm_start: dict[str, Any] | None
 
     @classmethod
     def of(cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None) -> Self:
@@ -91,6 +98,9 @@ class Study(Shape):
             counts={state.lower(): counts[state] for state in TrialState},
             best=Best.of(best),
             last_event=study.last_event,
+            space_version=len(study.past_spaces) + 1,
+            past_spaces=study.past_spaces,
+            warm_start=study.warm_start,
         )
 
 
@@ -131,6 +141,7 @@ class Trial(Shape):
     started_at: datetime | None
     ended_at: datetime | None
     reason: str | None
+    space_version: int
     attempts: list[Attempt]
 
     @classmethod
@@ -157,6 +168,7 @@ def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, A
         "started_at": trial.started_at,
         "ended_at": trial.ended_at,
         "reason": trial.reason,
+        "space_version": trial.space_version,
         "attempts": [Attempt.of(attempt) for attempt in attempts],
     }
 

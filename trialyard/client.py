@@ -154,7 +154,19 @@ class Client:
             InvalidRequest: the study would not be valid with it; `errors` say where, and nothing was changed.
             Conflict: the study has ended.
         """
-        return Study.model_validate(self._ask("PATCH", _path(study), body={"budget": budget}))
+        return self.edit(study, {"budget": budget})
+
+    def edit(self, study: str, changes: dict[str, Any]) -> Study:
+        """Change a study that has not ended, effective at once.
+
+        Args:
+            changes: keys of `budget`, and entries of `parameters` that replace those of the same names or are new.
+
+        Raises:
+            InvalidRequest: the study would not be valid with them; `errors` say where, and nothing was changed.
+            Conflict: the study has ended.
+        """
+        return Study.model_validate(self._ask("PATCH", _path(study), body=changes))
 
     def enqueue(self, study: str, parameters: dict[str, Any]) -> Trial:
         """Make a trial with these parameters, the next one to begin.

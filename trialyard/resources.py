@@ -60,6 +60,8 @@ class Study(Resource):
     best: Best | None = None
     reason: str | None = None
     errors: list[Problem] | None = None
+    space_version: int = 1
+    warm_start: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:

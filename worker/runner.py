@@ -63,6 +63,8 @@ def main() -> int:
 
 def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, leaving: Leaving) -> Bench:
     artifacts = Artifacts(settings.artifacts)
+    if not settings.hf_hub:  # read by the libraries when they are imported, with the first pretrained model
+        os.environ["HF_HUB_OFFLINE"] = "1"
     torch_device = "cuda" if arguments.gpu else "cpu"
     client = open_redis(settings.redis_url)
     return Bench(
@@ -71,7 +73,7 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         caller=Caller(client, arguments.name),
         artifacts=artifacts,
         kinds={
-            "train": Training(artifacts, settings.data_folders, torch_device),
+            "train": Training(artifacts, settings.data_folders, torch_device, hub=settings.hf_hub),
             "objective": Objectives(settings.objectives_file, artifacts, LEAVE_SHARE * settings.grace_seconds),
         },
         tasks={

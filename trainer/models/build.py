@@ -8,11 +8,13 @@ from torch import Generator
 from trainer.config import IMAGE_MODELS, Model
 from trainer.data.images import ImageSchema
 from trainer.data.prepared import AnySchema
+from trainer.data.subwords import SubwordSchema
 from trainer.data.texts import TextSchema
 from trainer.errors import ModelError
 from trainer.models.image import CNN, ImageMLP, ResNet
 from trainer.models.layers import Network
 from trainer.models.mlp import MLP
+from trainer.models.pretrained import add_lora, build_pretrained
 from trainer.models.text import EmbeddingBag, TextCNN
 
 
@@ -23,6 +25,8 @@ def build(config: Model, schema: AnySchema, noise: Generator | None = None) -> N
         ModelError: the named model cannot take such data.
     """
     outputs = len(schema.target.classes) or 1
+    if config.name == "pretrained":
+        return _pretrained(config, schema, outputs, noise)
     with torch.random.fork_rng(devices=()):  # the layers draw weights of their own, from the global generator
         if isinstance(schema, ImageSchema):
             return {"mlp": ImageMLP, "cnn": CNN, "resnet": ResNet}[config.name](config, schema, outputs, noise)
@@ -30,6 +34,8 @@ def build(config: Model, schema: AnySchema, noise: Generator | None = None) -> N
             return {"embedding_bag": EmbeddingBag, "text_cnn": TextCNN}[config.name](
                 config, schema.tokens, outputs, noise
             )
+        if isinstance(schema, SubwordSchema):
+            raise ModelError("trial.model.name", f"{config.name} has no use for another model's tokens")
         if config.name in IMAGE_MODELS:
             raise ModelError("trial.model.name", f"{config.name} takes images, and the source is a table", "take mlp")
         return MLP(
@@ -39,3 +45,19 @@ def build(config: Model, schema: AnySchema, noise: Generator | None = None) -> N
             outputs=outputs,
             noise=noise,
         )
+
+
+def _pretrained(config: Model, schema: AnySchema, outputs: int, noise: Generator | None) -> Network:
+    """The source's model with a head for these data; what it takes from the source comes later."""
+    architecture = config.architecture
+    if architecture is None:
+        raise ModelError("trial.model.source", "the source has not been opened")
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(0)
+        if "model_type" in architecture:
+            model = build_pretrained(architecture, schema, outputs, noise)
+        else:
+            model = build(Model.model_validate(architecture), schema, noise)
+        if config.lora_rank:
+            add_lora(model, config)
+    return model
