@@ -19,6 +19,7 @@ from search.sections import (
     MOST_TRIALS,
     UNTEACHABLE,
     Budget,
+    Keep,
     Name,
     NoPruner,
     Objective,
@@ -31,7 +32,7 @@ from search.sections import (
 )
 from store.errors import DefinitionError
 
-__all__ = ["Budget", "Definition", "Objective", "Resources", "parse"]
+__all__ = ["Budget", "Definition", "Keep", "Objective", "Resources", "parse"]
 
 
 class Definition(Section):
@@ -47,6 +48,7 @@ class Definition(Section):
     warm_start: WarmStart | None = None
     trial: dict[str, Any]
     resources: Resources = Resources()
+    keep: Keep = Keep()
 
     @property
     def kind(self) -> Kind:
@@ -74,6 +76,7 @@ class Definition(Section):
             **({"warm_start": self.warm_start.model_dump()} if self.warm_start else {}),
             "trial": self.trial,
             "resources": self.resources.model_dump(),
+            **({"keep": self.keep.model_dump()} if self.keep != Keep() else {}),
         }
 
 

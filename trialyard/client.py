@@ -243,6 +243,11 @@ class Client:
         path = _path(study, "trials", number, "artifacts")
         return Artifact.model_validate(self._ask("POST", path, body={"form": form}))
 
+    def storage(self, study: str) -> dict[str, int]:
+        """The bytes of the study's files, by what they are: models, checkpoints, predictions, logs, ensembles …"""
+        kinds: dict[str, int] = self._ask("GET", _path(study, "storage"))["kinds"]
+        return kinds
+
     def workers(self) -> Iterator[Worker]:
         return map(Worker.model_validate, self._pages("/workers"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from store.errors import TrialyardError
 from store.messages import AttemptKey
@@ -13,6 +13,8 @@ from worker.tasks import Workplace
 
 class Converting:
     """The request names a trial's attempt and a form: `onnx` or `torch`."""
+
+    keeps_log: ClassVar[bool] = False
 
     def __init__(self, data_folders: Sequence[Path]) -> None:
         self._data_folders = data_folders

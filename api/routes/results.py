@@ -14,7 +14,7 @@ from api.exports.journal import as_journal
 from api.exports.text import as_csv, as_json
 from api.requests import StrictRoute
 from api.routes.studies import shown
-from api.shapes import BestTrial, CurveShape, Importance, Page, trial_fields
+from api.shapes import BestTrial, CurveShape, Importance, Page, Storage, trial_fields
 from search.definition import parse
 from store.curves import read_curves
 from store.errors import NotFound, Problem, Unprocessable
@@ -46,6 +46,13 @@ def read_importance(session: Reading, study: PathStudy, parts: Wired) -> Importa
     """The parameters' importance by PED-ANOVA, the largest first; empty while fewer than two trials are complete."""
     trials, shares = parts.importances.of(session, study)
     return Importance(trials=trials, importance=shares)
+
+
+@router.get("/storage")
+def read_storage(study: PathStudy, parts: Wired) -> Storage:
+    """How much room the study's files take: models, checkpoints, predictions, logs, ensembles and others."""
+    kinds = parts.artifacts.usage(study.id)
+    return Storage(bytes=sum(kinds.values()), kinds=kinds)
 
 
 @router.get("/curves")
