@@ -31,6 +31,7 @@ from search.live_study import LiveStudy
 from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness
 from search.loading import load_study, load_trial, study_states
+from search.pools import Pools
 from store.bus import Inbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
 from store.messages import (
@@ -88,6 +89,7 @@ class Scheduler:
         self._inbox = Inbox(client)
         self._liveness = Liveness(client, monotonic)
         self._queue = TrialQueue(client)
+        self._pools = Pools()
         self._studies: dict[int, LiveStudy] = {}
         self._tasks = LiveTasks()
         self._answers: OrderedDict[str, tuple[int, Answer]] = OrderedDict()
@@ -251,9 +253,7 @@ class Scheduler:
         self._next_round = self._monotonic() + self._settings.idle_seconds
         self._follow_states(ledger)
         self._expire(ledger)
-        slots = self._liveness.slots()
-        for study in self._studies.values():
-            study.slots = slots[(study.definition.resources.pool, study.definition.resources.gpus > 0)]
+        self._pools.divide(self._studies.values(), self._liveness.slots(), self._clock(), self._monotonic())
         if self._monotonic() >= self._next_reconciliation:
             self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
             self._enqueued &= self._queue.waiting()
@@ -334,11 +334,8 @@ class Scheduler:
         for study in [each for each in self._studies.values() if each.is_outdated]:
             with self._reads() as session:
                 fresh = self._studies[study.id] = load_study(session, study.id)
-            fresh.slots, fresh.preflights, fresh.preflight_worker = (
-                study.slots,
-                study.preflights,
-                study.preflight_worker,
-            )
+            fresh.slots, fresh.share = study.slots, study.share
+            fresh.preflights, fresh.preflight_worker = study.preflights, study.preflight_worker
             self._next_round = 0.0  # propose at once
 
     def _drop_ended(self) -> None:

@@ -16,6 +16,8 @@ NonNegative = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Factor = Annotated[int, Field(ge=2, le=1_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+Priority = Annotated[int, Field(ge=1, le=1_000)]  # slots of a pool are shared in proportion to it
+
 MOST_TRIALS = 1_000_000
 
 _TIME = "must be a time such as 2h, 90m, 1h30m or 45s, or a number of seconds"
@@ -218,6 +220,7 @@ class Patient(_Named):
 
 
 BOUNDED = ("hyperband", "asha")  # the pruners that must know the last step of a trial
+UNHURRIED = ("none", "median", "percentile", "threshold", "patient", "successive_halving")  # may be deterministic
 UNTEACHABLE = {  # the samplers that a warm start is nothing to, and why
     "grid": "learns from no trials",
     "random": "learns from no trials",
@@ -252,6 +255,7 @@ class Budget(Section):
     timeout: Seconds | None = None
     retries: Annotated[int, Field(ge=0, le=100)] = 2
     max_failed: Annotated[int, Field(ge=0, le=MOST_TRIALS)] | None = None
+    device_hours: Annotated[FiniteFloat, Field(gt=0, le=1e9)] | None = None
     target: FiniteFloat | None = None  # of the objective
     patience_trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = None
 

@@ -155,6 +155,7 @@ class Amend(_Request):
     study_id: int
     budget: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
+    priority: int | None = None
 
 
 class Wake(_Request):

@@ -177,6 +177,14 @@ class Yard:
     def jobs(self) -> set[WaitingJob]:
         return TrialQueue(self.client).waiting()
 
+    def oldest_job(self) -> tuple[int, int | None] | None:
+        """The study and the trial (None: its preflight) of the job that RQ would hand out next."""
+        names = self.client.lrange(f"rq:queue:{queue_name('default', gpu=False)}", 0, 0)
+        if not names:
+            return None
+        kind, study_id, *rest = names[0].decode().split("-")  # type: ignore[index]
+        return int(study_id), int(rest[0]) if kind == "trial" else None
+
     def pop(self, job: WaitingJob) -> None:
         """What RQ does when a worker takes a job."""
         what = f"trial-{job.study_id}-{job.number}" if job.number is not None else f"preflight-{job.study_id}"

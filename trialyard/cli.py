@@ -301,7 +301,7 @@ def edit(
     ],
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Change a study's budget, or change or add parameters, while it runs."""
+    """Change a study's budget or priority, or change or add parameters, while it runs."""
     from trialyard.tables import print_study
 
     with _client(server) as client:

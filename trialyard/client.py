@@ -160,7 +160,8 @@ class Client:
         """Change a study that has not ended, effective at once.
 
         Args:
-            changes: keys of `budget`, and entries of `parameters` that replace those of the same names or are new.
+            changes: `priority`, keys of `budget`, and entries of `parameters` that replace those of the same names or
+                are new.
 
         Raises:
             InvalidRequest: the study would not be valid with them; `errors` say where, and nothing was changed.
