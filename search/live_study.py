@@ -225,6 +225,17 @@ class LiveStudy(OpenTrials):
             self._next(TrialState.QUEUED, ledger)
         self._end_if_over(ledger)
 
+    def jobs(self) -> list[tuple[int, int | None, int]]:
+        """The jobs that should be in the queue: (study, trial or None for the preflight, attempt).
+
+        None while no worker is large enough: a job would only be handed round among those that are not.
+        """
+        if self.definition.resources.memory and not self.slots:
+            return []
+        if self.state is StudyState.PREPARING and not self.preflight_worker:
+            return [(self.id, None, self.preflights + 1)]
+        return [(self.id, trial.number, trial.attempt + 1) for trial in self.queued()]
+
     def room(self, at: datetime) -> int:
         """How many more trials may run now."""
         if self.state is not StudyState.RUNNING or self.is_outdated or self._allowance.spent(at) is not None:

@@ -6,7 +6,7 @@ import re
 import secrets
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, FiniteFloat, model_validator
 
 from search.knobs import METRIC
 
@@ -287,3 +287,4 @@ class Resources(Section):
 
     pool: Name = "default"
     gpus: Annotated[int, Field(ge=0, le=1)] = 0  # a trial fits on one GPU
+    memory: Annotated[ByteSize, Field(ge=1, le=2**53)] | None = None  # of the host, for one trial

@@ -158,6 +158,14 @@ class Amend(_Request):
     priority: int | None = None
 
 
+class Gone(_Request):
+    """The supervisor of a worker has seen its process die: what it held is lost, and why."""
+
+    kind: Literal["gone"] = "gone"
+    worker: str
+    reason: str
+
+
 class Wake(_Request):
     """A study was made or its state changed in SQL: look now rather than at the next round."""
 
@@ -177,6 +185,7 @@ Request = (
     | CancelTrial
     | RetryTrial
     | Amend
+    | Gone
     | Wake
 )
 

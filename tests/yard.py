@@ -59,12 +59,17 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds = 1000.0
+        self._set = datetime(2026, 1, 1, tzinfo=UTC)
 
     def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+        return self._set + timedelta(seconds=self.seconds)
 
     def monotonic(self) -> float:
         return self.seconds
+
+    def jump(self, by: timedelta) -> None:
+        """Somebody sets the wall clock; the monotonic one goes on as before."""
+        self._set += by
 
     def advance(self, seconds: float) -> None:
         self.seconds += seconds

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -179,6 +180,15 @@ class Client(ModelCalls):
     def retry_trial(self, study: str, number: int) -> Trial:
         """Run a trial again. Raises: Conflict: it is not FAILED or CANCELLED, or its study has ended."""
         return self._trial("POST", study, number, "retry")
+
+    def drain(self, name: str) -> list[str]:
+        """Have a worker, or all of a machine, leave when their trials are done: the names of those that leave.
+
+        Raises:
+            NotFound: no live worker and no machine has that name.
+        """
+        leaving: list[str] = self._ask("POST", f"/workers/{quote(name, safe='')}/drain")["workers"]
+        return leaving
 
     def workers(self) -> Iterator[Worker]:
         return map(Worker.model_validate, self._pages("/workers"))
