@@ -24,6 +24,8 @@ def model_of(parts: Parts, study: StudyRow, trials: Trials, number: int | None) 
         Conflict: it has left no model.
     """
     trial = trials.best() if number is None else trials.get(number)
+    if trial is None and isinstance(study.definition["objective"], list):
+        raise Conflict("no trial is the best by several objectives; name one of the Pareto front")
     if trial is None:
         raise NotFound(f"no trial of the study {study.name!r} is complete yet")
     if trial.state != TrialState.COMPLETE:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import exists, func, select
@@ -60,7 +61,7 @@ def surplus(session: Session, study_id: int) -> dict[str, Any] | None:
     if study is None:
         return None
     definition = parse(study.definition)
-    ranked = _ranked(session, study_id, definition)
+    ranked = _ranked(session, study)
     members = _members(session, study_id)
     closed = [*ranked, *_unsuccessful(session, study_id)] if StudyState(study.state).ended else ranked
     attempts = _attempts(session, study_id)
@@ -96,13 +97,19 @@ def _abandoned(session: Session, at: datetime) -> list[tuple[int, int]]:
     return [(study_id, number) for study_id, number in rows]
 
 
-def _ranked(session: Session, study_id: int, definition: Definition) -> list[int]:
-    """The complete trials, the best first."""
-    metric, sign = definition.objective.metric, -1 if definition.objective.direction == "maximize" else 1
+def _ranked(session: Session, study: StudyRow) -> list[int]:
+    """The complete trials, the best first; of several objectives the best by each, then the second best by each …"""
+    listed = study.definition["objective"]
+    objectives = listed if isinstance(listed, list) else [listed]
     query = select(TrialRow.number, TrialRow.values).where(
-        TrialRow.study_id == study_id, TrialRow.state == str(TrialState.COMPLETE)
+        TrialRow.study_id == study.id, TrialRow.state == str(TrialState.COMPLETE)
     )
-    rows: Iterable[Any] = session.execute(query)
+    rows: list[Any] = list(session.execute(query))
+    orders = [_by(rows, each["metric"], -1 if each["direction"] == "maximize" else 1) for each in objectives]
+    return list(dict.fromkeys(chain.from_iterable(zip(*orders, strict=True))))
+
+
+def _by(rows: Iterable[Any], metric: str, sign: int) -> list[int]:
     return [number for _, number in sorted((sign * values[metric], number) for number, values in rows)]
 
 

@@ -123,7 +123,7 @@ def _request(parts: Parts, study: StudyRow, trials: Trials, body: EnsembleBody) 
 
 def _candidates(parts: Parts, study: StudyRow, trials: Trials) -> Iterator[tuple[TrialRow, AttemptKey]]:
     """Complete trials whose model and predictions are kept, the best first."""
-    order = Sort("value", descending=study.definition["objective"]["direction"] == "maximize")
+    order = Sort("value", descending=parse(study.definition).objective.direction == "maximize")
     for trial, _ in trials.page([TrialState.COMPLETE], order, None, MOST_LOOKED_AT):
         key = trials.newest_attempt(trial.number)
         if key is not None and {MODEL, PREDICTIONS} <= set(parts.artifacts.attempt(key).names()):
