@@ -15,6 +15,8 @@ WINDOWS = 3
 class EmbeddingBag(Network):
     """The mean of the tokens' embeddings, then hidden layers as in a perceptron (Joulin et al. 2017)."""
 
+    pad = PAD
+
     def __init__(self, config: Model, tokens: int, outputs: int, noise: Generator | None) -> None:
         super().__init__()
         self.bag = nn.EmbeddingBag(tokens, config.width, mode="mean", padding_idx=PAD)
@@ -33,6 +35,7 @@ class TextCNN(Network):
     """
 
     cpu_rows = 256
+    pad = PAD
 
     def __init__(self, config: Model, tokens: int, outputs: int, noise: Generator | None) -> None:
         super().__init__()

@@ -122,7 +122,7 @@ def trained(prepared: Prepared, *, epochs: int = 12, **sections: dict[str, objec
     folder = MemoryFolder()
     # The last epoch counts as the best: train/loss without end would do, but noise must not choose another one.
     fit(config, prepared, monitor=Monitor("train/loss", "minimize"), reporter=Recorder(), folder=folder)
-    model = load(folder)._model
+    model = load(folder).members[0].model
     with torch.no_grad():
         probabilities = model(prepared.validation.inputs[0], prepared.validation.inputs[1]).softmax(1)
     return {"weights": torch.cat([p.flatten() for p in model.parameters() if p.ndim > 1]), "says": probabilities}
