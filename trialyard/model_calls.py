@@ -77,7 +77,8 @@ class ModelCalls:
         """Put a trial's model into another form beside it, if that says of real rows what the original says.
 
         Raises:
-            ServerError: it could not be done, and why.
+            InvalidRequest: the model cannot be put into that form, and why.
+            ServerError: no worker is there, or none came to it in time.
         """
         path = path_of(study, "trials", number, "artifacts")
         return Artifact.model_validate(self._ask("POST", path, body={"form": form}))
