@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from search.definition import Definition
 from store.artifacts import Artifacts
-from store.errors import TrialyardError
 from store.messages import Assignment
 from trainer.config import TrainConfig
-from worker.ending import Ending
+from worker.ending import Ending, OutOfDeviceMemory
 from worker.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -24,10 +23,6 @@ if TYPE_CHECKING:
     from trainer.transfer import Origin, Origins
 
 KEPT_DATA_SETS = 4
-
-
-class OutOfDeviceMemory(TrialyardError):
-    """A training did not fit into the device's memory."""
 
 
 class Training:
@@ -82,11 +77,10 @@ class Training:
         import torch
 
         from trainer.preflight import check
-        from trainer.progress import Monitor
 
         problems, facts = check(
             [TrainConfig.model_validate(corner) for corner in definition.corners()],
-            monitor=Monitor(definition.objective.metric, definition.objective.direction),
+            wanted=definition.metrics(),
             data_folders=self._data_folders,
             device=torch.device(self._device),
             origins=self._fresh_origins(),

@@ -75,9 +75,3 @@ export function keepTimes() {
 
 const pad = (n) => String(n).padStart(2, "0");
 const tidyExponent = (text) => text.replace(/\.?0*e/, "e").replace("e+", "e");
-
-/** A size in the largest unit that leaves it at least 1. */
-export function bytes(size) {
-  const power = Math.min(4, Math.floor(Math.log10(Math.max(size, 1)) / 3));
-  return `${(size / 1000 ** power).toFixed(power ? 1 : 0)} ${["B", "kB", "MB", "GB", "TB"][power]}`;
-}
