@@ -33,6 +33,7 @@ from trialyard.resources import (
     Event,
     Handout,
     Pareto,
+    Rescore,
     StepReport,
     Study,
     Trial,
@@ -205,6 +206,19 @@ class Client(ModelCalls):
         """
         leaving: list[str] = self._ask("POST", f"/workers/{quote(name, safe='')}/drain")["workers"]
         return leaving
+
+    def rescore(self, study: str, best: int = 10, seeds: int = 5) -> list[Rescore]:
+        """Have the best trials trained again, each from so many other seeds.
+
+        Raises:
+            Conflict: no trial is complete yet, or they are none of our training.
+        """
+        found = self._ask("POST", _path(study, "rescores"), body={"best": best, "seeds": seeds})
+        return [Rescore.model_validate(each) for each in found["items"]]
+
+    def rescores(self, study: str) -> Iterator[Rescore]:
+        """The newest first."""
+        return map(Rescore.model_validate, self._pages(_path(study, "rescores")))
 
     def workers(self) -> Iterator[Worker]:
         return map(Worker.model_validate, self._pages("/workers"))
