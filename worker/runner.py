@@ -21,6 +21,7 @@ from worker.lifeline import end_with_parent
 from worker.log import configure
 from worker.objectives import Objectives
 from worker.prediction import Predicting
+from worker.rescoring import Rescoring
 from worker.spool import spool_folder
 from worker.training import Training
 from worker.wear import Wear
@@ -82,18 +83,20 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         os.environ["HF_HUB_OFFLINE"] = "1"
     torch_device = "cuda" if arguments.gpu else "cpu"
     client = open_redis(settings.redis_url)
+    training = Training(artifacts, settings.data_folders, torch_device, arguments.gpu_share, hub=settings.hf_hub)
     return Bench(
         worker=arguments.name,
         device=arguments.device,
         caller=Caller(client, arguments.name),
         artifacts=artifacts,
         kinds={
-            "train": Training(artifacts, settings.data_folders, torch_device, arguments.gpu_share, hub=settings.hf_hub),
+            "train": training,
             "objective": Objectives(settings.objectives_file, artifacts, LEAVE_SHARE * settings.grace_seconds),
         },
         tasks={
             "predict": Predicting(Parcels(client, settings.predict_seconds)),
             "convert": Converting(settings.data_folders),
+            "rescore": Rescoring(training),
             "ensemble": Ensembling(settings.data_folders, torch_device),
         },
         pull_seconds=settings.pull_seconds,
