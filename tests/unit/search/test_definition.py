@@ -84,7 +84,7 @@ SHAPES = [
     (
         train(sampler={"name": "gp"}),
         "sampler.name",
-        ["gp is not there yet", "PyTorch", "this version has grid, random"],
+        ["gp is not there yet", "PyTorch", "this version has auto, grid, random"],
     ),
     (train(sampler={"name": "cmaes", "popsize": 1}), "sampler.popsize", ["at least 3"]),
     (train(sampler={"name": "cmaes", "with_margin": True, "lr_adapt": True}), "sampler", ["exclude each other"]),
