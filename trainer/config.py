@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from trainer import generators
 
 Rate = Annotated[FiniteFloat, Field(gt=0)]
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
@@ -17,7 +19,19 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
-Source = Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")]
+
+
+def _known(source: str) -> str:
+    """Of a source that is made up, whether it can be."""
+    kind, _, name = source.partition(":")
+    if kind == "synthetic":
+        generators.parse(name)
+    return source
+
+
+Source = Annotated[
+    str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$"), AfterValidator(_known)
+]
 
 TaskName = Literal["classification", "regression"]
 
