@@ -88,6 +88,11 @@ class Augment(_Section):
         return self
 
 
+# What the numbers of a table, and the channels of images, can be brought to a scale by
+NORMALIZED = {
+    "table": frozenset({"none", "standard", "minmax", "robust", "quantile", "power"}),
+    "image": frozenset({"none", "standard", "minmax", "robust", "per_channel"}),
+}
 AUGMENTED = {
     "image": frozenset({"flip", "crop", "rotation", "cutout", "cutmix", "mixup"}),
     "table": frozenset({"noise", "feature_dropout", "mixup"}),
@@ -115,8 +120,11 @@ class Data(_Section):
     max_tokens: Annotated[int, Field(ge=1, le=4096)] = 128  # what follows in a longer text is cut off
     image_size: Annotated[int, Field(ge=1, le=4096)] | None = None  # images of a folder are made squares of this side
     split: Split = Split()
-    normalize: Literal["none", "standard", "minmax"] = "standard"
+    normalize: Literal["none", "standard", "minmax", "robust", "quantile", "power", "per_channel"] = "standard"
     impute: Literal["mean", "median", "most_frequent"] = "median"
+    categorical: list[ColumnName] = []  # columns of numbers that are names, such as codes
+    max_categories: Count | None = None  # of a column, the most frequent ones; the others share one
+    min_category_rows: Count = 1  # rarer ones share one, too
     class_weight: Literal["none", "balanced"] = "none"
     augment: Augment = Augment()
 
@@ -315,7 +323,7 @@ def knob_paths() -> list[str]:
 _NOT_SEARCHED = (
     "kind", "checkpoint.", "data.source", "data.test_source", "data.task", "data.target", "data.drop",
     "data.missing_values", "data.delimiter", "data.split.", "data.labels", "data.test_labels",
-    "data.quoting", "data.text",
+    "data.quoting", "data.text", "data.categorical",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from trainer.config import Data
 from trainer.data.fingerprint import fingerprint
 from trainer.data.images import Images, ImageSchema, Pixels, fit_images
 from trainer.data.prepared import AnySchema, Part, Prepared
-from trainer.data.schema import Schema, Target, as_text, fit_schema, is_number, mark_missing
+from trainer.data.schema import Schema, Target, as_text, fit_schema, is_number, mark_missing, refuse_mixed
 from trainer.data.sources import Place, read
 from trainer.data.split import split_rows
 from trainer.data.target import encode_target, find_target, scaled
@@ -114,10 +114,14 @@ def _table(table: pd.DataFrame, data: Data, at: Place) -> pd.DataFrame:
         raise DataError(at.path, f"{at.source} has no rows", "a header line and at least a few rows are needed")
     for name in data.drop:
         _refuse_unknown(name, table, "trial.data.drop")
+    for name in data.categorical:
+        _refuse_unknown(name, table, "trial.data.categorical")
     table = table.drop(columns=data.drop)
     for column in table.columns:
         _refuse_nested(table[column])
-    return mark_missing(table, data.missing_values)
+    table = mark_missing(table, data.missing_values)
+    refuse_mixed(table.drop(columns=[name for name in (data.text, *data.categorical) if name in table]))
+    return table
 
 
 def _target_name(table: pd.DataFrame, data: Data) -> str:

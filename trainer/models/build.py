@@ -35,7 +35,7 @@ def build(config: Model, schema: AnySchema, noise: Generator | None = None) -> N
         return MLP(
             config,
             numeric=len(schema.numeric),
-            categories=[len(column.categories) for column in schema.categorical],
+            categories=[column.count for column in schema.categorical],
             outputs=outputs,
             noise=noise,
         )
