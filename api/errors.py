@@ -23,6 +23,7 @@ from store.errors import (
     NotFound,
     Problem,
     StaleAttempt,
+    TooLate,
     TrialyardError,
     Unavailable,
     Unprocessable,
@@ -51,6 +52,7 @@ _STATUS: dict[type[TrialyardError], int] = {
     DefinitionError: 422,
     Unprocessable: 422,
     Unavailable: 503,
+    TooLate: 504,
 }
 
 

@@ -28,6 +28,17 @@ def metric(value: float | None) -> str:
     return f"{value:.{4 if size < 10 else 3 if size < 100 else 2}f}"
 
 
+def measured(metrics: Mapping[str, float] | None) -> list[tuple[str, str]]:
+    """What a list of metrics shows: means with their standard errors, and nothing of single folds or seeds."""
+    shown = [
+        (name, value)
+        for name, value in (metrics or {}).items()
+        if not name.startswith(("fold/", "seed/")) and not name.endswith("_se")
+    ]
+    errors = {name: metrics[f"{name}_se"] for name, _ in shown if metrics and f"{name}_se" in metrics}
+    return [(name, metric(value) + (f" ± {metric(errors[name])}" if name in errors else "")) for name, value in shown]
+
+
 def parameter(value: Any) -> str:
     """A parameter: four significant digits, lists as written, strings bare."""
     if isinstance(value, str):
@@ -145,6 +156,7 @@ FILTERS = {
     "done": done,
     "ended": is_ended,
     "epochs": epochs,
+    "measured": measured,
     "metric": metric,
     "metric_name": metric_name,
     "objective_text": objective_text,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from store.curves import Curve
 from store.messages import DecisionName
@@ -166,6 +166,28 @@ class Importance(Shape):
 
     trials: int
     importance: dict[str, float]
+
+
+class Prediction(Shape):
+    """A row's class, with its probability and those of all classes in the order of `classes`; or its value."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    class_: str | None = Field(default=None, alias="class")
+    probability: float | None = None
+    probabilities: list[float] | None = None
+    value: float | None = None
+
+
+class Predictions(Shape):
+    """What a model says of rows, in their order. `notes` tell what of them it had to put up with."""
+
+    trial: int | None
+    task: str
+    target: str
+    classes: list[str]
+    predictions: list[Prediction]
+    notes: list[str]
 
 
 class StepReport(Shape):

@@ -142,7 +142,7 @@ def _unknown(name: str, known: list[str]) -> Finding:
     below = [path for path in known if path.startswith(f"{name}.")]
     if below:
         return Finding(at, "is a section of the trial and no knob", f"its knobs are {', '.join(below)}")
-    if name.split(".")[0] in ("data", "checkpoint", "kind"):
+    if name.split(".")[0] in ("data", "cross_validation", "seeds", "checkpoint", "kind"):
         return Finding(
             at,
             "cannot be searched: trials on other rows or of another kind could not be compared",

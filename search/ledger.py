@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from search.rows import batch
 from store.messages import AttemptKey, DecisionName, Metrics
-from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TrialRow, TrialState
+from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TaskRow, TrialRow, TrialState
 
 Event = tuple[str, dict[str, Any]]  # its kind and its body
 
@@ -78,6 +78,7 @@ class Ledger:
         self._ends: list[dict[str, Any]] = []
         self._reports: list[dict[str, Any]] = []
         self._studies: list[tuple[StudyChange, Event]] = []
+        self._task_columns: dict[tuple[int, int], dict[str, Any]] = defaultdict(dict)
         self._study_columns: dict[int, dict[str, Any]] = defaultdict(dict)
         self._events: dict[int, list[Event]] = defaultdict(list)
 
@@ -107,6 +108,10 @@ class Ledger:
         body = {"number": attempt.number, "attempt": attempt.attempt, "step": step, "metrics": metrics}
         self._events[attempt.study_id].append(("report", body))
 
+    def change_task(self, study_id: int, number: int, columns: dict[str, Any]) -> None:
+        """A task has moved; it may have been deleted meanwhile."""
+        self._task_columns[study_id, number] |= columns
+
     def remember(self, study_id: int, attrs: dict[str, Any]) -> None:
         """What the sampler remembers of a study has changed."""
         self._study_columns[study_id]["system_attrs"] = attrs
@@ -127,6 +132,10 @@ class Ledger:
         Returns:
             The newest event's number of each study that got events.
         """
+        for (study_id, number), columns in self._task_columns.items():
+            session.execute(
+                update(TaskRow).where(TaskRow.study_id == study_id, TaskRow.number == number).values(columns)
+            )
         for study_id, columns in self._study_columns.items():
             session.execute(update(StudyRow).where(StudyRow.id == study_id).values(columns))
         for change, event in self._studies:

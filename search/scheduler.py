@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from search.lease import SchedulerLease, holder_name
 from search.ledger import Ledger, LiveTrial, StudyChange, TrialKey
 from search.live_study import LiveStudy
+from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness
 from search.loading import load_study, load_trial, study_states
 from store.bus import Inbox, Received, StreamLost, open_redis
@@ -40,6 +41,7 @@ from store.messages import (
     Done,
     Enqueue,
     Finish,
+    FinishTask,
     Handed,
     Nothing,
     Preflighted,
@@ -50,6 +52,7 @@ from store.messages import (
     RetryTrial,
     Settled,
     Take,
+    TakeTask,
 )
 from store.migrate import upgrade
 from store.models import StudyState
@@ -85,8 +88,10 @@ class Scheduler:
         self._liveness = Liveness(client, monotonic)
         self._queue = TrialQueue(client)
         self._studies: dict[int, LiveStudy] = {}
+        self._tasks = LiveTasks()
         self._answers: OrderedDict[str, tuple[int, Answer]] = OrderedDict()
         self._enqueued: set[tuple[int, int | None, int]] = set()  # jobs made by us; the queue itself may be wiped
+        self._enqueued_tasks: set[tuple[int, int, int]] = set()
         self._next_round = 0.0
         self._next_reconciliation = 0.0
         self._catch_up = True  # read what was delivered and not acknowledged, before anything new
@@ -187,6 +192,11 @@ class Scheduler:
                 self._drop_what_it_held(request, ledger)
                 study = self._known(request.study_id, ledger)
                 return study.take(request, ledger) if study else Nothing()
+            case TakeTask():
+                self._drop_what_it_held(request, ledger)
+                return self._tasks.take(request, ledger)
+            case FinishTask():
+                return self._tasks.finish(request, ledger)
             case Ask():
                 study = self._known(request.study_id, ledger)
                 return study.ask(request, ledger) if study else Handed(ended=True)
@@ -222,11 +232,13 @@ class Scheduler:
             self._follow_states(ledger)
         return self._studies.get(study_id)
 
-    def _drop_what_it_held(self, request: Take, ledger: Ledger) -> None:
+    def _drop_what_it_held(self, request: Take | TakeTask, ledger: Ledger) -> None:
         """A worker that takes a job does one thing at a time: whatever else it held, it has lost."""
+        taken = TaskKey(request.study_id, request.number) if isinstance(request, TakeTask) else None
+        self._tasks.lose_those_of(request.worker, "its worker went on to something else", ledger, but=taken)
         for study in self._studies.values():
             trial = study.running_on(request.worker)
-            if trial is not None and (study.id, trial.number) != (request.study_id, request.number):
+            if trial is not None and (taken or (study.id, trial.number) != (request.study_id, request.number)):
                 study.lose(trial, "its worker went on to another trial", ledger)
 
     # The round: what no message tells
@@ -242,11 +254,13 @@ class Scheduler:
         if self._monotonic() >= self._next_reconciliation:
             self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
             self._enqueued &= self._queue.waiting()
+            self._enqueued_tasks &= self._queue.waiting_tasks()
 
     def _follow_states(self, ledger: Ledger) -> None:
         """Take over what people did to studies through the API: SQL is where it stands."""
         with self._reads() as session:
             states = study_states(session, set(self._studies))
+            self._tasks.follow(session)
         for study_id in self._studies.keys() - states.keys():
             del self._studies[study_id]  # deleted
         for study_id, state in states.items():
@@ -280,7 +294,10 @@ class Scheduler:
         self._lose_silent(ours, self._settings.lease_seconds, ledger)
         external = [study for study in self._studies.values() if study.is_external]
         self._lose_silent(external, self._settings.external_lease_seconds, ledger)
-        self._liveness.forget_all_but(_workers_of([*ours, *external]))
+        for worker in self._liveness.silent(self._tasks.workers(), self._settings.lease_seconds):
+            why = f"worker {worker} gave no sign of life for {self._settings.lease_seconds:g} s"
+            self._tasks.lose_those_of(worker, why, ledger)
+        self._liveness.forget_all_but(_workers_of([*ours, *external]) | self._tasks.workers())
 
     def _lose_silent(self, studies: Sequence[LiveStudy], seconds: float, ledger: Ledger) -> None:
         silent = self._liveness.silent(_workers_of(studies), seconds)
@@ -305,6 +322,10 @@ class Scheduler:
             resources = wanted[job].definition.resources
             self._queue.enqueue(*job, pool=resources.pool, gpu=resources.gpus > 0)
         self._enqueued = set(wanted)
+        tasks = {(*task.key, task.attempt + 1): task for task in self._tasks.queued()}
+        for key in tasks.keys() - self._enqueued_tasks:
+            self._queue.enqueue_task(*key, pool=tasks[key].pool, gpu=tasks[key].gpu)
+        self._enqueued_tasks = set(tasks)
 
     def _drop_ended(self) -> None:
         for study_id in [study.id for study in self._studies.values() if study.state.ended]:
@@ -313,8 +334,10 @@ class Scheduler:
 
     def _forget(self) -> None:
         self._studies = {}
+        self._tasks = LiveTasks()
         self._answers = OrderedDict()
         self._enqueued = set()
+        self._enqueued_tasks = set()
         self._next_round = self._next_reconciliation = 0.0
         self._catch_up = True
 

@@ -1,7 +1,7 @@
 """Files that belong to trials: checkpoints, logs, models. A local folder, or any store that fsspec knows (`s3://…`).
 
-A folder of an attempt is `studies/<id>/trials/<number>/attempt-<k>/`. Writes are atomic: a reader sees the old file,
-the new one, or none.
+A folder of an attempt is `studies/<id>/trials/<number>/attempt-<k>/`, one of a task `studies/<id>/tasks/<number>/`.
+Writes are atomic: a reader sees the old file, the new one, or none.
 """
 
 from __future__ import annotations
@@ -44,6 +44,12 @@ class Artifacts:
     def attempt(self, key: AttemptKey) -> Folder:
         return self._folder(f"studies/{key.study_id}/trials/{key.number}/attempt-{key.attempt}")
 
+    def task(self, study_id: int, number: int) -> Folder:
+        return self._folder(f"studies/{study_id}/tasks/{number}")
+
+    def delete_task(self, study_id: int, number: int) -> None:
+        self._delete(f"studies/{study_id}/tasks/{number}")
+
     def url_of(self, key: AttemptKey) -> str:
         """Where the files of an attempt lie, for people: a path for a local store, else a URL."""
         below = f"studies/{key.study_id}/trials/{key.number}/attempt-{key.attempt}"
@@ -54,7 +60,10 @@ class Artifacts:
         return isinstance(self._system, LocalFileSystem)
 
     def delete_study(self, study_id: int) -> None:
-        path = f"{self._root}/studies/{study_id}"
+        self._delete(f"studies/{study_id}")
+
+    def _delete(self, below: str) -> None:
+        path = f"{self._root}/{below}"
         if self._system.exists(path):
             self._system.rm(path, recursive=True)
 

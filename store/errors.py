@@ -64,6 +64,10 @@ class Unavailable(TrialyardError):
     """A part that the request needs does not answer now (the scheduler, Redis, the database); asking again may work."""
 
 
+class TooLate(TrialyardError):
+    """What a request needs was asked of a worker and was not done within the time that the request may take."""
+
+
 class LostLease(TrialyardError):
     """Another scheduler has taken over; this one must drop what it holds in memory and stand by."""
 

@@ -95,6 +95,26 @@ class Preflighted(_Request):
     facts: dict[str, Any] = {}
 
 
+class TakeTask(_Request):
+    """A worker has picked up the job of a task and asks what to do."""
+
+    kind: Literal["take_task"] = "take_task"
+    study_id: int
+    number: int
+    worker: str
+
+
+class FinishTask(_Request):
+    """The end of a task's attempt. `failed`: the reason says why, it is not tried again. `lost`: the process died; it
+    is tried again. `returned`: the worker had to leave."""
+
+    kind: Literal["finish_task"] = "finish_task"
+    attempt: AttemptKey  # its number is the task's
+    outcome: Literal["finished", "failed", "lost", "returned"]
+    result: dict[str, Any] = {}
+    reason: str | None = None
+
+
 class Ask(_Request):
     """A worker that is not ours asks for up to `count` trials of an external study."""
 
@@ -143,7 +163,20 @@ class Wake(_Request):
     study_id: int
 
 
-Request = Take | Report | Finish | Preflighted | Ask | Enqueue | CancelTrial | RetryTrial | Amend | Wake
+Request = (
+    Take
+    | Report
+    | Finish
+    | Preflighted
+    | TakeTask
+    | FinishTask
+    | Ask
+    | Enqueue
+    | CancelTrial
+    | RetryTrial
+    | Amend
+    | Wake
+)
 
 
 class Assignment(_Message):
@@ -166,6 +199,15 @@ class PreflightTask(_Message):
     study_id: int
     study: str
     definition: dict[str, Any]
+
+
+class TaskAssignment(_Message):
+    """A task to do, as one attempt. `task` names its kind."""
+
+    kind: Literal["task"] = "task"
+    attempt: AttemptKey
+    task: str
+    request: dict[str, Any]
 
 
 class Nothing(_Message):
@@ -214,7 +256,7 @@ class Refused(_Message):
     message: str
 
 
-Answer = Assignment | PreflightTask | Nothing | Decision | Settled | Handed | Done | Refused
+Answer = Assignment | PreflightTask | TaskAssignment | Nothing | Decision | Settled | Handed | Done | Refused
 
 
 class Reply(_Message):

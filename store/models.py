@@ -66,6 +66,17 @@ class Outcome(StrEnum):
     LOST = "lost"
 
 
+class TaskState(StrEnum):
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    FAILED = "FAILED"
+
+    @property
+    def ended(self) -> bool:
+        return self in (TaskState.COMPLETE, TaskState.FAILED)
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware datetime in UTC on every database; SQLite would drop the zone."""
 
@@ -107,7 +118,8 @@ def one_of(column: str, states: type[StrEnum]) -> CheckConstraint:
 
 
 class StudyRow(Base):
-    """A study: its definition as it was sent, and where it stands. `last_event` numbers its event log."""
+    """A study: its definition as it was sent, and where it stands. `last_event` numbers its event log, `last_task` its
+    tasks."""
 
     __tablename__ = "study"
     __table_args__ = (
@@ -128,6 +140,7 @@ class StudyRow(Base):
     # What the sampler remembers of the study as a whole, in Optuna's form.
     system_attrs: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     last_event: Mapped[int] = mapped_column(default=0)
+    last_task: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
@@ -226,6 +239,34 @@ class EventRow(Base):
     kind: Mapped[str] = mapped_column(String(16))
     body: Mapped[dict[str, Any]]
     at: Mapped[datetime]
+
+
+class TaskRow(Base):
+    """A job that follows a study's trials: an ensemble of them, a prediction by one. `request` says what is wanted and
+    `result` what came of it; what is large lies among the study's artifacts. `attempt` counts its executions."""
+
+    __tablename__ = "task"
+    __table_args__ = (
+        one_of("state", TaskState),
+        CheckConstraint("(ended_at IS NOT NULL) = (state IN ('COMPLETE', 'FAILED'))", name="ended"),
+        CheckConstraint("state <> 'COMPLETE' OR result IS NOT NULL", name="complete_has_result"),
+        CheckConstraint("state <> 'FAILED' OR reason IS NOT NULL", name="failed_has_reason"),
+        {"sqlite_with_rowid": False},
+    )
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    request: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None]
+    reason: Mapped[str | None]
+    attempt: Mapped[int] = mapped_column(default=0)
+    retries: Mapped[int] = mapped_column(default=0)  # attempts that were lost
+    worker: Mapped[str | None] = mapped_column(String(128))
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
 
 
 class ApiKeyRow(Base):

@@ -1,9 +1,9 @@
-"""The queue of trials: RQ jobs that carry only ids. A wake-up channel, which may be wiped at any time."""
+"""The queue of trials and tasks: RQ jobs that carry only ids. A wake-up channel, which may be wiped at any time."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import redis
 import structlog
@@ -16,15 +16,18 @@ FUNCTION = "worker.jobs.perform"  # the only one that a job may name
 FAILURE_SECONDS = 3600  # how long RQ's own tools show a job that it counts as failed
 
 _JOB_ID = re.compile(r"(?:trial-(\d+)-(\d+)|preflight-(\d+))-(\d+)")
+_TASK_ID = re.compile(r"task-(\d+)-(\d+)-(\d+)")
 
 log = structlog.get_logger(__name__)
 
 
 class Errand(NamedTuple):
-    """What a job asks for: to take a trial of a study, or (without a number) the study's preflight."""
+    """What a job asks for: to take a trial of a study, or (without a number) the study's preflight; or one of its
+    tasks, which follow the trials."""
 
     study_id: int
     number: int | None = None
+    kind: Literal["trial", "task"] = "trial"
 
 
 class WaitingJob(NamedTuple):
@@ -69,11 +72,30 @@ class TrialQueue:
 
     def enqueue(self, study_id: int, number: int | None, attempt: int, pool: str, gpu: bool) -> None:
         """Put a job for a trial (or a preflight, without a number) at the queue's end, once however often called."""
-        queue = Queue(queue_name(pool, gpu), connection=self._redis, job_class=TrialJob, serializer=JSONSerializer)
         what = f"preflight-{study_id}" if number is None else f"trial-{study_id}-{number}"
+        arguments = (study_id,) if number is None else (study_id, number)
+        self._enqueue(queue_name(pool, gpu), what, attempt, arguments, at_front=False)
+
+    def enqueue_task(self, study_id: int, number: int, attempt: int, pool: str, gpu: bool) -> None:
+        """Put a job for a task at the queue's beginning: somebody waits for it."""
+        arguments = (study_id, number, "task")
+        self._enqueue(queue_name(pool, gpu), f"task-{study_id}-{number}", attempt, arguments, at_front=True)
+
+    def waiting(self) -> set[WaitingJob]:
+        """The trials' jobs and preflights that no worker has taken yet, in all pools."""
+        found = map(_JOB_ID.fullmatch, self._job_ids())
+        return {_waiting_job(match) for match in found if match is not None}
+
+    def waiting_tasks(self) -> set[WaitingJob]:
+        """The same for tasks."""
+        found = map(_TASK_ID.fullmatch, self._job_ids())
+        return {WaitingJob(*map(int, match.groups())) for match in found if match is not None}
+
+    def _enqueue(self, name: str, what: str, attempt: int, arguments: tuple[int | str, ...], *, at_front: bool) -> None:
+        queue = Queue(name, connection=self._redis, job_class=TrialJob, serializer=JSONSerializer)
         job = queue.create_job(
             FUNCTION,
-            args=(study_id,) if number is None else (study_id, number),
+            args=arguments,
             job_id=f"{what}-{attempt}",
             description=what,
             timeout=-1,  # a trial ends when its budget says so, not when RQ loses patience
@@ -83,17 +105,15 @@ class TrialQueue:
         pipeline = self._redis.pipeline()
         pipeline.multi()
         queue.remove(job.id, pipeline=pipeline)
-        queue.enqueue_job(job, pipeline=pipeline)
+        queue.enqueue_job(job, pipeline=pipeline, at_front=at_front)
         pipeline.execute()
 
-    def waiting(self) -> set[WaitingJob]:
-        """The jobs that no worker has taken yet, in all pools."""
+    def _job_ids(self) -> list[str]:
         pipeline = self._redis.pipeline(transaction=False)
         for queue in Queue.all(self._redis, serializer=JSONSerializer):
             if queue.name.startswith("trials:"):
                 pipeline.lrange(queue.key, 0, -1)
-        found = (_JOB_ID.fullmatch(job_id.decode()) for job_ids in pipeline.execute() for job_id in job_ids)
-        return {_waiting_job(match) for match in found if match is not None}
+        return [job_id.decode() for job_ids in pipeline.execute() for job_id in job_ids]
 
 
 class _NotOurs(ValueError):
@@ -103,8 +123,9 @@ class _NotOurs(ValueError):
 def _errand_of(job: TrialJob) -> Errand:
     if job.func_name != FUNCTION or job.instance is not None or job.kwargs:
         raise _NotOurs(f"it would call {job.func_name!r}; a job may only call {FUNCTION!r}, with ids")
-    if not 1 <= len(job.args) <= 2 or not all(type(each) is int and each >= 0 for each in job.args):
-        raise _NotOurs(f"its arguments are {job.args!r}; they must be a study's id and a trial's number")
+    ids = job.args[:-1] if len(job.args) == 3 and job.args[-1] == "task" else job.args
+    if not 1 <= len(ids) <= 2 or not all(type(each) is int and each >= 0 for each in ids):
+        raise _NotOurs(f"its arguments are {job.args!r}; they must be a study's id and a trial's or a task's number")
     extras = (job._success_callback_name, job._failure_callback_name, job._stopped_callback_name, job.webhooks)
     if any(extras) or job._dependency_ids or job.retries_left or job.repeats_left or job.group_id:
         raise _NotOurs("it carries callbacks, webhooks, dependencies or retries; a job of ours has none")

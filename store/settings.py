@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     grace_seconds: float = Field(
         default=20.0, gt=0, description="from SIGTERM to SIGKILL, for a checkpoint and a goodbye"
     )
+    predict_seconds: float = Field(
+        default=30.0, gt=0, description="how long a request for predictions waits for a worker"
+    )
     idle_seconds: float = Field(
         default=1.0, gt=0, description="how often the scheduler looks round when nothing comes in"
     )

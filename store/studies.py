@@ -12,7 +12,7 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.orm import Session, load_only
 
 from store.errors import Conflict, NotFound
-from store.models import AttemptRow, EventRow, ReportRow, StudyRow, StudyState, TrialRow, TrialState
+from store.models import AttemptRow, EventRow, ReportRow, StudyRow, StudyState, TaskRow, TaskState, TrialRow, TrialState
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,10 @@ class Studies:
         running = exists().where(AttemptRow.study_id == study.id, AttemptRow.ended_at.is_(None))
         if self._session.scalar(select(running)):
             raise Conflict(f"trials of the study {name!r} are still running; delete it when they have stopped")
-        for table in (ReportRow, AttemptRow, TrialRow, EventRow):  # one statement each: cascades go row by row
+        busy = exists().where(TaskRow.study_id == study.id, TaskRow.state == str(TaskState.RUNNING))
+        if self._session.scalar(select(busy)):
+            raise Conflict(f"a worker is at work on the models of the study {name!r}; delete it when that has ended")
+        for table in (ReportRow, AttemptRow, TrialRow, EventRow, TaskRow):  # one statement each: cascades go row by row
             self._session.execute(delete(table).where(table.study_id == study.id))
         self._session.execute(delete(StudyRow).where(StudyRow.id == study.id))
         return study.id

@@ -77,6 +77,18 @@ def unpack(data: bytes) -> Checkpoint:
     return Checkpoint(document.pop("epoch"), tensors, document)
 
 
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, named as part of something larger."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those that `prefixed` has put below a name, by their own."""
+    return {
+        name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
+    }
+
+
 def _checksum(tensors: Mapping[str, Tensor], scalars: str) -> str:
     digest = hashlib.sha256(scalars.encode())
     for name in sorted(tensors):

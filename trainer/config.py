@@ -19,6 +19,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
+MOST_MODELS = 100  # of one trial
 
 
 def _known(source: str) -> str:
@@ -69,33 +70,43 @@ class Augment(_Section):
     flip: bool = False  # images: left to right, every other one
     crop: Annotated[int, Field(ge=0, le=256)] = 0  # images: shifted by up to so many pixels
     rotation: Annotated[FiniteFloat, Field(ge=0, le=180)] = 0.0  # images: by up to so many degrees
-    cutout: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0  # images: a black square, as a share of the shorter side
-    cutmix: Annotated[FiniteFloat, Field(ge=0, le=10)] = 0.0  # images: both parameters of the beta distribution
-    mixup: Annotated[FiniteFloat, Field(ge=0, le=10)] = 0.0  # images and tables: likewise
-    noise: NonNegative = 0.0  # tables: deviation, in units of the normalized numbers
+    cutout: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0  # a black square, its side; tables: this share of columns
+    cutmix: Annotated[FiniteFloat, Field(ge=0, le=10)] = 0.0  # both parameters of the beta distribution of the share
+    mixup: Annotated[FiniteFloat, Field(ge=0, le=10)] = 0.0  # likewise
+    fgsm: NonNegative = 0.0  # how far each number goes uphill; tables: in normalized units; images: of black to white
+    only: Literal["none", "mixup", "cutmix", "cutout", "fgsm"] | None = None  # of these four, the one that acts
+    probability: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0  # mixup, cutmix, cutout: share of batches
+    noise: NonNegative = 0.0  # deviation, in the units of fgsm
     feature_dropout: Probability = 0.0  # tables
     token_dropout: Probability = 0.0  # texts
 
     @property
+    def acting(self) -> Augment:
+        """These, those off that `only` leaves out."""
+        off = EXCLUSIVE - {self.only} if self.only else ()
+        return self.model_copy(update=dict.fromkeys(off, 0.0))
+
+    @property
     def chosen(self) -> frozenset[str]:
         """The names of those that are on."""
-        return frozenset(name for name, value in self if value)
+        return frozenset(name for name, value in self.acting if value and name not in ("only", "probability"))
 
     @model_validator(mode="after")
     def _one_way_of_mixing(self) -> Self:
-        if self.mixup and self.cutmix:
+        if {"mixup", "cutmix"} <= self.chosen:
             raise ValueError("mixup and cutmix each mix a batch with itself; set one of them to 0")
         return self
 
 
+EXCLUSIVE = frozenset({"mixup", "cutmix", "cutout", "fgsm"})
 # What the numbers of a table, and the channels of images, can be brought to a scale by
 NORMALIZED = {
     "table": frozenset({"none", "standard", "minmax", "robust", "quantile", "power"}),
     "image": frozenset({"none", "standard", "minmax", "robust", "per_channel"}),
 }
 AUGMENTED = {
-    "image": frozenset({"flip", "crop", "rotation", "cutout", "cutmix", "mixup"}),
-    "table": frozenset({"noise", "feature_dropout", "mixup"}),
+    "image": frozenset({"flip", "crop", "rotation", "noise"}) | EXCLUSIVE,
+    "table": frozenset({"noise", "feature_dropout"}) | EXCLUSIVE,
     "text": frozenset({"token_dropout"}),
 }
 
@@ -145,12 +156,15 @@ class Model(_Section):
     hidden: Annotated[list[Width], Field(max_length=64)] = [128, 64]
     activation: Literal["relu", "gelu", "silu", "tanh", "elu", "leaky_relu"] = "relu"
     norm: Literal["none", "batch", "layer"] = "none"
+    skip: Literal["none", "standard", "shake_shake", "shake_drop"] = "none"  # mlp: around every two hidden layers
     depth: Annotated[int, Field(ge=1, le=32)] = 3  # cnn: stages, each halving the image; resnet: blocks of each stage
     width: Annotated[int, Field(ge=1, le=4096)] = 32  # channels of the first stage; of texts, the embedding's dimension
     kernel: Annotated[int, Field(ge=1, le=15)] = 3
     init: Literal[
-        "default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "lecun_normal", "orthogonal"
-    ] = "default"
+        "default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "lecun_normal", "orthogonal",
+        "truncated_normal",
+    ] = "default"  # fmt: skip
+    zero_residual: bool = False  # residual branches begin as nothing
 
 
 class Optimizer(_Section):
@@ -165,6 +179,8 @@ class Optimizer(_Section):
     beta2: Probability = 0.999
     alpha: Probability = 0.99
     eps: Rate = 1e-8
+    lookahead_steps: Annotated[int, Field(ge=0, le=1000)] = 0  # steps between two of the slow weights; 0 is off
+    lookahead_size: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.5  # the share of the way that the slow ones go
 
 
 class Schedule(_Section):
@@ -185,16 +201,32 @@ class Schedule(_Section):
     plateau_epochs: Count = 3  # plateau: multiply by `factor` after so many epochs without a lower val/loss
 
 
+DropoutShape = Literal["brick", "even", "funnel", "long_funnel", "diamond", "hexagon", "triangle", "stairs"]
+
+
 class Regularization(_Section):
     """Penalties and noise. The loss gains l1 * sum |w| + l2 * sum w^2, over weights and not over biases."""
 
     l1: NonNegative = 0.0
     l2: NonNegative = 0.0
     dropout: Probability = 0.0
+    dropout_shape: DropoutShape = "brick"
+    stochastic_depth: Probability = 0.0  # of the last residual branch; of earlier ones less
+    shake_drop: Probability = 0.5  # likewise
     label_smoothing: Probability = 0.0
     max_grad_norm: Rate | None = None
     max_grad_value: Rate | None = None
     ema: Probability = 0.0  # validate and keep the moving average of the weights, with this decay; 0 is off
+    swa: bool = False  # validate and keep the mean of the weights that the last epochs end with
+    swa_start: Probability = 0.75  # the share of the epochs before the first of them
+    swa_lr: Annotated[FiniteFloat, Field(gt=0, le=100)] | None = None  # from there on; else the schedule's
+    snapshots: Annotated[int, Field(ge=0, le=32)] = 0  # so many falls of cosine_restarts predict together; 0 is off
+
+    @model_validator(mode="after")
+    def _one_average(self) -> Self:
+        if self.ema and self.swa:
+            raise ValueError("ema and swa each average the weights; set ema to 0 or swa to false")
+        return self
 
 
 class Loss(_Section):
@@ -211,6 +243,34 @@ class EarlyStopping(_Section):
     metric: Annotated[str, Field(pattern=r"^(train|val)/[a-z0-9_]+$")] = "val/loss"
     patience: Count = 5
     min_delta: NonNegative = 0.0
+
+
+class CrossValidation(_Section):
+    """Every row validates once a repeat: as many models a trial as there are folds, whose mean the search looks at."""
+
+    folds: Annotated[int, Field(ge=2, le=50)] = 5
+    stratified: bool = True  # of a classification
+    groups: ColumnName | None = None  # rows with one value of it stay in one fold; it is no feature
+    repeats: Annotated[int, Field(ge=1, le=50)] = 1  # divided anew, and trained from other seeds
+    time_ordered: bool = False  # each fold trains on the rows before those that it validates on
+
+    @property
+    def models(self) -> int:
+        return self.folds * self.repeats
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.models > MOST_MODELS:
+            raise ValueError(
+                f"{self.models} models a trial are too many; let folds times repeats be {MOST_MODELS} at most"
+            )
+        if self.time_ordered and self.groups is not None:
+            raise ValueError("rows are divided by their order or by groups; leave time_ordered or groups out")
+        if self.time_ordered and self.repeats > 1:
+            raise ValueError("there is one way to divide rows by their order; leave repeats out")
+        if self.time_ordered and self.stratified and "stratified" in self.model_fields_set:
+            raise ValueError("rows divided by their order are not stratified; leave stratified out")
+        return self
 
 
 class Checkpoint(_Section):
@@ -242,8 +302,16 @@ class TrainConfig(_Section):
     batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 128
     accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1  # batches whose gradients make one step
     sampling: Literal["shuffle", "balanced"] = "shuffle"  # balanced: draws every class equally often, with replacement
+    cross_validation: CrossValidation | None = None
     checkpoint: Checkpoint = Checkpoint()
     seed: Seed = 0
+    seeds: Annotated[int, Field(ge=1, le=MOST_MODELS)] = 1  # so many models a trial, from `seed` on, and their mean
+
+    @property
+    def preparation(self) -> str:
+        """What the prepared data depend on; trainings with equal ones share them."""
+        folds = self.cross_validation.model_dump_json() if self.cross_validation else ""
+        return f"{self.takes_images} {self.data.preparation} {folds}"
 
     @property
     def takes_images(self) -> bool:
@@ -257,6 +325,18 @@ class TrainConfig(_Section):
         if self.data.text is not None and self.model.name not in TEXT_MODELS:
             takes = " or ".join(sorted(TEXT_MODELS))
             raise ValueError(f"model.name: {self.model.name} cannot read data.text; take {takes}")
+        return self
+
+    @model_validator(mode="after")
+    def _folds_have_seeds_of_their_own(self) -> Self:
+        if self.cross_validation and self.seeds > 1:
+            raise ValueError("cross_validation.repeats: folds are repeated from other seeds by it; leave seeds out")
+        return self
+
+    @model_validator(mode="after")
+    def _words_have_no_gradient(self) -> Self:
+        if self.data.text is not None and "fgsm" in self.data.augment.chosen:
+            raise ValueError("data.augment.fgsm: words cannot be moved uphill by a little; set it to 0 for texts")
         return self
 
     @model_validator(mode="after")
@@ -277,6 +357,8 @@ class TrainConfig(_Section):
 ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     "model.hidden": ("model.name", frozenset({"mlp", "embedding_bag"})),
     "model.norm": ("model.name", frozenset({"mlp", "embedding_bag", "cnn", "resnet"})),
+    "model.skip": ("model.name", frozenset({"mlp"})),
+    "model.zero_residual": ("model.name", frozenset({"mlp", "resnet"})),
     "model.depth": ("model.name", IMAGE_MODELS),
     "model.width": ("model.name", IMAGE_MODELS | TEXT_MODELS),
     "model.kernel": ("model.name", frozenset({"cnn", "text_cnn"})),
@@ -293,6 +375,8 @@ ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     "schedule.restart_epochs": ("schedule.name", frozenset({"cosine_restarts"})),
     "schedule.restart_growth": ("schedule.name", frozenset({"cosine_restarts"})),
     "schedule.plateau_epochs": ("schedule.name", frozenset({"plateau"})),
+    "regularization.shake_drop": ("model.skip", frozenset({"shake_drop"})),
+    "regularization.snapshots": ("schedule.name", frozenset({"cosine_restarts"})),
     "loss.gamma": ("loss.name", frozenset({"focal"})),
     "loss.delta": ("loss.name", frozenset({"huber"})),
 }
@@ -323,7 +407,7 @@ def knob_paths() -> list[str]:
 _NOT_SEARCHED = (
     "kind", "checkpoint.", "data.source", "data.test_source", "data.task", "data.target", "data.drop",
     "data.missing_values", "data.delimiter", "data.split.", "data.labels", "data.test_labels",
-    "data.quoting", "data.text", "data.categorical",
+    "data.quoting", "data.text", "data.categorical", "cross_validation.", "seeds",
 )  # fmt: skip
 
 

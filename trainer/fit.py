@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 
 from trainer import checkpoint, model_file, predictions
 from trainer.config import TrainConfig
-from trainer.data.prepared import Prepared
+from trainer.crossval import JointTraining
+from trainer.data.prepared import Folds, Prepared
 from trainer.folder import Folder
 from trainer.progress import Monitor
 from trainer.training import Training
@@ -46,7 +47,7 @@ class Fitted:
 
 def fit(
     config: TrainConfig,
-    prepared: Prepared,
+    prepared: Prepared | Folds,
     *,
     monitor: Monitor,
     reporter: Reporter,
@@ -69,7 +70,7 @@ def fit(
     Raises:
         Diverged: a loss or a metric is not finite.
     """
-    training = Training(config, prepared, monitor)
+    training = _training(config, prepared, monitor)
     costs = training.costs
     _resume(training, resume_from, reporter)
     written_at = clock()
@@ -94,10 +95,18 @@ def fit(
             if not due:
                 checkpoint.write(folder, training.checkpoint())
             return _ended(training, "paused" if decision == "pause" else "returned")
-    return _finish(training, config, prepared, [folder, *resume_from])
+    return _finish(training, config, [folder, *resume_from])
 
 
-def _resume(training: Training, folders: Sequence[Folder], reporter: Reporter) -> None:
+def _training(config: TrainConfig, prepared: Prepared | Folds, monitor: Monitor) -> Training | JointTraining:
+    if isinstance(prepared, Folds):
+        return JointTraining.on_folds(config, prepared, monitor)
+    if config.seeds > 1:
+        return JointTraining.from_seeds(config, prepared, monitor)
+    return Training(config, prepared, monitor)
+
+
+def _resume(training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter) -> None:
     for found in checkpoint.read_newest(folders, reporter.log):
         if training.accepts(found):
             training.restore(found)
@@ -106,19 +115,21 @@ def _resume(training: Training, folders: Sequence[Folder], reporter: Reporter) -
         reporter.log(f"the checkpoint of epoch {found.epoch} is of another configuration, and not used")
 
 
-def _finish(training: Training, config: TrainConfig, prepared: Prepared, folders: Sequence[Folder]) -> Fitted:
+def _finish(training: Training | JointTraining, config: TrainConfig, folders: Sequence[Folder]) -> Fitted:
     best = training.restore_best()
-    predictions.save(folders[0], predictions.of_training(training.model, prepared))
-    model_file.save(folders[0], training.model, config, prepared.schema, metrics=best.metrics, best_epoch=best.epoch)
+    predictions.save(folders[0], training.predictions())
+    model_file.save(folders[0], training.members, config, metrics=best.metrics, best_epoch=best.epoch)
     for folder in folders:  # the model is written: nothing will be gone on from
         checkpoint.clear(folder)
     return Fitted("finished", best.metrics, training.epoch, best.epoch, training.costs.metrics())
 
 
-def _ended(training: Training, ending: Literal["pruned", "paused", "returned"]) -> Fitted:
+def _ended(training: Training | JointTraining, ending: Literal["pruned", "paused", "returned"]) -> Fitted:
     best_epoch = training.best.epoch if training.best else 0
     return Fitted(ending, training.metrics, training.epoch, best_epoch, training.costs.metrics())
 
 
 def _line(epoch: int, epochs: int, metrics: Mapping[str, float]) -> str:
-    return f"epoch {epoch}/{epochs}: " + ", ".join(f"{name} {value:.5g}" for name, value in metrics.items())
+    """For the log, without what single folds and seeds have measured."""
+    shown = (f"{name} {value:.5g}" for name, value in metrics.items() if not name.startswith(("fold/", "seed/")))
+    return f"epoch {epoch}/{epochs}: " + ", ".join(shown)

@@ -10,6 +10,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import init
 
+from trainer.models.residual import Residual, last_weights
+
 Nonlinearity = Literal["linear", "relu", "leaky_relu", "tanh"]
 
 # Tokens that are seen once or never keep what they began with: as large as a number's, it would drown the others.
@@ -26,12 +28,19 @@ _LIKE: dict[str, Nonlinearity] = {
 }
 
 
-def initialize(model: nn.Module, name: str, activation: str, generator: Generator) -> None:
+def initialize(
+    model: nn.Module, name: str, activation: str, generator: Generator, *, zero_residual: bool = False
+) -> None:
     """Draw all weights anew. The head of a model, `model.head`, has no activation and so no gain.
 
     `default` is what PyTorch's layers do by themselves. The others are He et al. 2015 (kaiming), Glorot and Bengio 2010
-    (xavier), LeCun et al. 1998 (lecun: variance 1 / inputs) and Saxe et al. 2014 (orthogonal), with biases of 0.
+    (xavier), LeCun et al. 1998 (lecun: variance 1 / inputs) and Saxe et al. 2014 (orthogonal), with biases of 0;
+    truncated_normal is N(0, 0.02) without what lies beyond two deviations, as transformers begin (Devlin et al. 2019).
     Embeddings of categories are drawn from N(0, 1), the scale of a standardized column. Norms begin as the identity.
+
+    Args:
+        zero_residual: the last layer of each residual branch is 0, so that the model begins as if it had none of them
+            (Goyal et al. 2017, section 5.1).
     """
     with torch.no_grad():
         for path, module in model.named_modules():
@@ -44,6 +53,10 @@ def initialize(model: nn.Module, name: str, activation: str, generator: Generato
                     module.weight[module.padding_idx] = 0  # what stands for nothing
             elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm):
                 module.reset_parameters()  # draws nothing
+        residuals = [module for module in model.modules() if isinstance(module, Residual)]
+        for residual in residuals if zero_residual else ():
+            for weight in last_weights(residual):
+                weight.zero_()
 
 
 def _linear(
@@ -71,5 +84,6 @@ _WEIGHTS: dict[str, Callable[[Tensor, Nonlinearity, Generator], object]] = {
     "xavier_normal": lambda w, f, g: init.xavier_normal_(w, _gain(f), generator=g),
     "xavier_uniform": lambda w, f, g: init.xavier_uniform_(w, _gain(f), generator=g),
     "lecun_normal": lambda w, _, g: init.normal_(w, std=1 / math.sqrt(w[0].numel()), generator=g),
+    "truncated_normal": lambda w, _, g: init.trunc_normal_(w, std=0.02, a=-0.04, b=0.04, generator=g),
     "orthogonal": lambda w, f, g: init.orthogonal_(w, _gain(f), generator=g),
 }

@@ -7,13 +7,13 @@ smoothing, clipping) is read from the configuration at every step, and baked int
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Generator, Tensor
 
-from trainer.augment import Mixed, augment
-from trainer.average import MovingAverage
+from trainer.augment import Mixed, augment, uphill
+from trainer.average import Follower
 from trainer.config import TrainConfig
 from trainer.data.prepared import Part
 from trainer.models.layers import Network
@@ -37,14 +37,14 @@ def train_epoch(
     generator: Generator,
     class_weight: Tensor | None,
     lr_scale: float = 1.0,
-    average: MovingAverage | None = None,
+    followers: Sequence[Follower] = (),
 ) -> float:
     """Train on as many rows as there are, in an order drawn anew.
 
     Args:
         epoch: counted from 0.
         lr_scale: what the schedule's learning rate is multiplied by.
-        average: takes in the weights after each step.
+        followers: take in the weights after each step.
 
     Returns:
         The mean of the batches' losses over the rows, without the penalties.
@@ -55,13 +55,15 @@ def train_epoch(
     parameters, weights = list(model.parameters()), weights_of(model)
     total = torch.zeros((), device=part.y.device)  # on the device: reading it at each step would wait for the step
     model.train()
-    model.set_dropout(config.regularization.dropout)
+    model.set_rates(config.regularization)
     optimizer.zero_grad()
-    augmented = bool(config.data.augment.chosen)
+    changes, changed = config.data.augment.acting, bool(config.data.augment.chosen)
     seen = 0
     for batch, (*inputs, y) in enumerate(_batches(part, order, config.batch_size), start=1):
-        rows = augment(tuple(inputs), y, config.data.augment, generator) if augmented else Mixed(tuple(inputs))
-        loss = _loss(model(*rows.inputs), y, rows, config, class_weight)
+        rows = augment(tuple(inputs), y, changes, generator) if changed else Mixed(tuple(inputs))
+        loss = _loss(model, rows, y, config, class_weight)
+        if changes.fgsm:
+            loss = (loss + _loss(model, uphill(rows, loss, changes.fgsm), y, config, class_weight)) / 2
         of_step = seen // rows_a_step  # of this epoch, from 0
         share = len(y) / min(rows_a_step, len(order) - of_step * rows_a_step)
         (loss if share == 1 else share * loss).backward()  # type: ignore[no-untyped-call]
@@ -70,13 +72,20 @@ def train_epoch(
         if batch % accumulate and seen < len(order):
             continue
         step = epoch * steps + of_step
-        lr = lr_scale * learning_rate(
-            config.schedule, config.optimizer.lr, step=step, steps_per_epoch=steps, epochs=config.epochs
-        )
+        lr = lr_scale * _learning_rate(config, step, steps)
         _step(optimizer, parameters, weights, config, lr)
-        if average:
-            average.update(model, step)
+        for follower in followers:
+            follower.after_step(model, step)
     return total.item() / len(order)
+
+
+def _learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
+    """The schedule's, or while the epochs' weights are averaged the one that is set for this."""
+    knobs = config.regularization
+    if knobs.swa and knobs.swa_lr and step >= knobs.swa_start * config.epochs * steps_per_epoch:
+        return knobs.swa_lr
+    lr, epochs = config.optimizer.lr, config.epochs
+    return learning_rate(config.schedule, lr, step=step, steps_per_epoch=steps_per_epoch, epochs=epochs)
 
 
 def _step(
@@ -96,14 +105,14 @@ def _step(
     optimizer.zero_grad()
 
 
-def _loss(outputs: Tensor, y: Tensor, mixed: Mixed, config: TrainConfig, class_weight: Tensor | None) -> Tensor:
+def _loss(model: Network, rows: Mixed, y: Tensor, config: TrainConfig, class_weight: Tensor | None) -> Tensor:
     """The loss against the targets, or against the two that each row is mixed of, by their shares."""
-    smoothing = config.regularization.label_smoothing
+    outputs, smoothing = model(*rows.inputs), config.regularization.label_smoothing
     loss = task_loss(outputs, y, loss=config.loss, label_smoothing=smoothing, class_weight=class_weight)
-    if mixed.other is None or mixed.share is None:
+    if rows.other is None or rows.share is None:
         return loss
-    other = task_loss(outputs, mixed.other, loss=config.loss, label_smoothing=smoothing, class_weight=class_weight)
-    return mixed.share * loss + (1 - mixed.share) * other
+    other = task_loss(outputs, rows.other, loss=config.loss, label_smoothing=smoothing, class_weight=class_weight)
+    return rows.share * loss + (1 - rows.share) * other
 
 
 def evaluate(model: Network, part: Part) -> Tensor:

@@ -1,11 +1,12 @@
 """The model that a training leaves behind: `model.safetensors` with its weights, and `model.json` with everything else
-that is needed to predict: configuration, columns and their preprocessing, class names."""
+that is needed to predict: configuration, columns and their preprocessing, class names. A training on folds or from
+several seeds leaves all of its models in the same two files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,17 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from torch import Tensor
 
+from trainer.checkpoint import below, prefixed
 from trainer.config import TrainConfig
 from trainer.data.images import ImageSchema
 from trainer.data.prepared import AnySchema, Part
 from trainer.errors import Damaged, DataError
 from trainer.folder import Folder
 from trainer.loop import evaluate
-from trainer.models.build import build
-from trainer.models.layers import Network
+from trainer.members import Member, mean_outputs
+from trainer.snapshots import assemble
 
 TENSORS = "model.safetensors"
 DOCUMENT = "model.json"
@@ -34,11 +37,12 @@ class Predictor:
     (rows, height, width), with a further axis where there are several channels.
     """
 
-    def __init__(self, model: Network, schema: AnySchema, document: Mapping[str, Any]) -> None:
-        self.schema = schema
+    def __init__(self, members: Sequence[Member], document: Mapping[str, Any]) -> None:
+        """Of several members the prediction is the mean; `schema` is then the first one's."""
+        self.schema = members[0].schema
         self.metrics: dict[str, float] = document["metrics"]
         self.best_epoch: int = document["best_epoch"]
-        self._model = model
+        self._members = members
 
     def predict(self, rows: pd.DataFrame | NDArray[np.uint8]) -> NDArray[Any]:
         """(rows,): the names of the likeliest classes, or the target in its own unit.
@@ -63,6 +67,12 @@ class Predictor:
             raise DataError("rows", "a regression has no classes", "ask for its predictions")
         return torch.from_numpy(self._outputs(rows)).double().softmax(1).numpy()
 
+    def scores(self, rows: pd.DataFrame | NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The probabilities of a classification, or the predictions of a regression."""
+        if self.schema.target.task == "classification":
+            return self.probabilities(rows)
+        return self.predict(rows)
+
     def _outputs(self, rows: pd.DataFrame | NDArray[np.uint8]) -> NDArray[np.float32]:
         if isinstance(rows, pd.DataFrame) == isinstance(self.schema, ImageSchema):
             takes = "pixels of images" if isinstance(self.schema, ImageSchema) else "a table"
@@ -70,26 +80,30 @@ class Predictor:
         lacking = [name for name in self.schema.columns if name not in rows]
         if lacking:
             raise DataError("rows", f"column {', '.join(lacking)} is missing", "give all columns that were trained on")
-        encoded: tuple[NDArray[Any], ...] = self.schema.encode(rows)  # type: ignore[arg-type]  # checked above
-        part = Part(tuple(map(torch.from_numpy, encoded)), y=torch.zeros(len(rows)))
-        return evaluate(self._model, part).numpy()
+        outputs = [evaluate(member.model, _part(member.schema, rows)) for member in self._members]
+        return mean_outputs(outputs, [member.schema.target for member in self._members]).numpy()
+
+
+def _part(schema: AnySchema, rows: pd.DataFrame | NDArray[np.uint8]) -> Part:
+    encoded: tuple[NDArray[Any], ...] = schema.encode(rows)  # type: ignore[arg-type]  # _outputs has looked
+    return Part(tuple(map(torch.from_numpy, encoded)), y=torch.zeros(len(rows)))
 
 
 def save(
     folder: Folder,
-    model: Network,
+    members: Sequence[Member],
     config: TrainConfig,
-    schema: AnySchema,
     *,
     metrics: Mapping[str, float],
     best_epoch: int,
 ) -> None:
     """Write the tensors, then the document that names them by their checksum: a document never lacks its tensors."""
-    tensors = safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})
+    tensors = safetensors.torch.save(_tensors(members))
     document = {
         "format": FORMAT,
         "config": config.model_dump(mode="json"),
-        "schema": schema.model_dump(mode="json"),
+        "schema": members[0].schema.model_dump(mode="json"),
+        "members": [member.schema.model_dump(mode="json") for member in members] if len(members) > 1 else None,
         "metrics": dict(metrics),
         "best_epoch": best_epoch,
         "sha256": hashlib.sha256(tensors).hexdigest(),
@@ -109,7 +123,22 @@ def load(folder: Folder) -> Predictor:
     tensors = folder.read(TENSORS)
     if hashlib.sha256(tensors).hexdigest() != document["sha256"]:
         raise Damaged(f"{TENSORS} is not the file that {DOCUMENT} names")
-    schema: AnySchema = TypeAdapter(AnySchema).validate_python({"kind": "table"} | document["schema"])
-    model = build(TrainConfig.model_validate(document["config"]).model, schema)
-    model.load_state_dict(safetensors.torch.load(tensors))
-    return Predictor(model, schema, document)
+    config, weights = TrainConfig.model_validate(document["config"]), safetensors.torch.load(tensors)
+    schemas = document.get("members")
+    if not schemas:
+        return Predictor([_member(config, document["schema"], weights)], document)
+    named = ((schema, below(f"member.{index}", weights)) for index, schema in enumerate(schemas))
+    return Predictor([_member(config, schema, own) for schema, own in named], document)
+
+
+def _member(config: TrainConfig, document: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Member:
+    schema: AnySchema = TypeAdapter(AnySchema).validate_python({"kind": "table"} | dict(document))
+    return Member(assemble(config.model, schema, weights), schema)
+
+
+def _tensors(members: Sequence[Member]) -> dict[str, Tensor]:
+    """The weights by name; those of several members below `member.<index>`."""
+    named = [member.model.state_dict() for member in members]
+    if len(named) > 1:
+        named = [prefixed(f"member.{index}", weights) for index, weights in enumerate(named)]
+    return {name: tensor.cpu().contiguous() for weights in named for name, tensor in weights.items()}

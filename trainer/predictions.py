@@ -11,19 +11,22 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.data.prepared import Part, Prepared
+from trainer.data.prepared import Folds, Part, Prepared
 from trainer.data.schema import Target
+from trainer.data.split import Rows
 from trainer.errors import Damaged
 from trainer.folder import Folder
 from trainer.loop import evaluate
+from trainer.members import mean_outputs
 from trainer.models.layers import Network
 
 NAME = "predictions.npz"
@@ -36,7 +39,7 @@ class Held:
     """Held-out rows: what the model put out for them, and what is true."""
 
     outputs: NDArray[np.float32]  # (rows, classes) logits, or (rows,) in units of the target's deviation
-    y: NDArray[np.generic]  # (rows,), the class as int64, or the standardized target as float32
+    y: NDArray[Any]  # (rows,), the class as int64, or the standardized target as float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,24 @@ def of_training(model: Network, prepared: Prepared) -> Predictions:
     """What a trained model says of the parts that it was not trained on."""
     test = None if prepared.test is None else _held(model, prepared.test)
     return Predictions(prepared.fingerprint, prepared.schema.target, _held(model, prepared.validation), test)
+
+
+def of_seeds(members: Sequence[Predictions]) -> Predictions:
+    """The mean of models that were trained and validated on the same rows."""
+    return replace(members[0], validation=_mean([each.validation for each in members], members), test=_tests(members))
+
+
+def of_folds(members: Sequence[Predictions], folds: Folds) -> Predictions:
+    """Out-of-fold predictions, in the order of the rows: each row's by the model that validated on it, in the mean
+    over the repeats.
+    """
+    a_repeat = len(members) // folds.repeats
+    repeats = [
+        _joined(members[at : at + a_repeat], folds.validated[at : at + a_repeat], members[0].target)
+        for at in range(0, len(members), a_repeat)
+    ]
+    validation = _mean(repeats, [members[0]] * len(repeats))
+    return Predictions(folds.fingerprint, members[0].target, validation, _tests(members), out_of_fold=True)
 
 
 def save(folder: Folder, predictions: Predictions) -> None:
@@ -98,6 +119,33 @@ def load(folder: Folder) -> Predictions:
 
 def _held(model: Network, part: Part) -> Held:
     return Held(_array(evaluate(model, part).float()), _array(part.y))
+
+
+def _tests(members: Sequence[Predictions]) -> Held | None:
+    tests = [each.test for each in members if each.test is not None]
+    return _mean(tests, members) if tests else None
+
+
+def _mean(held: Sequence[Held], members: Sequence[Predictions]) -> Held:
+    """What several say of the same rows, each about its own target, in units of the first one's."""
+    outputs = [torch.from_numpy(each.outputs) for each in held]
+    return Held(_array(mean_outputs(outputs, [member.target for member in members]).float()), held[0].y)
+
+
+def _joined(members: Sequence[Predictions], rows: Sequence[Rows], unit: Target) -> Held:
+    """What the folds of one repeat say, each of its own rows, in the order of the rows."""
+    outputs, y = zip(*(_in_units_of(unit, member) for member in members), strict=True)
+    order = np.argsort(np.concatenate(rows))
+    return Held(np.concatenate(outputs)[order], np.concatenate(y)[order])
+
+
+def _in_units_of(unit: Target, member: Predictions) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Outputs and truth of the validation rows; of a regression in deviations of another training part's target."""
+    held, target = member.validation, member.target
+    if target.task == "classification":
+        return held.outputs, held.y
+    scale, shift = target.deviation / unit.deviation, (target.mean - unit.mean) / unit.deviation
+    return (held.outputs * scale + shift).astype(np.float32), (held.y * scale + shift).astype(np.float32)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

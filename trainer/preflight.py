@@ -11,7 +11,7 @@ import torch
 from trainer.config import AUGMENTED, LOSSES, Augment, TrainConfig, metric_names
 from trainer.costs import Size, size_of
 from trainer.data.images import ImageSchema
-from trainer.data.prepare import prepare
+from trainer.data.prepare import prepare_for
 from trainer.data.prepared import Prepared
 from trainer.errors import DataError, ModelError, Problem
 from trainer.progress import Monitor
@@ -36,13 +36,12 @@ def check(
     sizes: list[Size] = []
     for corners in _by_data(configs):
         try:
-            prepared = prepare(
-                corners[0].data, device=device, data_folders=data_folders, as_images=corners[0].takes_images
-            )
+            found = prepare_for(corners[0], device=device, data_folders=data_folders)
         except DataError as error:
             problems.append(error.problem)
             continue
-        facts = facts or prepared.facts()
+        facts = facts or found.facts()
+        prepared = found.smallest
         for config in corners:
             problems += [*_metrics(config, monitor, prepared), *_task(config, prepared)]
             problems += [*_augmented(config, prepared), *_batches(config, prepared)]
@@ -58,7 +57,7 @@ def check(
 def _by_data(configs: Sequence[TrainConfig]) -> list[list[TrainConfig]]:
     groups: dict[str, list[TrainConfig]] = {}
     for config in configs:
-        groups.setdefault(f"{config.takes_images} {config.data.preparation}", []).append(config)
+        groups.setdefault(config.preparation, []).append(config)
     return list(groups.values())
 
 

@@ -1,15 +1,15 @@
-"""What keeps a model from learning its training rows by heart, apart from dropout (in the model) and weight decay
-(beside the optimizer)."""
+"""What keeps a model from learning its training rows by heart, apart from weight decay (beside the optimizer)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.config import Loss
+from trainer.config import DropoutShape, Loss
 
 PLAIN = Loss()
 
@@ -70,3 +70,33 @@ def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float | None, m
         nn.utils.clip_grad_value_(parameters, max_value)
     if max_norm is not None:
         nn.utils.clip_grad_norm_(parameters, max_norm)
+
+
+def dropout_rates(shape: DropoutShape, rate: float, layers: int) -> list[float]:
+    """The rate of each of so many dropout layers, first to last, `rate` being the highest: the shapes in which Kadra et
+    al. 2021 (table 1) and Auto-PyTorch let it change with the depth.
+
+    A brick, or even, is the same everywhere; a funnel falls to the last layer, a long funnel only from its middle on,
+    and stairs fall every second layer; a triangle rises; a diamond rises to the middle and falls; a hexagon rises over
+    a third, stays and falls.
+    """
+    return [rate * _height(shape, layer, layers) for layer in range(layers)]
+
+
+def _height(shape: DropoutShape, layer: int, layers: int) -> float:
+    """The share of the highest rate, above 0 and at most 1."""
+    rising, falling = layer + 1, layers - layer
+    match shape:
+        case "funnel":
+            return falling / layers
+        case "long_funnel":
+            return min(1.0, falling / math.ceil(layers / 2))
+        case "stairs":
+            return (layers - layer // 2 * 2) / layers
+        case "triangle":
+            return rising / layers
+        case "diamond":
+            return min(rising, falling) / math.ceil(layers / 2)
+        case "hexagon":
+            return min(1.0, min(rising, falling) / math.ceil(layers / 3))
+    return 1.0

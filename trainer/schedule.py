@@ -27,6 +27,19 @@ def learning_rate(schedule: Schedule, lr: float, *, step: int, steps_per_epoch: 
     return lr * _factor(schedule, elapsed / steps_per_epoch, elapsed / rest, rest)
 
 
+def falls_end(schedule: Schedule, epochs: int) -> list[int]:
+    """The epochs, as many as are then finished, at whose ends cosine_restarts has fallen and begins anew.
+
+    Where the warm-up takes a part of an epoch, a fall ends within one: the one before is then the last that fell only.
+    """
+    ends: list[int] = []
+    end, length = schedule.warmup_epochs, schedule.restart_epochs
+    while schedule.name == "cosine_restarts" and (end := end + length) <= epochs:
+        ends.append(int(end))
+        length *= schedule.restart_growth
+    return ends
+
+
 def _factor(schedule: Schedule, epoch: float, share: float, steps: int) -> float:
     """The share of lr after so many epochs, which are this share of all the steps."""
     match schedule.name:

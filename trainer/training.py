@@ -9,19 +9,24 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trainer.average import MovingAverage
-from trainer.checkpoint import Checkpoint
+from trainer import predictions
+from trainer.average import Follower, followers
+from trainer.checkpoint import Checkpoint, below, prefixed
 from trainer.config import TrainConfig
 from trainer.costs import Costs
 from trainer.data.prepared import Part, Prepared
 from trainer.errors import Diverged
 from trainer.init import initialize
 from trainer.loop import evaluate, train_epoch
+from trainer.members import Member
 from trainer.metrics import measure
 from trainer.models.build import build
 from trainer.models.layers import Network
 from trainer.optim import make_optimizer
+from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience, Plateau
+from trainer.schedule import falls_end
+from trainer.snapshots import SnapshotEnsemble, assemble
 
 
 class Training:
@@ -38,23 +43,46 @@ class Training:
         # Order and dropout are drawn on the device; weights on the CPU, so that they are the same on every device.
         self._generator = torch.Generator(prepared.device).manual_seed(config.seed)
         model = build(config.model, prepared.schema, self._generator)
-        initialize(model, config.model.init, config.model.activation, torch.Generator().manual_seed(config.seed))
-        # Channels last, a processor's convolutions take two thirds of the time.
-        self.model = model.to(prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _draw_weights(model, config)
+        self.model = self._placed(model)
         self._optimizer = make_optimizer(self.model.parameters(), config.optimizer)
-        self._average = self._averaging(config.regularization.ema) if config.regularization.ema else None
+        self._followers: list[Follower] = []
+        self._followers = followers(config, prepared.train, self._copy)
+        self._snapshots: list[Network] = []  # at the ends of earlier falls, oldest first
+        self._kept_snapshots = max(0, config.regularization.snapshots - 1)  # the newest is the model itself
+        self._falls_end = frozenset(falls_end(config.schedule, config.epochs))
 
     @property
     def over(self) -> bool:
         exhausted = self._patience is not None and self._patience.exhausted
         return exhausted or self.epoch >= self._config.epochs
 
+    @property
+    def members(self) -> list[Member]:
+        """The one model that this trains."""
+        return [Member(self.model, self._prepared.schema)]
+
     def run_epoch(self) -> dict[str, float]:
+        """Train one epoch, validate, and see what it is worth.
+
+        Raises:
+            Diverged: a loss or a metric is not finite.
+        """
+        self.advance()
+        if self.best is None or self._monitor.prefers(self.metrics, to=self.best.metrics):
+            self.keep()
+        if self._patience:
+            self._patience.observe(self.metrics)
+        return self.metrics
+
+    def advance(self) -> dict[str, float]:
         """Train one epoch and validate.
 
         Raises:
             Diverged: a loss or a metric is not finite.
         """
+        if self._kept_snapshots and self.epoch in self._falls_end:
+            self._snapshots = [*self._snapshots, self._copy()][-self._kept_snapshots :]
         loss = train_epoch(
             self.model,
             self._optimizer,
@@ -64,13 +92,20 @@ class Training:
             generator=self._generator,
             class_weight=self._prepared.class_weight,
             lr_scale=self._plateau.scale if self._plateau else 1.0,
-            average=self._average,
+            followers=self._followers,
         )
         self.epoch += 1
+        for follower in self._followers:
+            follower.after_epoch(self.model, self.epoch)
         self.metrics = {"train/loss": loss} | self._measure("val", self._prepared.validation)
-        _refuse_divergence(self.epoch, self.metrics)
-        self._take_stock()
+        refuse_divergence(self.epoch, self.metrics)
+        if self._plateau:
+            self._plateau.observe(self.metrics)
         return self.metrics
+
+    def keep(self) -> None:
+        """Remember this epoch as the best one."""
+        self.best = Best(self.epoch, self.metrics, self._weights())
 
     def restore_best(self) -> Best:
         """Put the weights of the best epoch back into the model, and measure the test part with them, if there is one.
@@ -78,30 +113,42 @@ class Training:
         Returns:
             The best epoch, with its `test/…` metrics among the others.
         """
+        best = self.load_best()
+        if self._prepared.test is None:
+            return best
+        metrics = best.metrics | self._measure("test", self._prepared.test)
+        refuse_divergence(best.epoch, metrics)
+        return Best(best.epoch, metrics, best.weights)
+
+    def load_best(self) -> Best:
+        """Put the weights of the best epoch back into the model."""
         if self.best is None:
             raise ValueError("no epoch has been trained")
-        self.model.load_state_dict(self.best.weights)
-        self._average = None  # the best weights are the averages
-        if self._prepared.test is None:
-            return self.best
-        metrics = self.best.metrics | self._measure("test", self._prepared.test)
-        _refuse_divergence(self.best.epoch, metrics)
-        return Best(self.best.epoch, metrics, self.best.weights)
+        self.model = self._placed(assemble(self._config.model, self._prepared.schema, self.best.weights))
+        self._followers, self._snapshots = [], []  # the best weights are theirs
+        return self.best
+
+    def predictions(self) -> Predictions:
+        """What the model says now of the rows that it was not trained on."""
+        return predictions.of_training(self.model, self._prepared)
 
     def checkpoint(self) -> Checkpoint:
         """The state after this epoch, at least one."""
         best, patience, plateau = self.best, self._patience, self._plateau
         tensors = {"generator": self._generator.get_state()}
-        tensors |= _prefixed("model", self.model.state_dict())
-        if self._average:
-            tensors |= _prefixed("average", self._average.model.state_dict())
+        tensors |= prefixed("model", self.model.state_dict())
+        for follower in self._followers:
+            tensors |= prefixed(follower.name, follower.model.state_dict())
+        for place, snapshot in enumerate(self._snapshots):
+            tensors |= prefixed(f"snapshot.{place}", snapshot.state_dict())
         for index, state in self._optimizer.state_dict()["state"].items():
-            tensors |= _prefixed(f"optimizer.{index}", {name: t for name, t in state.items() if torch.is_tensor(t)})
+            tensors |= prefixed(f"optimizer.{index}", {name: t for name, t in state.items() if torch.is_tensor(t)})
         if best and best.epoch != self.epoch and self._config.checkpoint.keep == "best_and_last":
-            tensors |= _prefixed("best", best.weights)
+            tensors |= prefixed("best", best.weights)
         scalars = {
             "config": self._identity(),
             "metrics": self.metrics,
+            "followers": {follower.name: follower.taken for follower in self._followers},
             "seconds": self.costs.seconds,
             "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
             "patience": {"best": patience.best, "waited": patience.waited} if patience else None,
@@ -113,17 +160,19 @@ class Training:
         """Go on from a checkpoint of this very training."""
         tensors, scalars = checkpoint.tensors, checkpoint.scalars
         self.epoch, self.metrics, self.costs.seconds = checkpoint.epoch, scalars["metrics"], scalars["seconds"]
-        self.model.load_state_dict(_below("model", tensors))
-        if self._average:
-            self._average.model.load_state_dict(_below("average", tensors))
-        self._restore_optimizer(_below("optimizer", tensors))
+        self.model.load_state_dict(below("model", tensors))
+        for follower in self._followers:
+            follower.model.load_state_dict(below(follower.name, tensors))
+            follower.taken = scalars["followers"][follower.name]
+        self._snapshots = self._restored_snapshots(below("snapshot", tensors))
+        self._restore_optimizer(below("optimizer", tensors))
         self._generator.set_state(tensors["generator"])
         if self._patience:
             self._patience.best, self._patience.waited = scalars["patience"]["best"], scalars["patience"]["waited"]
         if self._plateau:
             self._plateau.best, self._plateau.waited = scalars["plateau"]["best"], scalars["plateau"]["waited"]
             self._plateau.scale = scalars["plateau"]["scale"]
-        weights = {name: tensor.to(self._prepared.device) for name, tensor in _below("best", tensors).items()}
+        weights = {name: tensor.to(self._prepared.device) for name, tensor in below("best", tensors).items()}
         if weights:
             self.best = Best(scalars["best"]["epoch"], scalars["best"]["metrics"], weights)
         else:  # this epoch is the best, or with `keep: last` the best of those whose weights are still there
@@ -140,26 +189,31 @@ class Training:
         metrics = measure(evaluate(self._judged, part), part.y, self._prepared.schema.target.deviation)
         return {f"{name}/{metric}": value for metric, value in metrics.items()}
 
-    def _take_stock(self) -> None:
-        if self.best is None or self._monitor.prefers(self.metrics, to=self.best.metrics):
-            self.best = Best(self.epoch, self.metrics, self._weights())
-        if self._patience:
-            self._patience.observe(self.metrics)
-        if self._plateau:
-            self._plateau.observe(self.metrics)
-
-    def _averaging(self, decay: float) -> MovingAverage:
-        model = build(self._config.model, self._prepared.schema).to(self._prepared.device)
-        model.load_state_dict(self.model.state_dict())
-        return MovingAverage(model.to(memory_format=torch.channels_last), decay)  # type: ignore[call-overload]
-
     @property
     def _judged(self) -> Network:
-        """The model that is validated and kept: where weights are averaged, that of the averages."""
-        return self._average.model if self._average else self.model
+        """The model that is validated and kept: with snapshots, these and the present one together."""
+        return SnapshotEnsemble([*self._snapshots, self._present]) if self._snapshots else self._present
+
+    @property
+    def _present(self) -> Network:
+        return next((follower.model for follower in reversed(self._followers) if follower.leads), self.model)
+
+    def _copy(self) -> Network:
+        """Another model with the weights that would be kept if the training ended here."""
+        return self._placed(assemble(self._config.model, self._prepared.schema, self._present.state_dict()))
+
+    def _placed(self, model: Network) -> Network:
+        # Channels last, a processor's convolutions take two thirds of the time.
+        placed: Network = model.to(self._prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.clone() for name, tensor in self._judged.state_dict().items()}
+
+    def _restored_snapshots(self, tensors: Mapping[str, Tensor]) -> list[Network]:
+        places = sorted({int(path.split(".", 1)[0]) for path in tensors})
+        schema = self._prepared.schema
+        return [self._placed(assemble(self._config.model, schema, below(str(place), tensors))) for place in places]
 
     def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
@@ -170,7 +224,13 @@ class Training:
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state})
 
 
-def _refuse_divergence(epoch: int, metrics: Mapping[str, float]) -> None:
+def _draw_weights(model: Network, config: TrainConfig) -> None:
+    knobs, generator = config.model, torch.Generator().manual_seed(config.seed)
+    initialize(model, knobs.init, knobs.activation, generator, zero_residual=knobs.zero_residual)
+
+
+def refuse_divergence(epoch: int, metrics: Mapping[str, float]) -> None:
+    """Raises: Diverged: one of the metrics is not finite."""
     broken = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
     if broken:
         raise Diverged(epoch, ", ".join(broken))
@@ -179,13 +239,3 @@ def _refuse_divergence(epoch: int, metrics: Mapping[str, float]) -> None:
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
     """The same numbers in the parameter's memory format, which a fused step takes for granted."""
     return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
-
-
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
-    }

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from trialyard.client import DEFAULT_SERVER_URL, Client
+from trialyard.client import DEFAULT_SERVER_URL, Client, ExportForm
 from trialyard.errors import ApiError, BadInput, CommandError, InvalidRequest
 from trialyard.importing.command import commands as importing
 from trialyard.signals import StopSignals
@@ -244,6 +244,24 @@ def best(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SER
 
 
 @app.command()
+def predict(
+    study: StudyName,
+    files: Annotated[list[Path], typer.Argument(help="A table (.csv .tsv .jsonl), texts (.txt), or images.")],
+    trial: Annotated[int | None, typer.Option(help="The trial whose model is asked; the best one if left out.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The CSV file to write; standard output if left out.")
+    ] = None,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Predict for the rows of a file: a class with its probability, or a value, beside each row."""
+    from trialyard.predict import predict_file
+
+    with _client(server) as client:
+        for note in predict_file(client, study, files, trial, output):
+            typer.echo(note, err=True)
+
+
+@app.command()
 def pause(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
     """Let a study rest; its trials keep their checkpoints."""
     with _client(server) as client:
@@ -301,14 +319,15 @@ def delete(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
 @app.command()
 def export(
     study: StudyName,
-    form: Annotated[Literal["csv", "json"], typer.Option("--format", help="What to write.")] = "csv",
+    form: Annotated[ExportForm, typer.Option("--format", help="`optuna` is a journal that Optuna opens.")] = "csv",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here, not to standard output.")] = None,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Write the trials of a study to standard output."""
+    """Write the trials of a study as a file."""
+    from trialyard.results import write_pieces
+
     with _client(server) as client:
-        for piece in client.export(study, form):
-            sys.stdout.buffer.write(piece)
-    sys.stdout.flush()
+        write_pieces(client.export(study, form), output)
 
 
 # Keys

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -25,7 +25,7 @@ from trialyard.errors import (
     Unreachable,
 )
 from trialyard.events import parse_events
-from trialyard.resources import BestTrial, DecisionName, Event, Handout, StepReport, Study, Trial, Worker
+from trialyard.resources import BestTrial, DecisionName, Event, Handout, Predictions, StepReport, Study, Trial, Worker
 
 DEFAULT_SERVER_URL = "http://127.0.0.1:8080"
 RETRY_SECONDS = (0.2, 0.6, 1.8)  # pauses before a request that cannot do harm twice is sent again
@@ -33,6 +33,8 @@ CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 45.0  # the server pings an event stream every 15 s: one that is silent for longer is dead
 
 PAGE = "200"  # how many trials or reports are fetched at a time
+
+ExportForm = Literal["csv", "parquet", "json", "optuna"]
 
 _PROBLEMS = TypeAdapter(list[Problem])
 
@@ -51,7 +53,7 @@ class Client:
         self,
         server_url: str = DEFAULT_SERVER_URL,
         api_key: str | None = None,
-        timeout: float = 30.0,
+        timeout: float = 45.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.server_url = server_url.rstrip("/")
@@ -113,8 +115,8 @@ class Client:
         shares: dict[str, float] = self._ask("GET", _path(study, "importance"))["importance"]
         return shares
 
-    def export(self, study: str, form: Literal["csv", "json"]) -> Iterator[bytes]:
-        """All trials of a study as a file, in pieces."""
+    def export(self, study: str, form: ExportForm) -> Iterator[bytes]:
+        """All trials of a study as a file, in pieces; `optuna` is a journal that Optuna opens."""
         try:
             with self._http.stream("GET", _path(study, "export"), params={"format": form}) as response:
                 _check_stream(response)
@@ -159,6 +161,20 @@ class Client:
     def retry_trial(self, study: str, number: int) -> Trial:
         """Run a trial again. Raises: Conflict: it is not FAILED or CANCELLED, or its study has ended."""
         return self._trial("POST", study, number, "retry")
+
+    def predict(self, study: str, rows: Sequence[Any], trial: int | None = None) -> Predictions:
+        """What the best trial's model, or that of `trial`, says of rows; a worker of the study's pool is asked.
+
+        Args:
+            rows: mappings of columns to values; texts; nested lists of pixels, or image files in base64.
+
+        Raises:
+            InvalidRequest: rows do not fit what the model was trained on; `errors` name row and column.
+            Conflict: there is no such model (any more).
+            ServerError: no worker is there, or none came to it in time.
+        """
+        body = {"rows": list(rows)} | ({} if trial is None else {"trial": trial})
+        return Predictions.model_validate(self._ask("POST", _path(study, "predict"), body=body))
 
     def workers(self) -> Iterator[Worker]:
         return map(Worker.model_validate, self._pages("/workers"))

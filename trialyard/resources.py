@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from trialyard.errors import Problem
 
@@ -145,3 +145,23 @@ class Event(Resource):
     id: int
     kind: str
     body: dict[str, Any]
+
+
+class Prediction(Resource):
+    """A row's class, with its probability and those of all classes in their order; or its value."""
+
+    class_: str | None = Field(default=None, alias="class")
+    probability: float | None = None
+    probabilities: list[float] = []
+    value: float | None = None
+
+
+class Predictions(Resource):
+    """What a model says of rows, in their order; `notes` tell what of them it had to put up with."""
+
+    trial: int | None = None
+    task: Literal["classification", "regression"]
+    target: str
+    classes: list[str] = []
+    predictions: list[Prediction]
+    notes: list[str] = []

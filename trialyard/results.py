@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -62,6 +65,28 @@ def as_study_section(best: BestTrial) -> str:
     if best.trial.get("kind", "train") != "train":
         document["parameters"] = {name: {"value": value} for name, value in best.parameters.items()}
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120).rstrip()
+
+
+def write_pieces(pieces: Iterable[bytes], path: Path | None) -> None:
+    """Write a file as it arrives, or to standard output. A file that did not arrive in full is not left behind.
+
+    Raises:
+        BadInput: there can be no such file.
+    """
+    if path is None:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.flush()
+        return
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.writelines(pieces)
+        part.replace(path)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -72,7 +72,7 @@ class Beats:
 
     def busy(self, errand: Errand) -> None:
         """A job is in hand; which trial it has become follows with `began`."""
-        number = "" if errand.number is None else str(errand.number)
+        number = "" if errand.number is None or errand.kind == "task" else str(errand.number)
         self._show(state="busy", study=str(errand.study_id), trial=number, attempt="")
 
     def began(self, attempt: AttemptKey) -> None:

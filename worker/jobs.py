@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import structlog
 from redis.exceptions import RedisError
@@ -14,14 +14,12 @@ from redis.exceptions import RedisError
 from search.definition import Definition, parse
 from store.artifacts import Artifacts
 from store.bus import Caller
-from store.errors import DefinitionError, Problem, StaleAttempt, TrialyardError, Unavailable
-from store.messages import Assignment, AttemptKey, Finish, Preflighted, PreflightTask, Settled, Take
-from trainer.errors import TrainerError
-from worker.ending import CommandFailed, Ending
+from store.errors import DefinitionError, Problem, StaleAttempt, Unavailable
+from store.messages import Assignment, AttemptKey, Finish, Preflighted, PreflightTask, Settled, Take, TakeTask
+from worker.ending import CommandFailed, Ending, reason_of
 from worker.reporter import PATIENCE_SECONDS, Reporter, finite
+from worker.tasks import TaskKind, do_task
 from worker.triallog import TrialLog
-
-LONGEST_REASON = 2000
 
 log = structlog.get_logger(__name__)
 
@@ -45,20 +43,24 @@ class Bench:
     caller: Caller
     artifacts: Artifacts
     kinds: Mapping[str, Kind]
+    tasks: Mapping[str, TaskKind]
     pull_seconds: float
     began: Callable[[AttemptKey], None]
     ended: Callable[[AttemptKey], None]
     should_leave: Callable[[], bool]
 
 
-def perform(bench: Bench, study_id: int, number: int | None = None) -> None:
+def perform(bench: Bench, study_id: int, number: int | None = None, kind: Literal["trial", "task"] = "trial") -> None:
     """Do what a job asks for. As a job it always ends well: what came of it has gone to the scheduler by then.
 
     Args:
-        number: the trial that the job was made for; None for the study's preflight.
+        number: the trial or the task that the job was made for; None for the study's preflight.
     """
     try:
-        _perform(bench, study_id, number)
+        if kind == "task" and number is not None:
+            _perform_task(bench, study_id, number)
+        else:
+            _perform(bench, study_id, number)
     except (Unavailable, RedisError) as error:
         log.error("gave a job up", study=study_id, trial=number, error=str(error))
 
@@ -82,6 +84,18 @@ def _perform(bench: Bench, study_id: int, number: int | None) -> None:
         assignment = settled.next if isinstance(settled, Settled) else None
 
 
+def _perform_task(bench: Bench, study_id: int, number: int) -> None:
+    do_task(
+        bench.tasks,
+        TakeTask(study_id=study_id, number=number, worker=bench.worker),
+        caller=bench.caller,
+        artifacts=bench.artifacts,
+        began=bench.began,
+        ended=bench.ended,
+        should_leave=bench.should_leave,
+    )
+
+
 def _run(bench: Bench, assignment: Assignment) -> Finish:
     """Run a trial to one of its ends. Whatever it raises is its own end, and never the runner's."""
     if bench.should_leave():
@@ -99,23 +113,10 @@ def _run(bench: Bench, assignment: Assignment) -> Finish:
             return Finish(attempt=assignment.attempt, outcome="returned")
         except CommandFailed as error:
             output.write(f"trialyard: {error.headline}\n".encode(errors="backslashreplace"))
-            return Finish(attempt=assignment.attempt, outcome="failed", reason=_reason(error))
+            return Finish(attempt=assignment.attempt, outcome="failed", reason=reason_of(error))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may raise anything
             traceback.print_exc()
-            return Finish(attempt=assignment.attempt, outcome="failed", reason=_reason(error))
-
-
-def _reason(error: BaseException) -> str:
-    """Why a trial failed, for people: foreseen errors speak for themselves, others name their type."""
-    match error:
-        case TrialyardError() | TrainerError():
-            reason = str(error)
-        case MemoryError():
-            reason = f"out of memory: {error}".rstrip(": ")
-        case _:
-            reason = f"{type(error).__name__}: {error}"
-    # What a database takes: no NUL, no halves of characters.
-    return reason.replace("\0", "\\0").encode(errors="backslashreplace").decode()[:LONGEST_REASON]
+            return Finish(attempt=assignment.attempt, outcome="failed", reason=reason_of(error))
 
 
 def _preflight(bench: Bench, task: PreflightTask) -> Preflighted:
@@ -127,5 +128,5 @@ def _preflight(bench: Bench, task: PreflightTask) -> Preflighted:
     except Exception as error:
         log.exception("a preflight failed", study=task.study)
         hint = f"the log of worker {bench.worker} has the details"
-        problems, facts = [Problem("trial", f"the preflight failed: {_reason(error)}", hint).as_dict()], {}
+        problems, facts = [Problem("trial", f"the preflight failed: {reason_of(error)}", hint).as_dict()], {}
     return Preflighted(study_id=task.study_id, problems=problems, facts=facts)

@@ -11,12 +11,14 @@ from types import FrameType
 
 from store.artifacts import Artifacts
 from store.bus import Caller, open_redis
+from store.parcels import Parcels
 from store.settings import Settings
 from worker.channel import Began, Channel, Do, Done, Ended
 from worker.jobs import Bench, perform
 from worker.lifeline import end_with_parent
 from worker.log import configure
 from worker.objectives import Objectives
+from worker.prediction import Predicting
 from worker.training import Training
 
 LEAVE_SHARE = 0.5  # of the grace, for a command to end when the worker leaves; the slot waits for us a bit longer
@@ -53,22 +55,24 @@ def main() -> int:
         except EOFError:
             return 0
         if isinstance(word, Do):
-            perform(bench, word.errand.study_id, word.errand.number)
+            perform(bench, *word.errand)
             channel.send(Done())
 
 
 def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, leaving: Leaving) -> Bench:
     artifacts = Artifacts(settings.artifacts)
     torch_device = "cuda" if arguments.gpu else "cpu"
+    client = open_redis(settings.redis_url)
     return Bench(
         worker=arguments.name,
         device=arguments.device,
-        caller=Caller(open_redis(settings.redis_url), arguments.name),
+        caller=Caller(client, arguments.name),
         artifacts=artifacts,
         kinds={
             "train": Training(artifacts, settings.data_folders, torch_device),
             "objective": Objectives(settings.objectives_file, artifacts, LEAVE_SHARE * settings.grace_seconds),
         },
+        tasks={"predict": Predicting(Parcels(client, settings.predict_seconds))},
         pull_seconds=settings.pull_seconds,
         began=lambda attempt: channel.send(Began(attempt=attempt)),
         ended=lambda attempt: channel.send(Ended(attempt=attempt)),

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from store.bus import Caller
 from store.errors import Problem, Unavailable
-from store.messages import AttemptKey, Finish, Preflighted
+from store.messages import AttemptKey, Finish, FinishTask, Preflighted
 from store.queue import Errand
 from worker.beats import Beats
 from worker.channel import Began, Done, Ended
@@ -86,10 +86,12 @@ class Slot:
                 case Began():
                     self._running = word.attempt
                     self._fruitless_deaths = 0
-                    self._beats.began(word.attempt)
+                    if errand.kind == "trial":
+                        self._beats.began(word.attempt)
                 case Ended():
                     self._running = None
-                    self._beats.ended()
+                    if errand.kind == "trial":
+                        self._beats.ended()
                 case _:
                     meanwhile()
 
@@ -97,7 +99,8 @@ class Slot:
         running, self._running = self._running, None
         if running is not None:
             # What had to leave is not counted as a try, also when it did not leave by itself.
-            self._tell(Finish(attempt=running, outcome="returned" if self._leaving else "lost", reason=how))
+            end = Finish if errand.kind == "trial" else FinishTask
+            self._tell(end(attempt=running, outcome="returned" if self._leaving else "lost", reason=how))
             return
         self._fruitless_deaths += 1
         if self._fruitless_deaths < MOST_FRUITLESS_DEATHS:
@@ -109,7 +112,7 @@ class Slot:
         )
         self._tell(Preflighted(study_id=errand.study_id, problems=[problem.as_dict()]))
 
-    def _tell(self, request: Finish | Preflighted) -> None:
+    def _tell(self, request: Finish | FinishTask | Preflighted) -> None:
         try:
             self._caller.call(request, LEAVING_PATIENCE_SECONDS if self._leaving else LOST_PATIENCE_SECONDS)
         except (Unavailable, RedisError) as error:

@@ -20,7 +20,7 @@ from worker.ending import Ending
 from worker.reporter import Reporter
 
 if TYPE_CHECKING:
-    from trainer.data.prepared import Prepared
+    from trainer.data.prepared import Folds, Prepared
 
 KEPT_DATA_SETS = 4
 
@@ -37,7 +37,7 @@ class Training:
         self._artifacts = artifacts
         self._data_folders = data_folders
         self._device = device
-        self._prepared: OrderedDict[tuple[int, str], Prepared] = OrderedDict()
+        self._prepared: OrderedDict[tuple[int, str], Prepared | Folds] = OrderedDict()
 
     def run(self, assignment: Assignment, reporter: Reporter, should_leave: Callable[[], bool]) -> Ending:
         """Train, from the newest checkpoint of an earlier attempt if there is one.
@@ -89,19 +89,18 @@ class Training:
         )
         return Ending(fitted.ending, fitted.metrics | fitted.costs)
 
-    def _prepare(self, study_id: int, config: TrainConfig) -> Prepared:
+    def _prepare(self, study_id: int, config: TrainConfig) -> Prepared | Folds:
         """The data on the device, kept for the study's next trials; another study reads its files anew."""
         import torch
 
-        from trainer.data.prepare import prepare
+        from trainer.data.prepare import prepare_for
 
-        data, as_images = config.data, config.takes_images
-        key = (study_id, f"{as_images} {data.preparation}")
+        key = (study_id, config.preparation)
         if key not in self._prepared:
             while len(self._prepared) >= KEPT_DATA_SETS:
                 self._prepared.popitem(last=False)
-            self._prepared[key] = prepare(
-                data, device=torch.device(self._device), data_folders=self._data_folders, as_images=as_images
+            self._prepared[key] = prepare_for(
+                config, device=torch.device(self._device), data_folders=self._data_folders
             )
         self._prepared.move_to_end(key)
         return self._prepared[key]

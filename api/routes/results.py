@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import orjson
 from fastapi import APIRouter, Query
-from sqlalchemy.orm import Session, sessionmaker
 from starlette.responses import StreamingResponse
 
 from api.cursors import Cursor
 from api.deps import CursorText, PathStudy, Reading, Wired
+from api.exports.journal import as_journal
+from api.exports.text import as_csv, as_json
 from api.requests import StrictRoute
 from api.routes.studies import shown
-from api.shapes import BestTrial, CurveShape, Importance, Page, Trial, trial_fields
+from api.shapes import BestTrial, CurveShape, Importance, Page, trial_fields
 from search.definition import parse
+from search.space import Space
 from store.curves import read_curves
 from store.errors import NotFound, Problem, Unprocessable
 from store.messages import MAX_STEP, MetricName
-from store.models import StudyRow
-from store.trials import Place, Sort, Trials
+from store.trials import Trials
 
 router = APIRouter(prefix="/studies/{name}", route_class=StrictRoute, tags=["results"])
 
-EXPORT_PAGE = 500
 MOST_NUMBERS = 500
 
 
@@ -76,14 +73,27 @@ def export_study(
     session: Reading,
     study: PathStudy,
     parts: Wired,
-    format: Annotated[Literal["csv", "json"], Query()],  # noqa: A002 - its name in the contract
+    format: Annotated[Literal["csv", "parquet", "json", "optuna"], Query()],  # noqa: A002 - its name in the contract
 ) -> StreamingResponse:
-    """All trials of a study as a file."""
-    head = {"Content-Disposition": f'attachment; filename="{study.name}.{format}"'}
-    if format == "csv":
-        return StreamingResponse(_csv(parts.reads, study), headers=head, media_type="text/csv; charset=utf-8")
-    whole = shown(session, study)[0].model_dump(mode="json")
-    return StreamingResponse(_json(parts.reads, study, whole), headers=head, media_type="application/json")
+    """All trials of a study as a file. `optuna` is a journal that Optuna and its dashboard open."""
+    content: Iterator[str | bytes]
+    match format:
+        case "csv":
+            name, kind, content = "csv", "text/csv; charset=utf-8", as_csv(parts.reads, study)
+        case "json":
+            whole = shown(session, study)[0].model_dump(mode="json")
+            name, kind, content = "json", "application/json", as_json(parts.reads, study, whole)
+        case "parquet":
+            from api.exports.parquet import as_parquet  # pyarrow takes a quarter of a second to import
+
+            parameters = parse(study.definition).parameters
+            name, kind = "parquet", "application/vnd.apache.parquet"
+            content = as_parquet(parts.reads, study, parameters)
+        case "optuna":
+            space = Space(parse(study.definition).parameters)
+            name, kind, content = "journal", "application/x-ndjson", as_journal(parts.reads, study, space)
+    head = {"Content-Disposition": f'attachment; filename="{study.name}.{name}"'}
+    return StreamingResponse(content, headers=head, media_type=kind)
 
 
 def _numbers(text: str | None) -> list[int] | None:
@@ -95,52 +105,3 @@ def _numbers(text: str | None) -> list[int] | None:
         wrong = Problem("numbers", "must be trial numbers separated by commas", f"as in 0,3,17; at most {MOST_NUMBERS}")
         raise Unprocessable(str(wrong), [wrong])
     return sorted({int(part) for part in parts})
-
-
-def _pages(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[list[Trial]]:
-    """All trials by number; no session is open while the reader is slow."""
-    place: Place | None = None
-    while True:
-        with sessions() as session:
-            trials = Trials(session, study)
-            page = trials.page((), Sort(), place, EXPORT_PAGE)
-            attempts = trials.attempts([trial.number for trial, _ in page])
-        if not page:
-            return
-        yield [Trial.of(trial, attempts[trial.number]) for trial, _ in page]
-        place = page[-1][1]
-
-
-def _json(sessions: sessionmaker[Session], study: StudyRow, whole: dict[str, Any]) -> Iterator[bytes]:
-    yield b'{"study":' + orjson.dumps(whole) + b',"trials":[\n'
-    separator = b""
-    for page in _pages(sessions, study):
-        yield separator + b",\n".join(trial.model_dump_json().encode() for trial in page)
-        separator = b",\n"
-    yield b"\n]}\n"
-
-
-def _csv(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[str]:
-    """One row a trial. Lists, mappings and truth values are written as JSON."""
-    metric = study.definition["objective"]["metric"]
-    parameters = list(study.definition["parameters"])
-    yield _lines([["number", "state", metric, *parameters, "started_at", "ended_at", "attempts", "reason"]])
-    for page in _pages(sessions, study):
-        yield _lines([_row(trial, metric, parameters) for trial in page])
-
-
-def _row(trial: Trial, metric: str, parameters: list[str]) -> list[Any]:
-    value = (trial.values or {}).get(metric)
-    times = [None if at is None else at.isoformat() for at in (trial.started_at, trial.ended_at)]
-    given = [_cell(trial.parameters.get(name)) for name in parameters]
-    return [trial.number, trial.state, value, *given, *times, len(trial.attempts), trial.reason]
-
-
-def _cell(value: Any) -> Any:
-    return orjson.dumps(value).decode() if isinstance(value, dict | list | bool) else value
-
-
-def _lines(rows: list[list[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()

@@ -8,6 +8,15 @@ export function metric(value) {
   return value.toFixed(size < 10 ? 4 : size < 100 ? 3 : 2);
 }
 
+/** What a list of metrics shows, [name, text]: means with their standard errors, and nothing of single folds or seeds. */
+export function measured(metrics) {
+  const shown = Object.entries(metrics ?? {}).filter(([name]) => !ofOneModel(name) && !name.endsWith("_se"));
+  return shown.map(([name, value]) => [name, `${name}_se` in metrics ? `${metric(value)} ± ${metric(metrics[`${name}_se`])}` : metric(value)]);
+}
+
+/** Whether a metric is of one fold or seed of several. */
+export const ofOneModel = (name) => /^(fold|seed)\//.test(name);
+
 /** A parameter: four significant digits, lists as written, strings bare. */
 export function parameter(value) {
   if (value === undefined) return "–";

@@ -1,7 +1,7 @@
 // The page of one study. The server has rendered its head; this fills the figures and the table and keeps all true.
 
 import { $, $$, badge, boot, copies, h, icon, say } from "./dom.js";
-import { between, duration, keepTimes, metric, parameter } from "./format.js";
+import { between, duration, keepTimes, measured, metric, parameter } from "./format.js";
 import { Curves } from "./curves.js";
 import { History } from "./history.js";
 import { Live, showStatus } from "./live.js";
@@ -80,8 +80,8 @@ function showBest() {
   const link = h("a", { href: `/studies/${study.name}/trials/${best.number}` }, `trial ${best.number}`);
   $("#best-value").replaceChildren(metric(study.value(best)), h("small", {}, link));
   const pairs = Object.entries(best.parameters).flatMap(([path, value]) => [h("dt", {}, path), h("dd", {}, parameter(value))]);
-  const measured = Object.entries(best.metrics ?? {}).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, metric(value))]);
-  $("#best").replaceChildren(h("dl", { class: "pairs" }, pairs), h("dl", { class: "pairs measured" }, measured));
+  const figures = measured(best.metrics).flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)]);
+  $("#best").replaceChildren(h("dl", { class: "pairs" }, pairs), h("dl", { class: "pairs measured" }, figures));
   $("#copy-best").hidden = false;
 }
 

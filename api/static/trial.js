@@ -1,10 +1,10 @@
 // The page of one trial: every metric's curve, its attempts, and the end of its log.
 
 import { $, badge, boot, copies, h, sample } from "./dom.js";
-import { between, duration, keepTimes, metric } from "./format.js";
+import { between, duration, keepTimes, measured, metric, ofOneModel } from "./format.js";
 import { Live, showStatus } from "./live.js";
 import { Study } from "./model.js";
-import { Plot, axis, colour } from "./plot.js";
+import { Plot, axis, colour, faint } from "./plot.js";
 import { get, getText, pages, studyPath } from "./rest.js";
 import { withParameters, yaml } from "./yaml.js";
 
@@ -54,7 +54,7 @@ function show() {
   $("#value").textContent = metric(study.latest(now));
   $("#step").firstChild.textContent = now.step ?? "–";
   $("#worker").textContent = now.attempts?.at(-1)?.worker ?? "–";
-  const pairs = Object.entries(now.metrics ?? {}).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, metric(value))]);
+  const pairs = measured(now.metrics).flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)]);
   $("#metrics").replaceChildren(...pairs);
   $("#no-metrics").hidden = pairs.length > 0;
   $("#reason").textContent = now.state === "FAILED" ? "" : (now.reason ?? "");
@@ -88,11 +88,11 @@ function showAttempts(attempts) {
   );
 }
 
-/** One figure a quantity: `train/loss` and `val/loss` share theirs. */
+/** One figure a quantity: `train/loss`, `val/loss` and the loss of each fold share theirs. */
 function drawCurves() {
   const steps = [...reports.keys()].sort((a, b) => a - b);
   const names = [...new Set(steps.flatMap((step) => Object.keys(reports.get(step))))];
-  const figures = Map.groupBy(names, (name) => name.split("/").at(-1));
+  const figures = Map.groupBy(names, quantity);
   if (!figures.size) return showNoCurves();
   if (!plots.size) $("#curves").replaceChildren();
   for (const [title, series] of figures) {
@@ -114,10 +114,34 @@ function addFigure(title) {
   const plot = new Plot(place);
   const draw = (series, steps) => {
     plot.redraw = () => draw(series, steps);
-    legend.replaceChildren(...series.map((name) => (name.startsWith("train/") ? sample("idle", "4 3", name) : sample("accent", "", name))));
-    plot.draw(series.map((name) => line(name, steps)), { xaxis: axis("step", stepRange(steps)), yaxis: axis("", valueRange(series, steps)) });
+    const errors = series.find((name) => name.endsWith("_se"));
+    const means = series.filter((name) => !ofOneModel(name) && name !== errors);
+    const models = series.filter(ofOneModel);
+    legend.replaceChildren(...means.map((name) => (name.startsWith("train/") ? sample("idle", "4 3", name) : sample("accent", "", name))));
+    if (models.length) legend.append(sample("line-strong", "", `${models.length} ${models[0].split("/")[0]}s`));
+    const band = errors ? bounds(errors, steps) : [];
+    plot.draw([...band, ...[...models, ...means].map((name) => line(name, steps))], { xaxis: axis("step", stepRange(steps)), yaxis: axis("", valueRange(series, steps)) });
   };
   plots.set(title, draw);
+}
+
+const quantity = (name) => name.split("/").at(-1).replace(/_se$/, "");
+
+/** The mean with its standard error on both sides, as an area. */
+function bounds(errors, steps) {
+  const mean = errors.replace(/_se$/, "");
+  const had = steps.filter((step) => reports.get(step)[errors] != null);
+  const edge = (sign, fill) => ({
+    type: "scatter",
+    mode: "lines",
+    x: had,
+    y: had.map((step) => reports.get(step)[mean] + sign * reports.get(step)[errors]),
+    line: { width: 0 },
+    fillcolor: faint(colour("accent"), 0.15),
+    hoverinfo: "skip",
+    fill,
+  });
+  return [edge(-1, "none"), edge(1, "tonexty")];
 }
 
 /** As far as the trial may go, so that one sees how far it came. */
@@ -135,6 +159,7 @@ function valueRange(series, steps) {
 
 function line(name, steps) {
   const isTrain = name.startsWith("train/");
+  const shade = ofOneModel(name) ? "line-strong" : isTrain ? "idle" : "accent";
   const had = steps.filter((step) => reports.get(step)[name] != null);
   return {
     type: "scatter",
@@ -142,8 +167,8 @@ function line(name, steps) {
     x: had,
     y: had.map((step) => reports.get(step)[name]),
     name,
-    line: { color: colour(isTrain ? "idle" : "accent"), width: 1.8, dash: isTrain ? "dash" : "solid" },
-    hovertemplate: "step %{x}: <b>%{y:.5~g}</b><extra></extra>",
+    line: { color: colour(shade), width: ofOneModel(name) ? 1 : 1.8, dash: isTrain ? "dash" : "solid" },
+    hovertemplate: `${ofOneModel(name) ? `${name.split("/", 2).join(" ")}, ` : ""}step %{x}: <b>%{y:.5~g}</b><extra></extra>`,
   };
 }
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from api.page_text import metric, parameter
 from store.bus import worker_key
-from store.models import StudyRow, StudyState, TrialRow
+from store.models import ReportRow, StudyRow, StudyState, TrialRow
 from store.session import reads, writes
 from tests.browser.conftest import Site, Visitor, serving
 from tests.browser.seed import METRIC, Author, bare_study, definition
@@ -204,6 +204,26 @@ def test_a_trial_shows_its_attempts_its_curves_and_its_log(visitor: Visitor) -> 
     expect(page.locator("#attempts tr").first).to_contain_text("the worker sent no beat for 8 s")
     expect(page.locator("#curves .js-plotly-plot")).to_have_count(3)  # loss, accuracy, balanced_accuracy
     expect(page.locator("#log")).to_contain_text("epoch  1  train/loss")
+
+
+def test_a_trial_of_several_folds_shows_their_mean_its_error_and_each_of_them(visitor: Visitor) -> None:
+    folds = {f"fold/{fold}/accuracy": 0.9 + fold / 100 for fold in (1, 2, 3)}
+    metrics = {"train/loss": 0.3, "val/accuracy": 0.92, "val/accuracy_se": 0.0058, **folds}
+    with writes(visitor.site.engine).begin() as session:
+        author = Author(session, definition("folds-mlp", trials=1), 1)
+        author.begin(0, running=1, hours_ago=0.1)
+        reports = session.scalars(select(ReportRow).where(ReportRow.study_id == author.study.id))
+        for report in reports:
+            report.metrics = metrics
+        author.trials[0].metrics = metrics
+
+    page = visitor.open("/studies/folds-mlp/trials/0")
+
+    expect(page.locator("#metrics dt")).to_have_text(["train/loss", "val/accuracy"])
+    expect(page.locator("#metrics dd")).to_have_text(["0.3000", "0.9200 ± 0.0058"])
+    expect(page.locator("#curves .js-plotly-plot")).to_have_count(2)  # loss, accuracy
+    expect(page.locator("#curves .legend").last).to_contain_text("3 folds")
+    assert page.locator("#curves .js-plotly-plot").last.locator("path.js-fill").count() == 1
 
 
 def test_the_copied_trial_section_is_yaml_with_the_parameters_put_in(visitor: Visitor) -> None:

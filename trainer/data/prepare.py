@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.config import Data
+from trainer.config import CrossValidation, Data, TrainConfig
 from trainer.data.fingerprint import fingerprint
+from trainer.data.folds import fold_rows
 from trainer.data.images import Images, ImageSchema, Pixels, fit_images
-from trainer.data.prepared import AnySchema, Part, Prepared
+from trainer.data.prepared import AnySchema, Folds, Part, Prepared
 from trainer.data.schema import Schema, Target, as_text, fit_schema, is_number, mark_missing, refuse_mixed
 from trainer.data.sources import Place, read
-from trainer.data.split import split_rows
+from trainer.data.split import Labels, Parts, split_rows
 from trainer.data.target import encode_target, find_target, scaled
 from trainer.data.texts import fit_texts
 from trainer.errors import DataError
@@ -49,13 +50,74 @@ def prepare(data: Data, *, device: torch.device, data_folders: Sequence[Path], a
     """
     rows, fixed_test = _read(data, data_folders, as_images)
     target = find_target(rows.target, data.task)
-    stratify = data.split.stratify and target.task == "classification"
-    parts = split_rows(
-        len(rows.target),
-        data.split,
-        hold_out_test=fixed_test is None,
-        labels=as_text(rows.target).to_numpy(dtype=object) if stratify else None,
+    labels = _labels(rows, target) if data.split.stratify else None
+    parts = split_rows(len(rows.target), data.split, hold_out_test=fixed_test is None, labels=labels)
+    return _prepared(rows, parts, fixed_test, target, data, device)
+
+
+def prepare_folds(
+    data: Data,
+    rule: CrossValidation,
+    *,
+    device: torch.device,
+    data_folders: Sequence[Path],
+    as_images: bool = False,
+) -> Folds:
+    """The same for each fold: what is learned, it learns from its own training part.
+
+    Raises:
+        DataError: the source cannot be read, trained on, or divided as told.
+    """
+    rows, fixed_test = _read(data, data_folders, as_images)
+    target = find_target(rows.target, data.task)
+    labels = _labels(rows, target) if rule.stratified and not rule.time_ordered else None
+    groups = _groups(rows, rule.groups) if rule.groups is not None else None
+    divided = fold_rows(
+        len(rows.target), rule, data.split, hold_out_test=fixed_test is None, labels=labels, groups=groups
     )
+    if rule.groups is not None and isinstance(rows.features, pd.DataFrame):
+        rows = _Rows(rows.features.drop(columns=rule.groups), rows.target)
+    everyone = Parts(
+        np.empty(0, np.int64), np.unique(np.concatenate([parts.validation for parts in divided])), divided[0].test
+    )
+    return Folds(
+        parts=tuple(_prepared(rows, parts, fixed_test, target, data, device) for parts in divided),
+        validated=tuple(parts.validation for parts in divided),
+        repeats=rule.repeats,
+        fingerprint=fingerprint(data, rows.target, everyone, fixed_test.target if fixed_test else None),
+    )
+
+
+def prepare_for(config: TrainConfig, *, device: torch.device, data_folders: Sequence[Path]) -> Prepared | Folds:
+    """The data that a training is to be given. Raises: DataError."""
+    if config.cross_validation is None:
+        return prepare(config.data, device=device, data_folders=data_folders, as_images=config.takes_images)
+    return prepare_folds(
+        config.data, config.cross_validation, device=device, data_folders=data_folders, as_images=config.takes_images
+    )
+
+
+def _labels(rows: _Rows, target: Target) -> Labels | None:
+    """The class of each row, (rows,); a regression has none."""
+    return as_text(rows.target).to_numpy(dtype=object) if target.task == "classification" else None
+
+
+def _groups(rows: _Rows, column: str) -> Labels:
+    """The group of each row, (rows,)."""
+    path = "trial.cross_validation.groups"
+    if not isinstance(rows.features, pd.DataFrame):
+        raise DataError(path, "images have no columns to group them by", "leave it out")
+    _refuse_unknown(column, rows.features, path)
+    if column == rows.target.name:
+        raise DataError(path, f"{column} is the target", "name another column, or set data.target")
+    if rows.features[column].isna().any():
+        raise DataError(path, f"{column} has no value in some rows", "take those rows out")
+    return as_text(rows.features[column]).to_numpy(dtype=object)
+
+
+def _prepared(
+    rows: _Rows, parts: Parts, fixed_test: _Rows | None, target: Target, data: Data, device: torch.device
+) -> Prepared:
     train = rows.take(parts.train)
     schema = _fit(train.features, data, scaled(target, train.target))
     test = rows.take(parts.test) if fixed_test is None else _like_source(fixed_test, schema)

@@ -13,6 +13,7 @@ from torch import Tensor
 from trainer.config import TaskName
 from trainer.data.images import ImageSchema
 from trainer.data.schema import Schema
+from trainer.data.split import Rows
 from trainer.data.texts import TextSchema
 
 AnySchema = Annotated[Schema | ImageSchema | TextSchema, Field(discriminator="kind")]
@@ -63,6 +64,11 @@ class Prepared:
     def device(self) -> torch.device:
         return self.train.y.device
 
+    @property
+    def smallest(self) -> Prepared:
+        """Itself; of folds, the one with the fewest rows to train on."""
+        return self
+
     def facts(self) -> dict[str, Any]:
         """What was found, for people, as JSON."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
@@ -74,3 +80,24 @@ class Prepared:
             "rows": {name: part.rows if part else 0 for name, part in parts.items()},
             **self.schema.facts(self.missing),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """A data set divided several ways, each with what it has learned from its own training part; the test part is the
+    same rows in all, as each encodes them.
+    """
+
+    parts: tuple[Prepared, ...]
+    validated: tuple[Rows, ...]  # of each part, the rows of its validation part in the source
+    repeats: int
+    fingerprint: str  # of the data and the rows that validate and test; not of which fold each is in
+
+    @property
+    def smallest(self) -> Prepared:
+        """The fold with the fewest rows to train on."""
+        return min(self.parts, key=lambda part: part.train.rows)
+
+    def facts(self) -> dict[str, Any]:
+        """Those of the first fold, and how many there are."""
+        return self.parts[0].facts() | {"folds": len(self.parts)}

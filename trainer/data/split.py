@@ -39,12 +39,17 @@ def split_rows(rows: int, split: Split, *, hold_out_test: bool, labels: Labels |
     _refuse_empty(rows, validation, test, split, wants_test=hold_out_test and split.test > 0)
     if labels is not None:
         _refuse_rare(labels, parts=3 if test else 2)
-    rest, tested = _hold_out(np.arange(rows), test, split.seed, labels)
-    train, validated = _hold_out(rest, validation, split.seed, labels)
+    rest, tested = hold_out(np.arange(rows), test, split.seed, labels)
+    train, validated = hold_out(rest, validation, split.seed, labels)
     return Parts(train, validated, tested)
 
 
-def _hold_out(rows: Rows, count: int, seed: int, labels: Labels | None) -> tuple[Rows, Rows]:
+def hold_out(rows: Rows, count: int, seed: int, labels: Labels | None) -> tuple[Rows, Rows]:
+    """Some rows, and `count` others; of each class, where there are labels of all rows, by its share.
+
+    Raises:
+        DataError: a class has too few rows to be on both sides.
+    """
     if not count:
         return rows, rows[:0]
     strata = None if labels is None else labels[rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,6 +11,7 @@ from trainer.config import Model
 from trainer.data.images import ImageSchema
 from trainer.errors import ModelError
 from trainer.models.layers import ACTIVATIONS, Dropout, Network, hidden_layers, one_a_row
+from trainer.models.residual import Residual
 
 RESNET_STAGES = 3
 
@@ -57,7 +57,7 @@ class CNN(Network):
         ModelError: the image cannot be halved `depth` times.
     """
 
-    cpu_rows: ClassVar[int] = 128
+    cpu_rows = 128
 
     def __init__(self, config: Model, schema: ImageSchema, outputs: int, noise: Generator | None) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class ResNet(Network):
     channels, and a linear head over the mean of all places (He et al. 2016, section 4.2: 6 * depth + 2 layers).
     """
 
-    cpu_rows: ClassVar[int] = 128
+    cpu_rows = 128
 
     def __init__(self, config: Model, schema: ImageSchema, outputs: int, noise: Generator | None) -> None:
         super().__init__()
@@ -98,7 +98,8 @@ class ResNet(Network):
         for stage in range(RESNET_STAGES):
             for block in range(config.depth):
                 halves = stage > 0 and block == 0
-                self.stages.append(ResidualBlock(config, channels, halves=halves))
+                self.stages.append(_residual_block(config, channels, halves=halves, noise=noise))
+                self.stages.append(ACTIVATIONS[config.activation]())
                 channels *= 2 if halves else 1
         self.dropout = Dropout(noise)
         self.head = nn.Linear(channels, outputs)
@@ -107,25 +108,18 @@ class ResNet(Network):
         return one_a_row(self.head(self.dropout(self.stages(pixels).mean((2, 3)))))
 
 
-class ResidualBlock(nn.Module):
+def _residual_block(config: Model, channels: int, *, halves: bool, noise: Generator | None) -> Residual:
     """Two convolutions whose result is added to what came in; a 1 × 1 convolution brings that to shape where needed."""
-
-    def __init__(self, config: Model, channels: int, *, halves: bool) -> None:
-        super().__init__()
-        stride, after = (2, 2 * channels) if halves else (1, channels)
-        self.branch = nn.Sequential(
-            nn.Conv2d(channels, after, 3, stride=stride, padding=1, bias=False),
-            _norm(config.norm, after),
-            ACTIVATIONS[config.activation](),
-            nn.Conv2d(after, after, 3, padding=1, bias=False),
-            _norm(config.norm, after),
-        )
-        self.skip = nn.Conv2d(channels, after, 1, stride=2, bias=False) if halves else nn.Identity()
-        self.activation = ACTIVATIONS[config.activation]()
-
-    def forward(self, x: Tensor) -> Tensor:
-        added: Tensor = self.activation(self.branch(x) + self.skip(x))
-        return added
+    stride, after = (2, 2 * channels) if halves else (1, channels)
+    branch = nn.Sequential(
+        nn.Conv2d(channels, after, 3, stride=stride, padding=1, bias=False),
+        _norm(config.norm, after),
+        ACTIVATIONS[config.activation](),
+        nn.Conv2d(after, after, 3, padding=1, bias=False),
+        _norm(config.norm, after),
+    )
+    shortcut = nn.Conv2d(channels, after, 1, stride=2, bias=False) if halves else nn.Identity()
+    return Residual([branch], shortcut, noise)
 
 
 def _norm(name: str, channels: int) -> nn.Module:

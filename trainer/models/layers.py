@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from trainer.config import Model
+from trainer.config import Model, Regularization
+from trainer.models.residual import Branched, Residual
+from trainer.regularize import dropout_rates
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -24,17 +26,23 @@ NORMS: dict[str, type[nn.Module]] = {"none": nn.Identity, "batch": nn.BatchNorm1
 class Network(nn.Module):
     """A model whose `forward` takes the inputs of a part, and gives (batch, outputs), or (batch,) for one output."""
 
-    cpu_rows: ClassVar[int] = 1024  # so many rows' activations stay in a processor's cache during evaluation
+    cpu_rows = 1024  # so many rows' activations stay in a processor's cache during evaluation
 
     @property
     def needs_two_rows(self) -> bool:
         """Whether a batch of one row cannot be trained on: it has no variance to normalize by."""
         return any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in self.modules())
 
-    def set_dropout(self, rate: float) -> None:
-        for module in self.modules():
-            if isinstance(module, Dropout):
-                module.rate = rate
+    def set_rates(self, knobs: Regularization) -> None:
+        """Let dropout, and what is done to residual branches, act as told from the next step on."""
+        dropouts = [module for module in self.modules() if isinstance(module, Dropout)]
+        rates = dropout_rates(knobs.dropout_shape, knobs.dropout, len(dropouts))
+        for dropout, rate in zip(dropouts, rates, strict=True):
+            dropout.rate = rate
+        residuals = [module for module in self.modules() if isinstance(module, Residual)]
+        for depth, residual in enumerate(residuals, start=1):
+            residual.drop_rate = knobs.stochastic_depth * depth / len(residuals)
+            residual.shake_rate = knobs.shake_drop * depth / len(residuals)
 
 
 class Dropout(nn.Module):
@@ -56,15 +64,49 @@ class Dropout(nn.Module):
 
 
 def hidden_layers(config: Model, inputs: int, noise: Generator | None) -> nn.Sequential:
-    """Blocks of linear, norm, activation and dropout, one for each width in `hidden`."""
+    """Blocks of linear, norm, activation and dropout, one for each width in `hidden`.
+
+    With a skip connection, the layers after the first are taken two by two as residual blocks; a last one may be alone.
+    """
+    widths = [inputs, *config.hidden]
+    plain = widths if config.skip == "none" else widths[:2]
     blocks = nn.Sequential()
-    for before, width in pairwise([inputs, *config.hidden]):
-        blocks.append(nn.Linear(before, width))
-        if config.norm != "none":
-            blocks.append(NORMS[config.norm](width))
+    for before, width in pairwise(plain):
+        _add_layer(blocks, config, before, width)
+        blocks.append(Dropout(noise))
+    for start in range(len(plain) - 1, len(config.hidden), 2):
+        blocks.append(_residual_block(config, widths[start : start + 3], noise))
         blocks.append(ACTIVATIONS[config.activation]())
         blocks.append(Dropout(noise))
     return blocks
+
+
+def _residual_block(config: Model, widths: Sequence[int], noise: Generator | None) -> Residual:
+    """One or two layers beside a shortcut, from the first of the widths to the last."""
+    branches = 2 if config.skip == "shake_shake" else 1
+    before, after = widths[0], widths[-1]
+    shortcut = nn.Identity() if before == after else nn.Linear(before, after, bias=False)
+    branched: Branched = "standard" if config.skip == "none" else config.skip
+    return Residual([_branch(config, widths, noise) for _ in range(branches)], shortcut, noise, branched)
+
+
+def _branch(config: Model, widths: Sequence[int], noise: Generator | None) -> nn.Sequential:
+    """The last layer's activation comes after the sum (He et al. 2016, figure 2)."""
+    branch = nn.Sequential()
+    for before, width in pairwise(widths[:-1]):
+        _add_layer(branch, config, before, width)
+        branch.append(Dropout(noise))
+    branch.append(nn.Linear(widths[-2], widths[-1]))
+    if config.norm != "none":
+        branch.append(NORMS[config.norm](widths[-1]))
+    return branch
+
+
+def _add_layer(blocks: nn.Sequential, config: Model, before: int, width: int) -> None:
+    blocks.append(nn.Linear(before, width))
+    if config.norm != "none":
+        blocks.append(NORMS[config.norm](width))
+    blocks.append(ACTIVATIONS[config.activation]())
 
 
 def one_a_row(outputs: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Generator, Tensor, nn
 
@@ -34,7 +32,7 @@ class TextCNN(Network):
     a linear head (Kim 2014); as many filters a window as the embedding has dimensions.
     """
 
-    cpu_rows: ClassVar[int] = 256
+    cpu_rows = 256
 
     def __init__(self, config: Model, tokens: int, outputs: int, noise: Generator | None) -> None:
         super().__init__()

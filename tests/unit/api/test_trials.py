@@ -190,6 +190,10 @@ def test_all_trials_are_exported(study: ApiServer) -> None:
     assert whole["study"] == study.get("s")
     assert whole["trials"] == study.get("s/trials")["items"]
     assert study.http.get("/api/v1/studies/s/export", params={"format": "xml"}).status_code == 422
+    for form, name, head in (("parquet", "s.parquet", b"PAR1"), ("optuna", "s.journal", b'{"op_code":0')):
+        binary = study.http.get("/api/v1/studies/s/export", params={"format": form})
+        assert binary.headers["content-disposition"] == f'attachment; filename="{name}"'
+        assert binary.content.startswith(head)
 
 
 @on_sqlite

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
 from trainer import preflight
-from trainer.augment import Mixed, augment
+from trainer.augment import Mixed, augment, uphill
 from trainer.config import Augment, Data, TrainConfig
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
@@ -105,6 +105,56 @@ def test_noise_and_feature_dropout_touch_tables() -> None:
         assert (column == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
 
 
+def test_cutout_of_a_table_leaves_its_share_of_the_columns_out_of_the_whole_batch() -> None:
+    numbers, categories = apply((torch.ones(64, 6), torch.ones(64, 4, dtype=torch.int64)), cutout=0.3).inputs
+
+    gone = torch.cat([numbers == 0, categories == 0], 1)
+    assert gone.sum(1).tolist() == [3] * 64  # 0.3 of ten
+    assert torch.equal(gone, gone[:1].expand(64, -1))
+
+
+def test_cutmix_of_a_table_takes_columns_and_their_share_of_the_target_from_another_row() -> None:
+    numbers, categories = Y.float()[:, None].expand(64, 6), Y[:, None].expand(64, 4)
+
+    mixed = apply((numbers, categories), cutmix=1.0)
+
+    assert mixed.other is not None
+    assert mixed.share is not None
+    taken = torch.cat([mixed.inputs[0] == mixed.other[:, None], mixed.inputs[1] == mixed.other[:, None]], 1)
+    moved = mixed.other != Y
+    assert torch.equal(taken[moved], taken[moved][:1].expand(int(moved.sum()), -1))
+    assert 0 < taken[moved].float().mean().item() == pytest.approx(1 - mixed.share.item())
+
+
+@pytest.mark.parametrize("knob", ["mixup", "cutmix", "cutout"])
+@pytest.mark.parametrize("inputs", [(torch.randn(64, 6), torch.ones(64, 9, dtype=torch.int64)), (IMAGES.float(),)])
+def test_so_many_batches_are_changed_as_the_probability_says(knob: str, inputs: tuple[Tensor, ...]) -> None:
+    changed = [
+        not torch.equal(apply(inputs, seed, probability=0.25, **{knob: 0.9}).inputs[0], inputs[0])
+        for seed in range(200)
+    ]
+
+    assert 0.15 < sum(changed) / 200 < 0.33
+
+
+def test_noise_on_images_is_a_share_of_the_way_from_black_to_white() -> None:
+    [images] = apply((IMAGES,), noise=0.1).inputs
+
+    assert (images - IMAGES).std().item() == pytest.approx(25.5, rel=0.05)
+
+
+def test_adversarial_rows_lie_where_the_loss_rises() -> None:
+    rows = apply((torch.ones(64, 2), torch.ones(64, 1, dtype=torch.int64)), fgsm=0.1)
+    loss = (rows.inputs[0] * torch.tensor([3.0, -1e-3])).sum()
+
+    moved = uphill(rows, loss, 0.1)
+
+    torch.testing.assert_close(moved.inputs[0], torch.tensor([[1.1, 0.9]]).expand(64, -1))
+    pixels = apply((IMAGES,), fgsm=0.1)
+    brighter = uphill(pixels, pixels.inputs[0].sum(), 0.1).inputs[0]
+    torch.testing.assert_close(brighter, (IMAGES.float() + 25.5).clamp(max=255))
+
+
 def test_dropped_tokens_are_unknown_and_padding_stays() -> None:
     tokens = torch.tensor([[5] * 50 + [0] * 50] * 64, dtype=torch.int32)
 
@@ -158,8 +208,8 @@ def test_augmented_tables_change_the_training(iris: Prepared, knobs: Any) -> Non
 @pytest.mark.parametrize(
     ("model", "knobs", "message"),
     [
-        ("mlp", {"flip": True}, "trial.data.augment.flip: the source is no image; known for tables: feature_dr"),
-        ("cnn", {"noise": 0.1}, "trial.data.augment.noise: the source is no table; known for images: c"),
+        ("mlp", {"flip": True}, "trial.data.augment.flip: the source is no image; known for tables: cutmix, cu"),
+        ("cnn", {"feature_dropout": 0.1}, "trial.data.augment.feature_dropout: the source is no table; known for im"),
         ("cnn", {"crop": 8}, "trial.data.augment.crop: a shift of 8 pixels can leave nothing of 8 × 8; at most 7"),
     ],
 )  # fmt: skip

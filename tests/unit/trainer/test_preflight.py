@@ -88,13 +88,13 @@ def test_data_that_differ_between_corners_are_each_prepared_and_bad_ones_do_not_
 
 
 def test_the_data_are_prepared_once_for_all_corners_that_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared, real = [], preflight.prepare
+    prepared, real = [], preflight.prepare_for
 
-    def counting(data: Any, **more: Any) -> Any:
-        prepared.append(data)
-        return real(data, **more)
+    def counting(config: TrainConfig, **more: Any) -> Any:
+        prepared.append(config.data)
+        return real(config, **more)
 
-    monkeypatch.setattr(preflight, "prepare", counting)
+    monkeypatch.setattr(preflight, "prepare_for", counting)
 
     check(corner(), corner(batch_size=8), corner(data={"normalize": "minmax"}), corner(optimizer={"lr": 0.5}))
 

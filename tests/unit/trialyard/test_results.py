@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from trialyard.client import Client
-from trialyard.errors import BadInput, CommandError, Problem
+from trialyard.errors import BadInput, CommandError, Problem, Unreachable
 from trialyard.resources import Best, BestTrial, Counts, Study, Trial
-from trialyard.results import as_study_section, conclude, print_best
+from trialyard.results import as_study_section, conclude, print_best, write_pieces
 from trialyard.study_file import from_yaml
 
 
@@ -140,3 +141,17 @@ def test_a_study_that_ended_well_shows_its_five_best_trials_best_first(
     assert table[0].split() == ["trial", "val/accuracy"]
     assert [line.split()[0] for line in table[1:]] == list(numbers)
     assert "best trial: 7" in lines
+
+
+def test_a_file_that_breaks_off_is_not_left_behind(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"number,state\n"
+        raise Unreachable("the server went away")
+
+    write_pieces([b"a", b"b"], tmp_path / "whole.csv")
+    with pytest.raises(Unreachable):
+        write_pieces(pieces(), tmp_path / "torn.csv")
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"whole.csv": b"ab"}
+    with pytest.raises(BadInput, match="No such file or directory"):
+        write_pieces([b""], tmp_path / "nowhere" / "a.csv")

@@ -73,3 +73,15 @@ def test_a_full_device_is_told_in_a_sentence_and_emptied(training: Training, mon
         run(training, assignment(study_id=1))
     monkeypatch.undo()
     assert run(training, assignment(study_id=1)) == "finished"
+
+
+def test_folds_and_one_split_of_the_same_rows_are_kept_side_by_side(training: Training, tmp_path: Path) -> None:
+    whole = assignment(study_id=1)
+    folded = whole.model_copy(update={"trial": whole.trial | {"cross_validation": {"folds": 4}}})
+    run(training, whole)
+    run(training, folded)
+    (tmp_path / "rows.csv").unlink()
+
+    metrics = training.run(folded, Quiet(), should_leave=lambda: False).metrics  # type: ignore[arg-type]
+    assert {f"fold/{fold}/accuracy" for fold in range(1, 5)} <= metrics.keys()
+    assert "fold/1/accuracy" not in training.run(whole, Quiet(), should_leave=lambda: False).metrics  # type: ignore[arg-type]

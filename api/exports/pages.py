@@ -1,0 +1,69 @@
+"""The trials of a study, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from api.shapes import Trial
+from store.models import ReportRow, StudyRow, TrialRow
+from store.trials import Place, Sort, Trials
+
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What the search knows of a trial beside its shape: the sampler's attributes, the objective's values by step."""
+
+    system_attrs: dict[str, Any]
+    intermediate: dict[int, float] = field(default_factory=dict)
+
+
+def pages(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[list[Trial]]:
+    """All trials by number; no session is open while the reader is slow."""
+    place: Place | None = None
+    while True:
+        with sessions() as session:
+            trials = Trials(session, study)
+            page = trials.page((), Sort(), place, PAGE)
+            attempts = trials.attempts([trial.number for trial, _ in page])
+        if not page:
+            return
+        yield [Trial.of(trial, attempts[trial.number]) for trial, _ in page]
+        place = page[-1][1]
+
+
+def remembered(
+    sessions: sessionmaker[Session], study: StudyRow, metric: str | None, first: int, last: int
+) -> dict[int, Remembered]:
+    """The same trials' memory, by number from `first` to `last`. Where attempts overlap, the newest one's value counts.
+
+    Args:
+        metric: whose values by step are read; None for none.
+    """
+    with sessions() as session:
+        attrs = select(TrialRow.number, TrialRow.system_attrs).where(
+            TrialRow.study_id == study.id, TrialRow.number.between(first, last)
+        )
+        found = {number: Remembered(stored) for number, stored in session.execute(attrs)}
+        if metric is None:
+            return found
+        value = ReportRow.metrics[metric].as_float()
+        reports = select(ReportRow.number, ReportRow.step, value).where(
+            ReportRow.study_id == study.id, ReportRow.number.between(first, last)
+        )
+        for number, step, reported in session.execute(reports.order_by(ReportRow.attempt)):
+            if reported is not None and number in found:
+                found[number].intermediate[step] = reported
+    return found
+
+
+def objectives_of(study: StudyRow) -> list[dict[str, str]]:
+    """The metrics that the study searches by, each with its direction."""
+    objective = study.definition["objective"]
+    return objective if isinstance(objective, list) else [objective]

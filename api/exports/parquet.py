@@ -1,0 +1,117 @@
+"""Trials as Parquet: one row a trial, a row group a page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+import pyarrow as pa
+from pyarrow import parquet
+from sqlalchemy.orm import Session, sessionmaker
+
+from api.exports.pages import objectives_of, pages
+from api.shapes import Trial
+from search.parameters import Choice, Constant, Parameter, Range
+from store.models import StudyRow
+
+_AT = pa.timestamp("us", tz="UTC")
+
+
+def as_parquet(
+    sessions: sessionmaker[Session], study: StudyRow, parameters: Mapping[str, Parameter]
+) -> Iterator[bytes]:
+    """The columns of the CSV file with their types, and the metrics that each trial reported last.
+
+    A parameter is a column of the type that all its values have, be it whole numbers, numbers, text or truth values;
+    else of text that holds JSON.
+    """
+    metrics = [objective["metric"] for objective in objectives_of(study)]
+    types = {name: _type_of(parameter) for name, parameter in parameters.items()}
+    schema = _schema(metrics, types)
+    pipe = _Pipe()
+    with parquet.ParquetWriter(pipe, schema) as writer:
+        for page in pages(sessions, study):
+            rows = [_row(trial, metrics, types) for trial in page]
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+            yield pipe.drain()
+    yield pipe.drain()
+
+
+class _Pipe(io.RawIOBase):
+    """A file that is only ever appended to, and whose content is taken away as it comes."""
+
+    def __init__(self) -> None:
+        self._waiting = bytearray()
+        self._taken = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._waiting += data
+        return len(data)
+
+    def tell(self) -> int:
+        return self._taken + len(self._waiting)
+
+    def drain(self) -> bytes:
+        taken = bytes(self._waiting)
+        self._taken += len(taken)
+        self._waiting.clear()
+        return taken
+
+
+def _schema(metrics: list[str], types: Mapping[str, pa.DataType]) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field("number", pa.int64(), nullable=False),
+            pa.field("state", pa.string(), nullable=False),
+            *(pa.field(metric, pa.float64()) for metric in metrics),
+            *(pa.field(name, kind) for name, kind in types.items()),
+            pa.field("started_at", _AT),
+            pa.field("ended_at", _AT),
+            pa.field("attempts", pa.int64(), nullable=False),
+            pa.field("reason", pa.string()),
+            pa.field("metrics", pa.map_(pa.string(), pa.float64())),
+        ]
+    )
+
+
+def _row(trial: Trial, metrics: list[str], types: Mapping[str, pa.DataType]) -> dict[str, Any]:
+    values = trial.values or {}
+    given = {name: _cell(trial.parameters[name], kind) for name, kind in types.items() if name in trial.parameters}
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        **{metric: values.get(metric) for metric in metrics},
+        **given,
+        "started_at": trial.started_at,
+        "ended_at": trial.ended_at,
+        "attempts": len(trial.attempts),
+        "reason": trial.reason,
+        "metrics": None if trial.metrics is None else list(trial.metrics.items()),
+    }
+
+
+def _type_of(parameter: Parameter) -> pa.DataType:
+    match parameter:
+        case Range():
+            return pa.int64() if parameter.whole else pa.float64()
+        case Constant():
+            kinds = {type(parameter.value)}
+        case Choice():
+            kinds = {type(value) for value in parameter.values}
+    if kinds == {int}:
+        return pa.int64()
+    if kinds <= {int, float}:
+        return pa.float64()
+    return pa.bool_() if kinds == {bool} else pa.string()
+
+
+def _cell(value: Any, kind: pa.DataType) -> Any:
+    """A value as its column takes it; in a column of mixed values text is JSON too, between quotes."""
+    if kind != pa.string():
+        return value
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

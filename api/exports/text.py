@@ -1,0 +1,51 @@
+"""Trials as CSV and as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from sqlalchemy.orm import Session, sessionmaker
+
+from api.exports.pages import objectives_of, pages
+from api.shapes import Trial
+from store.models import StudyRow
+
+
+def as_json(sessions: sessionmaker[Session], study: StudyRow, whole: dict[str, Any]) -> Iterator[bytes]:
+    """The study's own shape, `whole`, and all trials'."""
+    yield b'{"study":' + orjson.dumps(whole) + b',"trials":[\n'
+    separator = b""
+    for page in pages(sessions, study):
+        yield separator + b",\n".join(trial.model_dump_json().encode() for trial in page)
+        separator = b",\n"
+    yield b"\n]}\n"
+
+
+def as_csv(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[str]:
+    """One row a trial. Lists, mappings and truth values are written as JSON."""
+    metrics = [objective["metric"] for objective in objectives_of(study)]
+    parameters = list(study.definition["parameters"])
+    yield _lines([["number", "state", *metrics, *parameters, "started_at", "ended_at", "attempts", "reason"]])
+    for page in pages(sessions, study):
+        yield _lines([_row(trial, metrics, parameters) for trial in page])
+
+
+def _row(trial: Trial, metrics: list[str], parameters: list[str]) -> list[Any]:
+    values = [(trial.values or {}).get(metric) for metric in metrics]
+    times = [None if at is None else at.isoformat() for at in (trial.started_at, trial.ended_at)]
+    given = [_cell(trial.parameters.get(name)) for name in parameters]
+    return [trial.number, trial.state, *values, *given, *times, len(trial.attempts), trial.reason]
+
+
+def _cell(value: Any) -> Any:
+    return orjson.dumps(value).decode() if isinstance(value, dict | list | bool) else value
+
+
+def _lines(rows: list[list[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,86 @@
+"""Models asked over the API: what is answered when there is no model, no worker or no time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from store.artifacts import Artifacts
+from store.bus import open_redis, worker_key
+from store.messages import AttemptKey
+from store.models import TaskRow, TrialState
+from store.session import reads
+from store.settings import Settings
+from tests.api_server import ApiServer, on_sqlite, serving
+
+TRAIN = {
+    "parameters": {"optimizer.lr": {"low": 0.01, "high": 0.1}},
+    "trial": {"kind": "train", "data": {"source": "sklearn:iris"}},
+}
+ROWS = {"rows": [{"petal width (cm)": 1.0}]}
+
+pytestmark = on_sqlite
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"predict_seconds": 0.1})
+
+
+@pytest.fixture
+def server(settings: Settings) -> Iterator[ApiServer]:
+    with serving(settings) as server:
+        yield server
+
+
+def leave_model(server: ApiServer, number: int) -> None:
+    """As a finished training does."""
+    server.add_attempt(number, 1, [0.5])
+    folder = Artifacts(server.settings.artifacts).attempt(AttemptKey(server.study_id(), number, 1))
+    folder.write("model.json", b"{}")
+
+
+def refused(server: ApiServer, status: int, body: object = ROWS) -> str:
+    answer = server.post("s/predict", body)
+    assert answer.status_code == status, answer.text
+    detail: str = answer.json()["detail"]
+    return detail
+
+
+def test_there_must_be_a_complete_trial_of_our_own_training_that_still_has_its_model(server: ApiServer) -> None:
+    server.create(**TRAIN)
+    assert refused(server, 404) == "no trial of the study 's' is complete yet"
+
+    server.add_trials([0.5, TrialState.RUNNING])
+    assert refused(server, 409) == "the model of trial 0 is gone; run its parameters again to have it anew"
+    assert refused(server, 409, ROWS | {"trial": 1}) == "trial 1 is RUNNING; only a COMPLETE one has a model"
+    assert refused(server, 404, ROWS | {"trial": 9}) == "the study 's' has no trial 9"
+
+
+def test_code_of_ones_own_leaves_no_model_of_ours(server: ApiServer) -> None:
+    server.create()
+    server.add_trials([0.5])
+
+    assert "runs code of its own" in refused(server, 409)
+
+
+def test_without_a_worker_it_is_said_at_once_and_with_a_busy_one_after_the_time_is_up(server: ApiServer) -> None:
+    server.create(**TRAIN)
+    server.add_trials([0.5])
+    leave_model(server, 0)
+    assert "no worker of the pool 'default' is there" in refused(server, 503)
+
+    with open_redis(server.settings.redis_url) as client:
+        client.hset(worker_key("w"), mapping={"pool": "default", "gpu": "0", "state": "busy"})
+    assert "no worker came to it within 0.1 s: 1 of the pool's 1 are busy" in refused(server, 504)
+
+    with reads(server.engine)() as session:
+        assert session.query(TaskRow).all() == []  # nobody waits: it must not be done later
+
+
+@pytest.mark.parametrize("body", [{"rows": []}, {"rows": "x"}, {}, ROWS | {"trial": -1}, ROWS | {"trail": 1}])
+def test_a_wrong_body_is_refused(server: ApiServer, body: object) -> None:
+    server.create(**TRAIN)
+
+    refused(server, 422, body)

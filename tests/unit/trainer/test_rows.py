@@ -1,0 +1,114 @@
+"""Rows as people send them: what does not fit is named by row and column, what a model can live with is told."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer.data.images import ImageSchema
+from trainer.data.schema import Categorical, Numeric, Schema, Target
+from trainer.data.texts import TextSchema
+from trainer.rows import WrongRows, read_rows
+
+TARGET = Target(name="rich", task="classification", classes=("no", "yes"))
+PEOPLE = Schema(
+    numeric=(Numeric(name="age", fill=40.0, shift=0.0, scale=1.0),),
+    categorical=(
+        Categorical(name="job", categories=("clerk", "cook")),
+        Categorical(name="member", categories=("False", "True")),
+    ),
+    excluded=(),
+    target=TARGET,
+    missing_values=("?",),
+)
+ANNA = {"age": 31, "job": "cook", "member": True}
+
+
+def encoded(*rows: dict[str, Any]) -> tuple[list[float], list[list[int]]]:
+    table, _ = read_rows(PEOPLE, rows)
+    numbers, categories = PEOPLE.encode(table)
+    return numbers[:, 0].tolist(), categories.tolist()
+
+
+def test_numbers_and_truth_values_may_be_written_as_text_as_files_have_them() -> None:
+    as_text = {"age": " 31 ", "job": "cook", "member": "true"}
+
+    assert encoded(as_text) == encoded(ANNA) == ([31.0], [[2, 2]])
+
+
+@pytest.mark.parametrize("gap", [None, "", "?", "NA"])
+def test_a_gap_is_filled_as_in_the_training_and_told(gap: object) -> None:
+    table, notes = read_rows(PEOPLE, [ANNA | {"age": gap}, ANNA])
+
+    assert PEOPLE.encode(table)[0][:, 0].tolist() == [40.0, 31.0]
+    assert notes == ["age: 1 row has no value; it was taken as 40, as in training"]
+
+
+def test_a_category_never_seen_is_taken_as_missing_and_told() -> None:
+    table, notes = read_rows(PEOPLE, [ANNA | {"job": "pilot"}, ANNA | {"job": None}, ANNA | {"shoe": 43}])
+
+    assert PEOPLE.encode(table)[1][:, 0].tolist() == [0, 0, 2]
+    assert notes == ["not used: shoe", "job: 1 row has a value never seen in training ('pilot'); taken as missing"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "path", "message"),
+    [
+        ([ANNA, {"age": 3, "member": True}], "rows[1].job", "the column job is missing"),
+        ([{"job": "cook"}] * 3, "rows[0].age", "the column age is missing, as in 2 further rows"),
+        ([ANNA, ANNA | {"age": "old"}], "rows[1].age", "'old' is no number"),
+        ([ANNA | {"age": True}], "rows[0].age", "'True' is no number"),
+        ([ANNA | {"age": "inf"}], "rows[0].age", "'inf' is no number"),
+        ([ANNA, [31, "cook", True]], "rows[1]", "is no mapping of columns to values"),
+        ([], "rows", "there are none"),
+    ],
+)
+def test_what_does_not_fit_is_named(rows: list[Any], path: str, message: str) -> None:
+    with pytest.raises(WrongRows) as refused:
+        read_rows(PEOPLE, rows)
+
+    assert (refused.value.problems[0].path, refused.value.problems[0].message) == (path, message)
+
+
+def test_a_text_may_come_alone_or_in_its_column() -> None:
+    schema = TextSchema(column="sms", vocabulary=("hi",), lower_case=True, subwords=False, max_tokens=4, target=TARGET)
+
+    table, _ = read_rows(schema, ["hi you", {"sms": "hi you"}])
+
+    assert schema.encode(table)[0].tolist() == [[2, 1], [2, 1]]  # the first known token, and an unknown one
+
+
+IMAGE = ImageSchema(channels=1, height=2, width=3, shift=(0.0,), scale=(1.0,), target=TARGET)
+PIXELS = [[0, 1, 2], [3, 4, 255]]
+
+
+def test_an_image_is_pixels_or_a_file() -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.array(PIXELS, np.uint8)).save(file, "PNG")
+
+    pixels, _ = read_rows(IMAGE, [PIXELS, base64.b64encode(file.getvalue()).decode()])
+
+    assert pixels.tolist() == [[PIXELS], [PIXELS]]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([[0, 1], [2, 3]], "an array of shape (1, 2, 2) is no such image"),
+        ([[0, 1, 2], [3, 4, 256]], "holds values that are no whole numbers from 0 to 255"),
+        ([[0, 1, 2], [3, 4]], "is no array of numbers, nor an image file in base64"),
+        ("bm8=", "is no PNG or JPEG file in base64"),
+    ],
+)
+def test_what_is_no_such_image_is_told(row: object, message: str) -> None:
+    with pytest.raises(WrongRows) as refused:
+        read_rows(IMAGE, [PIXELS, row])
+
+    problem = refused.value.problems[0]
+    assert (problem.path, problem.message) == ("rows[1]", message)
+    assert problem.hint == "the model takes 3 × 2 with 1 channel, bytes from 0 to 255"

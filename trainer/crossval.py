@@ -1,0 +1,171 @@
+"""Several trainings of one configuration, on folds or from seeds, that advance together one epoch at a time: the search
+sees their mean after each epoch, and may prune by it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Literal
+
+from torch import Tensor
+
+from trainer import predictions
+from trainer.checkpoint import Checkpoint, below, prefixed
+from trainer.config import TrainConfig
+from trainer.costs import Costs
+from trainer.data.prepared import Folds, Prepared
+from trainer.loop import evaluate
+from trainer.members import Member, mean_outputs
+from trainer.metrics import measure
+from trainer.predictions import Predictions
+from trainer.progress import Best, Monitor, Patience
+from trainer.training import Training, refuse_divergence
+
+
+class JointTraining:
+    """As a `Training`, of several models. Which epoch is the best, and when patience is over, their mean decides: one
+    epoch for all, so that no model is stopped at the luckiest epoch of its own few rows.
+
+    It reports the mean of each metric, its standard error as `val/<metric>_se`, and of each model the objective and the
+    loss as `fold/<number>/<metric>` or `seed/<number>/<metric>`, numbered from 1; the folds of a second repeat follow
+    those of the first.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        prepared: Sequence[Prepared],
+        seeds: Sequence[int],
+        monitor: Monitor,
+        folds: Folds | None = None,
+    ) -> None:
+        """Use `on_folds` or `from_seeds`."""
+        self.metrics: dict[str, float] = {}
+        self.best: Best | None = None  # its weights are with the trainings
+        self._config, self._monitor, self._prepared, self._folds = config, monitor, prepared, folds
+        own = [config.model_copy(update={"early_stopping": None, "seed": seed % 2**32}) for seed in seeds]
+        self._trainings = [Training(each, part, monitor) for each, part in zip(own, prepared, strict=True)]
+        self._patience = Patience(config.early_stopping) if config.early_stopping else None
+        self._kind: Literal["fold", "seed"] = "fold" if folds else "seed"
+
+    @classmethod
+    def on_folds(cls, config: TrainConfig, folds: Folds, monitor: Monitor) -> JointTraining:
+        """Train on each fold; those of one repeat from the same seed."""
+        a_repeat = len(folds.parts) // folds.repeats
+        seeds = [config.seed + index // a_repeat for index in range(len(folds.parts))]
+        return cls(config, folds.parts, seeds, monitor, folds)
+
+    @classmethod
+    def from_seeds(cls, config: TrainConfig, prepared: Prepared, monitor: Monitor) -> JointTraining:
+        """Train on the same rows from `config.seeds` seeds."""
+        seeds = [config.seed + index for index in range(config.seeds)]
+        return cls(config, [prepared] * config.seeds, seeds, monitor)
+
+    @property
+    def epoch(self) -> int:
+        return self._trainings[0].epoch
+
+    @property
+    def costs(self) -> Costs:
+        """Those of all together; the size is of one model, the first."""
+        return self._trainings[0].costs
+
+    @property
+    def over(self) -> bool:
+        exhausted = self._patience is not None and self._patience.exhausted
+        return exhausted or self.epoch >= self._config.epochs
+
+    @property
+    def members(self) -> list[Member]:
+        return [member for training in self._trainings for member in training.members]
+
+    def run_epoch(self) -> dict[str, float]:
+        """Train each model for one epoch, and see what it was worth in the mean.
+
+        Raises:
+            Diverged: a loss or a metric of one of them is not finite.
+        """
+        self.metrics = self._summary([training.advance() for training in self._trainings])
+        if self.best is None or self._monitor.prefers(self.metrics, to=self.best.metrics):
+            self.best = Best(self.epoch, self.metrics, {})
+            for training in self._trainings:
+                training.keep()
+        if self._patience:
+            self._patience.observe(self.metrics)
+        return self.metrics
+
+    def restore_best(self) -> Best:
+        """Put the weights of the best epoch back into the models, and measure the test part with their mean."""
+        if self.best is None:
+            raise ValueError("no epoch has been trained")
+        for training in self._trainings:
+            training.load_best()
+        parts = [part.test for part in self._prepared if part.test is not None]
+        if not parts:
+            return self.best
+        outputs = [evaluate(member.model, part) for member, part in zip(self.members, parts, strict=True)]
+        targets = [member.schema.target for member in self.members]
+        measured = measure(mean_outputs(outputs, targets), parts[0].y, targets[0].deviation)
+        metrics = self.best.metrics | {f"test/{name}": value for name, value in measured.items()}
+        refuse_divergence(self.best.epoch, metrics)
+        return Best(self.best.epoch, metrics, {})
+
+    def predictions(self) -> Predictions:
+        """What the models say together of the rows that they were not trained on. On folds each validation row is
+        predicted by the one model of a repeat that has not seen it, and is once among them.
+        """
+        own = [training.predictions() for training in self._trainings]
+        return predictions.of_seeds(own) if self._folds is None else predictions.of_folds(own, self._folds)
+
+    def checkpoint(self) -> Checkpoint:
+        """The state of all after this epoch, at least one."""
+        best, patience = self.best, self._patience
+        states = [training.checkpoint() for training in self._trainings]
+        tensors: dict[str, Tensor] = {}
+        for index, state in enumerate(states):
+            tensors |= prefixed(f"member.{index}", state.tensors)
+        scalars = {
+            "config": self._identity(),
+            "metrics": self.metrics,
+            "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
+            "patience": {"best": patience.best, "waited": patience.waited} if patience else None,
+            "members": [state.scalars for state in states],
+        }
+        return Checkpoint(self.epoch, tensors, scalars)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of this very training."""
+        scalars = checkpoint.scalars
+        for index, (training, own) in enumerate(zip(self._trainings, scalars["members"], strict=True)):
+            training.restore(Checkpoint(checkpoint.epoch, below(f"member.{index}", checkpoint.tensors), own))
+        self.metrics = scalars["metrics"]
+        if self._patience:
+            self._patience.best, self._patience.waited = scalars["patience"]["best"], scalars["patience"]["waited"]
+        kept = self._trainings[0].best
+        if kept is not None and kept.epoch == scalars["best"]["epoch"]:
+            self.best = Best(kept.epoch, scalars["best"]["metrics"], {})
+        else:  # with `keep: last`, the best of the epochs whose weights are still there
+            self.best = Best(self.epoch, self.metrics, {})
+
+    def accepts(self, checkpoint: Checkpoint) -> bool:
+        """Whether the checkpoint is of a training told the same."""
+        return bool(checkpoint.scalars["config"] == self._identity())
+
+    def _identity(self) -> dict[str, object]:
+        return self._config.model_dump(mode="json", exclude={"checkpoint"})
+
+    def _summary(self, measured: Sequence[dict[str, float]]) -> dict[str, float]:
+        """Means, standard errors (the deviation between the models over the root of their number), single values."""
+        columns = {name: [each[name] for each in measured] for name in measured[0]}
+        summary = {name: fmean(values) for name, values in columns.items()}
+        for name, values in columns.items():
+            if name.startswith("val/"):
+                summary[f"{name}_se"] = stdev(values) / math.sqrt(len(values))
+        for name in dict.fromkeys((self._monitor.metric, "val/loss")):
+            if name.startswith("val/"):
+                quantity = name.removeprefix("val/")
+                singles = {f"{self._kind}/{at}/{quantity}": value for at, value in enumerate(columns[name], start=1)}
+                summary |= singles
+        return summary
