@@ -73,7 +73,9 @@ def read(at: Place, data: Data, *, data_folders: Sequence[Path], as_images: bool
         return _file(_locate(name, at.path, data_folders), at, data, data_folders)
     if kind == "synthetic":
         return Found(generate(generators.parse(name)))
-    raise DataError(at.path, f"{kind}: sources cannot be read", "sklearn:, file: and synthetic: can")
+    raise DataError(
+        at.path, f"{kind}: sources cannot be read", "sklearn:<name>, file:<path> and synthetic:<generator> can"
+    )
 
 
 def _bundled(name: str, path: str) -> pd.DataFrame:

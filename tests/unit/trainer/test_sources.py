@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_read_says_which_and_why(tmp_path: Path, name: str
     ("source", "says"),
     [
         ("sklearn:irs", "one of iris, wine, breast_cancer, digits, diabetes"),
-        ("dataset:mine", "sklearn:<name> and file:<path> can"),
+        ("dataset:mine", "sklearn:<name>, file:<path> and synthetic:<generator> can"),
         ("synthetic:moons", "sklearn:<name> and file:<path> can"),
     ],
 )
