@@ -139,7 +139,6 @@ def test_a_file_that_cannot_be_read_says_which_and_why(tmp_path: Path, name: str
     [
         ("sklearn:irs", "one of iris, wine, breast_cancer, digits, diabetes"),
         ("dataset:mine", "sklearn:<name>, file:<path> and synthetic:<generator> can"),
-        ("synthetic:moons", "sklearn:<name> and file:<path> can"),
     ],
 )
 def test_a_source_that_does_not_exist_names_those_that_do(source: str, says: str) -> None:
