@@ -145,20 +145,33 @@ class Data(_Section):
         return self.model_dump_json(exclude={"augment"})
 
 
-IMAGE_MODELS = frozenset({"cnn", "resnet"})  # mlp takes images, too, pixel by pixel
-TEXT_MODELS = frozenset({"embedding_bag", "text_cnn"})
+MODELS = {
+    "table": frozenset({"linear", "mlp", "resnet", "ft_transformer"}),
+    "image": frozenset({"linear", "mlp", "cnn", "resnet", "vit"}),
+    "text": frozenset({"embedding_bag", "text_cnn", "transformer"}),
+}
+IMAGE_MODELS = frozenset({"cnn", "resnet", "vit"})  # those that take what may be either as images
+TEXT_MODELS = MODELS["text"]
+TRANSFORMERS = frozenset({"ft_transformer", "vit", "transformer"})
+DEEP = frozenset({"cnn", "resnet"}) | TRANSFORMERS
 
 
 class Model(_Section):
     """A network by name. A knob that the named one does not have is ignored: see ONLY_WITH."""
 
-    name: Literal["mlp", "cnn", "resnet", "embedding_bag", "text_cnn"] = "mlp"
+    name: Literal[
+        "linear", "mlp", "cnn", "resnet", "ft_transformer", "vit", "embedding_bag", "text_cnn", "transformer",
+    ] = "mlp"  # fmt: skip
     hidden: Annotated[list[Width], Field(max_length=64)] = [128, 64]
     activation: Literal["relu", "gelu", "silu", "tanh", "elu", "leaky_relu"] = "relu"
-    norm: Literal["none", "batch", "layer"] = "none"
+    norm: Literal["none", "batch", "layer", "group"] = "none"
+    groups: Annotated[int, Field(ge=1, le=4096)] = 8  # of channels, each normalized by itself
     skip: Literal["none", "standard", "shake_shake", "shake_drop"] = "none"  # mlp: around every two hidden layers
     depth: Annotated[int, Field(ge=1, le=32)] = 3  # cnn: stages, each halving the image; resnet: blocks of each stage
-    width: Annotated[int, Field(ge=1, le=4096)] = 32  # channels of the first stage; of texts, the embedding's dimension
+    width: Annotated[int, Field(ge=1, le=4096)] = 32  # channels of the first stage; of tokens, their dimension
+    expansion: Annotated[FiniteFloat, Field(ge=0.25, le=8)] = 2.0  # the layer within a block, in widths
+    heads: Annotated[int, Field(ge=1, le=64)] = 4  # of attention; they divide the width
+    patch: Annotated[int, Field(ge=1, le=256)] = 4  # vit: the side of the squares that an image is cut into
     kernel: Annotated[int, Field(ge=1, le=15)] = 3
     init: Literal[
         "default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "lecun_normal", "orthogonal",
@@ -340,6 +353,23 @@ class TrainConfig(_Section):
         return self
 
     @model_validator(mode="after")
+    def _shares_of_a_width_are_equal(self) -> Self:
+        model = self.model
+        if model.name in TRANSFORMERS and model.width % model.heads:
+            fitting = ", ".join(str(heads) for heads in range(1, 65) if model.width % heads == 0)
+            raise ValueError(
+                f"model.heads: {model.heads} heads do not divide a width of {model.width}; take one of {fitting}"
+            )
+        if model.norm != "group" or model.name not in ONLY_WITH["model.norm"][1]:
+            return self
+        for width in model.hidden if model.name in ONLY_WITH["model.hidden"][1] else [model.width]:
+            if width % model.groups:
+                raise ValueError(
+                    f"model.groups: {model.groups} groups do not divide a width of {width}; take a number that does"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _label_smoothing_needs_classes(self) -> Self:
         if self.data.task == "regression" and self.regularization.label_smoothing > 0:
             raise ValueError("regularization.label_smoothing: a regression has no labels to smooth; set it to 0")
@@ -358,9 +388,13 @@ ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     "model.hidden": ("model.name", frozenset({"mlp", "embedding_bag"})),
     "model.norm": ("model.name", frozenset({"mlp", "embedding_bag", "cnn", "resnet"})),
     "model.skip": ("model.name", frozenset({"mlp"})),
-    "model.zero_residual": ("model.name", frozenset({"mlp", "resnet"})),
-    "model.depth": ("model.name", IMAGE_MODELS),
-    "model.width": ("model.name", IMAGE_MODELS | TEXT_MODELS),
+    "model.zero_residual": ("model.name", frozenset({"mlp", "resnet"}) | TRANSFORMERS),
+    "model.groups": ("model.norm", frozenset({"group"})),
+    "model.depth": ("model.name", DEEP),
+    "model.width": ("model.name", DEEP | TEXT_MODELS),
+    "model.expansion": ("model.name", TRANSFORMERS | {"resnet"}),
+    "model.heads": ("model.name", TRANSFORMERS),
+    "model.patch": ("model.name", frozenset({"vit"})),
     "model.kernel": ("model.name", frozenset({"cnn", "text_cnn"})),
     "optimizer.momentum": ("optimizer.name", frozenset({"sgd", "rmsprop"})),
     "optimizer.nesterov": ("optimizer.name", frozenset({"sgd"})),
