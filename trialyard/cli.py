@@ -149,13 +149,17 @@ def migrate() -> None:
 
 @app.command()
 def doctor(
-    topic: Annotated[str, typer.Argument(help="`knobs` lists what a study may search over.")] = "installation",
+    topic: Annotated[
+        str, typer.Argument(help="`knobs` lists what a study may search over; `model` and `data` look at a study file.")
+    ] = "installation",
+    file: Annotated[Path | None, typer.Argument(help="The study file, with `model` and `data`.")] = None,
 ) -> None:
-    """Check this installation, or list the knobs."""
+    """Check this installation, list the knobs, or show what a study trains and on what."""
     with _service():
         from trialyard import doctor as doctors
 
-        raise typer.Exit(doctors.examine(topic, _settings(), _console()))
+        study = doctors.StudyAt(_read(file), file.absolute().parent) if file else None
+        raise typer.Exit(doctors.examine(topic, study, _settings(), _console()))
 
 
 # Studies of a running service
