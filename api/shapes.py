@@ -168,6 +168,14 @@ class Importance(Shape):
     importance: dict[str, float]
 
 
+class Artifact(Shape):
+    """A file that a trial left, by what it is downloaded as."""
+
+    id: str
+    attempt: int
+    bytes: int
+
+
 class Prediction(Shape):
     """A row's class, with its probability and those of all classes in the order of `classes`; or its value."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import Table, bindparam, update
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from search.rows import batch
-from store.messages import AttemptKey, DecisionName, Metrics
+from store.messages import AttemptKey, Metrics
 from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TaskRow, TrialRow, TrialState
 
 Event = tuple[str, dict[str, Any]]  # its kind and its body
@@ -43,7 +43,6 @@ class LiveTrial:
     worker: str = ""
     device: str = ""
     steps: set[int] = field(default_factory=set)  # reported by the running attempt
-    told: DecisionName = "continue"  # the last decision given to the running attempt
 
     @property
     def key(self) -> TrialKey:

@@ -62,18 +62,15 @@ class LiveStudy(OpenTrials):
         if trial is None:
             return Decision(decision="stop", stale=True)
         if request.step not in trial.steps:
-            trial.steps.add(request.step)
-            trial.metrics, trial.step = dict(request.metrics), request.step
-            ledger.report(request.attempt, request.step, request.metrics)
-            ledger.change(trial)
-        trial.told = self._decide(trial, request, ledger.at)
-        if self.is_external and trial.told in ("prune", "pause"):
+            self._record(trial, request, ledger)
+        decision = self._decide(trial, ledger.at)
+        if self.is_external and decision in ("prune", "pause"):
             # Somebody else's worker may never come back once it was told to stop: settle the attempt with the decision.
             ended, state = (
-                (Outcome.PRUNED, TrialState.PRUNED) if trial.told == "prune" else (Outcome.PAUSED, TrialState.PAUSED)
+                (Outcome.PRUNED, TrialState.PRUNED) if decision == "prune" else (Outcome.PAUSED, TrialState.PAUSED)
             )
             self._end_attempt(trial, ended, state, None, ledger)
-        return Decision(decision=trial.told)
+        return Decision(decision=decision)
 
     def finish(self, request: Finish, ledger: Ledger) -> Answer:
         """Accept the end of an attempt, once, and hand out the next trial if the worker pulls."""
@@ -110,10 +107,8 @@ class LiveStudy(OpenTrials):
 
     def lose(self, trial: LiveTrial, why: str, ledger: Ledger) -> None:
         """The attempt's worker is gone: the trial runs again, unless it has been tried often enough."""
-        if trial.told == "prune":
-            self._end_attempt(trial, Outcome.LOST, TrialState.PRUNED, why, ledger)
-        elif self._optuna.is_held(trial.number):
-            self._end_attempt(trial, Outcome.LOST, TrialState.PAUSED, why, ledger)
+        if self._optuna.standing(trial.number) != "continue":
+            self._end_attempt(trial, Outcome.LOST, self._again(trial), why, ledger)
         elif trial.retries >= self.definition.budget.retries:
             reason = f"lost {trial.retries + 1} times, the last time because {why}"
             self._end_attempt(trial, Outcome.LOST, TrialState.FAILED, reason, ledger)
@@ -224,13 +219,17 @@ class LiveStudy(OpenTrials):
         self.preflight_worker = request.worker
         return PreflightTask(study_id=self.id, study=self.definition.name, definition=self.definition.document())
 
-    def _decide(self, trial: LiveTrial, request: Report, at: datetime) -> DecisionName:
-        value = request.metrics.get(self._metric)
-        decision: DecisionName = "continue"
-        if value is not None:
-            decision = self._optuna.report(trial.number, request.step, value)
-        if decision != "continue":
-            return decision
+    def _record(self, trial: LiveTrial, request: Report, ledger: Ledger) -> None:
+        trial.steps.add(request.step)
+        trial.metrics, trial.step = dict(request.metrics), request.step
+        if (value := request.metrics.get(self._metric)) is not None:
+            self._optuna.report(trial.number, request.step, value)
+        ledger.report(request.attempt, request.step, request.metrics)
+        ledger.change(trial)
+
+    def _decide(self, trial: LiveTrial, at: datetime) -> DecisionName:
+        if (standing := self._optuna.standing(trial.number)) != "continue":
+            return standing
         if self.state is StudyState.PAUSED:
             return "pause"
         return "continue" if self._allowance.spent(at) is None else "stop"
@@ -246,8 +245,9 @@ class LiveStudy(OpenTrials):
             case "pruned":
                 self._end_attempt(trial, Outcome.PRUNED, TrialState.PRUNED, request.reason, ledger)
             case "paused":
-                paused = TrialState.PAUSED if self.state is StudyState.PAUSED else self._again(trial)
-                self._end_attempt(trial, Outcome.PAUSED, paused, request.reason, ledger)
+                again = self._again(trial)
+                waits = self.state is StudyState.PAUSED and not again.ended
+                self._end_attempt(trial, Outcome.PAUSED, TrialState.PAUSED if waits else again, request.reason, ledger)
             case "returned":
                 self._end_attempt(trial, Outcome.RETURNED, self._again(trial), request.reason, ledger)
             case "lost":
@@ -264,7 +264,7 @@ class LiveStudy(OpenTrials):
             return None
         if request.metrics:
             trial.metrics = dict(request.metrics)
-        if trial.told == "prune":
+        if self._optuna.standing(trial.number) == "prune":
             self._end_attempt(trial, Outcome.PRUNED, TrialState.PRUNED, request.reason, ledger)
             return None
         trial.values = {self._metric: value}

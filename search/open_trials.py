@@ -69,7 +69,7 @@ class OpenTrials:
     def _start(self, trial: LiveTrial, worker: str, device: str, ledger: Ledger) -> Assignment:
         trial.attempt += 1
         trial.worker, trial.device = worker, device
-        trial.steps, trial.told = set(), "continue"
+        trial.steps = set()
         trial.started_at = trial.started_at or ledger.at
         trial.reason = None
         ledger.begin(trial)
@@ -88,9 +88,10 @@ class OpenTrials:
         )
 
     def _again(self, trial: LiveTrial) -> TrialState:
-        """Where a trial goes that shall run again: at once, or when its rung lets it."""
-        if self._optuna.is_held(trial.number):
-            return TrialState.PAUSED
+        """Where a trial goes whose attempt did not end it: it runs again at once, when its rung lets it, or never."""
+        standing = self._optuna.standing(trial.number)
+        if standing != "continue":
+            return TrialState.PRUNED if standing == "prune" else TrialState.PAUSED
         waits = self.is_external or self.state is StudyState.PAUSED
         return TrialState.WAITING if waits else TrialState.QUEUED
 

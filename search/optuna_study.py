@@ -11,7 +11,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import orjson
@@ -27,12 +27,13 @@ from search.samplers import make_sampler, reseed
 from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
 from search.tpe import HistoryTPESampler
-from store.messages import DecisionName
 from store.models import TrialState
 
 _LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
 
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha
+HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
+_OF_AN_END = (CANCELLED, HOPELESS)  # what no longer holds for a trial that runs again
 RESAMPLES = 20  # proposals drawn for one trial before a duplicate is accepted: the space may be used up
 
 _OPTUNA_STATE = {
@@ -116,15 +117,21 @@ class OptunaStudy:
         """A trial that had ended without a value is to run again."""
         self._set_state(number, OptunaState.RUNNING)
 
-    def report(self, number: int, step: int, value: float) -> DecisionName:
-        """Record an intermediate value, and decide whether the trial goes on, ends here, or waits to be promoted."""
+    def report(self, number: int, step: int, value: float) -> None:
+        """Record an intermediate value, and what it means for the trial's standing."""
         trial_id = self._id(number)
         self._storage.set_trial_intermediate_value(trial_id, step, value)
         if self._rungs is not None:
-            decision = self._rungs.report(number, step, value)
+            self._rungs.report(number, step, value)
             self._storage.set_trial_system_attr(trial_id, RUNGS, self._rungs.stored(number))
-            return decision
-        return "prune" if self._pruner.prune(self._study, self._storage.get_trial(trial_id)) else "continue"
+        elif self._pruner.prune(self._study, self._storage.get_trial(trial_id)):
+            self._storage.set_trial_system_attr(trial_id, HOPELESS, True)
+
+    def standing(self, number: int) -> Literal["continue", "prune", "pause"]:
+        """What the trial's reports have come to: it goes on, ends here, or waits to be promoted; whoever runs it."""
+        if HOPELESS in self._storage.get_trial(self._id(number)).system_attrs:
+            return "prune"
+        return "pause" if self.is_held(number) else "continue"
 
     def finish(self, number: int, state: TrialState, value: float | None = None) -> None:
         """Tell the end of a trial; a COMPLETE one has a value."""
@@ -215,7 +222,9 @@ class OptunaStudy:
         trial = copy.copy(self._storage.get_trial(self._id(number)))
         trial.state = state
         trial.value = self.last_value(number) if state is OptunaState.PRUNED else None
-        trial.system_attrs = {key: value for key, value in trial.system_attrs.items() if key != CANCELLED}
+        trial.system_attrs = {
+            key: value for key, value in trial.system_attrs.items() if key not in (CANCELLED, HOPELESS)
+        }
         self._storage._set_trial(trial._trial_id, trial)
         for part in (self._sampler, self._pruner, getattr(self._pruner, "_wrapped_pruner", None)):
             if isinstance(part, GridSampler | HistoryTPESampler | SortedMedianPruner):

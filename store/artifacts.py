@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -29,7 +29,13 @@ class Folder(Protocol):
     def tail(self, name: str, most: int) -> bytes:
         """The last `most` bytes of a file. Raises: FileNotFoundError."""
 
+    def open(self, name: str) -> IO[bytes]:
+        """A file to be read piece by piece. Raises: FileNotFoundError."""
+
     def names(self) -> Sequence[str]: ...
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each file."""
 
     def delete(self, name: str) -> None: ...
 
@@ -101,10 +107,17 @@ class LocalFolder:
             file.seek(max(0, file.seek(0, os.SEEK_END) - most))
             return file.read(most)
 
+    def open(self, name: str) -> IO[bytes]:
+        return (self.path / name).open("rb")
+
     def names(self) -> list[str]:
+        return list(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
         if not self.path.is_dir():
-            return []
-        return sorted(file.name for file in self.path.iterdir() if file.is_file() and not file.name.startswith("."))
+            return {}
+        files = [file for file in sorted(self.path.iterdir()) if file.is_file() and not file.name.startswith(".")]
+        return {file.name: file.stat().st_size for file in files}
 
     def delete(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
@@ -145,12 +158,20 @@ class RemoteFolder:
         target.parent.mkdir(parents=True, exist_ok=True)
         self._system.get_file(f"{self._path}/{name}", str(target))
 
+    def open(self, name: str) -> IO[bytes]:
+        file: IO[bytes] = self._system.open(f"{self._path}/{name}", "rb")
+        return file
+
     def names(self) -> list[str]:
+        return list(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
         try:
             entries = self._system.ls(self._path, detail=True, refresh=True)
         except FileNotFoundError:
-            return []
-        return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
+            return {}
+        files = {entry["name"].rsplit("/", 1)[-1]: entry["size"] for entry in entries if entry["type"] == "file"}
+        return dict(sorted(files.items()))
 
     def delete(self, name: str) -> None:
         if self._system.exists(f"{self._path}/{name}"):

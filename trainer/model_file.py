@@ -42,7 +42,8 @@ class Predictor:
         self.schema = members[0].schema
         self.metrics: dict[str, float] = document["metrics"]
         self.best_epoch: int = document["best_epoch"]
-        self._members = members
+        self.config = TrainConfig.model_validate(document["config"])
+        self.members = members
 
     def predict(self, rows: pd.DataFrame | NDArray[np.uint8]) -> NDArray[Any]:
         """(rows,): the names of the likeliest classes, or the target in its own unit.
@@ -80,8 +81,8 @@ class Predictor:
         lacking = [name for name in self.schema.columns if name not in rows]
         if lacking:
             raise DataError("rows", f"column {', '.join(lacking)} is missing", "give all columns that were trained on")
-        outputs = [evaluate(member.model, _part(member.schema, rows)) for member in self._members]
-        return mean_outputs(outputs, [member.schema.target for member in self._members]).numpy()
+        outputs = [evaluate(member.model, _part(member.schema, rows)) for member in self.members]
+        return mean_outputs(outputs, [member.schema.target for member in self.members]).numpy()
 
 
 def _part(schema: AnySchema, rows: pd.DataFrame | NDArray[np.uint8]) -> Part:

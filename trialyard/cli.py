@@ -17,6 +17,7 @@ from rich.console import Console
 from trialyard.client import DEFAULT_SERVER_URL, Client, ExportForm
 from trialyard.errors import ApiError, BadInput, CommandError, InvalidRequest
 from trialyard.importing.command import commands as importing
+from trialyard.model_commands import commands as models
 from trialyard.signals import StopSignals
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
 keys = typer.Typer(help="Keys that open the API.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(importing)
+app.add_typer(models)
 
 File = Annotated[Path, typer.Argument(help="A study file, YAML or JSON.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
@@ -245,24 +247,6 @@ def best(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SER
         _print_json(found.model_dump(mode="json"))
     else:
         print_best(_console(), found)
-
-
-@app.command()
-def predict(
-    study: StudyName,
-    files: Annotated[list[Path], typer.Argument(help="A table (.csv .tsv .jsonl), texts (.txt), or images.")],
-    trial: Annotated[int | None, typer.Option(help="The trial whose model is asked; the best one if left out.")] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The CSV file to write; standard output if left out.")
-    ] = None,
-    server: Server = DEFAULT_SERVER_URL,
-) -> None:
-    """Predict for the rows of a file: a class with its probability, or a value, beside each row."""
-    from trialyard.predict import predict_file
-
-    with _client(server) as client:
-        for note in predict_file(client, study, files, trial, output):
-            typer.echo(note, err=True)
 
 
 @app.command()

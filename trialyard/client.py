@@ -25,7 +25,18 @@ from trialyard.errors import (
     Unreachable,
 )
 from trialyard.events import parse_events
-from trialyard.resources import BestTrial, DecisionName, Event, Handout, Predictions, StepReport, Study, Trial, Worker
+from trialyard.resources import (
+    Artifact,
+    BestTrial,
+    DecisionName,
+    Event,
+    Handout,
+    Predictions,
+    StepReport,
+    Study,
+    Trial,
+    Worker,
+)
 
 DEFAULT_SERVER_URL = "http://127.0.0.1:8080"
 RETRY_SECONDS = (0.2, 0.6, 1.8)  # pauses before a request that cannot do harm twice is sent again
@@ -117,12 +128,7 @@ class Client:
 
     def export(self, study: str, form: ExportForm) -> Iterator[bytes]:
         """All trials of a study as a file, in pieces; `optuna` is a journal that Optuna opens."""
-        try:
-            with self._http.stream("GET", _path(study, "export"), params={"format": form}) as response:
-                _check_stream(response)
-                yield from response.iter_bytes()
-        except httpx.TransportError as error:
-            raise Unreachable(self._unreachable(error)) from error
+        yield from self._stream(_path(study, "export"), {"format": form})
 
     def pause(self, study: str) -> Study:
         return Study.model_validate(self._ask("POST", _path(study, "pause")))
@@ -175,6 +181,23 @@ class Client:
         """
         body = {"rows": list(rows)} | ({} if trial is None else {"trial": trial})
         return Predictions.model_validate(self._ask("POST", _path(study, "predict"), body=body))
+
+    def artifacts(self, study: str, number: int) -> list[Artifact]:
+        """The files that a trial left; `model` is its model, to be downloaded as a zip."""
+        return [Artifact.model_validate(each) for each in self._pages(_path(study, "trials", number, "artifacts"))]
+
+    def download(self, study: str, number: int, artifact: str) -> Iterator[bytes]:
+        """A file that a trial left, in pieces. Raises: NotFound. Conflict: its model is gone."""
+        yield from self._stream(_path(study, "trials", number, "artifacts", artifact))
+
+    def convert(self, study: str, number: int, form: Literal["onnx", "torch"]) -> Artifact:
+        """Put a trial's model into another form beside it, if that says of real rows what the original says.
+
+        Raises:
+            ServerError: it could not be done, and why.
+        """
+        path = _path(study, "trials", number, "artifacts")
+        return Artifact.model_validate(self._ask("POST", path, body={"form": form}))
 
     def workers(self) -> Iterator[Worker]:
         return map(Worker.model_validate, self._pages("/workers"))
@@ -267,6 +290,14 @@ class Client:
                 time.sleep(pause)
         _check(response)
         return response.json() if response.content else None
+
+    def _stream(self, path: str, query: dict[str, str] | None = None) -> Iterator[bytes]:
+        try:
+            with self._http.stream("GET", path, params=query) as response:
+                _check_stream(response)
+                yield from response.iter_bytes()
+        except httpx.TransportError as error:
+            raise Unreachable(self._unreachable(error)) from error
 
     def _unreachable(self, error: httpx.TransportError) -> str:
         if isinstance(error, httpx.TimeoutException):

@@ -147,6 +147,14 @@ class Event(Resource):
     body: dict[str, Any]
 
 
+class Artifact(Resource):
+    """A file that a trial left, by what it is downloaded as."""
+
+    id: str
+    attempt: int
+    bytes: int
+
+
 class Prediction(Resource):
     """A row's class, with its probability and those of all classes in their order; or its value."""
 

@@ -14,6 +14,7 @@ from store.bus import Caller, open_redis
 from store.parcels import Parcels
 from store.settings import Settings
 from worker.channel import Began, Channel, Do, Done, Ended
+from worker.conversion import Converting
 from worker.jobs import Bench, perform
 from worker.lifeline import end_with_parent
 from worker.log import configure
@@ -72,7 +73,10 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
             "train": Training(artifacts, settings.data_folders, torch_device),
             "objective": Objectives(settings.objectives_file, artifacts, LEAVE_SHARE * settings.grace_seconds),
         },
-        tasks={"predict": Predicting(Parcels(client, settings.predict_seconds))},
+        tasks={
+            "predict": Predicting(Parcels(client, settings.predict_seconds)),
+            "convert": Converting(settings.data_folders),
+        },
         pull_seconds=settings.pull_seconds,
         began=lambda attempt: channel.send(Began(attempt=attempt)),
         ended=lambda attempt: channel.send(Ended(attempt=attempt)),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from store.artifacts import LocalFolder
 from tests.acceptance.system import System
 from tests.services import redis_server
 from tests.unit.trainer.conftest import people
+from trainer.model_file import load
 from trialyard.errors import InvalidRequest
 from trialyard.predict import predict_file
 
@@ -84,3 +88,28 @@ def test_a_named_trial_answers_and_rows_that_do_not_fit_are_refused_by_their_col
     assert answer.notes == ["job: 1 row has a value never seen in training ('astronaut'); taken as missing"]
     with pytest.raises(InvalidRequest, match=r"rows\[0\]\.age: 'old' is no number; the column age is numeric"):
         system.client.predict("incomes", [row | {"age": "old"}])
+
+
+def test_a_model_is_taken_away_with_its_card_and_predicts_without_the_service(system: System, tmp_path: Path) -> None:
+    best = system.client.best("incomes")
+    answered = system.client.predict("incomes", [{"age": 70, "job": "pilot", "member": True, "hours": 43.0}])
+
+    code, output, errors = _types(system, "export-model", "incomes", "-o", tmp_path / "m", "--onnx", "--torch-export")
+
+    assert (code, errors) == (0, "")
+    assert "README.md, model.json, model.onnx, model.pt2, model.safetensors" in output
+    model = load(LocalFolder(tmp_path / "m"))
+    assert model.metrics["test/accuracy"] == (best.metrics or {})["test/accuracy"]
+    row = pd.DataFrame([{"age": 70, "job": "pilot", "member": True, "hours": 43.0}])
+    assert model.probabilities(row)[0].tolist() == pytest.approx(answered.predictions[0].probabilities)
+    card = (tmp_path / "m" / "README.md").read_text()
+    assert f"# incomes, trial {best.number}" in card
+    assert "| accuracy | " in card
+    assert "`high`, `low`" in card
+
+
+def _types(system: System, *arguments: object) -> tuple[int, str, str]:
+    """What a person at a terminal sees of `trialyard …`."""
+    command = [sys.executable, "-m", "trialyard", *map(str, arguments), "--server", system.client.server_url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr

@@ -1,0 +1,37 @@
+"""A model as one file to take away: a zip, made while it is read."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from typing import IO
+
+from store.artifacts import Folder
+
+CARD = "README.md"
+FILES = ("model.json", "model.safetensors", "model.onnx", "model.pt2")  # those that are there
+IN_MEMORY_BYTES = 16 * 2**20
+PIECE_BYTES = 2**18
+
+
+def bundle(folder: Folder, card: str, within: str) -> IO[bytes]:
+    """The model's files and its card, below one folder of the name `within`; stored as they are, for weights do not
+    get smaller."""
+    file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 - whoever reads it closes it
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(f"{within}/{CARD}", card)
+        for name in FILES:
+            if name in folder.names():
+                with folder.open(name) as source, archive.open(f"{within}/{name}", "w", force_zip64=True) as target:
+                    shutil.copyfileobj(source, target, PIECE_BYTES)
+    file.seek(0)
+    return file
+
+
+def pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """A file's bytes, and its end."""
+    with file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece

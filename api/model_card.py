@@ -1,0 +1,110 @@
+"""The card of a trial's model, in Markdown: what it is, what it was trained on, how good it is, how to use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from search.definition import parse
+from store.models import AttemptRow, StudyRow, TrialRow
+
+
+def model_card(study: StudyRow, trial: TrialRow, attempt: AttemptRow | None) -> str:
+    """Written from the study's facts alone; what is not known is left out."""
+    definition = parse(study.definition)
+    section = definition.resolve(trial.parameters)
+    parts = [
+        f"# {study.name}, trial {trial.number}",
+        _purpose(study, section),
+        _data(study, section),
+        _quality(study, trial),
+        _training(trial, attempt, section),
+        _use(study, trial),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _purpose(study: StudyRow, section: Mapping[str, Any]) -> str:
+    facts = study.facts or {}
+    model = section.get("model", {}).get("name", "mlp")
+    what = f"A model ({model}) that predicts **{facts.get('target', 'the target')}**"
+    classes = facts.get("classes") or []
+    if not classes:
+        return f"{what}, a number."
+    return f"{what}, one of {len(classes)} classes: {', '.join(f'`{name}`' for name in classes)}."
+
+
+def _data(study: StudyRow, section: Mapping[str, Any]) -> str:
+    facts = study.facts or {}
+    data = section["data"]
+    rows = facts.get("rows", {})
+    lines = ["## Data", "", f"Source: `{data['source']}`." + _tested_on(data)]
+    if rows:
+        lines.append(
+            f"Trained on {rows.get('train', 0):,} rows, chosen on {rows.get('validation', 0):,}, "
+            f"tested on {rows.get('test', 0):,}."
+        )
+    columns = facts.get("columns") or []
+    if columns:
+        lines += ["", *_table(["column", "kind", "missing"], [_column(each) for each in columns])]
+    if excluded := facts.get("excluded"):
+        lines += ["", "Left out: " + "; ".join(f"`{each['name']}` ({each['why']})" for each in excluded) + "."]
+    return "\n".join(lines)
+
+
+def _tested_on(data: Mapping[str, Any]) -> str:
+    return f" Test rows: `{data['test_source']}`." if data.get("test_source") else ""
+
+
+def _column(column: Mapping[str, Any]) -> list[Any]:
+    kind = column["kind"] + (f", {column['categories']} values" if "categories" in column else "")
+    return [f"`{column['name']}`", kind, column.get("missing", 0)]
+
+
+def _quality(study: StudyRow, trial: TrialRow) -> str:
+    measured = trial.metrics or {}
+    names = sorted({name.partition("/")[2] for name in measured if name.startswith(("val/", "test/"))})
+    rows = [[name, _figure(measured.get(f"val/{name}")), _figure(measured.get(f"test/{name}"))] for name in names]
+    note = (
+        f"The trial was chosen by its validation rows ({study.name} searched over "
+        f"{len(study.definition['parameters'])} parameters), which flatters them. The test rows were measured once."
+    )
+    return "\n".join(["## Quality", "", *_table(["metric", "validation", "test"], rows), "", note]) if rows else ""
+
+
+def _training(trial: TrialRow, attempt: AttemptRow | None, section: Mapping[str, Any]) -> str:
+    lines = ["## Training", ""]
+    if attempt is not None and attempt.ended_at is not None:
+        lines.append(f"Finished {attempt.ended_at:%Y-%m-%d %H:%M} UTC on {attempt.device}.")
+    found = ", ".join(f"`{name}` = `{json.dumps(value)}`" for name, value in trial.parameters.items())
+    lines += [f"Found by the search: {found or 'nothing'}.", "", "```json", json.dumps(section, indent=1), "```"]
+    return "\n".join(lines)
+
+
+def _use(study: StudyRow, trial: TrialRow) -> str:
+    return f"""## Use
+
+`model.safetensors` holds the weights; `model.json` the configuration, how each column becomes numbers, and the names of
+the classes. With Trialyard's `worker` extra:
+
+```python
+from pathlib import Path
+import pandas as pd
+from store.artifacts import LocalFolder
+from trainer.model_file import load
+
+model = load(LocalFolder(Path("this-folder")))
+model.predict(pd.read_csv("rows.csv"))
+```
+
+or, of a running service, `trialyard predict {study.name} rows.csv --trial {trial.number}`."""
+
+
+def _table(head: list[str], rows: Iterable[list[Any]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.5g}"

@@ -1,0 +1,99 @@
+"""What trials leave behind: listed, downloaded, and their models put into other forms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path
+from starlette.responses import StreamingResponse
+
+from api.bundle import bundle, pieces
+from api.deps import Number, PathStudy, Reading, StudyName, Wired
+from api.errands import have_done
+from api.model_card import model_card
+from api.requests import RequestModel, StrictRoute
+from api.routes.models import MODEL, model_of
+from api.shapes import Artifact, Page
+from store.errors import NotFound
+from store.messages import AttemptKey
+from store.studies import Studies
+from store.trials import Trials
+
+router = APIRouter(prefix="/studies/{name}/trials/{number}/artifacts", route_class=StrictRoute, tags=["models"])
+
+BUNDLE = "model"
+TYPES = {"txt": "text/plain; charset=utf-8", "json": "application/json", "npz": "application/zip"}
+
+ArtifactId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="as the list has it")]
+
+
+class ConvertBody(RequestModel):
+    form: Literal["onnx", "torch"]
+
+
+@router.get("")
+def list_artifacts(session: Reading, study: PathStudy, number: Number, parts: Wired) -> Page[Artifact]:
+    """The files of the trial's newest attempt; `model` is its model in one zip, with all that it takes to use it."""
+    key = _newest(Trials(session, study), number)
+    if key is None:
+        return Page(items=[])
+    sizes = parts.artifacts.attempt(key).sizes()
+    items = [Artifact(id=name, attempt=key.attempt, bytes=size) for name, size in sizes.items()]
+    if MODEL in sizes:
+        whole = sum(size for name, size in sizes.items() if name.startswith("model."))
+        items.insert(0, Artifact(id=BUNDLE, attempt=key.attempt, bytes=whole))
+    return Page(items=items)
+
+
+@router.get("/{id}", response_class=StreamingResponse)
+def read_artifact(
+    session: Reading,
+    study: PathStudy,
+    number: Number,
+    id: ArtifactId,  # noqa: A002 - its name in the contract
+    parts: Wired,
+) -> StreamingResponse:
+    """A file of the trial's newest attempt; `model` as a zip."""
+    trials = Trials(session, study)
+    key = _newest(trials, number)
+    folder = None if key is None else parts.artifacts.attempt(key)
+    stem = f"{study.name}-{number}"
+    if id == BUNDLE:
+        attempt = model_of(parts, study, trials, number)
+        card = model_card(study, trials.get(number), trials.attempt(attempt))
+        file = bundle(parts.artifacts.attempt(attempt), card, stem)
+        return _download(pieces(file), f"{stem}.zip", "application/zip")
+    try:
+        if folder is None:
+            raise FileNotFoundError
+        file = folder.open(id)
+    except FileNotFoundError:
+        raise NotFound(f"trial {number} of the study {study.name!r} has no file {id!r}") from None
+    return _download(pieces(file), f"{stem}-{id}", TYPES.get(id.rpartition(".")[2], "application/octet-stream"))
+
+
+@router.post("", status_code=201)
+def convert_model(name: StudyName, number: Number, body: ConvertBody, parts: Wired) -> Artifact:
+    """Put the trial's model into another form beside it: `onnx`, or `torch` for a program of torch.export.
+
+    A worker makes it, and keeps it if it says of real rows what the original says.
+    """
+    with parts.reads() as session:
+        study = Studies(session).get(name)
+        attempt = model_of(parts, study, Trials(session, study), number)
+    request = {"trial": number, "attempt": attempt.attempt, "form": body.form}
+    made = have_done(parts, study, "convert", request)["name"]
+    return Artifact(id=made, attempt=attempt.attempt, bytes=parts.artifacts.attempt(attempt).sizes()[made])
+
+
+def _newest(trials: Trials, number: int) -> AttemptKey | None:
+    """Raises: NotFound: there is no such trial."""
+    trials.get(number)
+    return trials.newest_attempt(number)
+
+
+def _download(content: Iterator[bytes], name: str, media_type: str) -> StreamingResponse:
+    return StreamingResponse(
+        content, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )

@@ -1,0 +1,114 @@
+"""A trained model in forms that run without this package: ONNX, and a program of `torch.export`.
+
+Both take the inputs of a `Part`, that is rows as `model.json` says how to encode them, any number at a time, and give
+the model's outputs; ONNX takes tokens as int64. What is kept was compared with the original on real rows.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from trainer.data.prepared import Part
+from trainer.errors import TrainerError
+from trainer.loop import evaluate
+from trainer.models.layers import Network
+
+FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
+TOLERANCE = 1e-4  # of outputs that are logits or deviations; kernels sum in another order
+COMPARED_ROWS = 256
+
+Inputs = tuple[Tensor, ...]
+
+
+class NotConverted(TrainerError):
+    """A model cannot be put into a form, or says something else in it than the original."""
+
+
+def convert(model: Network, rows: Part, form: str) -> bytes:
+    """The model as a file of a form in FILES.
+
+    Args:
+        model: on the CPU.
+        rows: real ones, also on the CPU; up to 256 of them are compared.
+
+    Raises:
+        NotConverted.
+    """
+    model.eval()
+    compared = Part(tuple(tensor[:COMPARED_ROWS] for tensor in rows.inputs), rows.y[:COMPARED_ROWS])
+    with _quiet():
+        try:
+            inputs = _wide(compared.inputs) if form == "onnx" else compared.inputs
+            data, run = (_onnx if form == "onnx" else _torch)(_export(model, inputs))
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise NotConverted(f"the model cannot be exported as {FILES[form]}: {reason}") from error
+        _compare(evaluate(model, compared), run(inputs), form)
+    return data
+
+
+def _export(model: Network, inputs: Inputs) -> torch.export.ExportedProgram:
+    rows = torch.export.Dim("rows", min=1)
+    return torch.export.export(model, inputs, dynamic_shapes=tuple({0: rows} for _ in inputs))
+
+
+def _wide(inputs: Inputs) -> Inputs:
+    """ONNX joins indices with others of its own, which have 64 bits."""
+    return tuple(tensor.long() if tensor.dtype == torch.int32 else tensor for tensor in inputs)
+
+
+def _torch(program: torch.export.ExportedProgram) -> tuple[bytes, Callable[[Inputs], Tensor]]:
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    loaded = torch.export.load(file).module()
+    return file.getvalue(), lambda inputs: loaded(*inputs)
+
+
+def _onnx(program: torch.export.ExportedProgram) -> tuple[bytes, Callable[[Inputs], Tensor]]:
+    """Raises: ModuleNotFoundError: the packages of ONNX are not installed."""
+    import onnxruntime
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder, FILES["onnx"])
+        torch.onnx.export(program, f=path, dynamo=True, external_data=False, verbose=False)
+        data = path.read_bytes()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+
+    def run(inputs: Inputs) -> Tensor:
+        given = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, given)[0])
+
+    return data, run
+
+
+def _compare(expected: Tensor, found: Tensor, form: str) -> None:
+    """Raises: NotConverted."""
+    if expected.shape != found.shape:
+        raise NotConverted(f"{FILES[form]} gives outputs of shape {tuple(found.shape)}, not {tuple(expected.shape)}")
+    apart = (expected - found).abs().max().item()
+    if not apart <= TOLERANCE * max(1.0, expected.abs().max().item()):
+        raise NotConverted(f"{FILES[form]} gives outputs up to {apart:.2g} from the original's on {len(expected)} rows")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters warn of and log their own inner workings."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

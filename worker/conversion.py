@@ -1,0 +1,42 @@
+"""A trial's model in another form, as a task: compared with the original on real rows, and kept beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from store.errors import TrialyardError
+from store.messages import AttemptKey
+from worker.tasks import Workplace
+
+
+class Converting:
+    """The request names a trial's attempt and a form: `onnx` or `torch`."""
+
+    def __init__(self, data_folders: Sequence[Path]) -> None:
+        self._data_folders = data_folders
+
+    def run(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
+        """Raises:
+        TrialyardError: the trial has several models.
+        NotConverted: it cannot be done.
+        DataError: the rows to compare on cannot be read any more.
+        """
+        import torch
+
+        from trainer.convert import FILES, convert
+        from trainer.data.prepare import prepare
+        from trainer.model_file import load
+
+        folder = place.artifacts.attempt(AttemptKey(place.study_id, request["trial"], request["attempt"]))
+        model = load(folder)
+        if len(model.members) > 1:
+            raise TrialyardError(f"the trial's model are {len(model.members)}, of its folds or seeds; export one alone")
+        config = model.config
+        prepared = prepare(
+            config.data, device=torch.device("cpu"), data_folders=self._data_folders, as_images=config.takes_images
+        )
+        name = FILES[request["form"]]
+        folder.write(name, convert(model.members[0].model, prepared.validation, request["form"]))
+        return {"name": name}
