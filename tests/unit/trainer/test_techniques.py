@@ -162,7 +162,7 @@ def test_snapshots_predict_with_the_mean_of_what_the_training_was_at_the_ends_of
 
     fitted = fit(config, iris, monitor=LOSS, reporter=Recorder(), folder=folder)
     assert fitted.best_epoch == 6, "the case is about a best epoch with snapshots before it"
-    kept = model_file.load(folder)._members[0].model
+    kept = model_file.load(folder).members[0].model
     said = evaluate(kept, iris.validation).softmax(1)
     torch.testing.assert_close(said, (at_the_end[4] + at_the_end[6]) / 2)
     assert len(list(kept.parameters())) == 2 * len(list(training.model.parameters()))
