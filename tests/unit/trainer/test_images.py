@@ -216,11 +216,3 @@ def test_a_model_that_cannot_fit_is_refused_before_any_trial(model: Any, path: s
     assert facts["image"] == {"channels": 1, "height": 8, "width": 8}
     if message:
         assert str(problems[0]).endswith(message)
-
-
-def test_a_convolution_over_a_table_is_refused_before_any_trial() -> None:
-    config = TrainConfig.model_validate({"data": {"source": "sklearn:iris"}, "model": {"name": "cnn"}})
-
-    problems, _ = preflight.check([config], monitor=ACCURACY, data_folders=(), device=CPU)
-
-    assert "trial.model.name: cnn takes images, and the source is a table; take mlp" in map(str, problems)
