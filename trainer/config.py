@@ -38,8 +38,8 @@ TaskName = Literal["classification", "regression"]
 
 CLASSIFICATION_METRICS = ("loss", "accuracy", "balanced_accuracy", "f1", "auc", "log_loss", "ece")
 LOSSES = {
-    "classification": frozenset({"auto", "cross_entropy", "focal"}),
-    "regression": frozenset({"auto", "mse", "mae", "huber"}),
+    "classification": frozenset({"auto", "cross_entropy", "focal", "bce"}),
+    "regression": frozenset({"auto", "mse", "mae", "huber", "quantile"}),
 }
 REGRESSION_METRICS = ("loss", "rmse", "mae", "r2")
 COST_METRICS = ("params", "flops", "seconds", "device_memory")
@@ -54,8 +54,19 @@ class Split(_Section):
 
     validation: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.2
     test: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.2
-    stratify: bool = True
+    stratify: bool = True  # not with groups or time
+    groups: ColumnName | None = None  # rows with one value of it are in one part; it is no feature
+    time: ColumnName | None = None  # the latest rows test, those before validate; it is no feature
+    duplicates: Literal["anywhere", "together", "drop"] = "anywhere"  # rows that are the same but for the target
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _one_thing_divides(self) -> Self:
+        chosen = [name for name in ("groups", "time") if getattr(self, name) is not None]
+        chosen += ["duplicates: together"] if self.duplicates == "together" else []
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} each decide where a row goes; choose one of them")
+        return self
 
     @model_validator(mode="after")
     def _something_is_left(self) -> Self:
@@ -111,6 +122,25 @@ AUGMENTED = {
 }
 
 
+OVERSAMPLERS = frozenset({"random", "smote", "borderline_smote", "adasyn"})
+
+
+class Synthetic(_Section):
+    """Rows of a table made up from those of the training part, class by class."""
+
+    method: Literal[
+        "none", "random", "smote", "borderline_smote", "adasyn", "gaussian_mixture", "gaussian_copula", "noise"
+    ] = "none"
+    share: Annotated[FiniteFloat, Field(ge=0, le=4)] = 1.0  # of what a class lacks to the largest, or of its own rows
+    noise: NonNegative = 0.1  # in deviations of the class
+
+    @model_validator(mode="after")
+    def _classes_are_at_most_equal(self) -> Self:
+        if self.method in OVERSAMPLERS and self.share > 1:
+            raise ValueError(f"{self.method} fills classes up to the largest, at a share of 1; let share be 1 at most")
+        return self
+
+
 class Data(_Section):
     """Where the rows come from and how they are prepared; everything fitted is fitted on the training part only."""
 
@@ -138,6 +168,7 @@ class Data(_Section):
     min_category_rows: Count = 1  # rarer ones share one, too
     class_weight: Literal["none", "balanced"] = "none"
     augment: Augment = Augment()
+    synthetic: Synthetic = Synthetic()
 
     @property
     def preparation(self) -> str:
@@ -245,9 +276,10 @@ class Regularization(_Section):
 class Loss(_Section):
     """What a step goes down. `auto` is the cross-entropy of a classification, and mse of a regression."""
 
-    name: Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber"] = "auto"
+    name: Literal["auto", "cross_entropy", "focal", "bce", "mse", "mae", "huber", "quantile"] = "auto"
     gamma: NonNegative = 2.0
     delta: Rate = 1.0  # in deviations of the target
+    quantile: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.5  # that is predicted
 
 
 class EarlyStopping(_Section):
@@ -341,6 +373,16 @@ class TrainConfig(_Section):
         return self
 
     @model_validator(mode="after")
+    def _folds_divide_by_themselves(self) -> Self:
+        split = self.data.split
+        if self.cross_validation and (split.groups or split.time or split.duplicates == "together"):
+            raise ValueError(
+                "cross_validation: folds are divided by its own groups and time_ordered; leave data.split.groups, "
+                "time and duplicates: together out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _folds_have_seeds_of_their_own(self) -> Self:
         if self.cross_validation and self.seeds > 1:
             raise ValueError("cross_validation.repeats: folds are repeated from other seeds by it; leave seeds out")
@@ -413,6 +455,8 @@ ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     "regularization.snapshots": ("schedule.name", frozenset({"cosine_restarts"})),
     "loss.gamma": ("loss.name", frozenset({"focal"})),
     "loss.delta": ("loss.name", frozenset({"huber"})),
+    "loss.quantile": ("loss.name", frozenset({"quantile"})),
+    "data.synthetic.noise": ("data.synthetic.method", frozenset({"noise"})),
 }
 
 
