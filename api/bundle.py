@@ -1,16 +1,17 @@
-"""A model as one file to take away: a zip, made while it is read."""
+"""A model, or an ensemble, as one file to take away: a zip."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 from store.artifacts import Folder
 
 CARD = "README.md"
+ENSEMBLE = "ensemble.json"
 FILES = ("model.json", "model.safetensors", "model.onnx", "model.pt2")  # those that are there
 IN_MEMORY_BYTES = 16 * 2**20
 PIECE_BYTES = 2**18
@@ -24,8 +25,22 @@ def bundle(folder: Folder, card: str, within: str) -> IO[bytes]:
         archive.writestr(f"{within}/{CARD}", card)
         for name in FILES:
             if name in folder.names():
-                with folder.open(name) as source, archive.open(f"{within}/{name}", "w", force_zip64=True) as target:
-                    shutil.copyfileobj(source, target, PIECE_BYTES)
+                _add(archive, folder, name, f"{within}/{name}")
+    file.seek(0)
+    return file
+
+
+def bundle_ensemble(folder: Folder, members: Sequence[Folder], card: str, within: str) -> IO[bytes]:
+    """An ensemble's own files and the models of its members, each below `member-<place>.`, as it is loaded from."""
+    file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 - whoever reads it closes it
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(f"{within}/{CARD}", card)
+        for name in folder.names():
+            if name == ENSEMBLE or name.startswith("member-"):
+                _add(archive, folder, name, f"{within}/{name}")
+        for place, member in enumerate(members):
+            for name in FILES[:2]:
+                _add(archive, member, name, f"{within}/member-{place:03}.{name}")
     file.seek(0)
     return file
 
@@ -35,3 +50,8 @@ def pieces(file: IO[bytes]) -> Iterator[bytes]:
     with file:
         while piece := file.read(PIECE_BYTES):
             yield piece
+
+
+def _add(archive: zipfile.ZipFile, folder: Folder, name: str, stored_as: str) -> None:
+    with folder.open(name) as source, archive.open(stored_as, "w", force_zip64=True) as target:
+        shutil.copyfileobj(source, target, PIECE_BYTES)

@@ -28,7 +28,20 @@ from api.metrics import ServiceCollector, TimeRequests
 from api.openapi import describe
 from api.pages import add_pages
 from api.parts import Parts
-from api.routes import artifacts, control, docs, events, external, models, operations, results, studies, trials, workers
+from api.routes import (
+    artifacts,
+    control,
+    docs,
+    ensembles,
+    events,
+    external,
+    models,
+    operations,
+    results,
+    studies,
+    trials,
+    workers,
+)
 from api.scheduler_line import SchedulerLine
 from store.artifacts import Artifacts
 from store.bus import open_redis
@@ -124,7 +137,7 @@ async def _lifespan(parts: Parts, _app: FastAPI) -> AsyncIterator[None]:
 
 def _add_routes(app: FastAPI) -> None:
     api = APIRouter(prefix="/api/v1")
-    for part in (studies, control, trials, results, models, artifacts, external, events, workers):
+    for part in (studies, control, trials, results, models, artifacts, ensembles, external, events, workers):
         api.include_router(part.router)
     for router in (api, operations.router, auth.router, docs.router):
         app.include_router(router)

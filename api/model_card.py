@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from search.definition import parse
-from store.models import AttemptRow, StudyRow, TrialRow
+from store.models import AttemptRow, StudyRow, TaskRow, TrialRow
 
 
 def model_card(study: StudyRow, trial: TrialRow, attempt: AttemptRow | None) -> str:
@@ -23,6 +23,50 @@ def model_card(study: StudyRow, trial: TrialRow, attempt: AttemptRow | None) -> 
         _use(study, trial),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def ensemble_card(study: StudyRow, task: TaskRow) -> str:
+    """The same for an ensemble of trials that has been built."""
+    result = task.result or {}
+    best = result["best_member"]
+    measured = {**result["metrics"]}
+    names = sorted({name.partition("/")[2] for name in measured})
+    rows = [
+        [name, *(_figure(of.get(f"{part}/{name}")) for part in ("val", "test") for of in (measured, best["metrics"]))]
+        for name in names
+    ]
+    head = ["metric", "validation", f"trial {best['trial']}", "test", f"trial {best['trial']}"]
+    members = [[_named(member["trial"]), f"{member['weight']:.4g}"] for member in result["members"]]
+    note = "Validation rows chose and weighted the members, which flatters them. The test rows were measured once."
+    section = parse(study.definition).resolve({})
+    quality = "\n".join(["## Quality", "", "Beside its best member alone:", "", *_table(head, rows), "", note])
+    made_of = "\n".join([f"## Members ({task.request['method']})", "", *_table(["model", "weight"], members)])
+    parts = [
+        f"# {study.name}, ensemble {task.number}",
+        _purpose(study, section),
+        quality,
+        made_of,
+        _data(study, section),
+    ]
+    return "\n\n".join(part for part in [*parts, _USE_ENSEMBLE] if part) + "\n"
+
+
+_USE_ENSEMBLE = """## Use
+
+`ensemble.json` says how the members are combined; each member's files begin with `member-`.
+
+```python
+from pathlib import Path
+from store.artifacts import LocalFolder
+from trainer.ensemble.ensemble_file import load
+
+ensemble = load(LocalFolder(Path("this-folder")))
+ensemble.scores(rows)  # the probabilities of the classes, or the values
+```"""
+
+
+def _named(trial: int | None) -> str:
+    return "trained for it" if trial is None else f"trial {trial}"
 
 
 def _purpose(study: StudyRow, section: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from store.curves import Curve
 from store.messages import DecisionName
-from store.models import AttemptRow, ReportRow, StudyRow, TrialRow, TrialState
+from store.models import AttemptRow, ReportRow, StudyRow, TaskRow, TrialRow, TrialState
 
 T = TypeVar("T")
 
@@ -60,7 +60,11 @@ class Best(Shape):
 
 
 class Study(Shape):
-    """A study and where it stands. `counts` are its trials by state; `last_event` is the newest number of its log."""
+    """A study and where it stands. `counts` are its trials by state; `last_event` is the newest number of its log.
+
+    `space_version` is that of the definition's parameters, `past_spaces` are those before it, each with the time until
+    which it held. `warm_start` says what was taken over from another study, and why the rest was not.
+    """
 
     name: str
     state: str
@@ -74,6 +78,9 @@ class Study(Shape):
     counts: dict[str, int]
     best: Best | None
     last_event: int
+    space_version: int
+    past_spaces: list[dict[str, Any]]
+    warm_start: dict[str, Any] | None
 
     @classmethod
     def of(cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None) -> Self:
@@ -91,6 +98,9 @@ class Study(Shape):
             counts={state.lower(): counts[state] for state in TrialState},
             best=Best.of(best),
             last_event=study.last_event,
+            space_version=len(study.past_spaces) + 1,
+            past_spaces=study.past_spaces,
+            warm_start=study.warm_start,
         )
 
 
@@ -131,6 +141,7 @@ class Trial(Shape):
     started_at: datetime | None
     ended_at: datetime | None
     reason: str | None
+    space_version: int
     attempts: list[Attempt]
 
     @classmethod
@@ -157,6 +168,7 @@ def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, A
         "started_at": trial.started_at,
         "ended_at": trial.ended_at,
         "reason": trial.reason,
+        "space_version": trial.space_version,
         "attempts": [Attempt.of(attempt) for attempt in attempts],
     }
 
@@ -176,6 +188,66 @@ class Artifact(Shape):
     bytes: int
 
 
+class Member(Shape):
+    """A model of an ensemble; `trial` is null for one that was trained for it alone."""
+
+    trial: int | None
+    weight: float
+
+
+class BestMember(Shape):
+    """The best of the trials that an ensemble could be made of, alone."""
+
+    trial: int
+    metrics: dict[str, float]
+
+
+class Beside(Shape):
+    """A cost of an ensemble, and of its best member alone."""
+
+    ensemble: float
+    best_member: float
+
+
+class Ensemble(Shape):
+    """An ensemble of a study's trials and where it stands; what it came to is null until it is COMPLETE."""
+
+    number: int
+    method: str
+    state: str
+    candidates: list[int]
+    rounds: int
+    seed: int
+    members: list[Member] | None
+    metrics: dict[str, float] | None
+    best_member: BestMember | None
+    parameters: Beside | None
+    latency_ms: Beside | None
+    reason: str | None
+    worker: str | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, task: TaskRow) -> Self:
+        result = task.result or {}
+        return cls(
+            number=task.number,
+            method=task.request["method"],
+            state=task.state,
+            candidates=[member["trial"] for member in task.request["members"]],
+            rounds=task.request["rounds"],
+            seed=task.request["seed"],
+            **{name: result.get(name) for name in ("members", "metrics", "best_member", "parameters", "latency_ms")},
+            reason=task.reason,
+            worker=task.worker or None,
+            created_at=task.created_at,
+            started_at=task.started_at,
+            ended_at=task.ended_at,
+        )
+
+
 class Prediction(Shape):
     """A row's class, with its probability and those of all classes in the order of `classes`; or its value."""
 
@@ -191,6 +263,7 @@ class Predictions(Shape):
     """What a model says of rows, in their order. `notes` tell what of them it had to put up with."""
 
     trial: int | None
+    ensemble: int | None
     task: str
     target: str
     classes: list[str]

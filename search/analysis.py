@@ -9,6 +9,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from search.definition import Definition
+from search.fitting import Fitting
 from search.space import Space
 
 FEWEST_TRIALS = 2
@@ -19,16 +20,20 @@ def importances(definition: Definition, trials: Sequence[tuple[Mapping[str, Any]
     """How much each parameter decides whether a trial is among the best tenth: PED-ANOVA (Watanabe et al. 2023).
 
     Args:
-        trials: parameters and objective of the complete trials.
+        trials: parameters and objective of the complete trials; those of another space are left out.
 
     Returns:
         Shares that add up to 1, the largest first; nothing where there are fewer than two trials.
     """
     if len(trials) < FEWEST_TRIALS:
         return {}
-    space = Space(definition.parameters)
+    space, fitting = Space(definition.parameters), Fitting(definition)
     study = optuna.create_study(direction=definition.objective.direction)
     for parameters, value in trials[:: 1 + (len(trials) - 1) // MOST_TRIALS]:
-        params, distributions = space.internal(parameters)
+        if (point := fitting.point(parameters)) is None:
+            continue
+        params, distributions = space.internal(point)
         study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+    if len(study.get_trials(deepcopy=False)) < FEWEST_TRIALS:
+        return {}
     return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())

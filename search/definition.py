@@ -17,6 +17,7 @@ from search.plain import NotPlain, check_plain
 from search.sections import (
     BOUNDED,
     MOST_TRIALS,
+    UNTEACHABLE,
     Budget,
     Name,
     NoPruner,
@@ -26,6 +27,7 @@ from search.sections import (
     SamplerSpec,
     Section,
     Tpe,
+    WarmStart,
 )
 from store.errors import DefinitionError
 
@@ -42,6 +44,7 @@ class Definition(Section):
     pruner: Annotated[PrunerSpec, Field(discriminator="name")] = NoPruner(name="none")
     budget: Budget
     duplicates: Literal["allow", "resample", "reuse"] = "allow"
+    warm_start: WarmStart | None = None
     trial: dict[str, Any]
     resources: Resources = Resources()
 
@@ -68,6 +71,7 @@ class Definition(Section):
             "pruner": self.pruner.document(),
             "budget": self.budget.model_dump(),
             "duplicates": self.duplicates,
+            **({"warm_start": self.warm_start.model_dump()} if self.warm_start else {}),
             "trial": self.trial,
             "resources": self.resources.model_dump(),
         }
@@ -106,6 +110,8 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
         findings += check_metric(objective.get("metric"), trial)
     if isinstance(trial, dict) and trial.get("kind", "train") == "train" and isinstance(section, dict):
         findings += check_knobs(parameters, trial, section)
+    if "warm_start" in document:
+        findings += _check_learning(document.get("sampler", {"name": "tpe"}))
     if _is_named(document.get("sampler"), "grid"):
         findings += _check_grid(document, parameters)
     if _is_named(document.get("sampler"), "cmaes") and parameters:
@@ -141,6 +147,14 @@ def _check_ranges(parameters: dict[str, Parameter]) -> list[Finding]:
         return []
     message = "cmaes searches ranges, and no parameter is one"
     return [Finding(("sampler", "name"), message, "take another sampler, such as tpe or nsga2")]
+
+
+def _check_learning(sampler: object) -> list[Finding]:
+    name = sampler.get("name") if isinstance(sampler, dict) else None
+    if name not in UNTEACHABLE:
+        return []
+    message = f"the sampler {name} {UNTEACHABLE[str(name)]}"
+    return [Finding(("warm_start",), message, "take another sampler, such as tpe, or leave it out")]
 
 
 def _build(document: dict[str, Any], parameters: dict[str, Parameter]) -> tuple[Definition | None, list[Finding]]:

@@ -49,6 +49,19 @@ def put_in(trial: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str,
     return result
 
 
+def knob_values(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """Every knob of a valid section of the built-in training with its value, by its dotted path."""
+    return dict(_leaves(TrainConfig.model_validate(trial).model_dump(mode="json"), ""))
+
+
+def _leaves(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in section.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
 def check_trial(trial: object) -> list[Finding]:
     """What is wrong with the trial section itself."""
     if not isinstance(trial, dict):

@@ -37,6 +37,7 @@ class LiveTrial:
     step: int | None = None
     retries: int = 0
     reason: str | None = None
+    space_version: int = 1
     started_at: datetime | None = None
     ended_at: datetime | None = None
     attempt: int = 0  # the newest one's number
@@ -115,9 +116,17 @@ class Ledger:
         """What the sampler remembers of a study has changed."""
         self._study_columns[study_id]["system_attrs"] = attrs
 
-    def amend(self, study_id: int, state: StudyState, definition: dict[str, Any]) -> None:
+    def amend(
+        self,
+        study_id: int,
+        state: StudyState,
+        definition: dict[str, Any],
+        past_spaces: list[dict[str, Any]] | None = None,
+    ) -> None:
         """A person changed the study's definition; those who watch it hear that there is something new to read."""
         self._study_columns[study_id]["definition"] = definition
+        if past_spaces is not None:
+            self._study_columns[study_id]["past_spaces"] = past_spaces
         self._events[study_id].append(("study", {"state": str(state), "reason": None, "errors": None}))
 
     def move(self, change: StudyChange) -> None:
@@ -183,10 +192,10 @@ class Ledger:
 
 
 _TRIAL_COLUMNS = (
-    "study_id", "number", "state", "parameters", "values", "metrics", "step", "retries", "reason",
+    "study_id", "number", "state", "parameters", "values", "metrics", "step", "retries", "reason", "space_version",
     "created_at", "started_at", "ended_at",
 )  # fmt: skip
-_FIXED = ("parameters", "created_at")
+_FIXED = ("parameters", "created_at", "space_version")
 
 
 def _table(row: type[DeclarativeBase]) -> Table:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
-
-from search.definition import Budget, Definition
-from search.findings import of_model
+from search.amending import amended
+from search.definition import Definition
 from search.ledger import Ledger, LiveTrial, StudyChange
 from search.open_trials import OpenTrials
+from search.optuna_study import OF_ONE_SPACE, WarmTrial
+from store.errors import DefinitionError
 from store.messages import (
     Amend,
     Answer,
@@ -37,8 +38,17 @@ from store.models import Outcome, StudyState, TrialState
 class LiveStudy(OpenTrials):
     """One study in memory. `slots`: how many workers its pool has, kept up to date by the scheduler."""
 
-    def __init__(self, study_id: int, definition: Definition, state: StudyState, started_at: datetime | None) -> None:
-        super().__init__(study_id, definition, state, started_at)
+    def __init__(
+        self,
+        study_id: int,
+        definition: Definition,
+        state: StudyState,
+        started_at: datetime | None,
+        past_spaces: Sequence[dict[str, Any]] = (),
+        warm: Sequence[WarmTrial] = (),
+    ) -> None:
+        super().__init__(study_id, definition, state, started_at, past_spaces, warm)
+        self._amended: Definition | None = None
         self.slots = 0
         self.preflight_worker = ""  # who runs the preflight now
         self.preflights = 0  # how many were begun
@@ -84,11 +94,9 @@ class LiveStudy(OpenTrials):
     def ask(self, request: Ask, ledger: Ledger) -> Handed:
         """Hand out trials of an external study: those that wait again first, then new ones."""
         items: list[Assignment] = []
-        while len(items) < request.count and self.state is StudyState.RUNNING:
-            trial = self._next(TrialState.WAITING, ledger) if self.room(ledger.at) > 0 else None
-            if trial is None:
-                break
-            items.append(self._start(trial, request.worker, "", ledger))
+        while len(items) < request.count and self.room(ledger.at) > 0:
+            if (trial := self._next(TrialState.WAITING, ledger)) is not None:
+                items.append(self._start(trial, request.worker, "", ledger))
         return Handed(items=items, ended=self.state.ended)
 
     def preflighted(self, request: Preflighted, ledger: Ledger) -> None:
@@ -145,6 +153,10 @@ class LiveStudy(OpenTrials):
     def enqueue(self, request: Enqueue, ledger: Ledger) -> Done | Refused:
         """Somebody wants a trial with given parameters: it is the next one to begin."""
         budget = self.definition.budget
+        if self.is_outdated:
+            return Refused(message="the study's space is being changed at this moment; ask again")
+        if problems := self._optuna.check(request.parameters):
+            return Refused(message="; ".join(map(str, problems)))
         if self._allowance.left <= 0:
             return Refused(message=f"all {budget.trials} trials of budget.trials are made; raise it first")
         trial = self._make(self._optuna.enqueue(request.parameters), TrialState.WAITING, ledger)
@@ -170,17 +182,40 @@ class LiveStudy(OpenTrials):
         return Done(number=trial.number)
 
     def amend(self, request: Amend, ledger: Ledger) -> Done | Refused:
-        """Somebody changed the budget; it holds from the next decision on."""
+        """Somebody changed the budget, which holds from the next decision on, or the space.
+
+        With another space the study is to be loaded anew once this is committed; until then nothing is proposed.
+        """
+        present = self._amended or self.definition
         try:
-            budget = Budget.model_validate(self.definition.budget.model_dump() | request.budget, strict=True)
-        except ValidationError as error:
-            return Refused(message=str(of_model(error, Budget, ("budget",))[0].message))
-        self.definition = self._allowance.definition = self.definition.model_copy(update={"budget": budget})
-        ledger.amend(self.id, self.state, self.definition.document())
+            definition = amended(present, request, self._optuna)
+        except DefinitionError as error:
+            return Refused(message=str(error.problems[0]))
+        if request.parameters:
+            self._amended = definition
+            until = ledger.at.isoformat()
+            space = {
+                "version": len(self.past_spaces) + 1,
+                "parameters": present.document()["parameters"],
+                "until": until,
+            }
+            self.past_spaces.append(space)
+            attrs = self._optuna.study_attrs
+            ledger.remember(self.id, {key: attrs[key] for key in attrs if not key.startswith(OF_ONE_SPACE)})
+        else:
+            self.definition = self._allowance.definition = definition
+        ledger.amend(self.id, self.state, definition.document(), list(self.past_spaces) if request.parameters else None)
         return Done()
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether SQL has another space for this study than memory."""
+        return self._amended is not None
 
     def go_on(self, ledger: Ledger) -> None:
         """Propose trials until as many are open as may run at once, or end the study if there is no more to do."""
+        if self.is_outdated:
+            return
         self._end_if_over(ledger)
         while not self.is_external and self.room(ledger.at) > 0:
             self._next(TrialState.QUEUED, ledger)
@@ -188,7 +223,7 @@ class LiveStudy(OpenTrials):
 
     def room(self, at: datetime) -> int:
         """How many more trials may run now."""
-        if self.state is not StudyState.RUNNING or self._allowance.spent(at) is not None:
+        if self.state is not StudyState.RUNNING or self.is_outdated or self._allowance.spent(at) is not None:
             return 0
         return self._allowance.room(None if self.is_external else self.slots)
 

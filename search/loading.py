@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from search.definition import parse
 from search.ledger import LiveTrial
 from search.live_study import LiveStudy
-from search.optuna_study import PastTrial
-from store.models import AttemptRow, ReportRow, StudyRow, StudyState, TrialRow, TrialState
+from search.optuna_study import PastTrial, WarmTrial
+from store.models import AttemptRow, ReportRow, StudyRow, StudyState, TrialRow, TrialState, WarmTrialRow
 
 ACTIVE = (StudyState.PREPARING, StudyState.RUNNING, StudyState.PAUSED)
 
@@ -38,12 +38,15 @@ def load_study(session: Session, study_id: int) -> LiveStudy:
 
 def _load(session: Session, study_id: int) -> LiveStudy:
     row = session.get_one(StudyRow, study_id)
-    study = LiveStudy(row.id, parse(row.definition), StudyState(row.state), row.started_at)
-    metric = study.definition.objective.metric
+    definition = parse(row.definition)
+    metric = definition.objective.metric
+    warm = _warm_trials(session, study_id, metric)
+    study = LiveStudy(row.id, definition, StudyState(row.state), row.started_at, row.past_spaces, warm)
+    version = len(row.past_spaces) + 1
     table = TrialRow.__table__  # rows as they are: ORM objects of a large study take seconds to make
     trials = session.execute(select(table).where(table.c.study_id == study_id).order_by(table.c.number)).all()
     values = _objective_values(session, study_id, metric)
-    study.optuna.load((_past(trial, values[trial.number], metric) for trial in trials), row.system_attrs)
+    study.optuna.load((_past(trial, values[trial.number], metric, version) for trial in trials), row.system_attrs)
     for trial in trials:
         study.counts[TrialState(trial.state)] += 1
         if not TrialState(trial.state).ended:
@@ -73,9 +76,14 @@ def _objective_values(session: Session, study_id: int, metric: str) -> dict[int,
     return values
 
 
-def _past(row: Row[Any], intermediate: dict[int, float], metric: str) -> PastTrial:
-    attrs = row.system_attrs
-    return PastTrial(row.number, TrialState(row.state), row.parameters, _value(row, metric), attrs, intermediate)
+def _warm_trials(session: Session, study_id: int, metric: str) -> list[WarmTrial]:
+    query = select(WarmTrialRow).where(WarmTrialRow.study_id == study_id).order_by(WarmTrialRow.position)
+    return [WarmTrial(row.parameters, row.values[metric]) for row in session.scalars(query)]
+
+
+def _past(row: Row[Any], intermediate: dict[int, float], metric: str, version: int) -> PastTrial:
+    state, attrs, value = TrialState(row.state), row.system_attrs, _value(row, metric)
+    return PastTrial(row.number, state, row.parameters, value, attrs, intermediate, row.space_version == version)
 
 
 def _value(row: Row[Any], metric: str) -> float | None:
@@ -94,6 +102,7 @@ def _live(session: Session, row: Row[Any]) -> LiveTrial:
         step=row.step,
         retries=row.retries,
         reason=row.reason,
+        space_version=row.space_version,
         started_at=row.started_at,
     )
     attempts = select(AttemptRow).where(AttemptRow.study_id == row.study_id, AttemptRow.number == row.number)

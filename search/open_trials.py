@@ -11,12 +11,14 @@ and an attempt that is lost or given back sends it from RUNNING to QUEUED again.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from search.allowance import Allowance
 from search.definition import Definition
 from search.ledger import Ledger, LiveTrial
-from search.optuna_study import OptunaStudy, Proposal
+from search.optuna_study import OptunaStudy, Proposal, WarmTrial
 from store.messages import Assignment, AttemptKey
 from store.models import Outcome, StudyState, TrialState
 
@@ -24,13 +26,22 @@ from store.models import Outcome, StudyState, TrialState
 class OpenTrials:
     """What `LiveStudy` moves as it decides: nothing here knows why."""
 
-    def __init__(self, study_id: int, definition: Definition, state: StudyState, started_at: datetime | None) -> None:
+    def __init__(
+        self,
+        study_id: int,
+        definition: Definition,
+        state: StudyState,
+        started_at: datetime | None,
+        past_spaces: Sequence[dict[str, Any]] = (),
+        warm: Sequence[WarmTrial] = (),
+    ) -> None:
         self.id = study_id
         self.definition = definition
         self.state = state
         self.open: dict[int, LiveTrial] = {}
         self.counts: Counter[TrialState] = Counter()
-        self._optuna = OptunaStudy(definition)
+        self.past_spaces = list(past_spaces)
+        self._optuna = OptunaStudy(definition, warm)
         self._allowance = Allowance(definition, started_at, self.counts, self._optuna)
         self._metric = definition.objective.metric
         self._last_failure = ""
@@ -60,7 +71,8 @@ class OpenTrials:
     # Moves
 
     def _make(self, proposal: Proposal, state: TrialState, ledger: Ledger) -> LiveTrial:
-        trial = LiveTrial(self.id, proposal.number, state, proposal.parameters, created_at=ledger.at)
+        version = len(self.past_spaces) + 1
+        trial = LiveTrial(self.id, proposal.number, state, proposal.parameters, ledger.at, space_version=version)
         self.open[trial.number] = trial
         self.counts[state] += 1
         ledger.add(trial)

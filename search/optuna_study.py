@@ -8,7 +8,7 @@ that was loaded again proposes and decides as if it had never stopped.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -21,16 +21,19 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from search.definition import Definition
+from search.fitting import Fitting
 from search.grid import CANCELLED, GridSampler
 from search.pruners import make_pruner, make_rungs
 from search.samplers import make_sampler, reseed
 from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
 from search.tpe import HistoryTPESampler
+from store.errors import Problem
 from store.models import TrialState
 
 _LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
 
+OF_ONE_SPACE = ("cma:", "NSGAIISampler:parent", "NSGAIIISampler:parent")  # attributes that no other space shares
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
 _OF_AN_END = (CANCELLED, HOPELESS)  # what no longer holds for a trial that runs again
@@ -46,7 +49,10 @@ _OPTUNA_STATE = {
 
 @dataclass(frozen=True)
 class PastTrial:
-    """A trial as SQL knows it; `intermediate` are the objective's values by step."""
+    """A trial as SQL knows it; `intermediate` are the objective's values by step.
+
+    `is_of_this_space`: it was proposed in the present version of the space.
+    """
 
     number: int
     state: TrialState
@@ -54,6 +60,15 @@ class PastTrial:
     value: float | None = None
     system_attrs: Mapping[str, Any] = field(default_factory=dict)
     intermediate: Mapping[int, float] = field(default_factory=dict)
+    is_of_this_space: bool = True
+
+
+@dataclass(frozen=True)
+class WarmTrial:
+    """A complete trial of another study: it teaches the sampler, and is none of this study's."""
+
+    parameters: Mapping[str, Any]
+    value: float
 
 
 @dataclass(frozen=True)
@@ -66,13 +81,18 @@ class Proposal:
 
 
 class OptunaStudy:
-    """The trials of one study in the form that Optuna's samplers and pruners read."""
+    """The trials of one study in the form that Optuna's samplers and pruners read.
 
-    def __init__(self, definition: Definition) -> None:
+    Warm trials come first in Optuna's study, so that its numbers are ours and so many more. A trial whose parameters
+    are no point of the space any more has its place there too, without parameters: it teaches nothing.
+    """
+
+    def __init__(self, definition: Definition, warm: Sequence[WarmTrial] = ()) -> None:
         self._definition = definition
         self._space = Space(definition.parameters)
+        self._fitting = Fitting(definition)
         self._sampler = make_sampler(definition)
-        self._pruner = make_pruner(definition)
+        self._pruner = make_pruner(definition, len(warm))
         self._rungs = make_rungs(definition)
         self._storage = _Storage()
         # Hyperband shares trials out over its brackets by the study's name and the trial's number.
@@ -83,21 +103,43 @@ class OptunaStudy:
             sampler=self._sampler,
             pruner=self._pruner,
         )
+        self._warm = len(warm)
         self._count = 0
         self._known: dict[bytes, int] = {}  # canonical parameters -> the first trial that had them
+        self._strangers: set[int] = set()  # trials that are no points of this space
+        for each in warm:
+            self._storage.append(self._study._study_id, self._taught(each))
 
     def load(self, trials: Iterable[PastTrial], study_attrs: Mapping[str, Any]) -> None:
         """Add stored trials, all of them, in the order of their numbers from 0, and what is remembered of the study."""
         for key, value in study_attrs.items():
             self._storage.set_study_system_attr(self._study._study_id, key, value)
         for trial in trials:
-            self._storage.append(self._study._study_id, self._frozen(trial))
-            self._known.setdefault(_canonical(trial.parameters), trial.number)
+            point = trial.parameters if trial.is_of_this_space else self._fitting.point(trial.parameters)
+            if point is None:
+                self._strangers.add(trial.number)
+            else:
+                self._known.setdefault(_canonical(point), trial.number)
+            self._storage.append(self._study._study_id, self._frozen(trial, point))
             self._count += 1
             if self._rungs is not None and RUNGS in trial.system_attrs:
                 self._rungs.load(trial.number, trial.system_attrs[RUNGS])
                 if trial.state is TrialState.PAUSED:
                     self.park(trial.number)
+
+    def check(self, parameters: Mapping[str, Any]) -> list[Problem]:
+        """What keeps parameters from being a point of the space."""
+        return self._space.check(parameters)
+
+    def count_outside(self, fitting: Fitting) -> int:
+        """How many trials that have not FAILED would be no points of another space."""
+        trials = self._storage.get_all_trials(self._study._study_id, deepcopy=False)[self._warm :]
+        points = [
+            None if number in self._strangers else self._space.external(trial.params)
+            for number, trial in enumerate(trials)
+            if trial.state is not OptunaState.FAIL or CANCELLED in trial.system_attrs
+        ]
+        return sum(point is None or fitting.point(point) is None for point in points)
 
     @property
     def is_exhausted(self) -> bool:
@@ -140,8 +182,9 @@ class OptunaStudy:
             self._set_state(number, OptunaState.RUNNING)
         if state is TrialState.CANCELLED:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
+        told = OptunaState.FAIL if number in self._strangers else _OPTUNA_STATE[state]
         # What `Study.tell` does before it makes a deep copy of the trial to return it.
-        _tell_with_warning(self._study, number, value if state is TrialState.COMPLETE else None, _OPTUNA_STATE[state])
+        _tell_with_warning(self._study, self._warm + number, value if told is OptunaState.COMPLETE else None, told)
 
     # Under asha
 
@@ -181,7 +224,7 @@ class OptunaStudy:
     def study_attrs(self) -> dict[str, Any]:
         """What the sampler remembers of the study as a whole, to be stored with it.
 
-        Where it names trials it does so by Optuna's ids; with one study to a storage these are the trials' numbers.
+        Where it names trials it does so by Optuna's ids; with one study to a storage these are its trials' numbers.
         """
         return dict(self._storage.get_study_system_attrs(self._study._study_id))
 
@@ -202,8 +245,9 @@ class OptunaStudy:
         parameters = self._space.suggest(trial)
         if resample:
             parameters = self._resample(trial, parameters)
-        twin = self._known.setdefault(_canonical(parameters), trial.number)
-        return Proposal(trial.number, parameters, None if twin == trial.number else twin)
+        number = trial.number - self._warm
+        twin = self._known.setdefault(_canonical(parameters), number)
+        return Proposal(number, parameters, None if twin == number else twin)
 
     def _resample(self, trial: optuna.Trial, parameters: dict[str, Any]) -> dict[str, Any]:
         """Draw again, from the generator as it stands, while a trial with the same parameters exists."""
@@ -220,6 +264,8 @@ class OptunaStudy:
     def _set_state(self, number: int, state: OptunaState) -> None:
         """Put a trial that has not ended into another of Optuna's states, which Optuna itself takes for final."""
         trial = copy.copy(self._storage.get_trial(self._id(number)))
+        if number in self._strangers and state.is_finished():
+            state = OptunaState.FAIL
         trial.state = state
         trial.value = self.last_value(number) if state is OptunaState.PRUNED else None
         trial.system_attrs = {
@@ -228,27 +274,43 @@ class OptunaStudy:
         self._storage._set_trial(trial._trial_id, trial)
         for part in (self._sampler, self._pruner, getattr(self._pruner, "_wrapped_pruner", None)):
             if isinstance(part, GridSampler | HistoryTPESampler | SortedMedianPruner):
-                part.reconsider(number)
+                part.reconsider(trial.number)
 
     def _id(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, self._warm + number)
 
-    def _frozen(self, trial: PastTrial) -> FrozenTrial:
-        params, distributions = self._space.internal(trial.parameters)
+    def _frozen(self, trial: PastTrial, point: Mapping[str, Any] | None) -> FrozenTrial:
+        """A stored trial for Optuna; `point` are its parameters in this space, None if they are none."""
         state = _OPTUNA_STATE.get(trial.state, OptunaState.RUNNING)
-        value = trial.value
+        value, attrs = trial.value, dict(trial.system_attrs)
+        if point is None:
+            value, state = None, OptunaState.FAIL if state.is_finished() else state
         if state is OptunaState.PRUNED and trial.intermediate:
             value = trial.intermediate[max(trial.intermediate)]  # as `Study.tell` does for a pruned trial
+        if not trial.is_of_this_space:  # an evolution strategy's memory has the dimensions of its own space
+            attrs = {key: kept for key, kept in attrs.items() if not key.startswith(OF_ONE_SPACE)}
+        frozen = self._blank(state, point or {}, value)
+        frozen.system_attrs, frozen.intermediate_values = attrs, dict(trial.intermediate)
+        return frozen
+
+    def _taught(self, trial: WarmTrial) -> FrozenTrial:
+        point = self._fitting.point(trial.parameters)
+        if point is None:
+            return self._blank(OptunaState.FAIL, {}, None)
+        return self._blank(OptunaState.COMPLETE, point, trial.value)
+
+    def _blank(self, state: OptunaState, point: Mapping[str, Any], value: float | None) -> FrozenTrial:
+        params, distributions = self._space.internal(point)
         return FrozenTrial(
-            number=trial.number,
-            trial_id=-1,  # the storage gives one
+            number=-1,
+            trial_id=-1,  # the storage gives both
             state=state,
             params=params,
             distributions=distributions,
             value=value,
             user_attrs={},
-            system_attrs=dict(trial.system_attrs),
-            intermediate_values=dict(trial.intermediate),
+            system_attrs={},
+            intermediate_values={},
             datetime_start=_LONG_AGO,
             datetime_complete=_LONG_AGO if state.is_finished() else None,
         )

@@ -26,21 +26,25 @@ from search.sections import (
 from search.sorted_pruners import SortedHyperbandPruner, SortedMedianPruner
 
 
-def make_pruner(definition: Definition) -> BasePruner:
-    """A new pruner. Hyperband deals trials to its brackets by the study's name and the trial's number: keep both."""
-    return _make(definition.pruner)
+def make_pruner(definition: Definition, warm: int = 0) -> BasePruner:
+    """A new pruner. Hyperband deals trials to its brackets by the study's name and the trial's number: keep both.
+
+    Args:
+        warm: so many complete trials are another study's. They have no values by step, and count for no start-up.
+    """
+    return _make(definition.pruner, warm)
 
 
-def _make(pruner: PrunerSpec) -> BasePruner:
+def _make(pruner: PrunerSpec, warm: int) -> BasePruner:
     match pruner:
         case Percentile():
-            return PercentilePruner(**pruner.options)
+            return PercentilePruner(**pruner.options | {"n_startup_trials": pruner.n_startup_trials + warm})
         case Median():
-            return SortedMedianPruner(**pruner.options)
+            return SortedMedianPruner(**pruner.options | {"n_startup_trials": pruner.n_startup_trials + warm})
         case Threshold():
             return ThresholdPruner(**pruner.options)
         case Patient(wrapped=wrapped):
-            inner = None if wrapped is None else _make(wrapped)
+            inner = None if wrapped is None else _make(wrapped, warm)
             return PatientPruner(inner, pruner.patience, pruner.min_delta)
         case SuccessiveHalving():
             # Optuna's own default guesses the first rung from the trials that are complete when it is first asked, and

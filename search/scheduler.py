@@ -143,6 +143,7 @@ class Scheduler:
             study.go_on(ledger)
         events = self._commit(ledger)
         self._inbox.settle(received, replies, events)
+        self._load_outdated()
         self._enqueue()
         self._drop_ended()
 
@@ -326,6 +327,18 @@ class Scheduler:
         for key in tasks.keys() - self._enqueued_tasks:
             self._queue.enqueue_task(*key, pool=tasks[key].pool, gpu=tasks[key].gpu)
         self._enqueued_tasks = set(tasks)
+
+    def _load_outdated(self) -> None:
+        """Take up the studies whose space was changed in this batch, as after a restart."""
+        for study in [each for each in self._studies.values() if each.is_outdated]:
+            with self._reads() as session:
+                fresh = self._studies[study.id] = load_study(session, study.id)
+            fresh.slots, fresh.preflights, fresh.preflight_worker = (
+                study.slots,
+                study.preflights,
+                study.preflight_worker,
+            )
+            self._next_round = 0.0  # propose at once
 
     def _drop_ended(self) -> None:
         for study_id in [study.id for study in self._studies.values() if study.state.ended]:

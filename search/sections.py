@@ -218,6 +218,14 @@ class Patient(_Named):
 
 
 BOUNDED = ("hyperband", "asha")  # the pruners that must know the last step of a trial
+UNTEACHABLE = {  # the samplers that a warm start is nothing to, and why
+    "grid": "learns from no trials",
+    "random": "learns from no trials",
+    "qmc": "learns from no trials",
+    "cmaes": "learns from its own generations alone",
+    "nsga2": "learns from its own generations alone",
+    "nsga3": "learns from its own generations alone",
+}
 SamplerSpec = Grid | Random | Tpe | CmaEs | Nsga2 | Nsga3 | Qmc
 PrunerSpec = NoPruner | Median | Percentile | Threshold | Patient | SuccessiveHalving | Hyperband | Asha
 
@@ -254,6 +262,13 @@ class Budget(Section):
         if not isinstance(budget, dict) or "max_failed" in budget or type(budget.get("trials")) is not int:
             return budget
         return {**budget, "max_failed": min(max(10, budget["trials"] // 2), MOST_TRIALS)}
+
+
+class WarmStart(Section):
+    """Another study's complete trials, for the sampler to learn from before the first one of this study."""
+
+    study: Name
+    trials: Annotated[int, Field(ge=1, le=100_000)] = 1_000  # the newest ones, at most
 
 
 class Resources(Section):

@@ -149,11 +149,12 @@ class RetryTrial(_Request):
 
 
 class Amend(_Request):
-    """A person changes a study's budget: `budget` holds the keys that change."""
+    """A person changes a study: `budget` holds the keys that change, `parameters` the entries that do or are new."""
 
     kind: Literal["amend"] = "amend"
     study_id: int
-    budget: dict[str, Any]
+    budget: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
 
 
 class Wake(_Request):

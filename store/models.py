@@ -139,6 +139,10 @@ class StudyRow(Base):
     facts: Mapped[dict[str, Any] | None]  # what the preflight found out about the data and the model
     # What the sampler remembers of the study as a whole, in Optuna's form.
     system_attrs: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    # The spaces that were replaced, from version 1 on: {"version", "parameters", "until"}.
+    past_spaces: Mapped[list[dict[str, Any]]] = mapped_column(default=list, server_default="[]")
+    # What it began with: {"study", "taken", "left_out": [{"reason", "trials", "first"}]}; the trials: WarmTrialRow.
+    warm_start: Mapped[dict[str, Any] | None]
     last_event: Mapped[int] = mapped_column(default=0)
     last_task: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime]
@@ -169,11 +173,25 @@ class TrialRow(Base):
     values: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any] | None]
     step: Mapped[int | None]
+    space_version: Mapped[int] = mapped_column(default=1, server_default="1")  # of the space that it was proposed in
     retries: Mapped[int] = mapped_column(default=0)  # attempts that were lost or failed, counted against budget.retries
     reason: Mapped[str | None]
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+
+
+class WarmTrialRow(Base):
+    """A complete trial of another study that teaches this one's sampler, as it was when this study was made."""
+
+    __tablename__ = "warm_trial"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int]  # in its own study
+    parameters: Mapped[dict[str, Any]]
+    values: Mapped[dict[str, Any]]
 
 
 class AttemptRow(Base):

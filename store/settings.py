@@ -27,6 +27,10 @@ class Settings(BaseSettings):
         default=None, description="objectives.toml: the worker's own objectives by name"
     )
 
+    hf_hub: bool = Field(
+        default=False, description="whether pretrained models (`hf:`) may be fetched from the Hugging Face Hub"
+    )
+
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     api_key: SecretStr | None = Field(

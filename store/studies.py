@@ -12,7 +12,18 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.orm import Session, load_only
 
 from store.errors import Conflict, NotFound
-from store.models import AttemptRow, EventRow, ReportRow, StudyRow, StudyState, TaskRow, TaskState, TrialRow, TrialState
+from store.models import (
+    AttemptRow,
+    EventRow,
+    ReportRow,
+    StudyRow,
+    StudyState,
+    TaskRow,
+    TaskState,
+    TrialRow,
+    TrialState,
+    WarmTrialRow,
+)
 
 
 @dataclass(frozen=True)
@@ -39,8 +50,16 @@ class Studies:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, name: str, definition: dict[str, Any], state: StudyState, at: datetime) -> StudyRow:
-        """Store a new study, with the first event of its log.
+    def add(
+        self,
+        name: str,
+        definition: dict[str, Any],
+        state: StudyState,
+        at: datetime,
+        warm_start: dict[str, Any] | None = None,
+        warm_trials: Sequence[WarmTrialRow] = (),
+    ) -> StudyRow:
+        """Store a new study, with the first event of its log, and with what it begins with of another one's trials.
 
         Raises:
             Conflict: the name is taken.
@@ -56,6 +75,7 @@ class Studies:
             reason=None,
             errors=None,
             facts=None,
+            warm_start=warm_start,
             last_event=1,
             created_at=at,
             started_at=started_at,
@@ -64,6 +84,9 @@ class Studies:
         self._session.add(study)
         self._session.flush()
         self._session.add(_state_event(study, at))
+        for trial in warm_trials:
+            trial.study_id = study.id
+        self._session.add_all(warm_trials)
         self._session.flush()
         return study
 
@@ -139,7 +162,8 @@ class Studies:
         busy = exists().where(TaskRow.study_id == study.id, TaskRow.state == str(TaskState.RUNNING))
         if self._session.scalar(select(busy)):
             raise Conflict(f"a worker is at work on the models of the study {name!r}; delete it when that has ended")
-        for table in (ReportRow, AttemptRow, TrialRow, EventRow, TaskRow):  # one statement each: cascades go row by row
+        # One statement each: cascades go row by row.
+        for table in (ReportRow, AttemptRow, TrialRow, WarmTrialRow, EventRow, TaskRow):
             self._session.execute(delete(table).where(table.study_id == study.id))
         self._session.execute(delete(StudyRow).where(StudyRow.id == study.id))
         return study.id
@@ -156,5 +180,7 @@ class Studies:
 
 
 def _state_event(study: StudyRow, at: datetime) -> EventRow:
-    body = {"state": study.state, "reason": study.reason, "errors": study.errors}
+    body: dict[str, Any] = {"state": study.state, "reason": study.reason, "errors": study.errors}
+    if study.warm_start is not None and study.last_event == 1:
+        body["warm_start"] = study.warm_start
     return EventRow(study_id=study.id, sequence=study.last_event, kind="study", body=body, at=at)

@@ -20,6 +20,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
 MOST_MODELS = 100  # of one trial
+MODEL_SOURCE = r"^(hf|file):[^\x00-\x1f]{1,1024}$"
 
 
 def _known(source: str) -> str:
@@ -119,6 +120,7 @@ AUGMENTED = {
     "image": frozenset({"flip", "crop", "rotation", "noise"}) | EXCLUSIVE,
     "table": frozenset({"noise", "feature_dropout"}) | EXCLUSIVE,
     "text": frozenset({"token_dropout"}),
+    "subwords": frozenset(),
 }
 
 
@@ -185,6 +187,7 @@ IMAGE_MODELS = frozenset({"cnn", "resnet", "vit"})  # those that take what may b
 TEXT_MODELS = MODELS["text"]
 TRANSFORMERS = frozenset({"ft_transformer", "vit", "transformer"})
 DEEP = frozenset({"cnn", "resnet"}) | TRANSFORMERS
+PRETRAINED = frozenset({"pretrained"})
 
 
 class Model(_Section):
@@ -192,7 +195,9 @@ class Model(_Section):
 
     name: Literal[
         "linear", "mlp", "cnn", "resnet", "ft_transformer", "vit", "embedding_bag", "text_cnn", "transformer",
+        "pretrained",
     ] = "mlp"  # fmt: skip
+    source: Annotated[str, Field(pattern=MODEL_SOURCE)] | None = None  # pretrained: where the weights come from
     hidden: Annotated[list[Width], Field(max_length=64)] = [128, 64]
     activation: Literal["relu", "gelu", "silu", "tanh", "elu", "leaky_relu"] = "relu"
     norm: Literal["none", "batch", "layer", "group"] = "none"
@@ -209,6 +214,26 @@ class Model(_Section):
         "truncated_normal",
     ] = "default"  # fmt: skip
     zero_residual: bool = False  # residual branches begin as nothing
+    lora_rank: Annotated[int, Field(ge=0, le=1024)] = 0  # pretrained: of what is trained in place of weights; 0 is off
+    lora_alpha: Annotated[int, Field(ge=1, le=100_000)] = 16  # over lora_rank, what the product is multiplied by
+    lora_targets: Annotated[list[str], Field(max_length=64)] = []  # ends of layers' names; none: all linear ones
+    architecture: dict[str, Any] | None = None  # of the source; the worker fills it in
+
+    @model_validator(mode="after")
+    def _is_from_somewhere(self) -> Self:
+        if self.name == "pretrained" and self.source is None:
+            raise ValueError("pretrained needs a source, as in source: hf:<folder> or file:<model.safetensors>")
+        return self
+
+
+class Transfer(_Section):
+    """How a pretrained model is trained on. Its blocks are counted from the input; the head is none of them."""
+
+    freeze: Literal["none", "all_but_head", "blocks"] = "none"
+    frozen_blocks: Annotated[int, Field(ge=0, le=10_000)] = 0  # blocks: so many, from the input on
+    unfreeze_every: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # epochs until the next block thaws; 0 is never
+    head_lr: Annotated[FiniteFloat, Field(gt=0, le=10_000)] = 1.0  # times the learning rate, for the head
+    lr_decay: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0  # times it again for each block further from the head
 
 
 class Optimizer(_Section):
@@ -338,6 +363,7 @@ class TrainConfig(_Section):
     kind: Literal["train"] = "train"
     data: Data
     model: Model = Model()
+    transfer: Transfer = Transfer()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     loss: Loss = Loss()
@@ -356,18 +382,20 @@ class TrainConfig(_Section):
     def preparation(self) -> str:
         """What the prepared data depend on; trainings with equal ones share them."""
         folds = self.cross_validation.model_dump_json() if self.cross_validation else ""
-        return f"{self.takes_images} {self.data.preparation} {folds}"
+        return f"{self.takes_images} {self.model.source} {self.data.preparation} {folds}"
 
     @property
     def takes_images(self) -> bool:
         """Whether a source that can be read both ways is to be read as images."""
-        return self.model.name in IMAGE_MODELS
+        architecture = self.model.architecture or {}
+        named = architecture.get("name", self.model.name)
+        return named in IMAGE_MODELS or ("model_type" in architecture and self.data.text is None)
 
     @model_validator(mode="after")
     def _texts_have_models_of_their_own(self) -> Self:
         if self.data.text is None and self.model.name in TEXT_MODELS:
             raise ValueError(f"model.name: {self.model.name} learns from a text; name its column in data.text")
-        if self.data.text is not None and self.model.name not in TEXT_MODELS:
+        if self.data.text is not None and self.model.name not in TEXT_MODELS | PRETRAINED:
             takes = " or ".join(sorted(TEXT_MODELS))
             raise ValueError(f"model.name: {self.model.name} cannot read data.text; take {takes}")
         return self
@@ -380,6 +408,13 @@ class TrainConfig(_Section):
                 "cross_validation: folds are divided by its own groups and time_ordered; leave data.split.groups, "
                 "time and duplicates: together out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _only_what_is_there_is_transferred(self) -> Self:
+        told = [key for key, value in self.transfer if value != Transfer.model_fields[key].default]
+        if self.model.name != "pretrained" and told:
+            raise ValueError(f"transfer.{told[0]}: acts only with model.name pretrained, and it is {self.model.name}")
         return self
 
     @model_validator(mode="after")
@@ -437,6 +472,15 @@ ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     "model.expansion": ("model.name", TRANSFORMERS | {"resnet"}),
     "model.heads": ("model.name", TRANSFORMERS),
     "model.patch": ("model.name", frozenset({"vit"})),
+    "model.source": ("model.name", PRETRAINED),
+    "model.lora_rank": ("model.name", PRETRAINED),
+    "model.lora_alpha": ("model.name", PRETRAINED),
+    "model.lora_targets": ("model.name", PRETRAINED),
+    "transfer.freeze": ("model.name", PRETRAINED),
+    "transfer.frozen_blocks": ("transfer.freeze", frozenset({"blocks"})),
+    "transfer.unfreeze_every": ("transfer.freeze", frozenset({"all_but_head", "blocks"})),
+    "transfer.head_lr": ("model.name", PRETRAINED),
+    "transfer.lr_decay": ("model.name", PRETRAINED),
     "model.kernel": ("model.name", frozenset({"cnn", "text_cnn"})),
     "optimizer.momentum": ("optimizer.name", frozenset({"sgd", "rmsprop"})),
     "optimizer.nesterov": ("optimizer.name", frozenset({"sgd"})),
@@ -485,7 +529,7 @@ def knob_paths() -> list[str]:
 _NOT_SEARCHED = (
     "kind", "checkpoint.", "data.source", "data.test_source", "data.task", "data.target", "data.drop",
     "data.missing_values", "data.delimiter", "data.split.", "data.labels", "data.test_labels",
-    "data.quoting", "data.text", "data.categorical", "cross_validation.", "seeds",
+    "data.quoting", "data.text", "data.categorical", "cross_validation.", "seeds", "model.architecture",
 )  # fmt: skip
 
 

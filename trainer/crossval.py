@@ -22,6 +22,7 @@ from trainer.metrics import measure
 from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience
 from trainer.training import Training, refuse_divergence
+from trainer.transfer import Origin
 
 
 class JointTraining:
@@ -39,29 +40,35 @@ class JointTraining:
         prepared: Sequence[Prepared],
         seeds: Sequence[int],
         monitor: Monitor,
+        *,
         folds: Folds | None = None,
+        origin: Origin | None = None,
     ) -> None:
         """Use `on_folds` or `from_seeds`."""
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None  # its weights are with the trainings
         self._config, self._monitor, self._prepared, self._folds = config, monitor, prepared, folds
         own = [config.model_copy(update={"early_stopping": None, "seed": seed % 2**32}) for seed in seeds]
-        self._trainings = [Training(each, part, monitor) for each, part in zip(own, prepared, strict=True)]
+        self._trainings = [Training(each, part, monitor, origin) for each, part in zip(own, prepared, strict=True)]
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
         self._kind: Literal["fold", "seed"] = "fold" if folds else "seed"
 
     @classmethod
-    def on_folds(cls, config: TrainConfig, folds: Folds, monitor: Monitor) -> JointTraining:
+    def on_folds(
+        cls, config: TrainConfig, folds: Folds, monitor: Monitor, origin: Origin | None = None
+    ) -> JointTraining:
         """Train on each fold; those of one repeat from the same seed."""
         a_repeat = len(folds.parts) // folds.repeats
         seeds = [config.seed + index // a_repeat for index in range(len(folds.parts))]
-        return cls(config, folds.parts, seeds, monitor, folds)
+        return cls(config, folds.parts, seeds, monitor, folds=folds, origin=origin)
 
     @classmethod
-    def from_seeds(cls, config: TrainConfig, prepared: Prepared, monitor: Monitor) -> JointTraining:
+    def from_seeds(
+        cls, config: TrainConfig, prepared: Prepared, monitor: Monitor, origin: Origin | None = None
+    ) -> JointTraining:
         """Train on the same rows from `config.seeds` seeds."""
         seeds = [config.seed + index for index in range(config.seeds)]
-        return cls(config, [prepared] * config.seeds, seeds, monitor)
+        return cls(config, [prepared] * config.seeds, seeds, monitor, origin=origin)
 
     @property
     def epoch(self) -> int:
@@ -71,6 +78,10 @@ class JointTraining:
     def costs(self) -> Costs:
         """Those of all together; the size is of one model, the first."""
         return self._trainings[0].costs
+
+    @property
+    def made_anew(self) -> list[str]:
+        return self._trainings[0].made_anew
 
     @property
     def over(self) -> bool:

@@ -14,6 +14,7 @@ from trainer.data.prepared import Folds, Prepared
 from trainer.folder import Folder
 from trainer.progress import Monitor
 from trainer.training import Training
+from trainer.transfer import Origin
 
 __all__ = ["Decision", "Fitted", "Folder", "Monitor", "Reporter", "fit"]
 
@@ -51,6 +52,7 @@ def fit(
     *,
     monitor: Monitor,
     reporter: Reporter,
+    origin: Origin | None = None,
     folder: Folder,
     resume_from: Sequence[Folder] = (),
     should_leave: Callable[[], bool] = lambda: False,
@@ -62,6 +64,7 @@ def fit(
     which a training pauses or leaves. `prune` ends at once and keeps nothing; `stop` finishes early.
 
     Args:
+        origin: what a pretrained model begins with; it has resolved the configuration.
         folder: takes the checkpoints and, at the end, the model; of this attempt alone.
         resume_from: folders of earlier attempts, newest first; their newest valid checkpoint is gone on from.
 
@@ -70,7 +73,9 @@ def fit(
     Raises:
         Diverged: a loss or a metric is not finite.
     """
-    training = _training(config, prepared, monitor)
+    training = _training(config, prepared, monitor, origin)
+    if training.made_anew:
+        reporter.log(f"from {config.model.source}, but for {', '.join(training.made_anew)}")
     costs = training.costs
     _resume(training, resume_from, reporter)
     written_at = clock()
@@ -98,12 +103,14 @@ def fit(
     return _finish(training, config, [folder, *resume_from])
 
 
-def _training(config: TrainConfig, prepared: Prepared | Folds, monitor: Monitor) -> Training | JointTraining:
+def _training(
+    config: TrainConfig, prepared: Prepared | Folds, monitor: Monitor, origin: Origin | None
+) -> Training | JointTraining:
     if isinstance(prepared, Folds):
-        return JointTraining.on_folds(config, prepared, monitor)
+        return JointTraining.on_folds(config, prepared, monitor, origin)
     if config.seeds > 1:
-        return JointTraining.from_seeds(config, prepared, monitor)
-    return Training(config, prepared, monitor)
+        return JointTraining.from_seeds(config, prepared, monitor, origin)
+    return Training(config, prepared, monitor, origin)
 
 
 def _resume(training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter) -> None:

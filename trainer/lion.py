@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch.optim.optimizer import ParamsT
 
 
 class Lion(torch.optim.Optimizer):
     """w <- w - lr * sign(beta1 * m + (1 - beta1) * g), m <- beta2 * m + (1 - beta2) * g (Chen et al. 2023, program 1),
     without its weight decay."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float]) -> None:
+    def __init__(self, parameters: ParamsT, lr: float, betas: tuple[float, float]) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas})
 
     @torch.no_grad()

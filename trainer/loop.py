@@ -17,7 +17,7 @@ from trainer.average import Follower
 from trainer.config import TrainConfig
 from trainer.data.prepared import Part
 from trainer.models.layers import Network
-from trainer.optim import decay, set_lr, weights_of
+from trainer.optim import decay_all, set_lr, weights_of
 from trainer.regularize import add_penalty_gradients, clip_gradients, task_loss
 from trainer.schedule import learning_rate
 
@@ -99,8 +99,8 @@ def _step(
     knobs = config.regularization
     add_penalty_gradients(weights, knobs.l1, knobs.l2)
     clip_gradients(parameters, knobs.max_grad_norm, knobs.max_grad_value)
-    decay(weights, lr, config.optimizer.weight_decay)
     set_lr(optimizer, lr)
+    decay_all(optimizer, config.optimizer.weight_decay)
     optimizer.step()
     optimizer.zero_grad()
 

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
+from torch.optim.optimizer import ParamsT
 
 from trainer.config import Optimizer
 from trainer.lion import Lion
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], config: Optimizer) -> torch.optim.Optimizer:
+def make_optimizer(parameters: ParamsT, config: Optimizer) -> torch.optim.Optimizer:
     """The optimizer of that name, without any decay of its own: `decay` is applied beside it.
 
     Adam and AdamW differ in PyTorch in nothing but how they decay, so here they are the same.
@@ -38,13 +39,22 @@ def make_optimizer(parameters: Iterable[nn.Parameter], config: Optimizer) -> tor
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate, times a group's `scale` where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("scale", 1.0)
 
 
 def weights_of(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are penalized and decayed: matrices and embeddings, not biases and not norms."""
-    return [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    """The parameters that are penalized and decayed: matrices and embeddings, not biases and not norms, nor what is
+    frozen.
+    """
+    return [parameter for parameter in model.parameters() if parameter.ndim > 1 and parameter.requires_grad]
+
+
+def decay_all(optimizer: torch.optim.Optimizer, weight_decay: float) -> None:
+    """Decay the weights of each group by its own learning rate; what is frozen stays."""
+    for group in optimizer.param_groups:
+        decay([each for each in group["params"] if each.ndim > 1 and each.requires_grad], group["lr"], weight_decay)
 
 
 def decay(weights: Iterable[Tensor], lr: float, weight_decay: float) -> None:

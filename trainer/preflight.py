@@ -11,21 +11,28 @@ import torch
 from trainer.config import AUGMENTED, LOSSES, Augment, TrainConfig, metric_names
 from trainer.costs import Size, size_of
 from trainer.data.images import ImageSchema
-from trainer.data.prepare import prepare_for
+from trainer.data.prepare import OF_THEIR_OWN, prepare_for
 from trainer.data.prepared import Prepared
 from trainer.errors import DataError, ModelError, Problem
 from trainer.progress import Monitor
+from trainer.transfer import Origins
 
 __all__ = ["Problem", "check"]
 
 
 def check(
-    configs: Sequence[TrainConfig], *, monitor: Monitor, data_folders: Sequence[Path], device: torch.device
+    configs: Sequence[TrainConfig],
+    *,
+    monitor: Monitor,
+    data_folders: Sequence[Path],
+    device: torch.device,
+    origins: Origins | None = None,
 ) -> tuple[list[Problem], dict[str, Any]]:
     """Prepare the data, once for each way of preparing it, and hold every corner of the space against it.
 
     Args:
         configs: the corners of the search space.
+        origins: opens the sources of pretrained models; left out, those below `data_folders`.
 
     Returns:
         The problems, each once, and the facts: those of the data, and the `parameters` of the smallest and the largest
@@ -34,10 +41,14 @@ def check(
     problems: list[Problem] = []
     facts: dict[str, Any] = {}
     sizes: list[Size] = []
-    for corners in _by_data(configs):
+    origins = origins or Origins(data_folders)
+    for told in _by_data(configs):
         try:
-            found = prepare_for(corners[0], device=device, data_folders=data_folders)
-        except DataError as error:
+            origin = origins.of(told[0])
+            corners = [origin.resolve(config) for config in told] if origin else told
+            given = origin.given(corners[0]) if origin else OF_THEIR_OWN
+            found = prepare_for(corners[0], device=device, data_folders=data_folders, given=given)
+        except (DataError, ModelError) as error:
             problems.append(error.problem)
             continue
         facts = facts or found.facts()

@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from trainer.data.images import ImageSchema, Pixels
 from trainer.data.prepared import AnySchema
 from trainer.data.schema import Schema, as_text, index_of
+from trainer.data.subwords import SubwordSchema
 from trainer.data.texts import TextSchema
 from trainer.errors import Problem, TrainerError
 
@@ -57,15 +58,15 @@ def read_rows(schema: AnySchema, rows: Sequence[Any]) -> tuple[Rows, list[str]]:
         raise WrongRows([Problem("rows", "there are none", "send at least one")])
     if isinstance(schema, ImageSchema):
         return _images(schema, rows), []
-    if isinstance(schema, TextSchema):
+    if isinstance(schema, TextSchema | SubwordSchema):
         rows = [{schema.column: row} if isinstance(row, str) else row for row in rows]
     table = _table(schema, rows)
-    if isinstance(schema, TextSchema):
+    if isinstance(schema, TextSchema | SubwordSchema):
         return table, _not_used(table, schema)
     return _checked(schema, table)
 
 
-def _table(schema: Schema | TextSchema, rows: Sequence[Any]) -> pd.DataFrame:
+def _table(schema: Schema | TextSchema | SubwordSchema, rows: Sequence[Any]) -> pd.DataFrame:
     wrong = [place for place, row in enumerate(rows) if not isinstance(row, dict)]
     if wrong:
         hint = f"as in {{{', '.join(repr(name) + ': …' for name in schema.columns[:2])}}}"
@@ -145,7 +146,7 @@ def _unseen(column: pd.Series, known: Sequence[str]) -> str | None:
     return f"{column.name}: {_rows_have(len(unseen))} a value never seen in training ({shown}); taken as missing"
 
 
-def _not_used(table: pd.DataFrame, schema: Schema | TextSchema) -> list[str]:
+def _not_used(table: pd.DataFrame, schema: Schema | TextSchema | SubwordSchema) -> list[str]:
     unused = [str(name) for name in table if name not in {*schema.columns, schema.target.name}]
     return [f"not used: {', '.join(unused)}"] if unused else []
 

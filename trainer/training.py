@@ -16,6 +16,7 @@ from trainer.config import TrainConfig
 from trainer.costs import Costs
 from trainer.data.prepared import Part, Prepared
 from trainer.errors import Diverged
+from trainer.freezing import freeze, parameter_groups
 from trainer.init import initialize
 from trainer.loop import evaluate, train_epoch
 from trainer.members import Member
@@ -27,12 +28,14 @@ from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience, Plateau
 from trainer.schedule import falls_end
 from trainer.snapshots import SnapshotEnsemble, assemble
+from trainer.transfer import Origin, take
 
 
 class Training:
     """The state of one training. `config.seed` and the device decide all that is random in it."""
 
-    def __init__(self, config: TrainConfig, prepared: Prepared, monitor: Monitor) -> None:
+    def __init__(self, config: TrainConfig, prepared: Prepared, monitor: Monitor, origin: Origin | None = None) -> None:
+        """`origin` is what a pretrained model begins with; the configuration has been resolved by it."""
         self.epoch = 0  # finished ones
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None
@@ -44,8 +47,11 @@ class Training:
         self._generator = torch.Generator(prepared.device).manual_seed(config.seed)
         model = build(config.model, prepared.schema, self._generator)
         _draw_weights(model, config)
+        # Of a pretrained model, the tensors that the source did not have.
+        self.made_anew = take(model, origin.weights(len(prepared.classes) or 1)) if origin else []
         self.model = self._placed(model)
-        self._optimizer = make_optimizer(self.model.parameters(), config.optimizer)
+        learned = parameter_groups(self.model, config.transfer) if origin else self.model.parameters()
+        self._optimizer = make_optimizer(learned, config.optimizer)
         self._followers: list[Follower] = []
         self._followers = followers(config, prepared.train, self._copy)
         self._snapshots: list[Network] = []  # at the ends of earlier falls, oldest first
@@ -83,6 +89,8 @@ class Training:
         """
         if self._kept_snapshots and self.epoch in self._falls_end:
             self._snapshots = [*self._snapshots, self._copy()][-self._kept_snapshots :]
+        if self._config.model.name == "pretrained":
+            freeze(self.model, self._config, self.epoch)
         loss = train_epoch(
             self.model,
             self._optimizer,
@@ -227,6 +235,9 @@ class Training:
 def _draw_weights(model: Network, config: TrainConfig) -> None:
     knobs, generator = config.model, torch.Generator().manual_seed(config.seed)
     initialize(model, knobs.init, knobs.activation, generator, zero_residual=knobs.zero_residual)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.zeros_(parameter)  # so that a model begins as its source was
 
 
 def refuse_divergence(epoch: int, metrics: Mapping[str, float]) -> None:

@@ -297,6 +297,22 @@ def enqueue(
 
 
 @app.command()
+def edit(
+    study: StudyName,
+    changes: Annotated[
+        str,
+        typer.Argument(help='A file (YAML or JSON), or JSON itself: {"parameters": {"lr": {"low": 1e-5, "high": 1}}}.'),
+    ],
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Change a study's budget, or change or add parameters, while it runs."""
+    from trialyard.tables import print_study
+
+    with _client(server) as client:
+        print_study(_console(), client.edit(study, _parameters(changes)))
+
+
+@app.command()
 def delete(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
     """Delete a study with its trials and their files."""
     with _client(server) as client:
@@ -401,7 +417,7 @@ def _parameters(text: str) -> dict[str, Any]:
     try:
         return from_yaml(text)
     except StudyFileError as error:
-        raise BadInput(f"PARAMETERS: {error}") from error
+        raise BadInput(f"the JSON that was given: {error}") from error
 
 
 def _client(server: str) -> Client:

@@ -29,6 +29,7 @@ from trialyard.resources import (
     Artifact,
     BestTrial,
     DecisionName,
+    Ensemble,
     Event,
     Handout,
     Predictions,
@@ -149,7 +150,19 @@ class Client:
             InvalidRequest: the study would not be valid with it; `errors` say where, and nothing was changed.
             Conflict: the study has ended.
         """
-        return Study.model_validate(self._ask("PATCH", _path(study), body={"budget": budget}))
+        return self.edit(study, {"budget": budget})
+
+    def edit(self, study: str, changes: dict[str, Any]) -> Study:
+        """Change a study that has not ended, effective at once.
+
+        Args:
+            changes: keys of `budget`, and entries of `parameters` that replace those of the same names or are new.
+
+        Raises:
+            InvalidRequest: the study would not be valid with them; `errors` say where, and nothing was changed.
+            Conflict: the study has ended.
+        """
+        return Study.model_validate(self._ask("PATCH", _path(study), body=changes))
 
     def enqueue(self, study: str, parameters: dict[str, Any]) -> Trial:
         """Make a trial with these parameters, the next one to begin.
@@ -168,8 +181,11 @@ class Client:
         """Run a trial again. Raises: Conflict: it is not FAILED or CANCELLED, or its study has ended."""
         return self._trial("POST", study, number, "retry")
 
-    def predict(self, study: str, rows: Sequence[Any], trial: int | None = None) -> Predictions:
-        """What the best trial's model, or that of `trial`, says of rows; a worker of the study's pool is asked.
+    def predict(
+        self, study: str, rows: Sequence[Any], trial: int | None = None, ensemble: int | None = None
+    ) -> Predictions:
+        """What the best trial's model, or that of a trial or an ensemble, says of rows; a worker of the study's pool is
+        asked.
 
         Args:
             rows: mappings of columns to values; texts; nested lists of pixels, or image files in base64.
@@ -179,8 +195,32 @@ class Client:
             Conflict: there is no such model (any more).
             ServerError: no worker is there, or none came to it in time.
         """
-        body = {"rows": list(rows)} | ({} if trial is None else {"trial": trial})
+        asked = {"trial": trial, "ensemble": ensemble}
+        body = {"rows": list(rows)} | {name: number for name, number in asked.items() if number is not None}
         return Predictions.model_validate(self._ask("POST", _path(study, "predict"), body=body))
+
+    def build_ensemble(self, study: str, method: str, **options: int) -> Ensemble:
+        """Have an ensemble of the study's trials built by a worker.
+
+        Args:
+            method: average, greedy, stacking, bagging or boosting.
+            options: candidates, rounds, seed.
+
+        Raises:
+            Conflict: the study has nothing that it could be made of.
+        """
+        return Ensemble.model_validate(self._ask("POST", _path(study, "ensembles"), body={"method": method, **options}))
+
+    def ensembles(self, study: str) -> Iterator[Ensemble]:
+        """The newest first."""
+        return map(Ensemble.model_validate, self._pages(_path(study, "ensembles")))
+
+    def ensemble(self, study: str, number: int) -> Ensemble:
+        return Ensemble.model_validate(self._ask("GET", _path(study, "ensembles", number)))
+
+    def download_ensemble(self, study: str, number: int) -> Iterator[bytes]:
+        """A zip with all its models, in pieces. Raises: Conflict: it is not built (yet)."""
+        yield from self._stream(_path(study, "ensembles", number, "model"))
 
     def artifacts(self, study: str, number: int) -> list[Artifact]:
         """The files that a trial left; `model` is its model, to be downloaded as a zip."""

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
 
 from trialyard.client import DEFAULT_SERVER_URL, Client
 from trialyard.errors import BadInput, CommandError
 
 commands = typer.Typer()
 
+Method = Literal["average", "greedy", "stacking", "bagging", "boosting"]
+
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
 Server = Annotated[str, typer.Option(envvar="TRIALYARD_SERVER_URL", help="The server's address.")]
 OfTrial = Annotated[int | None, typer.Option("--trial", help="The trial; the best one if left out.")]
+OfEnsemble = Annotated[int | None, typer.Option("--ensemble", help="An ensemble, by its number.")]
 
 
 @commands.command("predict")
@@ -25,6 +32,7 @@ def predict(
     study: StudyName,
     files: Annotated[list[Path], typer.Argument(help="A table (.csv .tsv .jsonl), texts (.txt), or images.")],
     trial: OfTrial = None,
+    ensemble: OfEnsemble = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The CSV file to write; standard output if left out.")
     ] = None,
@@ -34,7 +42,7 @@ def predict(
     from trialyard.predict import predict_file
 
     with _client(server) as client:
-        for note in predict_file(client, study, files, trial, output):
+        for note in predict_file(client, study, files, trial, ensemble, output):
             typer.echo(note, err=True)
 
 
@@ -43,6 +51,7 @@ def export_model(
     study: StudyName,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
     trial: OfTrial = None,
+    ensemble: OfEnsemble = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also as ONNX, compared with the original.")] = False,
     torch: Annotated[bool, typer.Option("--torch-export", help="Also as a program of torch.export, likewise.")] = False,
     server: Server = DEFAULT_SERVER_URL,
@@ -50,20 +59,61 @@ def export_model(
     """Write a model into a folder: weights, configuration, preprocessing, class names and a card."""
     if output.exists() and any(output.iterdir()):
         raise BadInput(f"{output}: there are files in it already")
+    if ensemble is not None and (trial is not None or onnx or torch):
+        raise BadInput("--ensemble takes no --trial, and other forms are made of single models")
     with _client(server) as client:
-        number = client.best(study).number if trial is None else trial
-        if onnx:
-            client.convert(study, number, "onnx")
-        if torch:
-            client.convert(study, number, "torch")
-        _unpack(client, study, number, output)
-    typer.echo(f"{study}, trial {number}: {', '.join(sorted(file.name for file in output.iterdir()))}")
+        if ensemble is not None:
+            what = f"ensemble {ensemble}"
+            _unpack(client.download_ensemble(study, ensemble), output)
+        else:
+            number = client.best(study).number if trial is None else trial
+            what = f"trial {number}"
+            if onnx:
+                client.convert(study, number, "onnx")
+            if torch:
+                client.convert(study, number, "torch")
+            _unpack(client.download(study, number, "model"), output)
+    typer.echo(f"{study}, {what}: {', '.join(sorted(file.name for file in output.iterdir()))}")
 
 
-def _unpack(client: Client, study: str, number: int, output: Path) -> None:
-    """The files of the model's zip, without the folder that they are in there."""
+@commands.command("ensemble")
+def build_ensemble(
+    study: StudyName,
+    method: Annotated[
+        Method | None, typer.Option(help="How it is made; without it the study's ensembles are listed.")
+    ] = None,
+    candidates: Annotated[int | None, typer.Option(min=2, max=200, help="The most trials to choose from.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, max=200, help="Of greedy selection; trainings of bagging and boosting.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Build an ensemble of a study's trials and show what it came to, or list those that there are."""
+    from trialyard.ensembles import ensembles_table, wait_for
+
+    given = {"candidates": candidates, "rounds": rounds, "seed": seed}
+    options = {name: value for name, value in given.items() if value is not None}
+    with _client(server) as client:
+        if method is None:
+            found = list(client.ensembles(study))
+        else:
+            found = [wait_for(client, study, client.build_ensemble(study, method, **options).number)]
+        metric = client.study(study).objective.metric
+    if as_json:
+        typer.echo(json.dumps([each.model_dump(mode="json") for each in found], indent=2))
+    elif not found:
+        typer.echo(f"{study} has no ensembles yet; build one with --method")
+    else:
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+        console.print(ensembles_table(found, metric))
+
+
+def _unpack(pieces: Iterable[bytes], output: Path) -> None:
+    """The files of a model's zip, without the folder that they are in there."""
     with TemporaryFile() as file:
-        for piece in client.download(study, number, "model"):
+        for piece in pieces:
             file.write(piece)
         try:
             output.mkdir(parents=True, exist_ok=True)

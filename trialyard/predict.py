@@ -24,7 +24,12 @@ Row = dict[str, Any] | str
 
 
 def predict_file(
-    client: Client, study: str, files: Sequence[Path], trial: int | None, output: Path | None
+    client: Client,
+    study: str,
+    files: Sequence[Path],
+    trial: int | None = None,
+    ensemble: int | None = None,
+    output: Path | None = None,
 ) -> list[str]:
     """Write each row with its prediction; for a classification also the probability of each class.
 
@@ -37,7 +42,7 @@ def predict_file(
     rows = [row for file in files for row in _read(file)]
     if not rows:
         raise BadInput(f"{files[0]}: there are no rows in it")
-    answers = list(_ask(client, study, rows, trial))
+    answers = list(_ask(client, study, rows, trial, ensemble))
     names = [str(file) for file in files if file.suffix.lower() in IMAGES]
     with _opened(output) as stream:
         _write(stream, names or rows, answers)
@@ -74,13 +79,15 @@ def _table(stream: TextIO, separator: str) -> Iterator[Row]:
         yield {name.strip(): value for name, value in row.items()}
 
 
-def _ask(client: Client, study: str, rows: Sequence[Row], trial: int | None) -> Iterator[Predictions]:
+def _ask(
+    client: Client, study: str, rows: Sequence[Row], trial: int | None, ensemble: int | None
+) -> Iterator[Predictions]:
     """In portions, all of one trial. Raises: BadInput: rows do not fit the model."""
     first = 0
     while first < len(rows):
         portion = _portion(rows, first)
         try:
-            answer = client.predict(study, portion, trial)
+            answer = client.predict(study, portion, trial, ensemble)
         except InvalidRequest as error:
             before = f"behind row {first}: " if first else ""
             raise BadInput(before + str(error)) from error

@@ -60,6 +60,8 @@ class Study(Resource):
     best: Best | None = None
     reason: str | None = None
     errors: list[Problem] | None = None
+    space_version: int = 1
+    warm_start: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:
@@ -155,6 +157,44 @@ class Artifact(Resource):
     bytes: int
 
 
+class Member(Resource):
+    """A model of an ensemble; `trial` is None for one that was trained for it alone."""
+
+    trial: int | None
+    weight: float
+
+
+class BestMember(Resource):
+    trial: int
+    metrics: dict[str, float]
+
+
+class Beside(Resource):
+    """A cost of an ensemble, and of its best member alone."""
+
+    ensemble: float
+    best_member: float
+
+
+class Ensemble(Resource):
+    """An ensemble and where it stands; what it came to is None until it is COMPLETE."""
+
+    number: int
+    method: str
+    state: str
+    candidates: list[int] = []
+    members: list[Member] | None = None
+    metrics: dict[str, float] | None = None
+    best_member: BestMember | None = None
+    parameters: Beside | None = None
+    latency_ms: Beside | None = None
+    reason: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("COMPLETE", "FAILED")
+
+
 class Prediction(Resource):
     """A row's class, with its probability and those of all classes in their order; or its value."""
 
@@ -168,6 +208,7 @@ class Predictions(Resource):
     """What a model says of rows, in their order; `notes` tell what of them it had to put up with."""
 
     trial: int | None = None
+    ensemble: int | None = None
     task: Literal["classification", "regression"]
     target: str
     classes: list[str] = []

@@ -54,11 +54,20 @@ def print_study(console: Console, study: Study) -> None:
         f"objective: {study.objective.direction} {study.objective.metric}",
         f"trials: {counts}" + (f"; {study.total} in all" if study.total is not None else ""),
     ]
+    if study.space_version > 1:
+        lines.append(f"space: version {study.space_version}")
+    if study.warm_start is not None:
+        lines.append(f"began with: {_warm_start(study.warm_start)}")
     if study.best is not None:
         lines.append(f"best: trial {study.best.number}, {measured(study.best.values)}")
     lines += [f"  {problem}" for problem in study.errors or ()]
     for text in lines:
         console.print(text, markup=False, soft_wrap=True)
+
+
+def _warm_start(warm: dict[str, Any]) -> str:
+    left_out = [f"{each['trials']} not taken over ({each['reason']})" for each in warm["left_out"]]
+    return "; ".join([f"{warm['taken']} trials of {warm['study']}", *left_out])
 
 
 def measured(values: dict[str, float]) -> str:

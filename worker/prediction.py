@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from store.errors import TrialyardError
 from store.messages import AttemptKey
 from store.parcels import Parcels
+from worker.ensembling import load_ensemble
 from worker.tasks import Workplace
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ KEPT_MODELS = 8
 
 
 class Predicting:
-    """The request names a trial's attempt, and the parcels that hold the rows and shall hold the answer."""
+    """The request names a trial's attempt or an ensemble, and the parcels that hold the rows and shall hold the
+    answer."""
 
     def __init__(self, parcels: Parcels) -> None:
         self._parcels = parcels
-        self._models: OrderedDict[AttemptKey, Model] = OrderedDict()
+        self._models: OrderedDict[tuple[int | None, ...], Model] = OrderedDict()
 
     def run(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
         """Raises: TrialyardError: nobody waits for the answer any more, or the model is gone."""
@@ -44,15 +46,22 @@ class Predicting:
         return {}
 
     def _model(self, request: Mapping[str, Any], place: Workplace) -> Model:
-        from trainer.model_file import load
-
-        key = AttemptKey(place.study_id, request["trial"], request["attempt"])
+        key = (place.study_id, request.get("ensemble"), request.get("trial"), request.get("attempt"))
         if key not in self._models:
             while len(self._models) >= KEPT_MODELS:
                 self._models.popitem(last=False)
-            try:
-                self._models[key] = load(place.artifacts.attempt(key))
-            except FileNotFoundError:
-                raise TrialyardError(f"the model of trial {key.number} is gone") from None
+            self._models[key] = _load(request, place)
         self._models.move_to_end(key)
         return self._models[key]
+
+
+def _load(request: Mapping[str, Any], place: Workplace) -> Model:
+    from trainer.model_file import load
+
+    if request.get("ensemble") is not None:
+        return load_ensemble(place, request["ensemble"])
+    key = AttemptKey(place.study_id, request["trial"], request["attempt"])
+    try:
+        return load(place.artifacts.attempt(key))
+    except FileNotFoundError:
+        raise TrialyardError(f"the model of trial {key.number} is gone") from None

@@ -15,6 +15,7 @@ from store.parcels import Parcels
 from store.settings import Settings
 from worker.channel import Began, Channel, Do, Done, Ended
 from worker.conversion import Converting
+from worker.ensembling import Ensembling
 from worker.jobs import Bench, perform
 from worker.lifeline import end_with_parent
 from worker.log import configure
@@ -62,6 +63,8 @@ def main() -> int:
 
 def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, leaving: Leaving) -> Bench:
     artifacts = Artifacts(settings.artifacts)
+    if not settings.hf_hub:  # read by the libraries when they are imported, with the first pretrained model
+        os.environ["HF_HUB_OFFLINE"] = "1"
     torch_device = "cuda" if arguments.gpu else "cpu"
     client = open_redis(settings.redis_url)
     return Bench(
@@ -70,12 +73,13 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         caller=Caller(client, arguments.name),
         artifacts=artifacts,
         kinds={
-            "train": Training(artifacts, settings.data_folders, torch_device),
+            "train": Training(artifacts, settings.data_folders, torch_device, hub=settings.hf_hub),
             "objective": Objectives(settings.objectives_file, artifacts, LEAVE_SHARE * settings.grace_seconds),
         },
         tasks={
             "predict": Predicting(Parcels(client, settings.predict_seconds)),
             "convert": Converting(settings.data_folders),
+            "ensemble": Ensembling(settings.data_folders, torch_device),
         },
         pull_seconds=settings.pull_seconds,
         began=lambda attempt: channel.send(Began(attempt=attempt)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from worker.ending import reason_of
 from worker.reporter import PATIENCE_SECONDS
 from worker.triallog import TrialLog
 
+ASK_SECONDS = 2.0  # between two questions whether a task is still wanted
+
 
 class Returned(TrialyardError):
-    """The worker has to leave: the task is done elsewhere."""
+    """The worker has to leave, so that the task is done elsewhere; or nobody wants it any more."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,15 @@ class Workplace:
     """What a task has to hand. `folder` is the task's own, and keeps what it leaves."""
 
     study_id: int
+    number: int
     folder: Folder
     artifacts: Artifacts
     should_leave: Callable[[], bool]
+    is_wanted: Callable[[], bool]
 
     def check(self) -> None:
         """To be called between two steps of a long task. Raises: Returned."""
-        if self.should_leave():
+        if self.should_leave() or not self.is_wanted():
             raise Returned
 
 
@@ -61,11 +66,25 @@ def do_task(
     if not isinstance(answer, TaskAssignment):
         return
     began(answer.attempt)
-    place = Workplace(
-        take.study_id, artifacts.task(answer.attempt.study_id, answer.attempt.number), artifacts, should_leave
-    )
+    folder = artifacts.task(take.study_id, take.number)
+    wanted = _Wanted(take, answer, caller)
+    place = Workplace(take.study_id, take.number, folder, artifacts, should_leave, wanted)
     caller.call(_do(kinds, answer, place), PATIENCE_SECONDS)
     ended(answer.attempt)
+
+
+class _Wanted:
+    """Whether a task is still ours to do: taking it again says so, every few seconds at most."""
+
+    def __init__(self, take: TakeTask, answer: TaskAssignment, caller: Caller) -> None:
+        self._take, self._answer, self._caller = take, answer, caller
+        self._ask_at = time.monotonic() + ASK_SECONDS
+
+    def __call__(self) -> bool:
+        if time.monotonic() < self._ask_at:
+            return True
+        self._ask_at = time.monotonic() + ASK_SECONDS
+        return self._caller.call(self._take, PATIENCE_SECONDS) == self._answer
 
 
 def _do(kinds: Mapping[str, TaskKind], task: TaskAssignment, place: Workplace) -> FinishTask:

@@ -21,6 +21,7 @@ from worker.reporter import Reporter
 
 if TYPE_CHECKING:
     from trainer.data.prepared import Folds, Prepared
+    from trainer.transfer import Origin, Origins
 
 KEPT_DATA_SETS = 4
 
@@ -32,11 +33,17 @@ class OutOfDeviceMemory(TrialyardError):
 class Training:
     """Trains configurations one after another in this process."""
 
-    def __init__(self, artifacts: Artifacts, data_folders: Sequence[Path], device: str) -> None:
-        """`device` as torch names it: cpu, or cuda for the one GPU that this process sees."""
+    def __init__(self, artifacts: Artifacts, data_folders: Sequence[Path], device: str, *, hub: bool = False) -> None:
+        """
+        Args:
+            device: as torch names it: cpu, or cuda for the one GPU that this process sees.
+            hub: whether pretrained models may come from the Hugging Face Hub.
+        """
         self._artifacts = artifacts
         self._data_folders = data_folders
         self._device = device
+        self._hub = hub
+        self._origins: tuple[int, Origins] | None = None
         self._prepared: OrderedDict[tuple[int, str], Prepared | Folds] = OrderedDict()
 
     def run(self, assignment: Assignment, reporter: Reporter, should_leave: Callable[[], bool]) -> Ending:
@@ -70,6 +77,7 @@ class Training:
             monitor=Monitor(definition.objective.metric, definition.objective.direction),
             data_folders=self._data_folders,
             device=torch.device(self._device),
+            origins=self._fresh_origins(),
         )
         return [asdict(problem) for problem in problems], facts
 
@@ -77,30 +85,47 @@ class Training:
         from trainer.fit import Monitor, fit
 
         config = TrainConfig.model_validate(assignment.trial)
+        origin = self._origins_of(assignment.attempt.study_id).of(config)
+        config = origin.resolve(config) if origin else config
         earlier = [assignment.attempt._replace(attempt=attempt) for attempt in assignment.resumable]
         fitted = fit(
             config,
-            self._prepare(assignment.attempt.study_id, config),
+            self._prepare(assignment.attempt.study_id, config, origin),
             monitor=Monitor(assignment.metric, assignment.direction),
             reporter=reporter,
+            origin=origin,
             folder=self._artifacts.attempt(assignment.attempt),
             resume_from=[self._artifacts.attempt(key) for key in earlier],
             should_leave=should_leave,
         )
         return Ending(fitted.ending, fitted.metrics | fitted.costs)
 
-    def _prepare(self, study_id: int, config: TrainConfig) -> Prepared | Folds:
+    def _origins_of(self, study_id: int) -> Origins:
+        """Pretrained models, kept in memory for the study's next trials."""
+        if self._origins is None or self._origins[0] != study_id:
+            self._origins = (study_id, self._fresh_origins())
+        return self._origins[1]
+
+    def _fresh_origins(self) -> Origins:
+        from trainer.transfer import Origins
+
+        return Origins(self._data_folders, hub=self._hub)
+
+    def _prepare(self, study_id: int, config: TrainConfig, origin: Origin | None) -> Prepared | Folds:
         """The data on the device, kept for the study's next trials; another study reads its files anew."""
         import torch
 
-        from trainer.data.prepare import prepare_for
+        from trainer.data.prepare import OF_THEIR_OWN, prepare_for
 
         key = (study_id, config.preparation)
         if key not in self._prepared:
             while len(self._prepared) >= KEPT_DATA_SETS:
                 self._prepared.popitem(last=False)
             self._prepared[key] = prepare_for(
-                config, device=torch.device(self._device), data_folders=self._data_folders
+                config,
+                device=torch.device(self._device),
+                data_folders=self._data_folders,
+                given=origin.given(config) if origin else OF_THEIR_OWN,
             )
         self._prepared.move_to_end(key)
         return self._prepared[key]

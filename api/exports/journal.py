@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.exports.pages import Remembered, objectives_of, pages, remembered
+from api.exports.pages import Remembered, objectives_of, pages, remembered, spaces_of
 from api.shapes import Trial
 from search.space import Space
 from store.models import StudyRow
@@ -32,12 +32,14 @@ _STATES = {
 }
 
 
-def as_journal(sessions: sessionmaker[Session], study: StudyRow, space: Space) -> Iterator[bytes]:
+def as_journal(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[bytes]:
     """The study under its own name, with directions, trials and all that samplers and pruners remember of them.
 
     What Optuna has no place for are user attributes: the state as we name it, why and where a trial ended, constants,
     and the metrics that it reported last, each as `metrics.<name>`. A choice that is a list or a mapping is its JSON.
+    Where the space has changed, each trial has the distributions of its own version.
     """
+    spaces = spaces_of(study)
     objectives = objectives_of(study)
     metrics = [objective["metric"] for objective in objectives]
     directions = [StudyDirection[objective["direction"].upper()] for objective in objectives]
@@ -48,7 +50,9 @@ def as_journal(sessions: sessionmaker[Session], study: StudyRow, space: Space) -
     by_step = metrics[0] if len(metrics) == 1 else None  # Optuna keeps no values by step of several objectives
     for page in pages(sessions, study):
         memory = remembered(sessions, study, by_step, page[0].number, page[-1].number)
-        yield b"".join(_trial_line(trial, memory[trial.number], metrics, space) for trial in page)
+        yield b"".join(
+            _trial_line(trial, memory[trial.number], metrics, spaces[trial.space_version - 1]) for trial in page
+        )
 
 
 def _trial_line(trial: Trial, memory: Remembered, metrics: list[str], space: Space) -> bytes:
@@ -87,6 +91,7 @@ def _user_attrs(trial: Trial, params: Mapping[str, Any]) -> dict[str, Any]:
         "state": trial.state,
         "reason": trial.reason,
         "attempts": len(trial.attempts) or None,
+        "space_version": trial.space_version,
         "worker": newest and newest.worker,
         "device": newest and newest.device,
         "constants": {name: value for name, value in trial.parameters.items() if name not in params} or None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.shapes import Trial
+from search.entries import read_parameters
+from search.space import Space
 from store.models import ReportRow, StudyRow, TrialRow
 from store.trials import Place, Sort, Trials
 
@@ -61,6 +63,17 @@ def remembered(
             if reported is not None and number in found:
                 found[number].intermediate[step] = reported
     return found
+
+
+def spaces_of(study: StudyRow) -> list[Space]:
+    """The spaces that the study has had, version 1 first."""
+    sections = [*(past["parameters"] for past in study.past_spaces), study.definition["parameters"]]
+    return [Space(read_parameters(section)[0]) for section in sections]
+
+
+def names_of(spaces: Sequence[Space]) -> list[str]:
+    """All parameters of several versions, those of the newest one first."""
+    return list(dict.fromkeys(name for space in reversed(spaces) for name in space.parameters))
 
 
 def objectives_of(study: StudyRow) -> list[dict[str, str]]:

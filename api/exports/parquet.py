@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.exports.pages import objectives_of, pages
+from api.exports.pages import names_of, objectives_of, pages, spaces_of
 from api.shapes import Trial
 from search.parameters import Choice, Constant, Parameter, Range
 from store.models import StudyRow
@@ -19,16 +19,18 @@ from store.models import StudyRow
 _AT = pa.timestamp("us", tz="UTC")
 
 
-def as_parquet(
-    sessions: sessionmaker[Session], study: StudyRow, parameters: Mapping[str, Parameter]
-) -> Iterator[bytes]:
+def as_parquet(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[bytes]:
     """The columns of the CSV file with their types, and the metrics that each trial reported last.
 
     A parameter is a column of the type that all its values have, be it whole numbers, numbers, text or truth values;
     else of text that holds JSON.
     """
     metrics = [objective["metric"] for objective in objectives_of(study)]
-    types = {name: _type_of(parameter) for name, parameter in parameters.items()}
+    spaces = spaces_of(study)
+    types = {
+        name: _type_of([space.parameters[name] for space in spaces if name in space.parameters])
+        for name in names_of(spaces)
+    }
     schema = _schema(metrics, types)
     pipe = _Pipe()
     with parquet.ParquetWriter(pipe, schema) as writer:
@@ -95,19 +97,23 @@ def _row(trial: Trial, metrics: list[str], types: Mapping[str, pa.DataType]) -> 
     }
 
 
-def _type_of(parameter: Parameter) -> pa.DataType:
-    match parameter:
-        case Range():
-            return pa.int64() if parameter.whole else pa.float64()
-        case Constant():
-            kinds = {type(parameter.value)}
-        case Choice():
-            kinds = {type(value) for value in parameter.values}
+def _type_of(versions: Iterable[Parameter]) -> pa.DataType:
+    kinds = set().union(*map(_kinds_of, versions))
     if kinds == {int}:
         return pa.int64()
     if kinds <= {int, float}:
         return pa.float64()
     return pa.bool_() if kinds == {bool} else pa.string()
+
+
+def _kinds_of(parameter: Parameter) -> set[type]:
+    match parameter:
+        case Range():
+            return {int if parameter.whole else float}
+        case Constant():
+            return {type(parameter.value)}
+        case Choice():
+            return {type(value) for value in parameter.values}
 
 
 def _cell(value: Any, kind: pa.DataType) -> Any:

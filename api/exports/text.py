@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.exports.pages import objectives_of, pages
+from api.exports.pages import names_of, objectives_of, pages, spaces_of
 from api.shapes import Trial
 from store.models import StudyRow
 
@@ -28,7 +28,7 @@ def as_json(sessions: sessionmaker[Session], study: StudyRow, whole: dict[str, A
 def as_csv(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[str]:
     """One row a trial. Lists, mappings and truth values are written as JSON."""
     metrics = [objective["metric"] for objective in objectives_of(study)]
-    parameters = list(study.definition["parameters"])
+    parameters = names_of(spaces_of(study))
     yield _lines([["number", "state", *metrics, *parameters, "started_at", "ended_at", "attempts", "reason"]])
     for page in pages(sessions, study):
         yield _lines([_row(trial, metrics, parameters) for trial in page])

@@ -11,9 +11,9 @@ from starlette.responses import StreamingResponse
 from api.bundle import bundle, pieces
 from api.deps import Number, PathStudy, Reading, StudyName, Wired
 from api.errands import have_done
+from api.kept_models import MODEL, model_of
 from api.model_card import model_card
 from api.requests import RequestModel, StrictRoute
-from api.routes.models import MODEL, model_of
 from api.shapes import Artifact, Page
 from store.errors import NotFound
 from store.messages import AttemptKey

@@ -16,10 +16,10 @@ from api.parts import Parts
 from api.requests import RequestModel, StrictRoute
 from api.routes.studies import shown
 from api.shapes import Study, Trial
+from search.amending import changed
 from search.definition import parse
-from search.findings import nearest
 from search.space import Space
-from store.errors import Conflict, Problem, TrialyardError, Unprocessable
+from store.errors import Conflict, TrialyardError, Unprocessable
 from store.messages import Amend, CancelTrial, Done, Enqueue, Refused, RetryTrial
 from store.models import StudyRow, StudyState
 from store.studies import Studies
@@ -27,31 +27,27 @@ from store.trials import Trials
 
 router = APIRouter(prefix="/studies/{name}", route_class=StrictRoute, tags=["control"])
 
-CHANGEABLE = ("trials", "parallel", "timeout", "max_failed", "target", "patience_trials")
-
 
 class EnqueueBody(RequestModel):
     parameters: Annotated[dict[str, JsonValue], Field(max_length=1000)]
 
 
 class AmendBody(RequestModel):
-    budget: dict[str, Any]
+    budget: Annotated[dict[str, Any], Field(default_factory=dict)]
+    parameters: Annotated[dict[str, Any], Field(default_factory=dict, max_length=1000)]
 
 
 @router.patch("")
 def change_study(name: StudyName, body: AmendBody, parts: Wired) -> Study:
-    """Change keys of the section `budget`; null stands for what holds where a key is left out. Effective at once."""
+    """Change keys of the sections `budget` and `parameters`, effective at once.
+
+    A null in the budget stands for what holds where a key is left out. An entry of `parameters` replaces the one of its
+    name, or is added; trials that were made before stay, and teach the sampler as far as they fit.
+    """
     study = _open_study(parts, name)
-    unknown = [
-        Problem(f"budget.{key}", "cannot be changed", nearest(key, CHANGEABLE))
-        for key in body.budget
-        if key not in CHANGEABLE
-    ]
-    if unknown:
-        raise Unprocessable(str(unknown[0]), unknown)
-    budget = study.definition["budget"] | body.budget
-    parse(study.definition | {"budget": budget})
-    _ask(parts, Amend(study_id=study.id, budget=body.budget))
+    wanted = Amend(study_id=study.id, **body.model_dump())
+    changed(study.definition, wanted, len(study.past_spaces) + 1)
+    _ask(parts, wanted)
     with parts.reads() as session:
         return shown(session, Studies(session).get(name))[0]
 

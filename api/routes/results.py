@@ -16,7 +16,6 @@ from api.requests import StrictRoute
 from api.routes.studies import shown
 from api.shapes import BestTrial, CurveShape, Importance, Page, trial_fields
 from search.definition import parse
-from search.space import Space
 from store.curves import read_curves
 from store.errors import NotFound, Problem, Unprocessable
 from store.messages import MAX_STEP, MetricName
@@ -86,12 +85,10 @@ def export_study(
         case "parquet":
             from api.exports.parquet import as_parquet  # pyarrow takes a quarter of a second to import
 
-            parameters = parse(study.definition).parameters
             name, kind = "parquet", "application/vnd.apache.parquet"
-            content = as_parquet(parts.reads, study, parameters)
+            content = as_parquet(parts.reads, study)
         case "optuna":
-            space = Space(parse(study.definition).parameters)
-            name, kind, content = "journal", "application/x-ndjson", as_journal(parts.reads, study, space)
+            name, kind, content = "journal", "application/x-ndjson", as_journal(parts.reads, study)
     head = {"Content-Disposition": f'attachment; filename="{study.name}.{name}"'}
     return StreamingResponse(content, headers=head, media_type=kind)
 

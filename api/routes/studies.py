@@ -18,6 +18,7 @@ from api.parts import Parts
 from api.requests import StrictRoute
 from api.shapes import Page, Study
 from search.definition import Definition, parse
+from search.warm_start import warm_trials
 from store.answers import Answers
 from store.errors import Conflict
 from store.models import StudyRow, StudyState
@@ -118,7 +119,10 @@ def _create(
         answers = Answers(session)
         if key is not None and (answered := answers.recall(key, request_digest)) is not None:
             return answered, None
-        study = Studies(session).add(definition.name, definition.document(), state, at)
+        wanted = definition.warm_start
+        warm = None if wanted is None else warm_trials(session, definition, wanted)
+        begin = (None, ()) if warm is None else (warm.summary(), warm.rows)
+        study = Studies(session).add(definition.name, definition.document(), state, at, *begin)
         body = shown(session, study)[0].model_dump(mode="json")
         if key is not None:
             answers.remember(key, request_digest, 201, body, at)

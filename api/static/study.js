@@ -3,6 +3,7 @@
 import { $, $$, badge, boot, copies, h, icon, say } from "./dom.js";
 import { between, duration, keepTimes, measured, metric, parameter } from "./format.js";
 import { Curves } from "./curves.js";
+import { Ensembles } from "./ensembles.js";
 import { History } from "./history.js";
 import { Live, showStatus } from "./live.js";
 import { STATES, Study } from "./model.js";
@@ -19,6 +20,7 @@ const table = new Table(study);
 const history = new History($("#history"), study, { open, log: $("#history-log") });
 const curves = new Curves($("#curves"), study, { open, log: $("#curves-log"), select: $("#curves-metric"), caption: $("#curves-caption") });
 const parallel = new Parallel($("#parallel"), study, { open, scale: $("#parallel-scale"), brush: (text) => table.filter(text) });
+const ensembles = new Ensembles(study);
 
 async function start() {
   keepTimes();
@@ -69,6 +71,7 @@ function showHead() {
   $("#resume").hidden = study.state !== "PAUSED";
   for (const part of ["#facts", "#figures", "#trials"]) $(part).hidden = !study.trials.size;
   if (study.state !== rendered.state || study.trials.size) showNotice();
+  ensembles.show(counts.complete);
   showBest();
   showTimes();
 }

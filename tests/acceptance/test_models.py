@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pandas as pd
 import pytest
 
 from store.artifacts import LocalFolder
-from tests.acceptance.system import System
+from tests.acceptance.system import System, descendants, eventually, kill
 from tests.services import redis_server
 from tests.unit.trainer.conftest import people
+from trainer.ensemble import ensemble_file
 from trainer.model_file import load
+from trialyard.ensembles import wait_for
 from trialyard.errors import InvalidRequest
 from trialyard.predict import predict_file
 
@@ -67,7 +73,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def test_the_rows_of_a_file_are_predicted_as_the_training_measured(system: System, tmp_path: Path) -> None:
     best = system.client.best("incomes")
 
-    notes = predict_file(system.client, "incomes", [system.folder / "test.csv"], None, tmp_path / "out.csv")
+    notes = predict_file(system.client, "incomes", [system.folder / "test.csv"], output=tmp_path / "out.csv")
 
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -113,3 +119,51 @@ def _types(system: System, *arguments: object) -> tuple[int, str, str]:
     command = [sys.executable, "-m", "trialyard", *map(str, arguments), "--server", system.client.server_url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
+
+
+def test_ensembles_are_built_by_workers_predict_and_are_taken_away(system: System, tmp_path: Path) -> None:
+    row = {"age": 70, "job": "pilot", "member": True, "hours": 43.0}
+    options = {"rounds": 2, "candidates": 3}
+    for method in ("average", "greedy", "bagging", "boosting"):
+        wait_for(system.client, "incomes", system.client.build_ensemble("incomes", method, **options).number)
+    command = ["ensemble", "incomes", "--method", "stacking", "--candidates", 3, "--json"]
+    assert json.loads(_types(system, *command)[1])[0]["state"] == "COMPLETE"
+    built = {each.method: each.model_dump(mode="json") for each in system.client.ensembles("incomes")}
+
+    best = system.client.best("incomes")
+    for ensemble in built.values():
+        assert ensemble["best_member"]["trial"] == best.number
+        alone = ensemble["best_member"]["metrics"]["test/accuracy"]
+        assert alone == pytest.approx((best.metrics or {})["test/accuracy"])
+        assert {"val/loss", "test/loss", "test/accuracy"} <= set(ensemble["metrics"])
+        assert ensemble["latency_ms"]["ensemble"] > 0
+        answer = system.client.predict("incomes", [row], ensemble=ensemble["number"])
+        assert (answer.trial, answer.ensemble) == (None, ensemble["number"])
+        assert answer.predictions[0].class_ == "high"
+    assert built["average"]["parameters"]["ensemble"] == 3 * built["average"]["parameters"]["best_member"]
+    assert list(built) == ["stacking", "boosting", "bagging", "greedy", "average"]
+
+    for method in ("stacking", "bagging"):
+        number = built[method]["number"]
+        assert _types(system, "export-model", "incomes", "--ensemble", number, "-o", tmp_path / method)[0] == 0
+        taken = ensemble_file.load(LocalFolder(tmp_path / method))
+        answer = system.client.predict("incomes", [row], ensemble=number)
+        assert taken.scores(pd.DataFrame([row]))[0].tolist() == pytest.approx(answer.predictions[0].probabilities)
+        assert "# incomes, ensemble" in (tmp_path / method / "README.md").read_text()
+
+
+def test_an_ensemble_whose_worker_is_killed_is_built_by_the_next_one(system: System) -> None:
+    number = system.client.build_ensemble("incomes", "bagging", rounds=200).number
+    eventually("it is being built", lambda: system.client.ensemble("incomes", number).state == "RUNNING")
+
+    kill(next(pid for pid, line in descendants(os.getpid()).items() if "worker.runner" in line))
+
+    def attempts() -> int:
+        with sqlite3.connect(system.folder / "t.db") as database:
+            found: int = database.execute("SELECT attempt FROM task WHERE number = ?", [number]).fetchone()[0]
+        return found
+
+    eventually("it is begun again", lambda: attempts() == 2)
+    httpx.delete(f"{system.client.server_url}/api/v1/studies/incomes/ensembles/{number}").raise_for_status()
+    answer = system.client.predict("incomes", [{"age": 70, "job": "pilot", "member": True, "hours": 43.0}])
+    assert answer.predictions[0].class_ == "high"

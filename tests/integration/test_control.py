@@ -115,6 +115,42 @@ def test_a_budget_is_changed_at_once_or_not_at_all(client: Client) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_space_is_changed_at_once_or_not_at_all_and_others_begin_with_its_trials(client: Client) -> None:
+    client.create_study(study(budget={"trials": 9}, trial=EXTERNAL))
+    for handout in client.ask("s", "w1", count=4):
+        client.tell("s", handout, "complete", {METRIC: handout.parameters["x"]})
+
+    for wrong, path in [
+        ({"x": {"low": 1.0, "high": 0.0}}, "parameters.x"),
+        ({"x": None}, "parameters.x"),
+        ({"y": {"low": 0, "hihg": 1}}, "parameters.y.hihg"),
+        ({"y": {"value": 1, "when": {"k": ["d"]}}}, "parameters.y.when.k"),
+    ]:
+        with pytest.raises(InvalidRequest) as refused:
+            client.edit("s", {"parameters": wrong})
+        assert path in paths_of(refused)
+    changed = client.edit("s", {"parameters": {"x": {"low": 1.5, "high": 2.0}}, "budget": {"trials": 12}})
+
+    assert changed.space_version == 2
+    assert changed.definition["parameters"]["x"] == {"low": 1.5, "high": 2.0}
+    assert changed.total == 12
+    [handout] = client.ask("s", "w1")
+    assert 1.5 <= handout.parameters["x"] <= 2.0
+    assert [trial.model_extra["space_version"] for trial in client.trials("s") if trial.model_extra] == [1] * 4 + [2]
+    client.tell("s", handout, "complete", {METRIC: 0.5})
+    rows = b"".join(client.export("s", "csv")).splitlines()
+    assert len(rows) == 6
+    warm = {"sampler": {"name": "tpe"}, "warm_start": {"study": "s"}, "trial": EXTERNAL}
+    told = client.create_study(study("t", parameters=changed.definition["parameters"], **warm)).warm_start
+    assert told is not None
+    assert (told["taken"], [each["trials"] for each in told["left_out"]]) == (1, [1] * 4)
+    assert next(iter(client.events("t"))).body["warm_start"] == told
+    with pytest.raises(InvalidRequest) as refused:
+        client.create_study(study("u", **(warm | {"warm_start": {"study": "nobody"}})))
+    assert paths_of(refused) == ["warm_start.study"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_parameter_that_decides_is_the_important_one(client: Client) -> None:
     client.create_study(study(budget={"trials": 40}, trial=EXTERNAL))
     assert client.importance("s") == {}

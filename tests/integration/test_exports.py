@@ -19,8 +19,6 @@ from api.exports.journal import as_journal
 from api.exports.pages import PAGE
 from api.exports.parquet import as_parquet
 from api.exports.text import as_csv, as_json
-from search.definition import parse
-from search.space import Space
 from store.models import StudyRow, StudyState, TrialRow
 from store.session import reads, writes
 from tests.yard import METRIC, Yard, study
@@ -62,8 +60,7 @@ def test_optuna_opens_the_journal_and_finds_the_study_that_we_hold(yard: Yard, s
     ours = yard.scheduler._studies[searched].optuna._study
     row = yard.study(searched)
     path = tmp_path / "s.journal"
-    space = Space(parse(row.definition).parameters)
-    path.write_bytes(b"".join(as_journal(reads(yard.engine), row, space)))
+    path.write_bytes(b"".join(as_journal(reads(yard.engine), row)))
 
     loaded = optuna.load_study(study_name="s", storage=JournalStorage(JournalFileBackend(str(path))))
 
@@ -85,6 +82,7 @@ def test_optuna_opens_the_journal_and_finds_the_study_that_we_hold(yard: Yard, s
         "state": "FAILED",
         "reason": "it diverged",
         "attempts": 1,
+        "space_version": 1,
         "worker": "w1",
         "device": "cpu",
         "constants": {"epochs": 3},
@@ -99,7 +97,7 @@ def test_optuna_opens_the_journal_and_finds_the_study_that_we_hold(yard: Yard, s
 def test_optuna_goes_on_with_the_journal_where_we_stopped(yard: Yard, searched: int, tmp_path: Path) -> None:
     row = yard.study(searched)
     path = tmp_path / "s.journal"
-    path.write_bytes(b"".join(as_journal(reads(yard.engine), row, Space(parse(row.definition).parameters))))
+    path.write_bytes(b"".join(as_journal(reads(yard.engine), row)))
     loaded = optuna.load_study(study_name="s", storage=JournalStorage(JournalFileBackend(str(path))))
 
     waiting, new = loaded.ask(), loaded.ask()
@@ -113,7 +111,7 @@ def test_optuna_goes_on_with_the_journal_where_we_stopped(yard: Yard, searched: 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_parquet_has_a_typed_row_for_each_trial(yard: Yard, searched: int) -> None:
     row = yard.study(searched)
-    pieces = list(as_parquet(reads(yard.engine), row, parse(row.definition).parameters))
+    pieces = list(as_parquet(reads(yard.engine), row))
 
     table = parquet.read_table(io.BytesIO(b"".join(pieces)))
 
@@ -142,11 +140,10 @@ def test_an_export_holds_no_more_than_a_page(yard: Yard) -> None:
         numbered = [columns | {"number": number, "created_at": yard.clock.now()} for number in range(2 * PAGE + 1)]
         session.execute(TrialRow.__table__.insert(), numbered)  # type: ignore[attr-defined]
     study_row, sessions = yard.study(study_id), reads(yard.engine)
-    parameters = parse(study_row.definition).parameters
 
     assert [piece.count("\n") for piece in as_csv(sessions, study_row)] == [1, PAGE, PAGE, 1]
     assert [piece.count(b"WAITING") for piece in as_json(sessions, study_row, {})] == [0, PAGE, PAGE, 1, 0]
-    journal = as_journal(sessions, study_row, Space(parameters))
+    journal = as_journal(sessions, study_row)
     assert [piece.count(b"\n") for piece in journal] == [1, 1, 1, PAGE, PAGE, 1]
-    table = parquet.ParquetFile(io.BytesIO(b"".join(as_parquet(sessions, study_row, parameters))))
+    table = parquet.ParquetFile(io.BytesIO(b"".join(as_parquet(sessions, study_row))))
     assert [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)] == [PAGE, PAGE, 1]

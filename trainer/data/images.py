@@ -82,6 +82,12 @@ def fit_images(train: Pixels, data: Data, target: Target) -> ImageSchema:
     )
 
 
+def rescaled(schema: ImageSchema, scale: tuple[float, float]) -> ImageSchema:
+    """The same with one mean and one deviation for all channels."""
+    shift, deviation = scale
+    return schema.model_copy(update={"shift": (shift,) * schema.channels, "scale": (deviation,) * schema.channels})
+
+
 def channels_first(pixels: Pixels, path: str) -> Pixels:
     """(rows, channels, height, width) of images with their channels first, last or, where there is one, left out.
 

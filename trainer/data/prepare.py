@@ -17,7 +17,7 @@ from torch import Tensor
 from trainer.config import CrossValidation, Data, Split, Synthetic, TrainConfig
 from trainer.data.fingerprint import fingerprint
 from trainer.data.folds import fold_rows
-from trainer.data.images import Images, ImageSchema, Pixels, fit_images
+from trainer.data.images import Images, ImageSchema, Pixels, fit_images, rescaled
 from trainer.data.prepared import AnySchema, Folds, Part, Prepared
 from trainer.data.resample import with_synthetic
 from trainer.data.same import first_of_each, keys_of, times_of
@@ -43,7 +43,25 @@ class _Rows:
         return _Rows(features, self.target.iloc[rows])
 
 
-def prepare(data: Data, *, device: torch.device, data_folders: Sequence[Path], as_images: bool = False) -> Prepared:
+@dataclass(frozen=True)
+class Given:
+    """What a pretrained model says about how its rows are prepared; None: the training part says it."""
+
+    schema: AnySchema | None = None
+    scale: tuple[float, float] | None = None  # of images: the mean and the deviation of a pixel
+
+
+OF_THEIR_OWN = Given()
+
+
+def prepare(
+    data: Data,
+    *,
+    device: torch.device,
+    data_folders: Sequence[Path],
+    as_images: bool = False,
+    given: Given = OF_THEIR_OWN,
+) -> Prepared:
     """Read the source, split it, learn the preprocessing from the training part, and put all of it on the device.
 
     Args:
@@ -58,7 +76,7 @@ def prepare(data: Data, *, device: torch.device, data_folders: Sequence[Path], a
     divider = data.split.groups or data.split.time
     if divider is not None and isinstance(rows.features, pd.DataFrame):
         rows = _Rows(rows.features.drop(columns=divider), rows.target)
-    return _prepared(rows, parts, fixed_test, target, data, device)
+    return _prepared(rows, parts, fixed_test, target, data, device, given)
 
 
 def _divided(rows: _Rows, target: Target, split: Split, *, hold_out_test: bool) -> Parts:
@@ -81,6 +99,7 @@ def prepare_folds(
     device: torch.device,
     data_folders: Sequence[Path],
     as_images: bool = False,
+    given: Given = OF_THEIR_OWN,
 ) -> Folds:
     """The same for each fold: what is learned, it learns from its own training part.
 
@@ -100,20 +119,21 @@ def prepare_folds(
         np.empty(0, np.int64), np.unique(np.concatenate([parts.validation for parts in divided])), divided[0].test
     )
     return Folds(
-        parts=tuple(_prepared(rows, parts, fixed_test, target, data, device) for parts in divided),
+        parts=tuple(_prepared(rows, parts, fixed_test, target, data, device, given) for parts in divided),
         validated=tuple(parts.validation for parts in divided),
         repeats=rule.repeats,
         fingerprint=fingerprint(data, rows.target, everyone, fixed_test.target if fixed_test else None),
     )
 
 
-def prepare_for(config: TrainConfig, *, device: torch.device, data_folders: Sequence[Path]) -> Prepared | Folds:
+def prepare_for(
+    config: TrainConfig, *, device: torch.device, data_folders: Sequence[Path], given: Given = OF_THEIR_OWN
+) -> Prepared | Folds:
     """The data that a training is to be given. Raises: DataError."""
-    if config.cross_validation is None:
-        return prepare(config.data, device=device, data_folders=data_folders, as_images=config.takes_images)
-    return prepare_folds(
-        config.data, config.cross_validation, device=device, data_folders=data_folders, as_images=config.takes_images
-    )
+    data, rule, images = config.data, config.cross_validation, config.takes_images
+    if rule is None:
+        return prepare(data, device=device, data_folders=data_folders, as_images=images, given=given)
+    return prepare_folds(data, rule, device=device, data_folders=data_folders, as_images=images, given=given)
 
 
 def _labels(rows: _Rows, target: Target) -> Labels | None:
@@ -140,10 +160,16 @@ def _column(rows: _Rows, column: str, key: str, section: str = "trial.data.split
 
 
 def _prepared(
-    rows: _Rows, parts: Parts, fixed_test: _Rows | None, target: Target, data: Data, device: torch.device
+    rows: _Rows,
+    parts: Parts,
+    fixed_test: _Rows | None,
+    target: Target,
+    data: Data,
+    device: torch.device,
+    given: Given,
 ) -> Prepared:
     train = rows.take(parts.train)
-    schema = _fit(train.features, data, scaled(target, train.target))
+    schema = _as_given(given, train.features, data, scaled(target, train.target))
     test = rows.take(parts.test) if fixed_test is None else _like_source(fixed_test, schema)
     encoded = _encode(train, schema, device, rule=data.synthetic, seed=data.split.seed)
     return Prepared(
@@ -188,6 +214,20 @@ def _rows(found: pd.DataFrame | Images, data: Data, at: Place, target: str | Non
     name = target or _target_name(table, data)
     _refuse_unknown(name, table, at.path)
     return _Rows(table, table[name])
+
+
+def _as_given(given: Given, train: pd.DataFrame | Pixels, data: Data, target: Target) -> AnySchema:
+    """How the rows become numbers: as a pretrained model's did, as far as it says so."""
+    if given.schema is None:
+        schema = _fit(train, data, target)
+        return rescaled(schema, given.scale) if given.scale and isinstance(schema, ImageSchema) else schema
+    path, schema = "trial.data.source", given.schema
+    if isinstance(train, pd.DataFrame) == isinstance(schema, ImageSchema):
+        raise DataError(path, "one of it and the pretrained model's data holds images, the other a table")
+    if isinstance(train, pd.DataFrame):
+        for name in schema.columns:
+            _refuse_unknown(name, train, path)
+    return schema.model_copy(update={"target": target})
 
 
 def _fit(train: pd.DataFrame | Pixels, data: Data, target: Target) -> AnySchema:

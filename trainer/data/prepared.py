@@ -14,9 +14,10 @@ from trainer.config import TaskName
 from trainer.data.images import ImageSchema
 from trainer.data.schema import Schema
 from trainer.data.split import Rows
+from trainer.data.subwords import SubwordSchema
 from trainer.data.texts import TextSchema
 
-AnySchema = Annotated[Schema | ImageSchema | TextSchema, Field(discriminator="kind")]
+AnySchema = Annotated[Schema | ImageSchema | TextSchema | SubwordSchema, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, eq=False)

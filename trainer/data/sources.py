@@ -70,7 +70,7 @@ def read(at: Place, data: Data, *, data_folders: Sequence[Path], as_images: bool
     if kind == "sklearn":
         return Found(digits() if as_images and name == "digits" else _bundled(name, at.path))
     if kind == "file":
-        return _file(_locate(name, at.path, data_folders), at, data, data_folders)
+        return _file(locate(name, at.path, data_folders), at, data, data_folders)
     if kind == "synthetic":
         return Found(generate(generators.parse(name)))
     raise DataError(
@@ -89,8 +89,12 @@ def _bundled(name: str, path: str) -> pd.DataFrame:
     return table
 
 
-def _locate(name: str, path: str, folders: Sequence[Path]) -> Path:
-    """The file itself, symbolic links resolved: what counts is where it lies, not how it is reached."""
+def locate(name: str, path: str, folders: Sequence[Path]) -> Path:
+    """The file itself, symbolic links resolved: what counts is where it lies, not how it is reached.
+
+    Raises:
+        DataError: there is none, or it lies outside the folders that may be read.
+    """
     allowed = [Path(os.path.realpath(folder)) for folder in folders]
     where = ", ".join(map(str, folders))
     if not allowed:
@@ -130,9 +134,9 @@ def _idx(file: Path, at: Place, folders: Sequence[Path]) -> Images:
     """Images with their labels: of the file that is named, or that which the MNIST family calls by the same name."""
     path = at.path.replace("source", "labels")
     if at.labels is not None:
-        labels = _locate(at.labels.partition(":")[2], path, folders)
+        labels = locate(at.labels.partition(":")[2], path, folders)
     else:
-        labels = _locate(str(file).replace("images-idx3", "labels-idx1"), path, folders)
+        labels = locate(str(file).replace("images-idx3", "labels-idx1"), path, folders)
     with _opened(file) as images, _opened(labels) as numbers:
         return idx_images(read_idx(images), read_idx(numbers), path)
 

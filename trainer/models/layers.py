@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -26,6 +27,13 @@ class Network(nn.Module):
     """A model whose `forward` takes the inputs of a part, and gives (batch, outputs), or (batch,) for one output."""
 
     cpu_rows = 1024  # so many rows' activations stay in a processor's cache during evaluation
+    frozen: Sequence[nn.Module] = ()  # parts that do not learn: their statistics stay as they are, too
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     @property
     def needs_two_rows(self) -> bool:

@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from search.definition import Budget, Definition, Objective, Resources, parse
 from search.knobs import ObjectiveTrial
-from search.sections import PrunerSpec, SamplerSpec
+from search.sections import PrunerSpec, SamplerSpec, WarmStart
 from trainer.config import TrainConfig
 from trialyard.study_file import from_yaml
 
@@ -80,6 +80,7 @@ def test_the_example_is_a_study():
         *(("sampler", model) for model in get_args(SamplerSpec)),
         *(("pruner", model) for model in get_args(PrunerSpec)),
         ("budget", Budget),
+        ("warm_start", WarmStart),
         ("resources", Resources),
         ("trial", TrainConfig),
     ],

@@ -197,8 +197,8 @@ def test_the_model_of_a_trial_is_the_mean_of_its_folds(
         log_loss(rows[target], predicted) if target == "income" else root_mean_squared_error(rows[target], predicted)
     )
     assert fitted.metrics[metric] == pytest.approx(measured, rel=1e-5)
-    assert len(predictor._members) == 4
-    weights = [member.model.state_dict()["head.weight"] for member in predictor._members]
+    assert len(predictor.members) == 4
+    weights = [member.model.state_dict()["head.weight"] for member in predictor.members]
     assert not any(torch.equal(weights[0], other) for other in weights[1:])
 
 

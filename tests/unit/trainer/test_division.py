@@ -107,10 +107,10 @@ def test_two_ways_to_divide_are_refused_with_the_study() -> None:
 
 
 def imbalanced(categories: bool) -> pd.DataFrame:
-    """90 rows of one class around 0, and 30 of another around 3."""
+    """90 rows of one class around 0, and 30 of another around 1.5."""
     rng = np.random.default_rng(0)
     y = np.repeat(["no", "yes"], [90, 30])
-    table = pd.DataFrame({"a": rng.normal(0, 1, 120) + 3 * (y == "yes"), "b": rng.normal(0, 0.3, 120)})
+    table = pd.DataFrame({"a": rng.normal(0, 1, 120) + 1.5 * (y == "yes"), "b": rng.normal(0, 0.3, 120)})
     table["b"] += table["a"]  # what a copula or a mixture has to keep
     if categories:
         table["job"] = np.where(y == "yes", "pilot", "cook")
@@ -146,7 +146,7 @@ def test_synthetic_rows_join_the_training_part_and_no_other(tmp_path: Path, meth
         assert 30 <= made[1] <= 42  # up to the larger class: 36, of which ADASYN may miss a few
     assert real < half.train.rows < richer.train.rows
     a, b = richer.train.inputs[0][real:][richer.train.y[real:] == 1].T
-    assert a.mean().item() == pytest.approx(3, abs=0.9)  # like those of its class
+    assert a.mean().item() == pytest.approx(1.5, abs=0.9)  # like those of its class
     assert torch.corrcoef(torch.stack([a, b]))[0, 1] > 0.6
     if categories:
         assert set(richer.train.inputs[1][real:][richer.train.y[real:] == 1, 0].tolist()) == {2}  # all of them pilots

@@ -1,0 +1,137 @@
+"""Ensembles of a study's finished trials: ordered, listed, taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path
+from pydantic import Field
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from api.bundle import bundle_ensemble, pieces
+from api.cursors import Cursor
+from api.deps import CursorText, Limit, PathStudy, Reading, StudyName, Wired
+from api.kept_models import ENSEMBLE, MODEL, PREDICTIONS, complete_ensemble
+from api.model_card import ensemble_card
+from api.parts import Parts
+from api.requests import RequestModel, StrictRoute
+from api.shapes import Ensemble, Page
+from search.definition import parse
+from store.artifacts import Folder
+from store.errors import Conflict
+from store.messages import MAX_STEP, AttemptKey
+from store.models import StudyRow, TaskRow, TrialRow, TrialState
+from store.studies import Studies
+from store.tasks import Tasks
+from store.trials import Sort, Trials
+
+router = APIRouter(prefix="/studies/{name}/ensembles", route_class=StrictRoute, tags=["models"])
+
+CANDIDATES = {"average": 10, "greedy": 50, "stacking": 20, "bagging": 1, "boosting": 1}
+MOST_LOOKED_AT = 500
+ROUNDS = {"greedy": 30, "bagging": 10, "boosting": 10}
+
+EnsembleNumber = Annotated[int, Path(alias="ensemble", ge=1, le=MAX_STEP, description="the ensemble's number")]
+
+
+class EnsembleBody(RequestModel):
+    method: Literal["average", "greedy", "stacking", "bagging", "boosting"]
+    candidates: Annotated[int, Field(ge=2, le=200)] | None = None
+    rounds: Annotated[int, Field(ge=1, le=200)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+@router.post("", status_code=201, response_model=Ensemble)
+def build_ensemble(name: StudyName, body: EnsembleBody, parts: Wired) -> Response:
+    """Have an ensemble built by a worker of the study's pool.
+
+    `average`, `greedy` (Caruana et al. 2004) and `stacking` combine the best trials that are complete; at most
+    `candidates` of them. `bagging` and `boosting` train the best configuration again, `rounds` times at most.
+    """
+    with parts.reads() as session:
+        study = Studies(session).get(name)
+        request = _request(parts, study, Trials(session, study), body)
+    with parts.writes.begin() as session:
+        task = Tasks(session, study).add(ENSEMBLE, request, parts.clock())
+    parts.scheduler.announce(study.id)
+    location = {"Location": f"/api/v1/studies/{name}/ensembles/{task.number}"}
+    return JSONResponse(Ensemble.of(task).model_dump(mode="json"), 201, location)
+
+
+@router.get("")
+def list_ensembles(session: Reading, study: PathStudy, limit: Limit = 50, cursor: CursorText = None) -> Page[Ensemble]:
+    """The newest first."""
+    cursors = Cursor(f"ensembles {study.id}", int)
+    found = Tasks(session, study).page(ENSEMBLE, cursors.decode(cursor), limit + 1)
+    more = cursors.encode(found[limit - 1].number) if len(found) > limit else None
+    return Page(items=[Ensemble.of(task) for task in found[:limit]], next_cursor=more)
+
+
+@router.get("/{ensemble}")
+def read_ensemble(session: Reading, study: PathStudy, ensemble: EnsembleNumber) -> Ensemble:
+    return Ensemble.of(Tasks(session, study).get(ensemble, ENSEMBLE))
+
+
+@router.get("/{ensemble}/model", response_class=StreamingResponse)
+def download_ensemble(session: Reading, study: PathStudy, ensemble: EnsembleNumber, parts: Wired) -> StreamingResponse:
+    """The ensemble with all its members' models in one zip."""
+    task = complete_ensemble(session, study, ensemble)
+    stem = f"{study.name}-ensemble-{ensemble}"
+    own = parts.artifacts.task(study.id, ensemble)
+    file = bundle_ensemble(own, _members(parts, study, task), ensemble_card(study, task), stem)
+    head = {"Content-Disposition": f'attachment; filename="{stem}.zip"'}
+    return StreamingResponse(pieces(file), media_type="application/zip", headers=head)
+
+
+@router.delete("/{ensemble}", status_code=204)
+def delete_ensemble(name: StudyName, ensemble: EnsembleNumber, parts: Wired) -> None:
+    """Delete an ensemble; one that is being built is given up."""
+    with parts.writes.begin() as session:
+        study = Studies(session).get(name)
+        tasks = Tasks(session, study)
+        tasks.get(ensemble, ENSEMBLE)
+        tasks.delete(ensemble)
+    parts.scheduler.announce(study.id)
+    parts.artifacts.delete_task(study.id, ensemble)
+
+
+def _request(parts: Parts, study: StudyRow, trials: Trials, body: EnsembleBody) -> dict[str, Any]:
+    """Raises: Conflict: the study has nothing that such an ensemble could be made of."""
+    definition = parse(study.definition)
+    if definition.kind != "train":
+        raise Conflict(f"the study {study.name!r} runs code of its own; ensembles are made of trials of our training")
+    retrained = body.method in ("bagging", "boosting")
+    found = list(islice(_candidates(parts, study, trials), body.candidates or CANDIDATES[body.method]))
+    if len(found) < (1 if retrained else 2):
+        needed = "a complete trial" if retrained else "at least two complete trials"
+        raise Conflict(f"{body.method} needs {needed} whose model and predictions are kept; there are {len(found)}")
+    best = definition.resolve(found[0][0].parameters)
+    if retrained and best.get("cross_validation"):
+        raise Conflict(f"{body.method} trains on one split, and these trials are cross-validated; take another method")
+    return {
+        "method": body.method,
+        "rounds": body.rounds or ROUNDS.get(body.method, 1),
+        "seed": body.seed,
+        "members": [{"trial": key.number, "attempt": key.attempt} for _, key in found],
+        "metric": definition.objective.metric,
+        "direction": definition.objective.direction,
+        "trial": best,
+    }
+
+
+def _candidates(parts: Parts, study: StudyRow, trials: Trials) -> Iterator[tuple[TrialRow, AttemptKey]]:
+    """Complete trials whose model and predictions are kept, the best first."""
+    order = Sort("value", descending=study.definition["objective"]["direction"] == "maximize")
+    for trial, _ in trials.page([TrialState.COMPLETE], order, None, MOST_LOOKED_AT):
+        key = trials.newest_attempt(trial.number)
+        if key is not None and {MODEL, PREDICTIONS} <= set(parts.artifacts.attempt(key).names()):
+            yield trial, key
+
+
+def _members(parts: Parts, study: StudyRow, task: TaskRow) -> list[Folder]:
+    """Where the members' models lie that are trials of the study; none of an ensemble that trained its own."""
+    attempts = {member["trial"]: member["attempt"] for member in task.request["members"]}
+    used = [member["trial"] for member in (task.result or {})["members"] if member["trial"] is not None]
+    return [parts.artifacts.attempt(AttemptKey(study.id, number, attempts[number])) for number in used]

@@ -1,0 +1,163 @@
+"""Ensembles of trainings that are done: chosen and weighted by what they said of validation rows, and by nothing else.
+
+Every function takes validation rows and gives a combination over the candidates that it has chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.ensemble.candidates import Rows
+from trainer.ensemble.combine import Combination, Stacked, Weighted, log_of
+
+STACKING_FOLDS = 5
+PENALTIES = tuple(10.0**power for power in range(-3, 3))  # for each row
+BAGS, BAG_SHARE = 20, 0.5
+BAGGED_FROM = 20  # candidates; halves of fewer leave too many of the good ones out
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which candidates, by their places, and how they are combined."""
+
+    members: tuple[int, ...]
+    combination: Combination
+
+
+def average(rows: Rows) -> Chosen:
+    """All candidates with equal weight."""
+    count = len(rows.scores)
+    return Chosen(tuple(range(count)), Weighted(weights=(1 / count,) * count))
+
+
+def greedy(rows: Rows, metric: str, rounds: int, seed: int) -> Chosen:
+    """Forward selection with replacement: again and again the candidate is added with which the mean is best (Caruana
+    et al. 2004, section 2); of many candidates in the mean over selections from random halves of them (section 2.3).
+    Each begins with the single best one.
+
+    Args:
+        metric: of the study's objective; where it has no cost of its own here, log loss or squared error.
+        rounds: how many candidates a selection adds.
+    """
+    cost = _cost(rows, metric)
+    rng = np.random.default_rng(seed)
+    count = len(rows.scores)
+    weights = np.zeros(count)
+    bags, size = (BAGS, round(BAG_SHARE * count)) if count >= BAGGED_FROM else (1, count)
+    for _ in range(bags):
+        bag = np.sort(rng.choice(count, size, replace=False))
+        weights += _select(rows.scores, bag, cost, rounds)
+    return _without_unused(weights / weights.sum())
+
+
+def stack(rows: Rows, seed: int) -> Chosen:
+    """A linear model over the candidates' predictions (Wolpert 1992), whose weights are pulled towards those of the
+    plain mean (as Breiman 1996 keeps them positive): ridge regression of values, logistic regression of classes. How
+    strong the pull is, five folds of the validation rows decide.
+    """
+    fit = _fit_ridge if rows.scores.ndim == 2 else _fit_logistic
+    fold = np.random.default_rng(seed).permutation(len(rows.y)) % STACKING_FOLDS
+    costs = [
+        sum(_loss(fit(_take(rows, fold != held), penalty), _take(rows, fold == held)) for held in range(STACKING_FOLDS))
+        for penalty in PENALTIES
+    ]
+    # Of penalties that do equally well the strongest: what is nearest to the mean errs least on new rows.
+    best = max(np.flatnonzero(np.array(costs) <= min(costs) * (1 + 1e-3)))
+    return Chosen(tuple(range(len(rows.scores))), fit(rows, PENALTIES[best]))
+
+
+def _select(
+    scores: NDArray[np.float64],
+    bag: NDArray[np.int64],
+    cost: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    rounds: int,
+) -> NDArray[np.float64]:
+    """How often each candidate was added, as shares; the best prefix of the additions counts."""
+    own = scores[bag]
+    costs = cost(own)
+    added = [int(costs.argmin())]
+    total, lowest, best = own[added[0]].copy(), float(costs.min()), 1
+    while len(added) < rounds:
+        costs = cost((total + own) / (len(added) + 1))
+        added.append(int(costs.argmin()))
+        total += own[added[-1]]
+        if costs.min() < lowest:
+            lowest, best = float(costs.min()), len(added)
+    return np.bincount(bag[added[:best]], minlength=len(scores)) / best
+
+
+def _cost(rows: Rows, metric: str) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """From (candidates, rows[, classes]) to what is to be low, (candidates,)."""
+    name = metric.rpartition("/")[2]
+    if rows.scores.ndim == 2:
+        power = 1 if name == "mae" else 2
+        return lambda scores: (np.abs(scores - rows.y) ** power).mean(1)
+    y = rows.y.astype(np.int64)
+    everyone = np.arange(len(y))
+
+    def log_loss(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = -log_of(scores[:, everyone, y]).mean(1)
+        return found
+
+    if name not in ("accuracy", "balanced_accuracy"):
+        return log_loss
+    share = 1 / np.bincount(y)[y] if name == "balanced_accuracy" else np.ones(len(y))
+    share = share / share.sum()
+    # Few rows change sides with one more candidate: between equals log loss decides.
+    return lambda scores: ((scores.argmax(2) != y) * share).sum(1) + 1e-3 * log_loss(scores)
+
+
+def _fit_ridge(rows: Rows, penalty: float) -> Stacked:
+    """Least squares with penalty * rows * var * |w - 1/candidates|^2; the intercept is free."""
+    count, n = rows.scores.shape
+    x, y = rows.scores.T, rows.y.astype(np.float64)
+    middle, y_mean = x.mean(0), y.mean()
+    x, y = x - middle, y - y_mean
+    uniform = np.full(count, 1 / count)
+    scale = penalty * n * y.var()
+    weights = uniform + np.linalg.solve(x.T @ x + scale * np.eye(count), x.T @ (y - x @ uniform))
+    return Stacked(weights=tuple(weights.tolist()), intercept=(float(y_mean - middle @ weights),))
+
+
+def _fit_logistic(rows: Rows, penalty: float) -> Stacked:
+    """Cross-entropy plus penalty * |w - 1/candidates|^2, with the intercepts' squares; one weight a candidate for all
+    classes, so that a few hundred rows are enough."""
+    count, _, classes = rows.scores.shape
+    logs, y = torch.from_numpy(log_of(rows.scores)), torch.from_numpy(rows.y.astype(np.int64))
+    uniform = torch.full((count,), 1 / count, dtype=torch.double)
+    weights = uniform.clone().requires_grad_()
+    intercept = torch.zeros(classes, dtype=torch.double, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights, intercept], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        logits = torch.tensordot(weights, logs, dims=1) + intercept
+        pull = (weights - uniform).square().sum() + intercept.square().sum()
+        value = torch.nn.functional.cross_entropy(logits, y) + penalty * pull
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    return Stacked(weights=tuple(weights.tolist()), intercept=tuple(intercept.tolist()))
+
+
+def _loss(combination: Combination, rows: Rows) -> float:
+    """The sum over the rows: log loss or squared error."""
+    combined = combination.apply(rows.scores)
+    if combined.ndim == 1:
+        return float(((combined - rows.y) ** 2).sum())
+    return float(-log_of(combined[np.arange(len(rows.y)), rows.y.astype(np.int64)]).sum())
+
+
+def _take(rows: Rows, mask: NDArray[np.bool_]) -> Rows:
+    return Rows(rows.scores[:, mask], rows.y[mask])
+
+
+def _without_unused(weights: NDArray[np.float64]) -> Chosen:
+    used = np.flatnonzero(weights)
+    return Chosen(tuple(used.tolist()), Weighted(weights=tuple(weights[used].tolist())))
