@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import JsonValue
@@ -27,8 +28,12 @@ class Fitting:
         return None if self._space.check(filled) else filled
 
     def reason(self, parameters: Mapping[str, JsonValue]) -> Problem | None:
-        """What first keeps the parameters from being a point of this space."""
-        return next(iter(self._space.check(self._filled(parameters))), None)
+        """What first keeps the parameters from being a point of this space, told alike of any value outside."""
+        filled = self._filled(parameters)
+        first = next(iter(self._space.check(filled)), None)
+        if first is None or first.path.removeprefix("parameters.") not in filled.keys() & self._space.parameters.keys():
+            return first
+        return replace(first, message="lies outside of this study's space")
 
     def _filled(self, parameters: Mapping[str, JsonValue]) -> dict[str, Any]:
         """With the parameters that take part in this space and had a fixed value in the trial's own."""

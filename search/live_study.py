@@ -362,8 +362,9 @@ class LiveStudy(OpenTrials):
             ledger.remember(self.id, self._optuna.study_attrs)
         trial = self._make(proposal, state, ledger)
         value = None if proposal.twin is None else self._optuna.final_value(proposal.twin)
-        if self.definition.duplicates == "reuse" and value is not None:
+        if proposal.twin is not None and value is not None:
             trial.values = {self._metric: value}
+            trial.metrics, trial.step = self._results.get(proposal.twin, (None, None))
             self._end(trial, TrialState.COMPLETE, f"the same parameters as trial {proposal.twin}", ledger)
             return None
         ledger.tell(trial)

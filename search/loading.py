@@ -49,6 +49,8 @@ def _load(session: Session, study_id: int) -> LiveStudy:
     study.optuna.load((_past(trial, values[trial.number], metric, version) for trial in trials), row.system_attrs)
     for trial in trials:
         study.counts[TrialState(trial.state)] += 1
+        if trial.state == TrialState.COMPLETE:
+            study.recall_result(trial.number, trial.metrics, trial.step)
         if not TrialState(trial.state).ended:
             study.open[trial.number] = _live(session, trial)
     ends = [(trial.ended_at, TrialState(trial.state), _value(trial, metric)) for trial in trials if trial.ended_at]

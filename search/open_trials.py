@@ -44,6 +44,7 @@ class OpenTrials:
         self._optuna = OptunaStudy(definition, warm)
         self._allowance = Allowance(definition, started_at, self.counts, self._optuna)
         self._metric = definition.objective.metric
+        self._results: dict[int, tuple[dict[str, float] | None, int | None]] = {}  # metrics and step, to be reused
         self._last_failure = ""
 
     @property
@@ -67,6 +68,11 @@ class OpenTrials:
     def recall_end(self, state: TrialState, value: float | None, at: datetime) -> None:
         """A trial ended at this time, before this process held the study; to be told in the order of the times."""
         self._allowance.ended(state, value, at)
+
+    def recall_result(self, number: int, metrics: dict[str, float] | None, step: int | None) -> None:
+        """What a COMPLETE trial reported last: a later one with the same parameters may take it over."""
+        if self.definition.duplicates == "reuse":
+            self._results[number] = (metrics, step)
 
     def recall_attempt(self, number: int, began: datetime, ended: datetime | None) -> None:
         """An attempt that began, and perhaps ended, before this process held the study."""
@@ -132,6 +138,8 @@ class OpenTrials:
         self._allowance.ended(state, value, ledger.at)
         if state is TrialState.FAILED:
             self._last_failure = reason or ""
+        if state is TrialState.COMPLETE:
+            self.recall_result(trial.number, trial.metrics, trial.step)
         self._to(trial, state, ledger)
         del self.open[trial.number]
 

@@ -74,7 +74,7 @@ class WarmTrial:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A new trial's number and parameters. `twin`: a finished trial with the same parameters, whose value may serve."""
+    """A new trial's number and parameters. `twin`: a complete trial with the same ones, whose values may serve."""
 
     number: int
     parameters: dict[str, Any]
@@ -108,6 +108,7 @@ class OptunaStudy:
         self._window = Window(definition.budget.parallel or 1) if definition.deterministic else None
         self._count = 0
         self._known: dict[bytes, int] = {}  # canonical parameters -> the first trial that had them
+        self._reusable: dict[bytes, int] = {}  # … -> the first complete one, where its values may serve another
         self._strangers: set[int] = set()  # trials that are no points of this space
         for each in warm:
             self._storage.append(self._study._study_id, self._taught(each))
@@ -127,6 +128,7 @@ class OptunaStudy:
                 self._strangers.add(trial.number)
             else:
                 self._known.setdefault(_canonical(point), trial.number)
+                self._offer(trial.number, trial.state, point)
             self._storage.append(self._study._study_id, self._frozen(trial, point))
             self._count += 1
             if self._rungs is not None and RUNGS in trial.system_attrs:
@@ -208,6 +210,7 @@ class OptunaStudy:
     def _tell(self, number: int, state: TrialState, value: float | None) -> None:
         if state is TrialState.CANCELLED:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
+        self._offer(number, state)
         told = OptunaState.FAIL if number in self._strangers else _OPTUNA_STATE[state]
         # What `Study.tell` does before it makes a deep copy of the trial to return it.
         _tell_with_warning(self._study, self._warm + number, value if told is OptunaState.COMPLETE else None, told)
@@ -295,8 +298,16 @@ class OptunaStudy:
         if resample:
             parameters = self._resample(trial, parameters)
         number = trial.number - self._warm
-        twin = self._known.setdefault(_canonical(parameters), number)
-        return Proposal(number, parameters, None if twin == number else twin)
+        self._known.setdefault(_canonical(parameters), number)
+        return Proposal(number, parameters, self._reusable.get(_canonical(parameters)))
+
+    def _offer(self, number: int, state: TrialState, point: Mapping[str, Any] | None = None) -> None:
+        """A trial has ended: its values may serve a later one with the same parameters."""
+        if self._definition.duplicates == "reuse" and state is TrialState.COMPLETE and number not in self._strangers:
+            parameters = (
+                self._space.external(self._storage.get_trial(self._id(number)).params) if point is None else point
+            )
+            self._reusable.setdefault(_canonical(parameters), number)
 
     def _resample(self, trial: optuna.Trial, parameters: dict[str, Any]) -> dict[str, Any]:
         """Draw again, from the generator as it stands, while a trial with the same parameters exists."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +10,9 @@ from torch.nn import functional
 
 from trainer.config import Augment
 from trainer.data.texts import PAD, UNKNOWN
+from trainer.distort import PIXEL_RANGE, box, distort
 
-PIXEL_RANGE = 255
+SPAN = 3  # tokens that span_dropout leaves out together
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def augment(inputs: tuple[Tensor, ...], y: Tensor, knobs: Augment, noise: Genera
     if inputs[0].ndim == 4:
         mixed = _images(inputs[0], y, knobs, noise)
     elif len(inputs) == 1:
-        return Mixed((_drop_tokens(inputs[0], knobs.token_dropout, noise),))
+        return Mixed((_texts(inputs[0], knobs, noise),))
     else:
         mixed = _tables(inputs, y, knobs, noise)
     if not knobs.fgsm:
@@ -52,12 +52,7 @@ def uphill(rows: Mixed, loss: Tensor, epsilon: float) -> Mixed:
 
 def _images(images: Tensor, y: Tensor, knobs: Augment, noise: Generator) -> Mixed:
     """(batch, channels, height, width) of raw pixels; what comes in from outside is 0, black."""
-    if knobs.flip:
-        images = torch.where(_coins(len(images), 0.5, noise)[:, None, None, None], images.flip(3), images)
-    if knobs.rotation:
-        images = _rotate(images, knobs.rotation, noise)
-    if knobs.crop:
-        images = _crop(images, knobs.crop, noise)
+    images = distort(images, knobs, noise)
     if knobs.noise:
         images = images + PIXEL_RANGE * knobs.noise * _normal(images.shape, noise)
     if knobs.cutout:
@@ -77,6 +72,8 @@ def _tables(inputs: tuple[Tensor, ...], y: Tensor, knobs: Augment, noise: Genera
     if knobs.feature_dropout:
         numbers = numbers.masked_fill(_coins(numbers.shape, knobs.feature_dropout, noise), 0)
         categories = categories.masked_fill(_coins(categories.shape, knobs.feature_dropout, noise), 0)
+    if knobs.swap:
+        numbers, categories = (_swap_values(x, knobs.swap, noise) for x in (numbers, categories))
     if knobs.cutout:
         cut = _some_columns((numbers, categories), knobs.cutout * _happens(knobs.probability, noise), noise)
         numbers, categories = (x.masked_fill(gone, 0) for x, gone in zip((numbers, categories), cut, strict=True))
@@ -87,30 +84,11 @@ def _tables(inputs: tuple[Tensor, ...], y: Tensor, knobs: Augment, noise: Genera
     return Mixed((numbers, categories))
 
 
-def _rotate(images: Tensor, degrees: float, noise: Generator) -> Tensor:
-    angle = (2 * _uniform(len(images), noise) - 1) * math.radians(degrees)
-    still = torch.zeros_like(angle)
-    turn = torch.stack([angle.cos(), -angle.sin(), still, angle.sin(), angle.cos(), still], 1).view(-1, 2, 3)
-    grid = functional.affine_grid(turn, list(images.shape), align_corners=False)
-    return functional.grid_sample(images.float(), grid, align_corners=False)
-
-
-def _crop(images: Tensor, padding: int, noise: Generator) -> Tensor:
-    """Each image out of itself with a border, at a place of its own (He et al. 2016, section 4.2)."""
-    batch, _, height, width = images.shape
-    padded = functional.pad(images, (padding,) * 4)
-    down, right = (torch.randint(2 * padding + 1, (batch, 1), generator=noise, device=noise.device) for _ in range(2))
-    rows = (torch.arange(height, device=images.device) + down)[:, :, None]  # (batch, height, 1)
-    columns = (torch.arange(width, device=images.device) + right)[:, None, :]  # (batch, 1, width)
-    cropped = padded[torch.arange(batch, device=images.device)[:, None, None], :, rows, columns]
-    return cropped.permute(0, 3, 1, 2)
-
-
 def _cut_out(images: Tensor, share: Tensor, noise: Generator) -> Tensor:
     """A square of each image made black, its middle anywhere (DeVries and Taylor 2017)."""
     batch, _, height, width = images.shape
     side = share * min(height, width) / 2
-    inside = _box(_uniform(batch, noise) * height, _uniform(batch, noise) * width, side, side, images)
+    inside = box(_uniform(batch, noise) * height, _uniform(batch, noise) * width, side, side, images)
     return images.masked_fill(inside[:, None], 0)
 
 
@@ -129,7 +107,7 @@ def _cutmix(images: Tensor, y: Tensor, share: Tensor, noise: Generator) -> Mixed
     height, width = images.shape[2:]
     half = (1 - share).sqrt() / 2
     middle = _uniform(2, noise)
-    inside = _box(middle[:1] * height, middle[1:] * width, half * height, half * width, images)[:, None]
+    inside = box(middle[:1] * height, middle[1:] * width, half * height, half * width, images)[:, None]
     return Mixed((torch.where(inside, images[other], images),), y[other], 1 - inside.float().mean())
 
 
@@ -148,19 +126,34 @@ def _some_columns(inputs: tuple[Tensor, ...], share: Tensor, noise: Generator) -
     return torch.split(places < (share * sum(widths)).round(), widths)
 
 
-def _box(row: Tensor, column: Tensor, tall: Tensor | float, wide: Tensor | float, images: Tensor) -> Tensor:
-    """(boxes, height, width), bool: the pixels whose middles lie within half a height and half a width of a point."""
-    height, width = images.shape[2:]
-    rows = torch.arange(height, device=images.device) + 0.5
-    columns = torch.arange(width, device=images.device) + 0.5
-    near = (rows - row[:, None]).abs() < tall  # (boxes, height)
-    return near[:, :, None] & ((columns - column[:, None]).abs() < wide)[:, None, :]
+def _swap_values(values: Tensor, rate: float, noise: Generator) -> Tensor:
+    """This share of the values taken from the same column of another row (Yoon et al. 2020, section 4.1)."""
+    other = values[_permutation(len(values), noise)]
+    return torch.where(_coins(values.shape, rate, noise), other, values)
 
 
-def _drop_tokens(tokens: Tensor, rate: float, noise: Generator) -> Tensor:
-    if not rate:
-        return tokens
-    return tokens.masked_fill(_coins(tokens.shape, rate, noise) & (tokens != PAD), UNKNOWN)
+def _texts(tokens: Tensor, knobs: Augment, noise: Generator) -> Tensor:
+    """(batch, length); dropped tokens are unknown ones, and where a text ends nothing changes."""
+    if knobs.swap:
+        tokens = _swap_neighbours(tokens, knobs.swap, noise)
+    if knobs.token_dropout:
+        tokens = tokens.masked_fill(_coins(tokens.shape, knobs.token_dropout, noise) & (tokens != PAD), UNKNOWN)
+    if knobs.span_dropout:
+        begun = _coins(tokens.shape, knobs.span_dropout / SPAN, noise).float()
+        within = functional.max_pool1d(functional.pad(begun, (SPAN - 1, 0)), SPAN, 1) > 0
+        tokens = tokens.masked_fill(within & (tokens != PAD), UNKNOWN)
+    return tokens
+
+
+def _swap_neighbours(tokens: Tensor, rate: float, noise: Generator) -> Tensor:
+    """This share of the tokens changes places with the one before or after (Wei and Zou 2019, of neighbours only)."""
+    first = _coins(tokens.shape, rate / 2, noise)
+    first[:, 1:] &= ~first[:, :-1]  # none in two pairs: of a run of them the first, and what it leaves
+    first[:, :-1] &= tokens[:, 1:] != PAD
+    first[:, -1] = False
+    places = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+    second = functional.pad(first[:, :-1], (1, 0))
+    return tokens.gather(1, places + first.long() - second.long())
 
 
 def _share(alpha: float, probability: float, noise: Generator) -> Tensor:

@@ -82,6 +82,11 @@ class Augment(_Section):
     flip: bool = False  # images: left to right, every other one
     crop: Annotated[int, Field(ge=0, le=256)] = 0  # images: shifted by up to so many pixels
     rotation: Annotated[FiniteFloat, Field(ge=0, le=180)] = 0.0  # images: by up to so many degrees
+    scaling: Annotated[FiniteFloat, Field(ge=0, le=0.9)] = 0.0  # images: larger or smaller by up to this share
+    translation: Annotated[FiniteFloat, Field(ge=0, le=0.9)] = 0.0  # images: shifted by up to this share of a side
+    colour: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0  # images: brightness, contrast, colour by up to this share
+    erase: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0  # images: the share of them with a rectangle of noise
+    randaugment: Annotated[int, Field(ge=0, le=30)] = 0  # images: how strong the two operations on each are
     cutout: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0  # a black square, its side; tables: this share of columns
     cutmix: Annotated[FiniteFloat, Field(ge=0, le=10)] = 0.0  # both parameters of the beta distribution of the share
     mixup: Annotated[FiniteFloat, Field(ge=0, le=10)] = 0.0  # likewise
@@ -90,7 +95,9 @@ class Augment(_Section):
     probability: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0  # mixup, cutmix, cutout: share of batches
     noise: NonNegative = 0.0  # deviation, in the units of fgsm
     feature_dropout: Probability = 0.0  # tables
+    swap: Probability = 0.0  # tables: values taken from other rows; texts: tokens that change places with the next
     token_dropout: Probability = 0.0  # texts
+    span_dropout: Probability = 0.0  # texts: likewise, but three tokens in a row
 
     @property
     def acting(self) -> Augment:
@@ -117,9 +124,10 @@ NORMALIZED = {
     "image": frozenset({"none", "standard", "minmax", "robust", "per_channel"}),
 }
 AUGMENTED = {
-    "image": frozenset({"flip", "crop", "rotation", "noise"}) | EXCLUSIVE,
-    "table": frozenset({"noise", "feature_dropout"}) | EXCLUSIVE,
-    "text": frozenset({"token_dropout"}),
+    "image": EXCLUSIVE
+    | {"flip", "crop", "rotation", "scaling", "translation", "colour", "erase", "randaugment", "noise"},
+    "table": EXCLUSIVE | {"noise", "feature_dropout", "swap"},
+    "text": frozenset({"swap", "token_dropout", "span_dropout"}),
     "subwords": frozenset(),
 }
 
@@ -372,6 +380,7 @@ class TrainConfig(_Section):
     epochs: Count = 20
     batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 128
     accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1  # batches whose gradients make one step
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "fp32"
     sampling: Literal["shuffle", "balanced"] = "shuffle"  # balanced: draws every class equally often, with replacement
     cross_validation: CrossValidation | None = None
     checkpoint: Checkpoint = Checkpoint()

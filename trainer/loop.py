@@ -18,6 +18,7 @@ from trainer.config import TrainConfig
 from trainer.data.prepared import Part
 from trainer.models.layers import Network
 from trainer.optim import decay_all, set_lr, weights_of
+from trainer.precision import Precision
 from trainer.regularize import add_penalty_gradients, clip_gradients, task_loss
 from trainer.schedule import learning_rate
 
@@ -37,6 +38,7 @@ def train_epoch(
     generator: Generator,
     class_weight: Tensor | None,
     lr_scale: float = 1.0,
+    precision: Precision,
     followers: Sequence[Follower] = (),
 ) -> float:
     """Train on as many rows as there are, in an order drawn anew.
@@ -44,6 +46,7 @@ def train_epoch(
     Args:
         epoch: counted from 0.
         lr_scale: what the schedule's learning rate is multiplied by.
+        precision: what the passes compute in.
         followers: take in the weights after each step.
 
     Returns:
@@ -53,30 +56,33 @@ def train_epoch(
     accumulate, rows_a_step = config.accumulate, config.accumulate * config.batch_size
     steps = math.ceil(len(order) / rows_a_step)
     parameters, weights = list(model.parameters()), weights_of(model)
-    total = torch.zeros((), device=part.y.device)  # on the device: reading it at each step would wait for the step
+    losses: list[Tensor] = []  # on the device: reading one at each step would wait for the step
     model.train()
     model.set_rates(config.regularization)
     optimizer.zero_grad()
     changes, changed = config.data.augment.acting, bool(config.data.augment.chosen)
     seen = 0
-    for batch, (*inputs, y) in enumerate(_batches(part, order, config.batch_size), start=1):
+    for batch, (*inputs, y) in enumerate(_batches(part, order, config.batch_size, model.pad), start=1):
         rows = augment(tuple(inputs), y, changes, generator) if changed else Mixed(tuple(inputs))
-        loss = _loss(model, rows, y, config, class_weight)
-        if changes.fgsm:
-            loss = (loss + _loss(model, uphill(rows, loss, changes.fgsm), y, config, class_weight)) / 2
+        with precision.forward():
+            loss = _loss(model, rows, y, config, class_weight)
+            if changes.fgsm:
+                loss = (loss + _loss(model, uphill(rows, loss, changes.fgsm), y, config, class_weight)) / 2
         of_step = seen // rows_a_step  # of this epoch, from 0
         share = len(y) / min(rows_a_step, len(order) - of_step * rows_a_step)
-        (loss if share == 1 else share * loss).backward()  # type: ignore[no-untyped-call]
-        total += loss.detach() * len(y)
+        precision.backward(loss if share == 1 else share * loss)
+        losses.append(loss.detach())
         seen += len(y)
         if batch % accumulate and seen < len(order):
             continue
         step = epoch * steps + of_step
         lr = lr_scale * _learning_rate(config, step, steps)
-        _step(optimizer, parameters, weights, config, lr)
+        _step(optimizer, parameters, weights, config, lr, precision)
         for follower in followers:
             follower.after_step(model, step)
-    return total.item() / len(order)
+    missing = len(losses) * config.batch_size - len(order)  # rows that the last batch is short of
+    total: float = (config.batch_size * torch.stack(losses).sum() - missing * losses[-1]).item()
+    return total / len(order)
 
 
 def _learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
@@ -94,20 +100,23 @@ def _step(
     weights: list[torch.nn.Parameter],
     config: TrainConfig,
     lr: float,
+    precision: Precision,
 ) -> None:
     """Follow the gradients that have gathered: penalties join them, then they are clipped; decay is decoupled."""
     knobs = config.regularization
+    precision.unscale(optimizer)
     add_penalty_gradients(weights, knobs.l1, knobs.l2)
     clip_gradients(parameters, knobs.max_grad_norm, knobs.max_grad_value)
     set_lr(optimizer, lr)
     decay_all(optimizer, config.optimizer.weight_decay)
-    optimizer.step()
-    optimizer.zero_grad()
+    precision.step(optimizer)
+    for parameter in parameters:
+        parameter.grad = None
 
 
 def _loss(model: Network, rows: Mixed, y: Tensor, config: TrainConfig, class_weight: Tensor | None) -> Tensor:
     """The loss against the targets, or against the two that each row is mixed of, by their shares."""
-    outputs, smoothing = model(*rows.inputs), config.regularization.label_smoothing
+    outputs, smoothing = model(*rows.inputs).float(), config.regularization.label_smoothing
     loss = task_loss(outputs, y, loss=config.loss, label_smoothing=smoothing, class_weight=class_weight)
     if rows.other is None or rows.share is None:
         return loss
@@ -135,8 +144,23 @@ def _order(model: Network, part: Part, config: TrainConfig, generator: Generator
     return order[:-1] if alone and model.needs_two_rows else order
 
 
-def _batches(part: Part, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
-    """Batches of (*inputs, y); the last one may be short."""
+def _batches(part: Part, order: Tensor, batch_size: int, pad: int | None = None) -> Iterator[tuple[Tensor, ...]]:
+    """Batches of (*inputs, y); the last one may be short. Where `pad` stands for nothing, without what all texts of a
+    batch are padded with.
+    """
     for rows in torch.split(order, GATHERED_BATCHES * batch_size):
         gathered = [tensor[rows] for tensor in (*part.inputs, part.y)]
-        yield from zip(*(torch.split(tensor, batch_size) for tensor in gathered), strict=True)
+        batches = zip(*(torch.split(tensor, batch_size) for tensor in gathered), strict=True)
+        if pad is None:
+            yield from batches
+            continue
+        for (tokens, y), length in zip(batches, _lengths(gathered[0] != pad, batch_size), strict=True):
+            yield tokens[:, :length], y
+
+
+def _lengths(there: Tensor, batch_size: int) -> list[int]:
+    """Of each batch, where its longest text ends, at least 1; `there` are the (rows, length) that are no padding."""
+    places = torch.arange(1, there.shape[1] + 1, device=there.device)
+    ends = (there * places).amax(1)  # (rows,)
+    longest = torch.stack([batch.amax() for batch in torch.split(ends, batch_size)])
+    return [int(length) for length in longest.clamp(min=1).tolist()]

@@ -24,6 +24,7 @@ from trainer.metrics import measure
 from trainer.models.build import build
 from trainer.models.layers import Network
 from trainer.optim import make_optimizer
+from trainer.precision import Precision
 from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience, Plateau
 from trainer.schedule import falls_end
@@ -50,6 +51,7 @@ class Training:
         # Of a pretrained model, the tensors that the source did not have.
         self.made_anew = take(model, origin.weights(len(prepared.classes) or 1)) if origin else []
         self.model = self._placed(model)
+        self._precision = Precision(config.precision, self.model, prepared.device)
         learned = parameter_groups(self.model, config.transfer) if origin else self.model.parameters()
         self._optimizer = make_optimizer(learned, config.optimizer)
         self._followers: list[Follower] = []
@@ -91,17 +93,19 @@ class Training:
             self._snapshots = [*self._snapshots, self._copy()][-self._kept_snapshots :]
         if self._config.model.name == "pretrained":
             freeze(self.model, self._config, self.epoch)
-        loss = train_epoch(
-            self.model,
-            self._optimizer,
-            self._prepared.train,
-            self._config,
-            epoch=self.epoch,
-            generator=self._generator,
-            class_weight=self._prepared.class_weight,
-            lr_scale=self._plateau.scale if self._plateau else 1.0,
-            followers=self._followers,
-        )
+        with self._precision.epoch():
+            loss = train_epoch(
+                self.model,
+                self._optimizer,
+                self._prepared.train,
+                self._config,
+                epoch=self.epoch,
+                generator=self._generator,
+                class_weight=self._prepared.class_weight,
+                lr_scale=self._plateau.scale if self._plateau else 1.0,
+                precision=self._precision,
+                followers=self._followers,
+            )
         self.epoch += 1
         for follower in self._followers:
             follower.after_epoch(self.model, self.epoch)
@@ -156,6 +160,7 @@ class Training:
         scalars = {
             "config": self._identity(),
             "metrics": self.metrics,
+            "precision": self._precision.state(),
             "followers": {follower.name: follower.taken for follower in self._followers},
             "seconds": self.costs.seconds,
             "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
@@ -173,6 +178,7 @@ class Training:
             follower.model.load_state_dict(below(follower.name, tensors))
             follower.taken = scalars["followers"][follower.name]
         self._snapshots = self._restored_snapshots(below("snapshot", tensors))
+        self._precision.restore(scalars["precision"])
         self._restore_optimizer(below("optimizer", tensors))
         self._generator.set_state(tensors["generator"])
         if self._patience:

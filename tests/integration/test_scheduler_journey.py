@@ -264,6 +264,45 @@ def test_reuse_takes_a_twins_value_without_running_it(yard: Yard) -> None:
     assert yard.study(study_id).state == "COMPLETE"
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_is_reused_is_a_complete_trials_with_its_metrics(yard: Yard, restarts: bool) -> None:
+    """All trials are twins: 0 fails and is of no use, 1 runs, the others take over what it has."""
+    document = study(parameters={"k": {"values": ["a"]}}, budget={"trials": 5, "parallel": 1}, duplicates="reuse")
+    study_id = yard.begin(document)
+    worker = yard.worker()
+    worker.finish(worker.start(study_id, 0).attempt, outcome="failed", reason="it diverged")
+    one = worker.start(study_id, 1).attempt
+    worker.report(one, 3, 0.5)
+    if restarts:
+        yard.restart()
+    worker.finish(one, 0.25)
+
+    trials = yard.trials(study_id)
+    assert [trial.state for trial in trials] == ["FAILED"] + ["COMPLETE"] * 4
+    for trial in trials[2:]:
+        assert (trial.values, trial.metrics, trial.step) == ({METRIC: 0.25}, {METRIC: 0.25}, 3)
+        assert trial.reason == "the same parameters as trial 1"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_who_asks_for_trials_gets_those_that_are_left_to_run(yard: Yard) -> None:
+    """Of two values one is measured: whatever repeats it is complete at once, and is not handed out."""
+    choices = {"parameters": {"k": {"values": ["a", "b"]}}, "budget": {"trials": 12}}
+    study_id = yard.submit(study(**choices, duplicates="reuse", trial={"kind": "external"}))
+    worker = yard.worker()
+    [first] = worker.ask(study_id).items
+    worker.finish(first.attempt, 0.5)
+
+    given = worker.ask(study_id, 3).items
+
+    assert len(given) == 3
+    assert all(each.parameters != first.parameters for each in given)
+    reused = [trial for trial in yard.trials(study_id) if trial.state == "COMPLETE"][1:]
+    assert reused
+    assert all(trial.parameters == first.parameters for trial in reused)
+
+
 def test_resample_avoids_a_twin_while_there_is_something_else(yard: Yard) -> None:
     document = study(
         parameters={"k": {"values": list("abcd")}}, budget={"trials": 4, "parallel": 4}, duplicates="resample"

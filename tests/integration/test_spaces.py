@@ -181,8 +181,8 @@ def test_another_studys_trials_teach_the_first_proposal_and_are_not_counted(yard
     row = yard.study(study_id)
     assert row.warm_start is not None
     assert row.warm_start["taken"] == 8 - len(outside)
-    assert sum(each["trials"] for each in row.warm_start["left_out"]) == len(outside)
-    assert row.warm_start["left_out"][0]["reason"].startswith("parameters.x: ")
+    reason = 'parameters.x: lies outside of this study\'s space; it takes {"high":2.0,"low":0.25}'
+    assert row.warm_start["left_out"] == [{"reason": reason, "trials": len(outside), "first": outside[0]}]
     taken = [trial for trial in yard.trials(source)[:8] if trial.number not in outside]
     ours = yard.trials(study_id)
     assert [trial.number for trial in ours] == [0, 1, 2]  # numbers, and with them the budget, begin at 0

@@ -35,6 +35,8 @@ class Network(nn.Module):
             module.eval()
         return self
 
+    pad: int | None = None  # the token that stands for nothing: of a column of these, the model sees nothing
+
     @property
     def needs_two_rows(self) -> bool:
         """Whether a batch of one row cannot be trained on: it has no variance to normalize by."""

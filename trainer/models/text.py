@@ -17,6 +17,8 @@ WINDOWS = 3
 class EmbeddingBag(Network):
     """The mean of the tokens' embeddings, then hidden layers as in a perceptron (Joulin et al. 2017)."""
 
+    pad = PAD
+
     def __init__(self, config: Model, schema: TextSchema, outputs: int, noise: Generator | None) -> None:
         super().__init__()
         self.bag = nn.EmbeddingBag(schema.tokens, config.width, mode="mean", padding_idx=PAD)
@@ -35,6 +37,7 @@ class TextCNN(Network):
     """
 
     cpu_rows = 256
+    pad = PAD
 
     def __init__(self, config: Model, schema: TextSchema, outputs: int, noise: Generator | None) -> None:
         super().__init__()
@@ -59,6 +62,7 @@ class TextTransformer(Network):
     """
 
     cpu_rows = 128
+    pad = PAD
 
     def __init__(self, config: Model, schema: TextSchema, outputs: int, noise: Generator | None) -> None:
         super().__init__()

@@ -155,6 +155,77 @@ def test_adversarial_rows_lie_where_the_loss_rises() -> None:
     torch.testing.assert_close(brighter, (IMAGES.float() + 25.5).clamp(max=255))
 
 
+def test_scaling_makes_images_larger_or_smaller_and_translation_shifts_them() -> None:
+    dot = torch.zeros(64, 1, 33, 33)
+    dot[:, :, 12:21, 12:21] = 100  # 81 pixels in the middle
+
+    [scaled], [shifted] = apply((dot,), scaling=0.5).inputs, apply((dot,), translation=0.2).inputs
+
+    area = (scaled > 50).sum((1, 2, 3)) / 81
+    assert 0.2 < area.min() < 0.5 < 1.5 < area.max() <= 1.5**2 * 1.15  # sides by half to one and a half
+    assert (shifted > 50).sum((1, 2, 3)).float().mean().item() == pytest.approx(81, rel=0.05)
+    rows = (shifted[:, 0] > 50).float().argmax(1).amax(1)
+    assert 12 + 4 <= rows.max() <= 12 + 7 + 9  # up to a fifth of 33 pixels
+    assert len(rows.unique()) > 5
+
+
+def test_colour_changes_brightness_and_contrast_of_each_image() -> None:
+    [images] = apply((IMAGES,), colour=0.5).inputs
+
+    ratio = images.mean((1, 2, 3)) / IMAGES.float().mean((1, 2, 3))
+    assert 0.5 <= ratio.min() < 0.7 < 1.3 < ratio.max() <= 1.5
+    spread = images.std((1, 2, 3)) / IMAGES.float().std((1, 2, 3))
+    assert (spread / ratio).std() > 0.1
+    assert torch.equal(apply((IMAGES,), colour=0.0).inputs[0], IMAGES)
+
+
+def test_an_erased_image_has_a_rectangle_of_noise() -> None:
+    images = torch.zeros(400, 1, 20, 20)
+
+    [erased] = augment((images,), torch.arange(400), Augment(erase=0.5), torch.Generator().manual_seed(0)).inputs
+
+    share = (erased > 0).float().mean((1, 2, 3))
+    assert (share > 0).float().mean().item() == pytest.approx(0.5, abs=0.07)
+    assert 0 < share[share > 0].min() < 0.06 < 0.25 < share.max() < 0.4  # 0.02 to 0.33, and the grid's rounding
+
+
+def test_randaugment_is_as_strong_as_told() -> None:
+    images = torch.arange(64 * 3 * 16 * 16).view(64, 3, 16, 16).float() % 256
+
+    def change(magnitude: int) -> float:
+        [changed] = apply((images,), randaugment=magnitude).inputs
+        assert 0 <= changed.min() <= changed.max() <= 255
+        return (changed - images).abs().mean().item()
+
+    assert 0 < change(1) < change(10) < change(30)
+
+
+def test_swapped_values_are_of_the_same_column_and_swapped_tokens_of_the_same_text() -> None:
+    numbers, tokens = torch.arange(64.0 * 40).view(64, 40), torch.arange(2, 42, dtype=torch.int32).repeat(64, 1)
+    tokens[:, 30:] = 0
+
+    swapped = apply((numbers, torch.empty(64, 0, dtype=torch.int64)), swap=0.3).inputs[0]
+    [moved] = apply((tokens,), swap=0.3).inputs
+
+    assert (swapped != numbers).float().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(swapped % 40, numbers % 40)
+    assert torch.equal(moved.sort(1).values, tokens.sort(1).values)
+    assert torch.equal(moved[:, 30:], tokens[:, 30:])
+    assert (moved - tokens).abs().max() == 1
+    assert (moved != tokens)[:, :30].float().mean().item() == pytest.approx(0.26, abs=0.04)
+
+
+def test_dropped_spans_are_of_three_tokens_or_more() -> None:
+    tokens = torch.full((64, 60), 5, dtype=torch.int32)
+
+    [dropped] = apply((tokens,), span_dropout=0.2).inputs
+
+    assert (dropped == 1).float().mean().item() == pytest.approx(0.2, abs=0.04)
+    inner = (dropped[:, 2:-2] == 1).int()
+    lonely = inner[:, 1:-1] & ~(inner[:, :-2] | inner[:, 2:])
+    assert not lonely[:, 1:-1].bool().any()
+
+
 def test_dropped_tokens_are_unknown_and_padding_stays() -> None:
     tokens = torch.tensor([[5] * 50 + [0] * 50] * 64, dtype=torch.int32)
 
@@ -185,7 +256,16 @@ def curve(prepared: Prepared, source: str, model: dict[str, Any], augment: dict[
 
 @pytest.mark.parametrize(
     "knobs",
-    [{"flip": True}, {"crop": 1}, {"rotation": 20.0}, {"cutout": 0.5}, {"cutmix": 1.0}, {"mixup": 0.5}],
+    [
+        {"flip": True},
+        {"crop": 1},
+        {"rotation": 20.0},
+        {"randaugment": 9},
+        {"erase": 0.5},
+        {"cutout": 0.5},
+        {"cutmix": 1.0},
+        {"mixup": 0.5},
+    ],
     ids=lambda knobs: next(iter(knobs)),
 )
 def test_augmented_images_change_the_training_and_it_goes_on_bit_for_bit(digits: Prepared, knobs: Any) -> None:

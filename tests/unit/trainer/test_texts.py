@@ -12,15 +12,18 @@ from pydantic import ValidationError
 from sklearn.metrics import f1_score
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
-from trainer.config import Data, TrainConfig
+from trainer.config import Data, Model, TrainConfig
 from trainer.data.prepare import prepare
+from trainer.data.prepared import Part
 from trainer.data.schema import Target
 from trainer.data.texts import TextSchema, fit_texts
 from trainer.errors import DataError
 from trainer.fit import Monitor, fit
+from trainer.loop import _batches
 from trainer.model_file import load
 from trainer.models.build import build
 
+TOKENS = torch.tensor([[4, 5, 0, 0, 0, 0], [6, 7, 8, 0, 0, 0], [9, 0, 0, 0, 0, 0]], dtype=torch.int32)
 TARGET = Target(name="label", task="classification", classes=("a", "b"))
 F1 = Monitor("val/f1", "maximize")
 GOOD, BAD = ["well done", "a fine day", "so good!"], ["win cash", "free prize now", "so cheap!"]
@@ -136,3 +139,19 @@ def test_padding_changes_no_prediction(name: str) -> None:
 def test_a_text_without_a_model_of_texts_is_refused_at_the_door(text: str | None, model: str, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TrainConfig.model_validate({"data": {"source": "file:x", "text": text}, "model": {"name": model}})
+
+
+def test_a_batch_is_cut_where_its_longest_text_ends() -> None:
+    part = Part((TOKENS,), torch.arange(3))
+
+    batches = list(_batches(part, torch.tensor([1, 0, 2]), batch_size=2, pad=0))
+
+    assert [tokens.tolist() for tokens, _ in batches] == [[[6, 7, 8], [4, 5, 0]], [[9]]]
+    assert [y.tolist() for _, y in batches] == [[1, 0], [2]]
+
+
+@pytest.mark.parametrize("name", ["embedding_bag", "text_cnn"])
+def test_no_model_sees_what_is_padded(name: Any) -> None:
+    model = build(Model(name=name, width=4, hidden=[]), schema("a b c d e f g h")).eval()
+
+    torch.testing.assert_close(model(TOKENS[:, :3]), model(TOKENS))

@@ -1,0 +1,240 @@
+"""How many rows a second does the training loop train on, beside the loops that people use?
+
+    python -m benchmarks.training_loop [--quick]
+
+A perceptron on the Adult census, a convolutional network on Fashion-MNIST and a bag of embeddings on SMS messages, the
+files below TRIALYARD_DATA_DIR as the examples name them. All train the same model with AdamW's defaults for the same
+epochs, by turns, on one thread. Ours runs as a trial does, with all that it keeps: every metric of each epoch, the best
+weights, early stopping, checkpoints written to disk, reports, and the model file at the end. The others compute the
+loss and the accuracy of the validation part after each epoch, and keep nothing.
+
+Seconds are the processor's: on one thread they are those of an idle machine. `outside` is the share of them that is
+not within the model's forward pass in training, `backward` and the optimizer's step. `first step` are the milliseconds
+from the start of a trial to its first step, data set and code being there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.optim import AdamW
+
+from benchmarks.loops import LR, PEERS, Job
+from store.artifacts import Artifacts
+from store.messages import AttemptKey
+from trainer.config import TrainConfig
+from trainer.data.prepare import prepare
+from trainer.data.prepared import Part, Prepared
+from trainer.fit import Decision, fit
+from trainer.models.build import build
+from trainer.models.image import CNN, Pixels
+from trainer.models.layers import Network
+from trainer.models.mlp import MLP
+from trainer.models.text import EmbeddingBag
+from trainer.progress import Monitor
+
+ROUNDS = 3
+PACKAGES = {"Lightning": "lightning", "skorch": "skorch", "Accelerate": "accelerate"}
+
+CASES: dict[str, dict[str, Any]] = {
+    "Adult, mlp": {
+        "data": {"source": "file:tabular/adult_train.csv", "target": "income", "missing_values": ["?"]},
+        "model": {"name": "mlp", "hidden": [128, 64]},
+        "epochs": 6,
+    },
+    "Fashion-MNIST, cnn": {
+        "data": {"source": "file:image/fashion_mnist/train-images-idx3-ubyte.gz"},
+        "model": {"name": "cnn", "width": 16, "depth": 2, "norm": "batch"},
+        "epochs": 2,
+    },
+    "SMS, embedding_bag": {
+        "data": {"source": "file:text/sms_spam.tsv", "quoting": "none", "text": "text", "target": "label"},
+        "model": {"name": "embedding_bag", "width": 64, "hidden": [64]},
+        "epochs": 6,
+        "batch_size": 64,
+    },
+}
+TRAINED_ROWS, HELD_OUT_ROWS = 12_800, 3_200
+
+
+@dataclass
+class Run:
+    """One loop's training: processor seconds, those of them within the model and the optimizer, and the first step."""
+
+    seconds: float
+    inside: float
+    first_step: float
+
+
+class Quiet:
+    """A reporter that lets a training go on, as a worker's does after a message."""
+
+    def report(self, _epoch: int, metrics: Mapping[str, float]) -> Decision:
+        json.dumps(dict(metrics))
+        return "continue"
+
+    def log(self, line: str) -> None: ...
+
+
+def configuration(case: str) -> TrainConfig:
+    more = {"optimizer": {"name": "adamw", "lr": LR}, "early_stopping": {"patience": 100}}
+    return TrainConfig.model_validate(CASES[case] | more)
+
+
+def prepared_of(config: TrainConfig, folder: Path) -> Prepared:
+    prepared = prepare(config.data, device=torch.device("cpu"), data_folders=[folder], as_images=config.takes_images)
+    assert prepared.test is not None
+    return dataclasses.replace(
+        prepared,
+        train=_first(TRAINED_ROWS, prepared.train),
+        validation=_first(HELD_OUT_ROWS, prepared.validation),
+        test=_first(HELD_OUT_ROWS, prepared.test),
+    )
+
+
+def _first(rows: int, part: Part) -> Part:
+    return Part(tuple(tensor[:rows] for tensor in part.inputs), part.y[:rows])
+
+
+def loops_of(config: TrainConfig, prepared: Prepared) -> dict[str, Callable[[], None]]:
+    """Every loop that can run here, ours first, with a fresh model at each call."""
+    names = [name for name in PEERS if name not in PACKAGES or importlib.util.find_spec(PACKAGES[name])]
+    for missing in PEERS.keys() - names:
+        print(f"{missing} is left out: install {PACKAGES[missing]}", file=sys.stderr)
+    if config.model.name != "mlp":
+        names.remove("scikit-learn")
+
+    def peer(name: str) -> Callable[[], None]:
+        return lambda: PEERS[name](Job(plain_model(config, prepared), prepared, config.batch_size, config.epochs))
+
+    mine = {"ours": lambda: ours(config, prepared)}
+    if config.model.name == "cnn":
+        sixteen_bits = config.model_copy(update={"precision": "auto"})
+        mine["ours, precision: auto"] = lambda: ours(sixteen_bits, prepared)
+    return mine | {name: peer(name) for name in names}
+
+
+def plain_model(config: TrainConfig, prepared: Prepared) -> Network:
+    """The model in PyTorch's default memory format, as people write it; ours lays images out channels last."""
+    model = build(config.model, prepared.schema)
+    for pixels in [module for module in model.modules() if isinstance(module, Pixels)]:
+        pixels.forward = lambda x, p=pixels: (x.float() - p.shift) / p.scale  # type: ignore[method-assign]
+    return model
+
+
+def ours(config: TrainConfig, prepared: Prepared) -> None:
+    with tempfile.TemporaryDirectory(prefix="training-loop-") as folder:
+        artifacts = Artifacts(f"file://{folder}")
+        fit(
+            config,
+            prepared,
+            monitor=Monitor("val/accuracy", "maximize"),
+            reporter=Quiet(),
+            folder=artifacts.attempt(AttemptKey(1, 1, 1)),
+        )
+
+
+def measure(loop: Callable[[], None]) -> Run:
+    with _watched() as run:
+        began = time.process_time()
+        loop()
+        run.seconds = time.process_time() - began
+    run.first_step -= began
+    return run
+
+
+@contextmanager
+def _watched() -> Iterator[Run]:
+    """Count the seconds within training forward passes, backward passes and steps, whoever calls them."""
+    run = Run(0.0, 0.0, 0.0)
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+            began = time.process_time()
+            try:
+                return call(self, *args, **kwargs)
+            finally:
+                if getattr(self, "training", True):
+                    run.inside += time.process_time() - began
+
+        return wrapper
+
+    plain_step = AdamW.step
+
+    def step(optimizer: AdamW, closure: Callable[[], Any] | None = None) -> Any:
+        if closure is not None:  # forward and backward are in there, and are counted by themselves
+            closure()
+        run.first_step = run.first_step or time.process_time()
+        return counted(plain_step)(optimizer)
+
+    models = [patch.object(kind, "forward", counted(kind.forward)) for kind in (MLP, CNN, EmbeddingBag)]
+    with ExitStack() as patches:
+        for each in (*models, patch.object(torch.Tensor, "backward", counted(torch.Tensor.backward))):
+            patches.enter_context(each)
+        patches.enter_context(patch.object(AdamW, "step", step))
+        yield run
+
+
+def compare(case: str, folder: Path, rounds: int) -> tuple[Table, dict[str, Any]]:
+    config = configuration(case)
+    prepared = prepared_of(config, folder)
+    loops = loops_of(config, prepared)
+    ours(config, prepared)  # what is made at the first call only
+    runs: dict[str, list[Run]] = {name: [] for name in loops}
+    for _ in range(rounds):
+        for name, loop in loops.items():
+            runs[name].append(measure(loop))
+    rows = prepared.train.rows * config.epochs
+    table = Table(case, "rows/s", "ours ×", "outside", "first step ms", box=None)
+    figures = {}
+    mine = statistics.median(run.seconds for run in runs["ours"])
+    for name, each in runs.items():
+        seconds = statistics.median(run.seconds for run in each)
+        outside = statistics.median(1 - run.inside / run.seconds for run in each)
+        first = 1000 * statistics.median(run.first_step for run in each)
+        watched = name != "scikit-learn"
+        shares = (f"{outside:.0%}", f"{first:.0f}") if watched else ("", "")
+        table.add_row(name, f"{rows / seconds:,.0f}", f"{seconds / mine:.2f}", *shares)
+        figures[name] = {"rows_per_second": round(rows / seconds), "ours_times": round(seconds / mine, 3)} | (
+            {"outside": round(outside, 3), "first_step_ms": round(first, 1)} if watched else {}
+        )
+    return table, figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one round: a smoke run")
+    parser.add_argument("--case", choices=CASES, action="append", help="only this one")
+    arguments = parser.parse_args()
+    folder = os.environ.get("TRIALYARD_DATA_DIR")
+    if folder is None:
+        parser.error("set TRIALYARD_DATA_DIR to the folder with the data sets that the examples name")
+    torch.set_num_threads(1)
+    console, figures = Console(), {}
+    for case in arguments.case or CASES:
+        table, figures[case] = compare(case, Path(folder), 1 if arguments.quick else ROUNDS)
+        console.print(table)
+    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "load": os.getloadavg()[0]}
+    print(json.dumps({"benchmark": "training_loop", **machine, "torch": torch.__version__, "cases": figures}))
+
+
+if __name__ == "__main__":
+    main()
