@@ -6,6 +6,7 @@ import pytest
 from store.artifacts import Artifacts
 from store.messages import Assignment, AttemptKey, DecisionName
 from trainer.errors import DataError
+from worker.library import Library
 from worker.training import KEPT_DATA_SETS, OutOfDeviceMemory, Training
 
 
@@ -23,7 +24,8 @@ class Quiet:
 def training(tmp_path: Path) -> Training:
     rows = "".join(f"{x},{'high' if x >= 20 else 'low'}\n" for x in range(40))
     (tmp_path / "rows.csv").write_text("x,level\n" + rows)
-    return Training(Artifacts(str(tmp_path / "artifacts")), (tmp_path,), "cpu")
+    artifacts = Artifacts(str(tmp_path / "artifacts"))
+    return Training(artifacts, Library(artifacts, (tmp_path,), tmp_path / "datasets"), "cpu")
 
 
 def assignment(study_id: int, **data: Any) -> Assignment:
