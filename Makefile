@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test chaos lint clean
 
 help:
 	@echo "make setup   the virtual environment in $(VENV), everything pinned and installed"
 	@echo "make demo    a search over scikit-learn's digits, with its page (about two minutes)"
 	@echo "make test    the whole test suite"
+	@echo "make chaos   kills, cuts and wipes by chance under two searches, and a checker (five minutes)"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make clean   remove what the others made"
 
@@ -28,6 +29,12 @@ demo: setup
 # together, and the long ones, which come first, begin first.
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# Faults by chance for CHAOS_MINUTES, with the figures of docs/reliability.md; SEED=n repeats a campaign's choices.
+SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(10**6))')
+CHAOS_MINUTES ?= 5
+chaos: setup
+	$(BIN)/python -m tests.chaos --seed $(SEED) --minutes $(CHAOS_MINUTES) --trials 400
 
 lint: setup
 	$(BIN)/ruff check .

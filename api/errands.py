@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.parts import Parts
-from api.routes.workers import read_workers
+from search.definition import Resources
+from search.placing import Offer
 from store.errors import Problem as ProblemItem
 from store.errors import TooLate, TrialyardError, Unavailable, Unprocessable
 from store.models import StudyRow, TaskRow, TaskState
+from store.roster import read_workers
 from store.tasks import Tasks
 
 FIRST_LOOK_SECONDS = 0.005
@@ -71,7 +73,5 @@ def _why_late(parts: Parts, study: StudyRow) -> str:
 
 
 def _workers_of(parts: Parts, study: StudyRow) -> list[dict[str, str]]:
-    resources = study.definition["resources"]
-    kind = (resources["pool"], "1" if resources["gpus"] else "0")
-    there = read_workers(parts.redis)
-    return [each for each in there if (each.get("pool"), each.get("gpu")) == kind and each.get("state") != "leaving"]
+    resources = Resources.model_validate(study.definition.get("resources", {}))
+    return [each for each in read_workers(parts.redis) if Offer.of(each).serves(resources)]

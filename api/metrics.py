@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
@@ -17,8 +17,11 @@ from sqlalchemy.orm import Session
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.parts import Parts
-from api.routes.workers import read_workers
+from search.definition import Resources
+from store.bus import REFUSED_KEY
 from store.models import StudyRow, StudyState, TrialRow, TrialState
+from store.roster import read_workers
+from store.studies import Studies
 
 BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 QUEUES = "trials:"
@@ -32,29 +35,40 @@ class ServiceCollector:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def describe(self) -> Iterable[GaugeMetricFamily]:
+    def describe(self) -> Iterable[Metric]:
         """Nothing ahead of time: registering must not need a database."""
         return ()
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[Metric]:
         yield from self._from_sql()
         try:
             yield from self._from_redis()
         except RedisError as error:
             log.warning("redis is away; its metrics are left out", error=str(error))
 
-    def _from_sql(self) -> Iterable[GaugeMetricFamily]:
+    def _from_sql(self) -> Iterable[Metric]:
         with self._parts.reads() as session:
             studies = _by_state(session, StudyRow, StudyState)
             trials = _by_state(session, TrialRow, TrialState)
+            wanted = _wanted_slots(session)
+        yield _gauge(
+            "trialyard_wanted_slots",
+            "Slots that the open studies could use now, by pool and kind: what a pool may be scaled to.",
+            ["pool", "gpu"],
+            wanted,
+        )
         yield _gauge("trialyard_studies", "Studies by state.", ["state"], studies)
         yield _gauge("trialyard_trials", "Trials of all studies by state.", ["state"], trials)
 
-    def _from_redis(self) -> Iterable[GaugeMetricFamily]:
+    def _from_redis(self) -> Iterable[Metric]:
         queues = Queue.all(self._parts.redis, serializer=JSONSerializer)
         depth = {(queue.name.removeprefix(QUEUES),): len(queue) for queue in queues if queue.name.startswith(QUEUES)}
         workers = Counter((each.get("pool", ""), each.get("state", "")) for each in read_workers(self._parts.redis))
         yield _gauge("trialyard_queue_jobs", "Jobs that no worker has taken yet, by pool.", ["pool"], depth)
+        refused = int(self._parts.redis.get(REFUSED_KEY) or 0)
+        yield CounterMetricFamily(
+            "trialyard_refused_messages", "Messages of attempts that had ended without their worker.", value=refused
+        )
         yield _gauge("trialyard_workers", "Live workers by pool and state.", ["pool", "state"], workers)
 
 
@@ -96,6 +110,24 @@ def _by_state(
 ) -> dict[tuple[str], int]:
     found = dict(session.execute(select(row.state, func.count()).group_by(row.state)).all())
     return {(state.lower(),): found.get(state, 0) for state in states}
+
+
+def _wanted_slots(session: Session) -> Counter[tuple[str, str]]:
+    """One for a study's preflight; then what its budget lets run at once, and no more than it has trials left."""
+    open_states = (StudyState.PREPARING, StudyState.RUNNING)
+    query = select(StudyRow.id, StudyRow.state, StudyRow.definition).where(StudyRow.state.in_(map(str, open_states)))
+    studies = session.execute(query).all()
+    ended = Studies(session).counts([study.id for study in studies])
+    wanted: Counter[tuple[str, str]] = Counter()
+    for study in studies:
+        if study.definition["trial"].get("kind") == "external":
+            continue
+        resources = Resources.model_validate(study.definition.get("resources", {}))
+        budget = study.definition["budget"]
+        left = budget["trials"] - sum(count for state, count in ended[study.id].items() if state.ended)
+        slots = 1 if study.state == StudyState.PREPARING else min(left, budget.get("parallel") or left)
+        wanted[(resources.pool, "yes" if resources.gpus else "no")] += max(0, slots)
+    return wanted
 
 
 def _gauge(

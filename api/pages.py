@@ -20,6 +20,7 @@ from api.deps import Number, PathStudy, Reading, Wired
 from api.page_text import FILTERS, objective_text, worker_command
 from api.routes.studies import shown
 from api.routes.workers import list_workers
+from api.waiting import with_waiting
 from store.errors import NotFound
 from store.models import StudyRow
 from store.studies import Studies
@@ -64,9 +65,9 @@ def list_studies(request: Request, session: Reading) -> Response:
 
 
 @router.get("/studies/{name}")
-def show_study(request: Request, row: PathStudy, session: Reading) -> Response:
-    [study] = _studies(session, [row])
-    return _page(request, "study.html", here="studies", study=study)
+def show_study(request: Request, row: PathStudy, parts: Wired, session: Reading) -> Response:
+    [study] = with_waiting(parts, shown(session, row))
+    return _page(request, "study.html", here="studies", study=study.model_dump(mode="json"))
 
 
 @router.get("/studies/{name}/trials/{number}")

@@ -81,6 +81,7 @@ class Study(Shape):
     space_version: int
     past_spaces: list[dict[str, Any]]
     warm_start: dict[str, Any] | None
+    waiting_for: str | None = None  # the worker that the study needs, when none that is live can ever serve it
 
     @classmethod
     def of(cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None) -> Self:
@@ -114,10 +115,13 @@ class Attempt(Shape):
     ended_at: datetime | None
     ended: str | None
     reason: str | None
+    device_seconds: float | None  # for which it has held its device; null while it runs
 
     @classmethod
     def of(cls, attempt: AttemptRow) -> Self:
+        ended_at = attempt.ended_at
         return cls(
+            device_seconds=None if ended_at is None else (ended_at - attempt.started_at).total_seconds(),
             attempt=attempt.attempt,
             worker=attempt.worker,
             device=attempt.device,
@@ -326,6 +330,17 @@ class Worker(Shape):
     attempt: int | None
     started_at: str | None
     done: int | None
+    refused: int | None  # messages that came too late
+    machine: str | None
+    memory: int | None  # bytes of the host's that a trial may count on
+    idle_share: float | None  # of the time since its start
+    figures: dict[str, float]  # bytes, shares of 1, °C, W; those of the GPU are of all of it
+
+
+class Draining(Shape):
+    """The workers that leave when what they have in hand is done."""
+
+    workers: list[str]
 
 
 class Handout(Shape):

@@ -25,6 +25,8 @@ class Allowance:
         self._optuna = optuna
         self._best: tuple[float, datetime] | None = None  # in the direction of minimizing, and since when
         self._since_best = 0
+        self._used_seconds = 0.0  # by the attempts that have ended
+        self._began: dict[int, datetime] = {}  # the attempts that run, by trial
 
     def ended(self, state: TrialState, value: float | None, at: datetime) -> None:
         """Take in a trial's end, in any order of those that ended at one moment."""
@@ -35,6 +37,19 @@ class Allowance:
                 return
         if state in (TrialState.COMPLETE, TrialState.PRUNED) and self._best is not None and at > self._best[1]:
             self._since_best += 1
+
+    def attempt_began(self, number: int, at: datetime) -> None:
+        """A trial holds a device from now on."""
+        self._began[number] = at
+
+    def attempt_ended(self, number: int, at: datetime) -> None:
+        if (began := self._began.pop(number, None)) is not None:
+            self._used_seconds += max(0.0, (at - began).total_seconds())
+
+    def device_hours(self, at: datetime) -> float:
+        """The time that attempts have taken, each times its GPUs."""
+        running = sum((at - began).total_seconds() for began in self._began.values())
+        return (self._used_seconds + running) * max(1, self.definition.resources.gpus) / 3600
 
     @property
     def busy(self) -> int:
@@ -52,7 +67,7 @@ class Allowance:
     @property
     def startable(self) -> int:
         """How many trials there are to begin: those that wait, one that its rung lets go, and new ones."""
-        new = 0 if self._optuna.is_exhausted else max(0, self.left)
+        new = 0 if self._optuna.is_waiting or self._optuna.is_exhausted else max(0, self.left)
         return self._counts[TrialState.WAITING] + (self._optuna.next_promotion() is not None) + new
 
     def room(self, slots: int | None) -> int:
@@ -66,6 +81,8 @@ class Allowance:
         started = self.started_at
         if budget.timeout is not None and started is not None and at > started + timedelta(seconds=budget.timeout):
             return "budget.timeout was reached"
+        if budget.device_hours is not None and self.device_hours(at) >= budget.device_hours:
+            return "budget.device_hours was reached"
         if budget.target is not None and self._best is not None and self._best[0] <= self._loss(budget.target):
             return "budget.target was reached"
         if budget.patience_trials is not None and self._since_best >= budget.patience_trials:

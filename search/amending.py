@@ -13,12 +13,12 @@ from search.sections import MOST_TRIALS
 from store.errors import DefinitionError
 from store.messages import Amend
 
-CHANGEABLE = ("trials", "parallel", "timeout", "max_failed", "target", "patience_trials")
+CHANGEABLE = ("trials", "parallel", "timeout", "device_hours", "max_failed", "target", "patience_trials")
 MOST_SPACES = 100  # versions of a study's space: each is kept
 
 
 def changed(document: dict[str, Any], request: Amend, versions: int) -> Definition:
-    """The definition with some keys of its budget changed, and some parameters changed or added.
+    """The definition with another priority, with some keys of its budget changed, some parameters changed or added.
 
     Args:
         document: the definition as it stands.
@@ -37,12 +37,16 @@ def changed(document: dict[str, Any], request: Amend, versions: int) -> Definiti
         for name, entry in request.parameters.items()
         if entry is None
     ]
+    if document.get("deterministic") and "parallel" in request.budget:
+        message = "decides what a deterministic study knows when it proposes, and cannot be changed"
+        findings.append(Finding(("budget", "parallel"), message, "begin another study"))
     if request.parameters and versions >= MOST_SPACES:
         findings.append(Finding(("parameters",), f"have been changed {versions:,} times", "begin another study"))
     if findings:
         raise DefinitionError(problems(findings, request.model_dump()))
     parameters = document["parameters"] | request.parameters
-    return parse(document | {"parameters": parameters, "budget": document["budget"] | request.budget})
+    priority = {} if request.priority is None else {"priority": request.priority}
+    return parse(document | {"parameters": parameters, "budget": document["budget"] | request.budget} | priority)
 
 
 def amended(definition: Definition, request: Amend, optuna: OptunaStudy) -> Definition:

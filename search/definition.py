@@ -17,11 +17,13 @@ from search.plain import NotPlain, check_plain
 from search.sections import (
     BOUNDED,
     MOST_TRIALS,
+    UNHURRIED,
     UNTEACHABLE,
     Budget,
     Name,
     NoPruner,
     Objective,
+    Priority,
     PrunerSpec,
     Resources,
     SamplerSpec,
@@ -45,6 +47,8 @@ class Definition(Section):
     budget: Budget
     duplicates: Literal["allow", "resample", "reuse"] = "allow"
     warm_start: WarmStart | None = None
+    priority: Priority = 1
+    deterministic: bool = False
     trial: dict[str, Any]
     resources: Resources = Resources()
 
@@ -71,6 +75,8 @@ class Definition(Section):
             "pruner": self.pruner.document(),
             "budget": self.budget.model_dump(),
             "duplicates": self.duplicates,
+            "priority": self.priority,
+            "deterministic": self.deterministic,
             **({"warm_start": self.warm_start.model_dump()} if self.warm_start else {}),
             "trial": self.trial,
             "resources": self.resources.model_dump(),
@@ -110,6 +116,8 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
         findings += check_metric(objective.get("metric"), trial)
     if isinstance(trial, dict) and trial.get("kind", "train") == "train" and isinstance(section, dict):
         findings += check_knobs(parameters, trial, section)
+    if document.get("deterministic") is True:
+        findings += _check_deterministic(document)
     if "warm_start" in document:
         findings += _check_learning(document.get("sampler", {"name": "tpe"}))
     if _is_named(document.get("sampler"), "grid"):
@@ -147,6 +155,34 @@ def _check_ranges(parameters: dict[str, Parameter]) -> list[Finding]:
         return []
     message = "cmaes searches ranges, and no parameter is one"
     return [Finding(("sampler", "name"), message, "take another sampler, such as tpe or nsga2")]
+
+
+def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
+    """What a study cannot have whose trials shall not depend on the workers' speed."""
+    budget, pruner = document.get("budget"), document.get("pruner")
+    findings = []
+    if isinstance(budget, dict):
+        if budget.get("parallel") is None:
+            hint = "say how many trials run at once, as in parallel: 4"
+            findings.append(Finding(("budget", "parallel"), "is missing, and a deterministic study needs it", hint))
+        findings += [
+            Finding(
+                ("budget", key), "ends the search by the clock or by who is first", "leave it out, or deterministic"
+            )
+            for key in ("timeout", "device_hours", "target", "patience_trials")
+            if budget.get(key) is not None
+        ]
+    names = (
+        [each.get("name") for each in (pruner, pruner.get("wrapped")) if isinstance(each, dict)]
+        if isinstance(pruner, dict)
+        else []
+    )
+    findings += [
+        Finding(("pruner", "name"), f"{name} lets trials race for places", f"take one of {', '.join(UNHURRIED)}")
+        for name in names
+        if isinstance(name, str) and name not in UNHURRIED
+    ]
+    return findings
 
 
 def _check_learning(sampler: object) -> list[Finding]:

@@ -11,6 +11,7 @@ from search.definition import Definition
 from search.ledger import Ledger, LiveTrial, StudyChange
 from search.open_trials import OpenTrials
 from search.optuna_study import OF_ONE_SPACE, WarmTrial
+from search.shares import Claim
 from store.errors import DefinitionError
 from store.messages import (
     Amend,
@@ -49,6 +50,7 @@ class LiveStudy(OpenTrials):
     ) -> None:
         super().__init__(study_id, definition, state, started_at, past_spaces, warm)
         self._amended: Definition | None = None
+        self.share: int | None = None  # of these, where other studies want them too; None for as many as there are
         self.slots = 0
         self.preflight_worker = ""  # who runs the preflight now
         self.preflights = 0  # how many were begun
@@ -173,6 +175,8 @@ class LiveStudy(OpenTrials):
 
     def retry(self, trial: LiveTrial, ledger: Ledger) -> Done | Refused:
         """Somebody wants a trial that has ended to run again, from its newest checkpoint if it has one."""
+        if self.definition.deterministic:
+            return Refused(message="the study is deterministic: a trial that has ended is known to others as it was")
         if trial.number in self.open or trial.state not in (TrialState.FAILED, TrialState.CANCELLED):
             return Refused(message=f"trial {trial.number} is {trial.state}; only one FAILED or CANCELLED is run again")
         self._optuna.reopen(trial.number)
@@ -221,11 +225,30 @@ class LiveStudy(OpenTrials):
             self._next(TrialState.QUEUED, ledger)
         self._end_if_over(ledger)
 
+    def jobs(self) -> list[tuple[int, int | None, int]]:
+        """The jobs that should be in the queue: (study, trial or None for the preflight, attempt).
+
+        None while no worker is large enough: a job would only be handed round among those that are not.
+        """
+        if self.definition.resources.memory and not self.slots:
+            return []
+        if self.state is StudyState.PREPARING and not self.preflight_worker:
+            return [(self.id, None, self.preflights + 1)]
+        return [(self.id, trial.number, trial.attempt + 1) for trial in self.queued()]
+
     def room(self, at: datetime) -> int:
         """How many more trials may run now."""
         if self.state is not StudyState.RUNNING or self.is_outdated or self._allowance.spent(at) is not None:
             return 0
-        return self._allowance.room(None if self.is_external else self.slots)
+        room = self._allowance.room(None if self.is_external else self.slots)
+        return room if self.share is None else min(room, self.share - self._allowance.busy)
+
+    def claim(self, at: datetime) -> Claim:
+        """What the study asks of its pool."""
+        share, self.share = self.share, None
+        wanted = self._allowance.busy + max(0, self.room(at))
+        self.share = share
+        return Claim(self.definition.priority, wanted, self.counts[TrialState.RUNNING])
 
     # Helpers, in call order
 

@@ -7,12 +7,13 @@ says that it did; so no clock skew, no wipe of Redis and no restart of the sched
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 
 import redis
 
+from search.placing import Offer
 from store.bus import worker_key
+from store.roster import read_workers
 
 
 class Liveness:
@@ -38,19 +39,18 @@ class Liveness:
             self._beats[name] = beat if beat is not None else self._beats.get(name)
         return {name for name in names if now - self._seen[name] > seconds}
 
+    def forget(self) -> None:
+        """Everybody gets a fresh period: nobody could be heard for a while."""
+        self._seen = {}
+
     def forget_all_but(self, workers: Iterable[str]) -> None:
         keep = set(workers)
         self._seen = {name: at for name, at in self._seen.items() if name in keep}
         self._beats = {name: beat for name, beat in self._beats.items() if name in keep}
 
-    def slots(self) -> Counter[tuple[str, bool]]:
-        """How many workers there are by pool and whether they hold a GPU, without those that are leaving."""
-        keys = list(self._redis.scan_iter(worker_key("*"), count=1000))
-        pipeline = self._redis.pipeline(transaction=False)
-        for key in keys:
-            pipeline.hmget(key, ["pool", "gpu", "state"])
-        found = [row for row in pipeline.execute() if row[0] is not None and row[2] != b"leaving"]
-        return Counter((pool.decode(), gpu == b"1") for pool, gpu, _ in found)
+    def offers(self) -> dict[str, Offer]:
+        """What every live worker offers, by its name."""
+        return {worker["name"]: Offer.of(worker) for worker in read_workers(self._redis)}
 
     def _read_beats(self, names: list[str]) -> list[bytes | None]:
         pipeline = self._redis.pipeline(transaction=False)

@@ -54,6 +54,9 @@ def _load(session: Session, study_id: int) -> LiveStudy:
     ends = [(trial.ended_at, TrialState(trial.state), _value(trial, metric)) for trial in trials if trial.ended_at]
     for at, state, value in sorted(ends, key=itemgetter(0)):
         study.recall_end(state, value, at)
+    attempts = select(AttemptRow.number, AttemptRow.started_at, AttemptRow.ended_at)
+    for number, began, ended in session.execute(attempts.where(AttemptRow.study_id == study_id)):
+        study.recall_attempt(number, began, ended)
     return study
 
 

@@ -68,6 +68,12 @@ class OpenTrials:
         """A trial ended at this time, before this process held the study; to be told in the order of the times."""
         self._allowance.ended(state, value, at)
 
+    def recall_attempt(self, number: int, began: datetime, ended: datetime | None) -> None:
+        """An attempt that began, and perhaps ended, before this process held the study."""
+        self._allowance.attempt_began(number, began)
+        if ended is not None:
+            self._allowance.attempt_ended(number, ended)
+
     # Moves
 
     def _make(self, proposal: Proposal, state: TrialState, ledger: Ledger) -> LiveTrial:
@@ -84,6 +90,7 @@ class OpenTrials:
         trial.steps = set()
         trial.started_at = trial.started_at or ledger.at
         trial.reason = None
+        self._allowance.attempt_began(trial.number, ledger.at)
         ledger.begin(trial)
         self._to(trial, TrialState.RUNNING, ledger)
         return self._assignment(trial)
@@ -110,6 +117,7 @@ class OpenTrials:
     def _end_attempt(
         self, trial: LiveTrial, outcome: Outcome, state: TrialState, reason: str | None, ledger: Ledger
     ) -> None:
+        self._allowance.attempt_ended(trial.number, ledger.at)
         ledger.end(trial.attempt_key, outcome, reason)
         if state.ended:
             self._end(trial, state, reason, ledger)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from optuna.trial import TrialState as OptunaState
 from search.definition import Definition
 from search.fitting import Fitting
 from search.grid import CANCELLED, GridSampler
+from search.hindsight import StudySoFar, Window
 from search.pruners import make_pruner, make_rungs
 from search.samplers import make_sampler, reseed
 from search.sorted_pruners import SortedMedianPruner
@@ -104,6 +105,7 @@ class OptunaStudy:
             pruner=self._pruner,
         )
         self._warm = len(warm)
+        self._window = Window(definition.budget.parallel or 1) if definition.deterministic else None
         self._count = 0
         self._known: dict[bytes, int] = {}  # canonical parameters -> the first trial that had them
         self._strangers: set[int] = set()  # trials that are no points of this space
@@ -114,7 +116,12 @@ class OptunaStudy:
         """Add stored trials, all of them, in the order of their numbers from 0, and what is remembered of the study."""
         for key, value in study_attrs.items():
             self._storage.set_study_system_attr(self._study._study_id, key, value)
+        if self._window is not None:
+            trials = list(trials)
+            self._window.skip(len(trials))
         for trial in trials:
+            if self._window is not None:
+                trial = self._withhold(trial, self._window)
             point = trial.parameters if trial.is_of_this_space else self._fitting.point(trial.parameters)
             if point is None:
                 self._strangers.add(trial.number)
@@ -146,8 +153,18 @@ class OptunaStudy:
         """Whether the sampler has nothing left to propose: only a grid ends by itself."""
         return isinstance(self._sampler, GridSampler) and self._sampler.is_exhausted(self._study)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the next proposal must wait for results: only a deterministic study does."""
+        return self._window is not None and not self._window.is_open(self._count)
+
     def propose(self) -> Proposal:
         """Ask the sampler for the next trial, which counts as running from here on."""
+        for number, withheld in [] if self._window is None else self._window.reveal(self._count):
+            for step, value in withheld.intermediate.items():
+                self._storage.set_trial_intermediate_value(self._id(number), step, value)
+            if withheld.end is not None:
+                self._tell(number, *withheld.end)
         return self._draw(self._definition.duplicates == "resample" and not isinstance(self._sampler, GridSampler))
 
     def enqueue(self, parameters: Mapping[str, Any]) -> Proposal:
@@ -162,6 +179,9 @@ class OptunaStudy:
     def report(self, number: int, step: int, value: float) -> None:
         """Record an intermediate value, and what it means for the trial's standing."""
         trial_id = self._id(number)
+        if self._window is not None:
+            self._judge(number, step, value, self._window)
+            return
         self._storage.set_trial_intermediate_value(trial_id, step, value)
         if self._rungs is not None:
             self._rungs.report(number, step, value)
@@ -180,6 +200,12 @@ class OptunaStudy:
         if self._rungs is not None:
             self._rungs.withdraw(number)
             self._set_state(number, OptunaState.RUNNING)
+        if self._window is not None:
+            self._window.of(number).end = (state, value)
+        else:
+            self._tell(number, state, value)
+
+    def _tell(self, number: int, state: TrialState, value: float | None) -> None:
         if state is TrialState.CANCELLED:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
         told = OptunaState.FAIL if number in self._strangers else _OPTUNA_STATE[state]
@@ -229,7 +255,10 @@ class OptunaStudy:
         return dict(self._storage.get_study_system_attrs(self._study._study_id))
 
     def last_value(self, number: int) -> float | None:
-        """The newest intermediate value of a trial."""
+        """The newest intermediate value of a trial that has not ended."""
+        if self._window is not None:
+            withheld = self._window.of(number).intermediate
+            return withheld[max(withheld)] if withheld else None
         values = self._storage.get_trial(self._id(number)).intermediate_values
         return values[max(values)] if values else None
 
@@ -237,6 +266,26 @@ class OptunaStudy:
         """The value of a trial that is COMPLETE."""
         trial = self._storage.get_trial(self._id(number))
         return trial.value if trial.state is OptunaState.COMPLETE else None
+
+    def _judge(self, number: int, step: int, value: float, window: Window) -> None:
+        """Let the pruner look at a trial beside those that it may know of."""
+        withheld = window.of(number).intermediate
+        withheld.setdefault(step, value)
+        trial = copy.copy(self._storage.get_trial(self._id(number)))
+        trial.intermediate_values = dict(withheld)
+        so_far = StudySoFar(self._study, self._warm + window.last_known(number))
+        if self._pruner.prune(so_far, trial):
+            self._storage.set_trial_system_attr(trial._trial_id, HOPELESS, True)
+
+    def _withhold(self, trial: PastTrial, window: Window) -> PastTrial:
+        """A stored trial as the sampler may know it now."""
+        if window.knows(trial.number):
+            return trial
+        withheld = window.of(trial.number)
+        withheld.intermediate.update(trial.intermediate)
+        if trial.state.ended:
+            withheld.end = (trial.state, trial.value)
+        return replace(trial, state=TrialState.RUNNING, value=None, intermediate={})
 
     def _draw(self, resample: bool) -> Proposal:
         reseed(self._sampler, self._definition.sampler.seed, self._count)

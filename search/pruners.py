@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optuna.pruners import (
     BasePruner,
+    MedianPruner,
     NopPruner,
     PatientPruner,
     PercentilePruner,
@@ -32,19 +33,20 @@ def make_pruner(definition: Definition, warm: int = 0) -> BasePruner:
     Args:
         warm: so many complete trials are another study's. They have no values by step, and count for no start-up.
     """
-    return _make(definition.pruner, warm)
+    return _make(definition.pruner, warm, MedianPruner if definition.deterministic else SortedMedianPruner)
 
 
-def _make(pruner: PrunerSpec, warm: int) -> BasePruner:
+def _make(pruner: PrunerSpec, warm: int, median: type[MedianPruner]) -> BasePruner:
+    """`median`: sorted columns know all that has ended; a deterministic study looks at a part of it each time."""
     match pruner:
         case Percentile():
             return PercentilePruner(**pruner.options | {"n_startup_trials": pruner.n_startup_trials + warm})
         case Median():
-            return SortedMedianPruner(**pruner.options | {"n_startup_trials": pruner.n_startup_trials + warm})
+            return median(**pruner.options | {"n_startup_trials": pruner.n_startup_trials + warm})
         case Threshold():
             return ThresholdPruner(**pruner.options)
         case Patient(wrapped=wrapped):
-            inner = None if wrapped is None else _make(wrapped, warm)
+            inner = None if wrapped is None else _make(wrapped, warm, median)
             return PatientPruner(inner, pruner.patience, pruner.min_delta)
         case SuccessiveHalving():
             # Optuna's own default guesses the first rung from the trials that are complete when it is first asked, and

@@ -30,6 +30,8 @@ from search.live_study import LiveStudy
 from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness
 from search.loading import load_study, load_trial, study_states
+from search.placing import Offer
+from search.pools import Pools
 from store.bus import Inbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
 from store.messages import (
@@ -42,6 +44,7 @@ from store.messages import (
     Enqueue,
     Finish,
     FinishTask,
+    Gone,
     Handed,
     Nothing,
     Preflighted,
@@ -87,10 +90,13 @@ class Scheduler:
         self._inbox = Inbox(client)
         self._liveness = Liveness(client, monotonic)
         self._queue = TrialQueue(client)
+        self._pools = Pools()
         self._studies: dict[int, LiveStudy] = {}
         self._tasks = LiveTasks()
         self._answers: OrderedDict[str, tuple[int, Answer]] = OrderedDict()
         self._enqueued: set[tuple[int, int | None, int]] = set()  # jobs made by us; the queue itself may be wiped
+        self._declined: set[tuple[int, int | None, int]] = set()  # jobs that came to a worker too small for them
+        self._offers: dict[str, Offer] = {}
         self._enqueued_tasks: set[tuple[int, int, int]] = set()
         self._next_round = 0.0
         self._next_reconciliation = 0.0
@@ -130,6 +136,7 @@ class Scheduler:
                 # What was committed is remembered: the messages come again, and are answered again.
                 log.warning("redis is away", error=str(error))
                 self._catch_up = True
+                self._liveness.forget()
                 self._stopping.wait(RETRY_SECONDS)
 
     def run_once(self) -> None:
@@ -192,7 +199,7 @@ class Scheduler:
             case Take():
                 self._drop_what_it_held(request, ledger)
                 study = self._known(request.study_id, ledger)
-                return study.take(request, ledger) if study else Nothing()
+                return study.take(request, ledger) if study and self._fits(request, study) else Nothing()
             case TakeTask():
                 self._drop_what_it_held(request, ledger)
                 return self._tasks.take(request, ledger)
@@ -204,6 +211,9 @@ class Scheduler:
             case Enqueue() | CancelTrial() | RetryTrial() | Amend():
                 study = self._known(request.study_id, ledger)
                 return self._obey(study, request, ledger) if study else Refused(message="the study has ended")
+            case Gone():
+                self._lose_what_it_held(request, ledger)
+                return None
             case Preflighted():
                 if (study := self._studies.get(request.study_id)) is not None:
                     study.preflighted(request, ledger)
@@ -233,6 +243,22 @@ class Scheduler:
             self._follow_states(ledger)
         return self._studies.get(study_id)
 
+    def _lose_what_it_held(self, request: Gone, ledger: Ledger) -> None:
+        """A worker's process has died. Names are never given twice, so nothing of it can be running."""
+        for study in self._studies.values():
+            if (trial := study.running_on(request.worker)) is not None:
+                study.lose(trial, request.reason, ledger)
+            if study.preflight_worker == request.worker:
+                study.lose_preflight(request.reason, ledger)
+
+    def _fits(self, request: Take, study: LiveStudy) -> bool:
+        """Whether a trial fits on the worker that has its job. All of a pool share a queue; the job goes back to it."""
+        resources, offer = study.definition.resources, self._offers.get(request.worker)
+        if offer is None or offer._replace(is_open=True).serves(resources):
+            return True
+        self._declined.update(job for job in study.jobs() if job[1] == request.number)
+        return False
+
     def _drop_what_it_held(self, request: Take | TakeTask, ledger: Ledger) -> None:
         """A worker that takes a job does one thing at a time: whatever else it held, it has lost."""
         taken = TaskKey(request.study_id, request.number) if isinstance(request, TakeTask) else None
@@ -249,9 +275,10 @@ class Scheduler:
         self._next_round = self._monotonic() + self._settings.idle_seconds
         self._follow_states(ledger)
         self._expire(ledger)
-        slots = self._liveness.slots()
-        for study in self._studies.values():
-            study.slots = slots[(study.definition.resources.pool, study.definition.resources.gpus > 0)]
+        self._offers = self._liveness.offers()
+        self._pools.divide(self._studies.values(), self._offers.values(), self._clock(), self._monotonic())
+        self._enqueued -= self._declined
+        self._declined = set()
         if self._monotonic() >= self._next_reconciliation:
             self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
             self._enqueued &= self._queue.waiting()
@@ -318,7 +345,7 @@ class Scheduler:
 
     def _enqueue(self) -> None:
         """Make the jobs that SQL says there should be and that we have not made, or that a wipe has taken."""
-        wanted = {job: study for study in self._studies.values() for job in _jobs(study)}
+        wanted = {job: study for study in self._studies.values() for job in study.jobs()}
         for job in wanted.keys() - self._enqueued:
             resources = wanted[job].definition.resources
             self._queue.enqueue(*job, pool=resources.pool, gpu=resources.gpus > 0)
@@ -333,11 +360,8 @@ class Scheduler:
         for study in [each for each in self._studies.values() if each.is_outdated]:
             with self._reads() as session:
                 fresh = self._studies[study.id] = load_study(session, study.id)
-            fresh.slots, fresh.preflights, fresh.preflight_worker = (
-                study.slots,
-                study.preflights,
-                study.preflight_worker,
-            )
+            fresh.slots, fresh.share = study.slots, study.share
+            fresh.preflights, fresh.preflight_worker = study.preflights, study.preflight_worker
             self._next_round = 0.0  # propose at once
 
     def _drop_ended(self) -> None:
@@ -350,19 +374,14 @@ class Scheduler:
         self._tasks = LiveTasks()
         self._answers = OrderedDict()
         self._enqueued = set()
+        self._declined = set()
+        self._offers = {}
         self._enqueued_tasks = set()
         self._next_round = self._next_reconciliation = 0.0
         self._catch_up = True
 
     def _system_attrs(self, key: TrialKey) -> dict[str, Any]:
         return self._studies[key.study_id].optuna.system_attrs(key.number)
-
-
-def _jobs(study: LiveStudy) -> list[tuple[int, int | None, int]]:
-    """The jobs that should be in the queue for a study: (study, trial or None for the preflight, attempt)."""
-    if study.state is StudyState.PREPARING and not study.preflight_worker:
-        return [(study.id, None, study.preflights + 1)]
-    return [(study.id, trial.number, trial.attempt + 1) for trial in study.queued()]
 
 
 def _sign_of_life(study: LiveStudy, trial: LiveTrial) -> str:
@@ -379,7 +398,9 @@ def main(settings: Settings) -> int:
     """Run a scheduler until SIGTERM or SIGINT."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     upgrade(settings.database)
-    scheduler = Scheduler(settings, connect(settings.database, ping=False), open_redis(settings.redis_url))
+    scheduler = Scheduler(
+        settings, connect(settings.database, ping=False), open_redis(settings.redis_url, settings.idle_seconds)
+    )
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
         scheduler.stop()

@@ -6,7 +6,7 @@ import re
 import secrets
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, FiniteFloat, model_validator
 
 from search.knobs import METRIC
 
@@ -15,6 +15,8 @@ Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 NonNegative = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Factor = Annotated[int, Field(ge=2, le=1_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+Priority = Annotated[int, Field(ge=1, le=1_000)]  # slots of a pool are shared in proportion to it
 
 MOST_TRIALS = 1_000_000
 
@@ -218,6 +220,7 @@ class Patient(_Named):
 
 
 BOUNDED = ("hyperband", "asha")  # the pruners that must know the last step of a trial
+UNHURRIED = ("none", "median", "percentile", "threshold", "patient", "successive_halving")  # may be deterministic
 UNTEACHABLE = {  # the samplers that a warm start is nothing to, and why
     "grid": "learns from no trials",
     "random": "learns from no trials",
@@ -252,6 +255,7 @@ class Budget(Section):
     timeout: Seconds | None = None
     retries: Annotated[int, Field(ge=0, le=100)] = 2
     max_failed: Annotated[int, Field(ge=0, le=MOST_TRIALS)] | None = None
+    device_hours: Annotated[FiniteFloat, Field(gt=0, le=1e9)] | None = None
     target: FiniteFloat | None = None  # of the objective
     patience_trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = None
 
@@ -276,3 +280,4 @@ class Resources(Section):
 
     pool: Name = "default"
     gpus: Annotated[int, Field(ge=0, le=1)] = 0  # a trial fits on one GPU
+    memory: Annotated[ByteSize, Field(ge=1, le=2**53)] | None = None  # of the host, for one trial

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,13 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from store.errors import Unavailable
-from store.messages import REQUESTS, Answer, Reply, Request
+from store.messages import REQUESTS, Answer, Decision, Reply, Request, Settled
 
 STREAM = "trialyard:reports"
 GROUP = "scheduler"
 CONSUMER = "active"  # one name for whoever is active: a successor takes over what its predecessor had read
+REFUSED_KEY = "trialyard:refused"  # how many messages came too late, since Redis was empty
+SILENCE_SECONDS = 3.0  # after which a Redis that should have answered counts as away
 ANSWER_SECONDS = 120  # an answer that nobody fetched is dropped after this long
 
 log = structlog.get_logger(__name__)
@@ -41,9 +43,14 @@ def events_channel(study_id: int) -> str:
     return f"trialyard:events:{study_id}"
 
 
-def open_redis(url: str) -> redis.Redis:
-    """A client that waits at most a few seconds to connect and never gives up a blocking read by itself."""
-    return redis.Redis.from_url(url, protocol=2, socket_connect_timeout=5)
+def open_redis(url: str, longest_block: float = 5.0) -> redis.Redis:
+    """A client that finds out when the other end is gone without a word: a half-open connection tells nothing.
+
+    Args:
+        longest_block: seconds that a blocking read of the caller's may wait; a few more, and it has failed.
+    """
+    timeout = longest_block + SILENCE_SECONDS
+    return redis.Redis.from_url(url, protocol=2, socket_connect_timeout=5, socket_timeout=timeout)
 
 
 class Caller:
@@ -53,10 +60,12 @@ class Caller:
         self._redis = client
         self._sender = sender
         self._resend = resend_seconds
-        self._sequences = itertools.count(time.time_ns() // 1000)  # greater than any of an earlier life of this sender
+        # Greater than any of an earlier life of this sender, which was on this machine since it started: the monotonic
+        # clock says so, and no clock that is set back.
+        self._sequences = itertools.count(time.monotonic_ns() // 1000)
         self._lock = threading.Lock()
 
-    def call(self, request: Request, patience: float) -> Answer:
+    def call(self, request: Request, patience: float, on_wait: Callable[[], None] | None = None) -> Answer:
         """Send a request until it is answered.
 
         The request is sent again while no answer comes, after 0.25 s and then ever less often: the stream may have
@@ -64,6 +73,7 @@ class Caller:
 
         Args:
             patience: seconds after which to give up.
+            on_wait: called once if no answer has come with the first sending.
 
         Raises:
             Unavailable: no answer came within `patience`.
@@ -77,6 +87,9 @@ class Caller:
                 answer = self._try(document, sequence, min(wait, left))
                 if answer is not None:
                     return answer
+                if on_wait is not None:
+                    on_wait()
+                    on_wait = None
                 wait = min(wait * 2, 5.0)
         raise Unavailable(f"the scheduler did not answer within {patience:g} s; is `trialyard scheduler` running?")
 
@@ -140,12 +153,16 @@ class Inbox:
         if ids := [each.id for each in received] + self._unreadable:
             pipeline.xack(STREAM, GROUP, *ids)
             pipeline.xdel(STREAM, *ids)
+        refused = 0
         for sender, reply in replies:
+            refused += isinstance(reply.answer, Decision | Settled) and reply.answer.stale
             key = answer_key(sender)
             pipeline.rpush(key, reply.model_dump_json())
             pipeline.expire(key, ANSWER_SECONDS)
         for study_id, sequence in events.items():
             pipeline.publish(events_channel(study_id), sequence)
+        if refused:
+            pipeline.incrby(REFUSED_KEY, refused)
         pipeline.execute()
         self._unreadable = []
 

@@ -155,6 +155,15 @@ class Amend(_Request):
     study_id: int
     budget: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
+    priority: int | None = None
+
+
+class Gone(_Request):
+    """The supervisor of a worker has seen its process die: what it held is lost, and why."""
+
+    kind: Literal["gone"] = "gone"
+    worker: str
+    reason: str
 
 
 class Wake(_Request):
@@ -176,6 +185,7 @@ Request = (
     | CancelTrial
     | RetryTrial
     | Amend
+    | Gone
     | Wake
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import ByteSize, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     external_lease_seconds: float = Field(default=600.0, gt=0, description="the same for attempts handed out by `ask`")
     scheduler_lease_seconds: float = Field(default=5.0, gt=0, description="silence after which a standby takes over")
     pull_seconds: float = Field(default=5.0, ge=0, description="how long one job goes on pulling short trials")
+    runner_trials: int = Field(default=1000, ge=1, description="a runner is replaced after so many trials,")
+    runner_growth: ByteSize = Field(
+        default=ByteSize(4 * 2**30), gt=0, description="or when it has grown by so much since its first one"
+    )
     grace_seconds: float = Field(
         default=20.0, gt=0, description="from SIGTERM to SIGKILL, for a checkpoint and a goodbye"
     )

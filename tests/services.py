@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -35,7 +35,7 @@ class RedisServer:
         self.url = f"unix://{self.socket}"
         self._folder = folder
         self._durability = ["--appendonly", "yes", "--appendfsync", "always"] if durable else []
-        self._binary = _find("redis-server", [])
+        self._binary = find_binary("redis-server")
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -72,8 +72,7 @@ def postgres_server(durable: bool = False) -> Iterator[str]:
 
     Unless it shall be `durable` it does without fsync: what a test cluster holds need not survive a power cut.
     """
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    initdb, server = (_find(name, binaries) for name in ("initdb", "postgres"))
+    initdb, server = find_binary("initdb"), find_binary("postgres")
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
         cluster = f"{folder}/cluster"
@@ -96,8 +95,10 @@ def postgres_server(durable: bool = False) -> Iterator[str]:
             process.wait()
 
 
-def _find(name: str, folders: Sequence[Path]) -> str:
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *map(str, folders)]))
+def find_binary(name: str) -> str:
+    """On PATH, or where distributions put PostgreSQL's: the newest version's."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *map(str, reversed(versions))]))
     if found is not None:
         return found
     if os.environ.get("CI") == "true":

@@ -59,12 +59,17 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds = 1000.0
+        self._set = datetime(2026, 1, 1, tzinfo=UTC)
 
     def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+        return self._set + timedelta(seconds=self.seconds)
 
     def monotonic(self) -> float:
         return self.seconds
+
+    def jump(self, by: timedelta) -> None:
+        """Somebody sets the wall clock; the monotonic one goes on as before."""
+        self._set += by
 
     def advance(self, seconds: float) -> None:
         self.seconds += seconds
@@ -176,6 +181,14 @@ class Yard:
 
     def jobs(self) -> set[WaitingJob]:
         return TrialQueue(self.client).waiting()
+
+    def oldest_job(self) -> tuple[int, int | None] | None:
+        """The study and the trial (None: its preflight) of the job that RQ would hand out next."""
+        names = self.client.lrange(f"rq:queue:{queue_name('default', gpu=False)}", 0, 0)
+        if not names:
+            return None
+        kind, study_id, *rest = names[0].decode().split("-")  # type: ignore[index]
+        return int(study_id), int(rest[0]) if kind == "trial" else None
 
     def pop(self, job: WaitingJob) -> None:
         """What RQ does when a worker takes a job."""

@@ -129,6 +129,9 @@ def worker(
     cpu_slots: Annotated[
         int | None, typer.Option(min=0, help="Trials at a time without a GPU; one a core where no GPU is used.")
     ] = None,
+    memory_per_slot: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="The host's memory that a trial may use, as in 8GiB.")
+    ] = None,
     pool: Annotated[str, typer.Option(help="The pool whose trials are taken.")] = "default",
     name: Annotated[str | None, typer.Option(help="The workers' name; the machine's if left out.")] = None,
     objectives: Objectives = None,
@@ -138,7 +141,9 @@ def worker(
         from trialyard import services
 
         raise typer.Exit(
-            services.work(_settings(objectives_file=objectives), pool, cpu_slots, gpus, slots_per_gpu, name)
+            services.work(
+                _settings(objectives_file=objectives), pool, cpu_slots, gpus, slots_per_gpu, memory_per_slot, name
+            )
         )
 
 
@@ -184,6 +189,8 @@ def submit(
     with _client(server) as client:
         study = client.create_study(document)
         console.print(f"{study.name}: {page_of(client, study.name)}", soft_wrap=True)
+        if study.waiting_for:
+            _complaints().print(f"{study.name} waits: {study.waiting_for}")
         if wait:
             with StopSignals() as signals:
                 ended = follow(client, study, console, signals.check)
@@ -307,7 +314,7 @@ def edit(
     ],
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Change a study's budget, or change or add parameters, while it runs."""
+    """Change a study's budget or priority, or change or add parameters, while it runs."""
     from trialyard.tables import print_study
 
     with _client(server) as client:
@@ -320,6 +327,17 @@ def delete(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
     with _client(server) as client:
         client.delete(study)
     typer.echo(f"{study}: deleted")
+
+
+@app.command()
+def drain(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A worker's name, or a machine's for all its workers.")],
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Have workers leave when the trials they have in hand are done."""
+    with _client(server) as client:
+        for worker_name in client.drain(name):
+            typer.echo(f"{worker_name}: leaves when its trial is done")
 
 
 @app.command()

@@ -133,6 +133,10 @@ class Client:
         """All trials of a study as a file, in pieces; `optuna` is a journal that Optuna opens."""
         yield from self._stream(_path(study, "export"), {"format": form})
 
+    def report_page(self, study: str) -> Iterator[bytes]:
+        """The study as one HTML file with its pictures in it, in pieces."""
+        yield from self._stream(_path(study, "report"))
+
     def pause(self, study: str) -> Study:
         return Study.model_validate(self._ask("POST", _path(study, "pause")))
 
@@ -158,7 +162,8 @@ class Client:
         """Change a study that has not ended, effective at once.
 
         Args:
-            changes: keys of `budget`, and entries of `parameters` that replace those of the same names or are new.
+            changes: `priority`, keys of `budget`, and entries of `parameters` that replace those of the same names or
+                are new.
 
         Raises:
             InvalidRequest: the study would not be valid with them; `errors` say where, and nothing was changed.
@@ -182,6 +187,15 @@ class Client:
     def retry_trial(self, study: str, number: int) -> Trial:
         """Run a trial again. Raises: Conflict: it is not FAILED or CANCELLED, or its study has ended."""
         return self._trial("POST", study, number, "retry")
+
+    def drain(self, name: str) -> list[str]:
+        """Have a worker, or all of a machine, leave when their trials are done: the names of those that leave.
+
+        Raises:
+            NotFound: no live worker and no machine has that name.
+        """
+        leaving: list[str] = self._ask("POST", f"/workers/{quote(name, safe='')}/drain")["workers"]
+        return leaving
 
     def predict(
         self, study: str, rows: Sequence[Any], trial: int | None = None, ensemble: int | None = None

@@ -110,6 +110,23 @@ def build_ensemble(
         console.print(ensembles_table(found, metric))
 
 
+@commands.command("report")
+def write_report(
+    study: StudyName,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file; STUDY.html if left out.")] = None,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Write a study into one HTML file, pictures and all, to be sent to a colleague."""
+    file = output or Path(f"{study}.html")
+    with _client(server) as client:
+        text = b"".join(client.report_page(study))
+    try:
+        file.write_bytes(text)
+    except OSError as error:
+        raise BadInput(f"{file}: {error.strerror}") from error
+    typer.echo(f"{study}: {file}")
+
+
 def _unpack(pieces: Iterable[bytes], output: Path) -> None:
     """The files of a model's zip, without the folder that they are in there."""
     with TemporaryFile() as file:

@@ -60,6 +60,7 @@ class Study(Resource):
     best: Best | None = None
     reason: str | None = None
     errors: list[Problem] | None = None
+    waiting_for: str | None = None
     space_version: int = 1
     warm_start: dict[str, Any] | None = None
 
@@ -88,6 +89,7 @@ class Attempt(Resource):
     ended_at: datetime | None = None
     ended: str | None = None
     reason: str | None = None
+    device_seconds: float | None = None
 
 
 class Trial(Resource):
@@ -139,6 +141,9 @@ class Worker(Resource):
     name: str
     pool: str | None = None
     device: str | None = None
+    state: str | None = None
+    machine: str | None = None
+    done: int | None = None
 
 
 class Event(Resource):

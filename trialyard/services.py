@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from pydantic import ByteSize, TypeAdapter, ValidationError
 from rich.table import Table
 
 from store.errors import SettingsError
@@ -30,11 +31,25 @@ def schedule(settings: Settings) -> int:
     return main(_with_redis(settings))
 
 
-def work(settings: Settings, pool: str, cpu_slots: int | None, gpus: str, slots_per_gpu: int, name: str | None) -> int:
+def work(
+    settings: Settings,
+    pool: str,
+    cpu_slots: int | None,
+    gpus: str,
+    slots_per_gpu: int,
+    memory_per_slot: str | None,
+    name: str | None,
+) -> int:
     from worker.pool import Pool
 
     return Pool(
-        _with_redis(settings), pool=pool, cpu_slots=cpu_slots, gpus=gpus, slots_per_gpu=slots_per_gpu, name=name
+        _with_redis(settings),
+        pool=pool,
+        cpu_slots=cpu_slots,
+        gpus=gpus,
+        slots_per_gpu=slots_per_gpu,
+        memory_per_slot=None if memory_per_slot is None else _bytes(memory_per_slot),
+        name=name,
     ).run()
 
 
@@ -71,6 +86,14 @@ def _keys(settings: Settings) -> Iterator[Keys]:
             yield Keys(session)
     finally:
         engine.dispose()
+
+
+def _bytes(size: str) -> int:
+    """Raises: SettingsError: the text is no size."""
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(size))
+    except ValidationError as error:
+        raise SettingsError(f"--memory-per-slot {size}: it must be a size, such as 8GiB or 500MB") from error
 
 
 def _with_redis(settings: Settings) -> Settings:

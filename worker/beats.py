@@ -6,6 +6,8 @@ import os
 import queue
 import socket
 import threading
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -17,8 +19,9 @@ from redis.exceptions import RedisError
 from store.bus import worker_key
 from store.messages import AttemptKey
 from store.queue import Errand
+from store.roster import drain_key
 
-WorkerState = Literal["idle", "busy", "leaving"]
+WorkerState = Literal["idle", "busy", "draining", "leaving"]
 
 GOODBYE_SECONDS = 2.0
 
@@ -32,21 +35,40 @@ class Beats:
     """
 
     def __init__(
-        self, client: redis.Redis, name: str, pool: str, device: str, gpu: bool, beat_seconds: float, ttl_seconds: float
+        self,
+        client: redis.Redis,
+        about: Mapping[str, str],
+        beat_seconds: float,
+        ttl_seconds: float,
+        on_drain: Callable[[], None],
+        figures: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        """
+        Args:
+            about: what it is; its `name`, and the `supervisor` by which it may be asked to leave, among it.
+            on_drain: called once, from another thread, when somebody wants this worker to leave.
+            figures: what it measures of itself, asked for with each beat.
+        """
         self._redis = client
-        self._key = worker_key(name)
+        self._key = worker_key(about["name"])
+        self._drain_keys = [drain_key(about[name]) for name in ("name", "supervisor") if about.get(name)]
         self._beat_seconds = beat_seconds
         self._ttl_ms = int(ttl_seconds * 1000)
+        self._on_drain = on_drain
+        self._figures = figures
         self._beat = 0
         self._done = 0
+        self._refused = 0
+        self._started = time.monotonic()
+        self._busy_seconds = 0.0
+        self._busy_since: float | None = None
+        self._is_asked = False
+        self._measured: Mapping[str, str] = {}
+        self._measure_at = self._started
         self._fields = {
-            "name": name,
+            **about,
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
-            "pool": pool,
-            "device": device,
-            "gpu": str(int(gpu)),
             "started_at": datetime.now(UTC).isoformat(),
             "state": "idle",
             "study": "",
@@ -68,10 +90,14 @@ class Beats:
         self._thread.join(GOODBYE_SECONDS)
 
     def idle(self) -> None:
+        if self._busy_since is not None:
+            self._busy_seconds += time.monotonic() - self._busy_since
+        self._busy_since = None
         self._show(state="idle", study="", trial="", attempt="")
 
     def busy(self, errand: Errand) -> None:
         """A job is in hand; which trial it has become follows with `began`."""
+        self._busy_since = time.monotonic()
         number = "" if errand.number is None or errand.kind == "task" else str(errand.number)
         self._show(state="busy", study=str(errand.study_id), trial=number, attempt="")
 
@@ -80,14 +106,19 @@ class Beats:
         shown = {"study": str(attempt.study_id), "trial": str(attempt.number), "attempt": str(attempt.attempt)}
         self._fields = {**self._fields, **shown}
 
-    def ended(self) -> None:
+    def ended(self, refused: int = 0) -> None:
+        """A trial has ended; `refused`: how many of its messages came too late."""
         self._done += 1
+        self._refused += refused
+
+    def draining(self) -> None:
+        self._show(state="draining")
 
     def leaving(self) -> None:
         self._show(state="leaving")
 
     def _show(self, **fields: str) -> None:
-        if self._fields["state"] == "leaving":
+        if self._fields["state"] in _LAST and fields.get("state") not in _LAST:
             fields.pop("state", None)
         self._fields = {**self._fields, **fields}
         self._wake.put(True)
@@ -107,11 +138,33 @@ class Beats:
 
     def _send(self) -> None:
         self._beat += 1
-        fields: dict[Any, Any] = {**self._fields, "beat": str(self._beat), "done": str(self._done)}
+        counts = {"beat": self._beat, "done": self._done, "refused": self._refused, "idle_share": self._idle_share()}
+        fields: dict[Any, Any] = {**self._fields, **self._measure(), **counts}
         pipeline = self._redis.pipeline()
         pipeline.hset(self._key, mapping=fields)
         pipeline.pexpire(self._key, self._ttl_ms)
+        pipeline.exists(*self._drain_keys)
         try:
-            pipeline.execute()
+            is_asked = pipeline.execute()[2] > 0
         except RedisError as error:
             log.warning("no beat: redis is away", error=str(error))
+            return
+        if is_asked and not self._is_asked:
+            self._is_asked = True
+            self._on_drain()
+
+    def _measure(self) -> Mapping[str, str]:
+        """Once in `beat_seconds`: with short jobs there are many more beats than that."""
+        if time.monotonic() >= self._measure_at:
+            self._measure_at = time.monotonic() + self._beat_seconds
+            self._measured = self._figures()
+        return self._measured
+
+    def _idle_share(self) -> str:
+        """Of the time since its start, to three digits."""
+        now, since = time.monotonic(), self._busy_since
+        busy = self._busy_seconds + (0.0 if since is None else now - since)
+        return f"{1 - busy / max(now - self._started, 1e-9):.3f}"
+
+
+_LAST: tuple[WorkerState, ...] = ("draining", "leaving")

@@ -22,6 +22,12 @@ class Do(_Word):
     errand: Errand
 
 
+class Rest(_Word):
+    """Slot to runner: the trial in hand is the last one."""
+
+    kind: Literal["rest"] = "rest"
+
+
 class Began(_Word):
     """Runner to slot: from now on this attempt is lost if I die."""
 
@@ -34,15 +40,17 @@ class Ended(_Word):
 
     kind: Literal["ended"] = "ended"
     attempt: AttemptKey
+    refused: int = 0  # how many of its messages came too late
 
 
 class Done(_Word):
-    """Runner to slot: the errand is done."""
+    """Runner to slot: the errand is done. `worn`: why this runner should be replaced, if it should."""
 
     kind: Literal["done"] = "done"
+    worn: str | None = None
 
 
-Word = Do | Began | Ended | Done
+Word = Do | Rest | Began | Ended | Done
 
 _WORDS: TypeAdapter[Word] = TypeAdapter(Annotated[Word, Field(discriminator="kind")])
 

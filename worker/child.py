@@ -13,7 +13,8 @@ from multiprocessing import Pipe
 import structlog
 
 from store.queue import Errand
-from worker.channel import Channel, Do, Word
+from worker.channel import Channel, Do, Rest, Word
+from worker.oom import OomWatch
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +29,7 @@ class RunnerChild:
     def __init__(self, arguments: Sequence[str]) -> None:
         """The environment is inherited: it says which GPU and how many cores are this slot's."""
         self._arguments = arguments
+        self._oom = OomWatch()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
 
@@ -40,6 +42,7 @@ class RunnerChild:
         """Start a runner unless there is one."""
         if self._process is not None:
             return
+        self._oom.start()
         ours, theirs = Pipe()
         command = [*_PYTHON, "worker.runner", "--channel", str(theirs.fileno()), "--parent", str(os.getpid())]
         self._process = subprocess.Popen(  # noqa: S603 - our own command
@@ -69,6 +72,12 @@ class RunnerChild:
         if word is None and self._process is not None and self._process.poll() is not None:
             raise self._bury()
         return word
+
+    def ask_to_rest(self) -> None:
+        """Have it pull no further trial. May be called from a signal handler."""
+        if self._channel is not None:
+            with contextlib.suppress(OSError):  # it has died, which shows elsewhere
+                self._channel.send(Rest())
 
     def ask_to_leave(self) -> None:
         """Have the trial give itself back at its next report."""
@@ -105,7 +114,8 @@ class RunnerChild:
         self._speaker.close()
         self._process = self._channel = None
         if code < 0:
-            return RunnerDied(f"runner killed by signal {-code} ({signal.Signals(-code).name})")
+            verdict = f", {self._oom.verdict()}" if -code == signal.SIGKILL else ""
+            return RunnerDied(f"runner killed by signal {-code} ({signal.Signals(-code).name}){verdict}")
         return RunnerDied(f"runner ended with exit code {code}")
 
 

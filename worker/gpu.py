@@ -24,18 +24,27 @@ class Gpu:
 
 def list_gpus() -> list[Gpu]:
     """Every GPU that the driver knows; none without a driver."""
+    nvml = open_nvml()
+    if nvml is None:
+        return []
+    try:
+        return [_describe(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+    finally:
+        nvml.nvmlShutdown()
+
+
+def open_nvml() -> ModuleType | None:
+    """The driver's library, initialized; None without a driver."""
     try:
         import pynvml
     except ImportError:
-        return []
+        return None
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return []
-    try:
-        return [_describe(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
-    finally:
-        pynvml.nvmlShutdown()
+        return None
+    library: ModuleType = pynvml
+    return library
 
 
 def choose(gpus: Sequence[Gpu], selection: str) -> list[Gpu]:
@@ -57,7 +66,7 @@ def choose(gpus: Sequence[Gpu], selection: str) -> list[Gpu]:
     return [by_index[name] for name in named]
 
 
-def _describe(pynvml: ModuleType, index: int) -> Gpu:
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
+def _describe(nvml: ModuleType, index: int) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    uuid, name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
     return Gpu(index, uuid, name)

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import structlog
@@ -15,11 +16,13 @@ from search.definition import Definition, parse
 from store.artifacts import Artifacts
 from store.bus import Caller
 from store.errors import DefinitionError, Problem, StaleAttempt, Unavailable
-from store.messages import Assignment, AttemptKey, Finish, Preflighted, PreflightTask, Settled, Take, TakeTask
+from store.messages import Assignment, AttemptKey, Finish, Preflighted, PreflightTask, Take, TakeTask
 from worker.ending import CommandFailed, Ending, reason_of
+from worker.outgoing import Outgoing
 from worker.reporter import PATIENCE_SECONDS, Reporter, finite
 from worker.tasks import TaskKind, do_task
 from worker.triallog import TrialLog
+from worker.wear import Wear
 
 log = structlog.get_logger(__name__)
 
@@ -46,8 +49,12 @@ class Bench:
     tasks: Mapping[str, TaskKind]
     pull_seconds: float
     began: Callable[[AttemptKey], None]
-    ended: Callable[[AttemptKey], None]
+    ended: Callable[[AttemptKey, int], None]  # with the number of messages that came too late
     should_leave: Callable[[], bool]
+    should_rest: Callable[[], bool]
+    spools: Path
+    report_patience: float
+    wear: Wear
 
 
 def perform(bench: Bench, study_id: int, number: int | None = None, kind: Literal["trial", "task"] = "trial") -> None:
@@ -75,13 +82,17 @@ def _perform(bench: Bench, study_id: int, number: int | None) -> None:
     assignment = answer if isinstance(answer, Assignment) else None
     while assignment is not None:
         bench.began(assignment.attempt)
-        finish = _run(bench, assignment)
-        in_time = time.monotonic() - started < bench.pull_seconds
-        settled = bench.caller.call(
-            finish.model_copy(update={"pull": in_time and not bench.should_leave()}), PATIENCE_SECONDS
-        )
-        bench.ended(assignment.attempt)
-        assignment = settled.next if isinstance(settled, Settled) else None
+        outgoing = Outgoing(bench.caller, assignment.attempt, bench.spools, bench.report_patience)
+        finish = _run(bench, assignment, outgoing)
+        bench.wear.trial_ended()
+        pull = time.monotonic() - started < bench.pull_seconds and _may_pull(bench)
+        settled = outgoing.finish(finish.model_copy(update={"pull": pull}))
+        bench.ended(assignment.attempt, outgoing.refused)
+        assignment = settled.next
+
+
+def _may_pull(bench: Bench) -> bool:
+    return not bench.should_leave() and not bench.should_rest() and bench.wear.reason is None
 
 
 def _perform_task(bench: Bench, study_id: int, number: int) -> None:
@@ -91,19 +102,19 @@ def _perform_task(bench: Bench, study_id: int, number: int) -> None:
         caller=bench.caller,
         artifacts=bench.artifacts,
         began=bench.began,
-        ended=bench.ended,
+        ended=lambda attempt: bench.ended(attempt, 0),
         should_leave=bench.should_leave,
     )
 
 
-def _run(bench: Bench, assignment: Assignment) -> Finish:
+def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
     """Run a trial to one of its ends. Whatever it raises is its own end, and never the runner's."""
     if bench.should_leave():
         return Finish(attempt=assignment.attempt, outcome="returned")
     with TrialLog(bench.artifacts.attempt(assignment.attempt)) as output:
         try:
             kind = bench.kinds[assignment.trial["kind"]]
-            ending = kind.run(assignment, Reporter(bench.caller, assignment.attempt, output), bench.should_leave)
+            ending = kind.run(assignment, Reporter(outgoing, assignment.attempt, output), bench.should_leave)
             metrics = finite(ending.metrics, "at the end")
             return Finish(attempt=assignment.attempt, outcome=ending.outcome, metrics=metrics)
         except Unavailable:
@@ -116,6 +127,7 @@ def _run(bench: Bench, assignment: Assignment) -> Finish:
             return Finish(attempt=assignment.attempt, outcome="failed", reason=reason_of(error))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may raise anything
             traceback.print_exc()
+            bench.wear.failed(error)
             return Finish(attempt=assignment.attempt, outcome="failed", reason=reason_of(error))
 
 

@@ -54,6 +54,7 @@ class SlotWorker(Worker):
     def __init__(self, client: redis.Redis, queue: str, name: str, slot: Slot, grace_seconds: float) -> None:
         """`grace_seconds`: how long a trial may take to give itself back before it is ended."""
         self.is_leaving = False
+        self.is_draining = False
         client.set_retry(Retry(Patience(lambda: self.is_leaving), retries=-1))
         super().__init__(
             [queue],
@@ -97,6 +98,15 @@ class SlotWorker(Worker):
             raise StopRequested
         signal.signal(signal.SIGALRM, lambda _signum, _frame: self._slot.kill())
         signal.setitimer(signal.ITIMER_REAL, self._grace_seconds)
+
+    def request_drain(self, _signum: int, _frame: FrameType | None) -> None:
+        """Leave when the job in hand is done, however long that takes; at once if there is none."""
+        if self.is_draining or self.is_leaving:
+            return
+        self.is_draining = self._stop_requested = True
+        self._slot.drain()
+        if not self._has_job:
+            raise StopRequested
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:  # noqa: ARG002 - RQ's signature
         """What `rq`'s own commands to stop a job do: the attempt is reported as lost."""

@@ -13,7 +13,7 @@ from store.artifacts import Artifacts
 from store.bus import Caller, open_redis
 from store.parcels import Parcels
 from store.settings import Settings
-from worker.channel import Began, Channel, Do, Done, Ended
+from worker.channel import Began, Channel, Do, Done, Ended, Rest
 from worker.conversion import Converting
 from worker.ensembling import Ensembling
 from worker.jobs import Bench, perform
@@ -22,7 +22,9 @@ from worker.lifeline import end_with_parent
 from worker.log import configure
 from worker.objectives import Objectives
 from worker.prediction import Predicting
+from worker.spool import spool_folder
 from worker.training import Training
+from worker.wear import Wear
 
 LEAVE_SHARE = 0.5  # of the grace, for a command to end when the worker leaves; the slot waits for us a bit longer
 
@@ -37,6 +39,19 @@ class Leaving:
         self._asked = True
 
     def __call__(self) -> bool:
+        return self._asked
+
+
+class Resting:
+    """Whether the slot said, while a trial runs, that it is the last one."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._asked = False
+
+    def __call__(self) -> bool:
+        while not self._asked and (word := self._channel.receive(0)) is not None:
+            self._asked = isinstance(word, Rest)
         return self._asked
 
 
@@ -59,7 +74,7 @@ def main() -> int:
             return 0
         if isinstance(word, Do):
             perform(bench, *word.errand)
-            channel.send(Done())
+            channel.send(Done(worn=bench.wear.reason))
 
 
 def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, leaving: Leaving) -> Bench:
@@ -75,7 +90,7 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         caller=Caller(client, arguments.name),
         artifacts=artifacts,
         kinds={
-            "train": Training(artifacts, library, torch_device, hub=settings.hf_hub),
+            "train": Training(artifacts, library, torch_device, arguments.gpu_share, hub=settings.hf_hub),
             "objective": Objectives(settings.objectives_file, artifacts, LEAVE_SHARE * settings.grace_seconds),
         },
         tasks={
@@ -85,8 +100,12 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         },
         pull_seconds=settings.pull_seconds,
         began=lambda attempt: channel.send(Began(attempt=attempt)),
-        ended=lambda attempt: channel.send(Ended(attempt=attempt)),
+        ended=lambda attempt, refused: channel.send(Ended(attempt=attempt, refused=refused)),
         should_leave=leaving,
+        should_rest=Resting(channel),
+        spools=spool_folder(settings) / arguments.name,
+        report_patience=settings.lease_seconds,
+        wear=Wear(settings.runner_trials, settings.runner_growth),
     )
 
 
@@ -97,6 +116,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--name", required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--gpu-share", type=float, default=1.0, help="of the GPU's memory, for one trial")
     return parser.parse_args()
 
 

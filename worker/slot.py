@@ -15,11 +15,13 @@ from store.queue import Errand
 from worker.beats import Beats
 from worker.channel import Began, Done, Ended
 from worker.child import RunnerChild, RunnerDied
+from worker.memory import MemoryBound
 
 LISTEN_SECONDS = 2.0  # between two looks whether the runner lives, and two words to RQ, while a job runs
 LOST_PATIENCE_SECONDS = 30.0  # after that the scheduler learns of a loss by itself
 LEAVING_PATIENCE_SECONDS = 3.0  # the same for a slot that has no time left
 MOST_FRUITLESS_DEATHS = 3
+REPLACE_SECONDS = 5.0  # for a runner that is replaced to end by itself
 
 log = structlog.get_logger(__name__)
 
@@ -31,11 +33,12 @@ class RunnerKeepsDying(Exception):
 class Slot:
     """Does one errand at a time. `leave` and `kill` may be called from a signal handler."""
 
-    def __init__(self, client: redis.Redis, name: str, child: RunnerChild, beats: Beats) -> None:
+    def __init__(self, client: redis.Redis, name: str, child: RunnerChild, beats: Beats, bound: MemoryBound) -> None:
         # Not the runner's own address: the scheduler wants the numbers of one sender's requests to rise.
         self._caller = Caller(client, f"{name}.slot")
         self._child = child
         self._beats = beats
+        self._bound = bound
         self._running: AttemptKey | None = None
         self._fruitless_deaths = 0
         self._leaving = False
@@ -68,6 +71,11 @@ class Slot:
                 self._speak_for_the_dead(errand, str(death))
         self._beats.idle()
 
+    def drain(self) -> None:
+        """Finish what runs; take nothing further."""
+        self._beats.draining()
+        self._child.ask_to_rest()
+
     def leave(self) -> None:
         """Have what runs give itself back; do nothing further."""
         self._leaving = True
@@ -80,6 +88,7 @@ class Slot:
 
     def _follow(self, errand: Errand, meanwhile: Callable[[], None]) -> None:
         """Raises: RunnerDied."""
+        self._bound.take_excess()  # of what had ended before it could be killed
         self._child.do(errand)
         while not isinstance(word := self._child.listen(LISTEN_SECONDS), Done):
             match word:
@@ -91,12 +100,20 @@ class Slot:
                 case Ended():
                     self._running = None
                     if errand.kind == "trial":
-                        self._beats.ended()
+                        self._beats.ended(word.refused)
                 case _:
                     meanwhile()
+        if word.worn is not None and not self._leaving:
+            log.info("the runner is replaced", why=word.worn)
+            self._child.stop(REPLACE_SECONDS)
+            self._child.start()
 
     def _speak_for_the_dead(self, errand: Errand, how: str) -> None:
         running, self._running = self._running, None
+        excess = self._bound.take_excess()
+        if running is not None and excess is not None:
+            self._tell(Finish(attempt=running, outcome="failed", reason=excess))
+            return
         if running is not None:
             # What had to leave is not counted as a try, also when it did not leave by itself.
             end = Finish if errand.kind == "trial" else FinishTask
@@ -107,9 +124,8 @@ class Slot:
             return
         if errand.number is not None:
             raise RunnerKeepsDying(f"{self._fruitless_deaths} runners died before they had begun; the last one: {how}")
-        problem = Problem(
-            "trial", f"the preflight did not survive: {how}", "has the worker enough memory for the data?"
-        )
+        why = f"the preflight did not survive: {excess or how}"
+        problem = Problem("trial", why, "has the worker enough memory for the data?")
         self._tell(Preflighted(study_id=errand.study_id, problems=[problem.as_dict()]))
 
     def _tell(self, request: Finish | FinishTask | Preflighted) -> None:

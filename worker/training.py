@@ -33,15 +33,26 @@ class OutOfDeviceMemory(TrialyardError):
 class Training:
     """Trains configurations one after another in this process."""
 
-    def __init__(self, artifacts: Artifacts, library: Library, device: str, *, hub: bool = False) -> None:
+    def __init__(
+        self,
+        artifacts: Artifacts,
+        library: Library,
+        device: str,
+        device_share: float = 1.0,
+        *,
+        hub: bool = False,
+    ) -> None:
         """
         Args:
             device: as torch names it: cpu, or cuda for the one GPU that this process sees.
+            device_share: how much of the GPU's memory a training may use; slots that share one must not take all.
             hub: whether pretrained models may come from the Hugging Face Hub.
         """
         self._artifacts = artifacts
         self._library = library
         self._device = device
+        self._device_share = device_share
+        self._is_bounded = False
         self._hub = hub
         self._origins: tuple[int, Origins] | None = None
         self._prepared: OrderedDict[tuple[int, str], Prepared | Folds] = OrderedDict()
@@ -56,6 +67,7 @@ class Training:
         """
         import torch
 
+        self._bound_device()
         try:
             return self._fit(assignment, reporter, should_leave)
         except torch.OutOfMemoryError as error:
@@ -85,6 +97,14 @@ class Training:
             origins=self._fresh_origins(),
         )
         return [asdict(problem) for problem in problems], facts
+
+    def _bound_device(self) -> None:
+        """Once: beyond its share, a training fails for want of device memory, and its neighbours do not."""
+        import torch
+
+        if self._device == "cuda" and self._device_share < 1.0 and not self._is_bounded:
+            torch.cuda.set_per_process_memory_fraction(self._device_share)
+            self._is_bounded = True
 
     def _fit(self, assignment: Assignment, reporter: Reporter, should_leave: Callable[[], bool]) -> Ending:
         from trainer.fit import Monitor, fit

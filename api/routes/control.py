@@ -18,6 +18,7 @@ from api.routes.studies import shown
 from api.shapes import Study, Trial
 from search.amending import changed
 from search.definition import parse
+from search.sections import Priority
 from search.space import Space
 from store.errors import Conflict, TrialyardError, Unprocessable
 from store.messages import Amend, CancelTrial, Done, Enqueue, Refused, RetryTrial
@@ -35,11 +36,12 @@ class EnqueueBody(RequestModel):
 class AmendBody(RequestModel):
     budget: Annotated[dict[str, Any], Field(default_factory=dict)]
     parameters: Annotated[dict[str, Any], Field(default_factory=dict, max_length=1000)]
+    priority: Priority | None = None
 
 
 @router.patch("")
 def change_study(name: StudyName, body: AmendBody, parts: Wired) -> Study:
-    """Change keys of the sections `budget` and `parameters`, effective at once.
+    """Change the priority, and keys of the sections `budget` and `parameters`, effective at once.
 
     A null in the budget stands for what holds where a key is left out. An entry of `parameters` replaces the one of its
     name, or is added; trials that were made before stay, and teach the sampler as far as they fit.

@@ -17,6 +17,7 @@ from api.deps import CursorText, Limit, PathStudy, Reading, StudyName, StudyStat
 from api.parts import Parts
 from api.requests import StrictRoute
 from api.shapes import Page, Study
+from api.waiting import said_to_lack, with_waiting
 from search.definition import Definition, parse
 from search.warm_start import warm_trials
 from store.answers import Answers
@@ -42,30 +43,33 @@ def create_study(
 ) -> Response:
     """Make a study. Its preflight, and then its trials, begin as soon as a worker of its pool is free."""
     definition = parse(document)
+    waiting_for = None if definition.kind == "external" else said_to_lack(parts, definition.resources)
     request_digest = hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
     try:
-        body, study_id = _create(definition, parts, idempotency_key, request_digest)
+        body, study_id = _create(definition, waiting_for, parts, idempotency_key, request_digest)
     except (IntegrityError, Conflict):
         # The name or the key was taken at this very moment, perhaps by this request's own first sending: look again.
-        body, study_id = _create(definition, parts, idempotency_key, request_digest)
+        body, study_id = _create(definition, waiting_for, parts, idempotency_key, request_digest)
     if study_id is not None:
         parts.scheduler.announce(study_id)
     return JSONResponse(body, 201, {"Location": f"/api/v1/studies/{body['name']}"})
 
 
 @router.get("")
-def list_studies(session: Reading, states: StudyStates, limit: Limit = 50, cursor: CursorText = None) -> Page[Study]:
+def list_studies(
+    session: Reading, parts: Wired, states: StudyStates, limit: Limit = 50, cursor: CursorText = None
+) -> Page[Study]:
     """The newest first."""
     cursors = Cursor(f"studies {','.join(states)}", int)
     found = Studies(session).page(states, cursors.decode(cursor), limit + 1)
     studies = found[:limit]
     more = cursors.encode(studies[-1].id) if len(found) > limit else None
-    return Page(items=shown(session, *studies), next_cursor=more)
+    return Page(items=with_waiting(parts, shown(session, *studies)), next_cursor=more)
 
 
 @router.get("/{name}")
-def read_study(session: Reading, study: PathStudy) -> Study:
-    return shown(session, study)[0]
+def read_study(session: Reading, parts: Wired, study: PathStudy) -> Study:
+    return with_waiting(parts, shown(session, study))[0]
 
 
 @router.post("/{name}/pause")
@@ -106,7 +110,7 @@ def shown(session: Session, *studies: StudyRow) -> list[Study]:
 
 
 def _create(
-    definition: Definition, parts: Parts, key: str | None, request_digest: str
+    definition: Definition, waiting_for: str | None, parts: Parts, key: str | None, request_digest: str
 ) -> tuple[dict[str, Any], int | None]:
     """Store a study.
 
@@ -123,7 +127,7 @@ def _create(
         warm = None if wanted is None else warm_trials(session, definition, wanted)
         begin = (None, ()) if warm is None else (warm.summary(), warm.rows)
         study = Studies(session).add(definition.name, definition.document(), state, at, *begin)
-        body = shown(session, study)[0].model_dump(mode="json")
+        body = shown(session, study)[0].model_copy(update={"waiting_for": waiting_for}).model_dump(mode="json")
         if key is not None:
             answers.remember(key, request_digest, 201, body, at)
     return body, study.id

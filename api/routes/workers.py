@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-import redis
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
 from api.deps import Reading, Wired
 from api.requests import StrictRoute
-from api.shapes import Page, Worker
-from store.bus import worker_key
+from api.shapes import Draining, Page, Worker
+from store.errors import NotFound
+from store.roster import drain, read_workers
 from store.studies import Studies
+
+# What a worker measures, by the names of its fields.
+FIGURES = (
+    "load",
+    "memory_used",
+    "gpu_use",
+    "gpu_memory_used",
+    "gpu_memory",
+    "gpu_temperature",
+    "gpu_power",
+)
+
+WorkerName = Annotated[str, Path(min_length=1, max_length=255, description="a worker's name, or a machine's")]
 
 router = APIRouter(prefix="/workers", route_class=StrictRoute, tags=["workers"])
 
@@ -25,19 +38,13 @@ def list_workers(parts: Wired, session: Reading) -> Page[Worker]:
     return Page(items=[_shown(worker, names) for worker in found])
 
 
-def read_workers(client: redis.Redis) -> list[dict[str, str]]:
-    """The hash of every live worker, by name."""
-    keys = sorted(client.scan_iter(worker_key("*"), count=1000))
-    pipeline = client.pipeline(transaction=False)
-    for key in keys:
-        pipeline.hgetall(key)
-    hashes: list[dict[bytes, bytes]] = pipeline.execute()
-    prefix = worker_key("")
-    return [
-        {"name": key.decode().removeprefix(prefix)} | {field.decode(): value.decode() for field, value in each.items()}
-        for key, each in zip(keys, hashes, strict=True)
-        if each  # it may have expired in between
-    ]
+@router.post("/{name}/drain", status_code=202)
+def drain_worker(name: WorkerName, parts: Wired) -> Draining:
+    """Have a worker, or all of a machine, leave when the trials they have in hand are done; no other is begun."""
+    leaving = drain(parts.redis, name, read_workers(parts.redis))
+    if not leaving:
+        raise NotFound(f"there is no live worker and no machine {name!r}; GET /api/v1/workers lists them")
+    return Draining(workers=leaving)
 
 
 def _shown(worker: dict[str, str], names: dict[int, str]) -> Worker:
@@ -55,9 +62,21 @@ def _shown(worker: dict[str, str], names: dict[int, str]) -> Worker:
         attempt=_number(worker, "attempt"),
         started_at=worker.get("started_at"),
         done=_number(worker, "done"),
+        refused=_number(worker, "refused"),
+        machine=worker.get("machine") or None,
+        memory=_number(worker, "memory"),
+        idle_share=_float(worker, "idle_share"),
+        figures={name: figure for name in FIGURES if (figure := _float(worker, name)) is not None},
     )
 
 
 def _number(worker: dict[str, Any], field: str) -> int | None:
     text = worker.get(field, "")
     return int(text) if text.isdecimal() else None
+
+
+def _float(worker: dict[str, Any], field: str) -> float | None:
+    try:
+        return float(worker.get(field, ""))
+    except ValueError:
+        return None

@@ -39,6 +39,13 @@ export function duration(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
+/** 512 MiB, 7.6 GiB. */
+export function bytes(count) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const power = Math.min(units.length - 1, count ? Math.floor(Math.log2(count) / 10) : 0);
+  return `${(count / 1024 ** power).toFixed(power > 2 ? 1 : 0)} ${units[power]}`;
+}
+
 /** Seconds between two ISO times; until now where the second is missing. */
 export function between(start, end) {
   if (!start) return null;

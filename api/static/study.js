@@ -71,6 +71,7 @@ function showHead() {
   $("#resume").hidden = study.state !== "PAUSED";
   for (const part of ["#facts", "#figures", "#trials"]) $(part).hidden = !study.trials.size;
   if (study.state !== rendered.state || study.trials.size) showNotice();
+  if (counts.running || study.ended) $("#waiting")?.remove();
   ensembles.show(counts.complete);
   showBest();
   showTimes();

@@ -1,9 +1,9 @@
 // The pool: every slot by host, looked at anew every few seconds.
 
-import { $, badge, boot, h } from "./dom.js";
-import { between, duration } from "./format.js";
+import { $, badge, boot, h, say } from "./dom.js";
+import { between, bytes, duration } from "./format.js";
 import { showStatus } from "./live.js";
-import { API, get } from "./rest.js";
+import { API, get, post } from "./rest.js";
 
 function draw(workers) {
   $("#empty").hidden = workers.length > 0;
@@ -16,9 +16,10 @@ function draw(workers) {
 function hostPanel(host, slots) {
   const sorted = [...slots].sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
   const pools = [...new Set(slots.map((slot) => slot.pool))].join(", ");
-  const head = ["Slot", "Pool", "Device", "State", "Study", "Trial", "Done", "Up for"].map((title) => h("th", { scope: "col" }, title));
+  const machines = [...new Set(slots.map((slot) => slot.machine).filter(Boolean))];
+  const head = HEAD.map((title) => h("th", { scope: "col" }, title));
   const table = h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, sorted.map(slotRow)));
-  return h("section", { class: "panel", "aria-label": host }, h("header", {}, h("h2", {}, host), h("span", { class: "soft" }, `pool ${pools}`)), h("div", { class: "scroll" }, table));
+  return h("section", { class: "panel", "aria-label": host }, h("header", {}, h("h2", {}, host), h("span", { class: "soft" }, `pool ${pools}${hostLoad(slots)}`), h("div", { class: "tools" }, machines.map((name) => drainButton(name, "Drain machine")))), h("div", { class: "scroll" }, table));
 }
 
 function slotRow(slot) {
@@ -33,14 +34,50 @@ function slotRow(slot) {
     h("td", {}, stateOf(slot)),
     h("td", {}, study),
     h("td", {}, trial),
-    h("td", {}, slot.done ?? unset()),
+    h("td", { class: "num" }, slot.done ?? unset()),
+    h("td", { class: "num" }, slot.idle_share == null ? unset() : percent(slot.idle_share)),
+    h("td", { class: "num", title: slot.memory ? `${bytes(slot.memory)} a slot` : null }, slot.figures.memory_used == null ? unset() : bytes(slot.figures.memory_used)),
+    h("td", {}, gpuText(slot.figures) || unset()),
+    h("td", { class: "num", title: "messages that came after the attempt had ended without this worker" }, slot.refused || unset()),
     h("td", {}, slot.started_at ? duration(between(slot.started_at)) : unset()),
+    h("td", {}, ["draining", "leaving"].includes(slot.state) ? null : drainButton(slot.name, "Drain")),
   );
+}
+
+const HEAD = ["Slot", "Pool", "Device", "State", "Study", "Trial", "Done", "Idle", "Memory", "GPU", "Late", "Up for", ""];
+const percent = (share) => `${Math.round(100 * share)} %`;
+
+function hostLoad(slots) {
+  const loads = slots.map((slot) => slot.figures.load).filter((load) => load != null);
+  return loads.length ? `, load ${percent(Math.max(...loads))} of its cores` : "";
+}
+
+/** As in "87 %, 12.3 of 80.0 GiB, 64 °C, 310 W"; what a board does not tell is left out. */
+function gpuText(figures) {
+  const memory = figures.gpu_memory_used == null ? null : `${bytes(figures.gpu_memory_used)} of ${bytes(figures.gpu_memory)}`;
+  const use = figures.gpu_use == null ? null : percent(figures.gpu_use);
+  const temperature = figures.gpu_temperature == null ? null : `${figures.gpu_temperature} °C`;
+  const power = figures.gpu_power == null ? null : `${figures.gpu_power} W`;
+  return [use, memory, temperature, power].filter(Boolean).join(", ");
+}
+
+function drainButton(name, text) {
+  return h("button", { type: "button", class: "small", title: `${name} leaves when its trials are done`, click: () => drain(name) }, text);
+}
+
+async function drain(name) {
+  try {
+    const { workers } = await post(`${API}/workers/${encodeURIComponent(name)}/drain`);
+    say(`${workers.join(", ")}: ${workers.length > 1 ? "leave" : "leaves"} when what runs is done.`);
+    refresh();
+  } catch (error) {
+    say(`Could not drain ${name}: ${error.message}`);
+  }
 }
 
 /** A slot's states are its own (idle, busy, leaving); they borrow the signs of the trials'. */
 function stateOf(slot) {
-  const sign = badge({ busy: "RUNNING", idle: "QUEUED", leaving: "PAUSED" }[slot.state] ?? (slot.study ? "RUNNING" : "QUEUED"));
+  const sign = badge({ busy: "RUNNING", idle: "QUEUED", draining: "PAUSED", leaving: "PAUSED" }[slot.state] ?? (slot.study ? "RUNNING" : "QUEUED"));
   sign.lastChild.textContent = slot.state ?? (slot.study ? "busy" : "idle");
   return sign;
 }

@@ -52,6 +52,27 @@ def one_step(trial):
     return {"loss": 0.5}
 
 
+def two_steps(trial):
+    """The same, and a second report that nobody may be there to hear."""
+    trial.report(0, {"loss": 1.0, "pid": os.getpid()})
+    while not Path(trial.parameters["until"]).exists():
+        time.sleep(0.01)
+    trial.report(1, {"loss": 0.5})
+    return {"loss": 0.25}
+
+
+def greedy(trial):
+    """Holds memory in a child of its own, which its slot must see too."""
+    if os.fork() == 0:
+        hoard = bytearray(os.urandom(2**20)) * trial.parameters["mebibytes"]
+        time.sleep(60)
+    time.sleep(60)
+
+
+def reports_its_process(trial):
+    return {"loss": 0.0, "pid": os.getpid()}
+
+
 def silent(trial):
     trial.report(0, {"loss": 1.0, "pid": os.getpid()})
     time.sleep(60)

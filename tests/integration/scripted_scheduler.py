@@ -114,6 +114,10 @@ class ScriptedScheduler:
     def _reply(self, received: Received) -> tuple[str, Reply] | None:
         request = received.request
         with self._news:
+            if not request.sender:  # it wants no answer
+                self.requests.append(request)
+                self._news.notify_all()
+                return None
             before = self._answered.get(request.sender)
             if before is not None and before[0] >= request.sequence:
                 answer = before[1]  # it was sent twice

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +14,13 @@ import pytest
 from rq import Callback, Queue
 from rq.serializers import JSONSerializer
 
-from store.messages import Finish, Report, Take
+from store.messages import Finish, Gone, Report, Take
 from store.queue import TrialQueue
+from store.roster import drain
 from tests.integration.pools import RunningPool, eventually, is_alive, objective, running_pool
 from tests.integration.scripted_scheduler import ScriptedScheduler
 from tests.services import RedisServer
+from worker.oom import OomWatch
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,8 @@ def scheduler(server: RedisServer) -> Iterator[ScriptedScheduler]:
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory, server: RedisServer) -> Iterator[RunningPool]:
     """A pool that lives through all that is done to its workers and its Redis."""
-    with running_pool(tmp_path_factory.mktemp("pool"), server.url) as pool:
+    environment = {"TRIALYARD_LEASE_SECONDS": "0.5"}  # how long a report waits for its answer before it is spooled
+    with running_pool(tmp_path_factory.mktemp("pool"), server.url, environment) as pool:
         pool.worker()
         yield pool
 
@@ -67,7 +72,9 @@ def test_a_killed_runner_is_reported_at_once_and_the_next_job_runs(scheduler: Sc
     os.kill(runner, signal.SIGKILL)
     finish = finish_of(scheduler, 1)
 
-    assert (finish.outcome, finish.reason) == ("lost", "runner killed by signal 9 (SIGKILL)")
+    # Nobody ran out of memory, which the kernel's count tells wherever there is one.
+    verdict = OomWatch().verdict()
+    assert (finish.outcome, finish.reason) == ("lost", f"runner killed by signal 9 (SIGKILL), {verdict}")
     assert time.monotonic() - killed_at < 2.0  # the lease is 8 s
     scheduler.assign(objective("square", number=2, x=2.0))
     assert finish_of(scheduler, 2).metrics == {"loss": 4.0}
@@ -108,6 +115,32 @@ def test_a_killed_slot_takes_its_runner_along_and_another_slot_is_started(
     second = pool.worker(lambda worker: worker["name"] != first["name"])
     scheduler.assign(objective("square", number=2, x=1.0))
     assert finish_of(scheduler, 2).sender == second["name"]
+    gone = scheduler.await_request(Gone)
+    assert gone.worker == first["name"]
+    assert gone.reason.startswith("its slot's process was killed by signal 9 (SIGKILL), ")
+
+
+def test_an_end_that_nobody_heard_is_delivered_although_redis_was_away_and_the_slot_was_killed(
+    pool: RunningPool, scheduler: ScriptedScheduler, server: RedisServer, tmp_path: Path
+) -> None:
+    first = pool.worker()
+    scheduler.assign(objective("two_steps", number=1, until=str(tmp_path / "go")))
+    runner = runner_of(scheduler, 1)
+    spool = pool.folder / "home/spool" / socket.gethostname() / first["name"] / "7.1.1.jsonl"
+
+    server.stop()
+    (tmp_path / "go").touch()
+    eventually(lambda: spool.exists() and b'"finish"' in spool.read_bytes())  # it went on, and came to its end
+    os.kill(int(first["pid"]), signal.SIGKILL)
+    eventually(lambda: not is_alive(runner))
+    server.start()
+
+    assert finish_of(scheduler, 1).metrics == {"loss": 0.25}
+    gone = scheduler.await_request(Gone, lambda gone: gone.worker == first["name"])
+    told = [request for request in scheduler.requests if getattr(request, "attempt", (0, 0))[1] == 1] + [gone]
+    assert told == sorted(told, key=scheduler.requests.index)  # the end comes before the word of the death
+    assert {each.step: each.metrics["loss"] for each in scheduler.seen(Report)} == {0: 1.0, 1: 0.5}
+    eventually(lambda: not spool.exists())
 
 
 def test_a_killed_supervisor_leaves_nothing_behind(own_pool: RunningPool, scheduler: ScriptedScheduler) -> None:
@@ -132,6 +165,71 @@ def test_a_slot_that_is_told_to_leave_gives_its_trial_back_and_goes(
     assert finish_of(scheduler, 1).outcome == "returned"
     assert own_pool.process.wait(10) == 0
     assert own_pool.client.keys("trialyard:worker:*own*") == []
+
+
+def test_a_drained_slot_finishes_its_trial_and_is_not_started_again(
+    own_pool: RunningPool, scheduler: ScriptedScheduler, tmp_path: Path
+) -> None:
+    worker = own_pool.worker()
+    scheduler.assign(objective("one_step", number=1, until=str(tmp_path / "go")))
+    runner_of(scheduler, 1)
+    scheduler.to_pull.append(objective("square", number=2, x=1.0))
+
+    assert drain(own_pool.client, "own", own_pool.workers()) == [worker["name"]]
+    eventually(lambda: own_pool.workers()[0]["state"] == "draining")
+    (tmp_path / "go").touch()
+
+    assert (finish_of(scheduler, 1).outcome, finish_of(scheduler, 1).pull) == ("finished", False)
+    assert own_pool.process.wait(10) == 0  # it was the last slot
+    assert own_pool.workers() == []
+
+
+def test_an_idle_slot_that_is_drained_leaves_at_once_and_alone(
+    tmp_path: Path, server: RedisServer, scheduler: ScriptedScheduler
+) -> None:
+    with running_pool(tmp_path, server.url, pool="own", name="own", cpu_slots=2) as pool:
+        eventually(lambda: len(pool.workers()) == 2)
+        leaver, stayer = pool.workers()
+
+        assert drain(pool.client, leaver["name"], pool.workers()) == [leaver["name"]]
+
+        eventually(lambda: not is_alive(int(leaver["pid"])))
+        scheduler.pool = "own"
+        scheduler.assign(objective("square", number=1, x=1.0))
+        assert finish_of(scheduler, 1).sender == stayer["name"]
+        assert [worker["name"] for worker in pool.workers()] == [stayer["name"]]
+        assert pool.process.poll() is None
+
+
+def test_a_trial_that_uses_more_memory_than_its_slot_has_fails_with_a_sentence(
+    tmp_path: Path, server: RedisServer, scheduler: ScriptedScheduler
+) -> None:
+    limit = 300 * 2**20
+    with running_pool(tmp_path, server.url, pool="own", name="own", memory_per_slot=limit) as pool:
+        scheduler.pool = "own"
+        scheduler.assign(objective("greedy", number=1, mebibytes=400))
+
+        finish = finish_of(scheduler, 1)
+
+        assert finish.outcome == "failed"
+        assert re.fullmatch(r"it used [3-6]\d\d\.\dMiB of memory, and its slot has 300\.0MiB .*", finish.reason or "")
+        scheduler.assign(objective("square", number=2, x=2.0))
+        assert finish_of(scheduler, 2).metrics == {"loss": 4.0}
+        assert pool.worker()["memory"] == str(limit)
+
+
+def test_a_runner_is_replaced_after_so_many_trials(
+    tmp_path: Path, server: RedisServer, scheduler: ScriptedScheduler
+) -> None:
+    with running_pool(tmp_path, server.url, {"TRIALYARD_RUNNER_TRIALS": "2"}, pool="own", name="own"):
+        scheduler.pool = "own"
+        runners = []
+        for number in range(3):
+            scheduler.assign(objective("reports_its_process", number=number))
+            runners.append(finish_of(scheduler, number).metrics["pid"])
+
+    assert runners[0] == runners[1] != runners[2]
+    assert all(finish.outcome == "finished" for finish in scheduler.seen(Finish))
 
 
 def test_an_idle_pool_leaves_at_once(own_pool: RunningPool) -> None:

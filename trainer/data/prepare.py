@@ -150,7 +150,7 @@ def _column(rows: _Rows, column: str, key: str, section: str = "trial.data.split
     """A column that divides the rows, with a value in each."""
     path = f"{section}.{key}"
     if not isinstance(rows.features, pd.DataFrame):
-        raise DataError(path, f"images have no column {column} to divide them by", "leave it out")
+        raise DataError(path, "images have no columns to divide them by", "leave it out")
     _refuse_unknown(column, rows.features, path)
     if column == rows.target.name:
         raise DataError(path, f"{column} is the target", "name another column, or set data.target")

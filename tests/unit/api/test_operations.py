@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sqlalchemy import update
+
 from store.bus import open_redis, worker_key
-from store.models import TrialState
+from store.models import StudyRow, TrialState
 from store.queue import TrialQueue
-from store.session import connect
+from store.roster import drain_key
+from store.session import connect, writes
 from store.settings import Settings
-from tests.api_server import ApiServer, on_sqlite, serving
+from tests.api_server import ApiServer, definition, on_sqlite, serving
 
 
 def test_a_server_with_all_its_parts_is_ready(server: ApiServer) -> None:
@@ -72,6 +75,67 @@ def test_metrics_count_what_there_is(server: ApiServer) -> None:
         'trialyard_workers{pool="default",state="idle"} 1.0',
     } <= set(text.splitlines())
     assert 'trialyard_request_seconds_count{method="POST"' in text
+
+
+@on_sqlite
+def test_metrics_tell_how_many_slots_the_open_studies_could_use(server: ApiServer) -> None:
+    own = {"kind": "objective", "name": "mine"}
+    server.create("checked-first", trial=own, budget={"trials": 50, "parallel": 8})  # PREPARING: one preflight
+    server.create("four-at-once", trial=own, budget={"trials": 50, "parallel": 4}, resources={"pool": "big", "gpus": 1})
+    server.create("nearly-done", trial=own, budget={"trials": 3, "parallel": 8})
+    server.create("not-ours")
+    with writes(server.engine).begin() as session:
+        running = StudyRow.name.in_(["four-at-once", "nearly-done"])
+        session.execute(update(StudyRow).where(running).values(state="RUNNING"))
+    server.add_trials([0.5, TrialState.RUNNING], study="nearly-done")  # 3 - 1 are left, the running one among them
+
+    lines = server.http.get("/metrics").text.splitlines()
+
+    wanted = {line for line in lines if line.startswith("trialyard_wanted_slots{")}
+    assert wanted == {
+        'trialyard_wanted_slots{gpu="no",pool="default"} 3.0',
+        'trialyard_wanted_slots{gpu="yes",pool="big"} 4.0',
+    }
+    assert "trialyard_refused_messages_total 0.0" in lines
+
+
+@on_sqlite
+def test_a_study_that_no_live_worker_can_serve_says_so_at_once(server: ApiServer) -> None:
+    own = {"kind": "objective", "name": "mine"}
+    document = definition("large", trial=own, resources={"memory": "8GiB"})
+    key = {"Idempotency-Key": "k"}
+
+    made = server.http.post("/api/v1/studies", json=document, headers=key).json()
+    with open_redis(server.settings.redis_url) as client:
+        client.hset(worker_key("w"), mapping={"pool": "default", "gpu": "0", "memory": 2**30, "state": "idle"})
+        beside = server.get("large")["waiting_for"]
+        client.hset(worker_key("w"), "memory", 8 * 2**30)
+
+    assert made["waiting_for"].endswith("; no worker is live")
+    assert beside.endswith("; live are 1 of the pool 'default' without a GPU (1.0GiB a slot)")
+    assert server.get("large")["waiting_for"] is None
+    assert server.http.post("/api/v1/studies", json=document, headers=key).json() == made
+    server.create("asked-for")
+    assert server.get("asked-for")["waiting_for"] is None  # its workers are not ours
+    refused = server.http.post("/api/v1/studies", json=definition("odd", resources={"memory": "much"}))
+    assert (refused.status_code, refused.json()["errors"][0]["path"]) == (422, "resources.memory")
+
+
+@on_sqlite
+def test_a_worker_or_all_of_a_machine_are_asked_to_leave(server: ApiServer) -> None:
+    with open_redis(server.settings.redis_url) as client:
+        for name in ("node7-gpu0", "node7-gpu1", "node8-cpu0"):
+            machine = name.partition("-")[0]
+            client.hset(worker_key(name), mapping={"machine": machine, "supervisor": f"{machine}/a1", "pool": "p"})
+
+        one = server.http.post("/api/v1/workers/node7-gpu1/drain")
+        assert client.exists(drain_key("node7-gpu1"), drain_key("node7/a1")) == 1
+        all_of_it = server.http.post("/api/v1/workers/node7/drain")
+        nobody = server.http.post("/api/v1/workers/node9/drain")
+
+        assert (one.status_code, one.json()) == (202, {"workers": ["node7-gpu1"]})
+        assert (all_of_it.status_code, all_of_it.json()) == (202, {"workers": ["node7-gpu0", "node7-gpu1"]})
+        assert (nobody.status_code, client.exists(drain_key("node7/a1"), drain_key("node8/a1"))) == (404, 1)
 
 
 @on_sqlite

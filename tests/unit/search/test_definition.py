@@ -356,7 +356,7 @@ def test_what_is_left_out_is_filled_in_and_stays_the_same_afterwards():
     assert stored["trial"]["kind"] == "train"
     assert stored["pruner"]["max_resource"] == 20  # the trainer's own default of epochs
     assert 0 <= stored["sampler"]["seed"] < 2**32
-    defaults = dict.fromkeys(["parallel", "timeout", "target", "patience_trials"])
+    defaults = dict.fromkeys(["parallel", "timeout", "device_hours", "target", "patience_trials"])
     assert stored["budget"] == {"trials": 10, "retries": 2, "max_failed": 10} | defaults
     assert parse(stored) == definition
     assert parse(document).sampler != definition.sampler  # another seed

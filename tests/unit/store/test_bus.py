@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 
@@ -102,3 +103,18 @@ def test_a_token_that_is_none_is_refused_with_a_cure(token: str) -> None:
 def test_a_token_names_its_attempt() -> None:
     key = AttemptKey(1, 22, 3)
     assert AttemptKey.of_token(key.token) == key
+
+
+def test_a_sender_that_begins_anew_counts_on_although_the_wall_clock_was_set_back(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_redis(redis_url)
+    sequences = []
+    for now in (1_800_000_000 * 10**9, 1_700_000_000 * 10**9):
+        monkeypatch.setattr("time.time_ns", lambda now=now: now)
+        with pytest.raises(Unavailable):
+            Caller(client, "w1").call(TAKE, patience=0.01)
+        [(_, fields)] = client.xrevrange(STREAM, count=1)
+        sequences.append(json.loads(fields[b"m"])["sequence"])
+
+    assert sequences[0] < sequences[1]

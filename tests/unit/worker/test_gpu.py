@@ -2,7 +2,7 @@ import pytest
 
 from store.errors import SettingsError
 from worker.gpu import Gpu, choose
-from worker.pool import places_for
+from worker.places import places_for
 
 GPUS = [Gpu(index, f"GPU-{index}0000000-1111", "Test GPU") for index in range(3)]
 

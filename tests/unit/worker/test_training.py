@@ -77,6 +77,22 @@ def test_a_full_device_is_told_in_a_sentence_and_emptied(training: Training, mon
     assert run(training, assignment(study_id=1)) == "finished"
 
 
+def test_slots_that_share_a_gpu_take_no_more_than_their_share_of_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[float] = []
+    monkeypatch.setattr("torch.cuda.set_per_process_memory_fraction", shares.append)
+    for share in (0.25, 1.0):
+        on_gpu = Training(
+            Artifacts(str(tmp_path)), Library(Artifacts(str(tmp_path)), (), tmp_path), "cuda", device_share=share
+        )
+        for _ in range(2):
+            with pytest.raises(Exception):  # noqa: B017, PT011 - the machine of this test may have no GPU
+                run(on_gpu, assignment(study_id=1))
+
+    assert shares == [0.25]  # once a process, and not for a slot that has the GPU to itself
+
+
 def test_folds_and_one_split_of_the_same_rows_are_kept_side_by_side(training: Training, tmp_path: Path) -> None:
     whole = assignment(study_id=1)
     folded = whole.model_copy(update={"trial": whole.trial | {"cross_validation": {"folds": 4}}})

@@ -1,0 +1,140 @@
+"""A study as one file that can be sent to a colleague: pictures in it, and nothing fetched from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, Request
+from jinja2 import Environment
+from markupsafe import Markup
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.responses import HTMLResponse
+
+from api.charts import Line, Point, bars, figure
+from api.deps import PathStudy, Reading, Wired
+from api.kept_models import ENSEMBLE
+from api.page_text import objective, parameter
+from api.parts import Parts
+from api.requests import StrictRoute
+from api.routes.studies import shown
+from api.shapes import Ensemble, Trial
+from store.curves import read_curves
+from store.models import AttemptRow, StudyRow, TaskState, TrialRow, TrialState
+from store.tasks import Tasks
+from store.trials import Sort, Trials
+
+router = APIRouter(prefix="/studies/{name}", route_class=StrictRoute, tags=["results"])
+
+BEST_TRIALS = 10
+CURVES = 40
+SLICES = 4
+MOST_POINTS = 5_000
+
+
+@router.get("/report", response_class=HTMLResponse)
+def report(request: Request, session: Reading, row: PathStudy, parts: Wired) -> HTMLResponse:
+    """One HTML file: what was searched, the best, the pictures, the ensembles, where it ran."""
+    study = shown(session, row)[0].model_dump(mode="json")
+    environment: Environment = request.app.state.templates
+    trials = Trials(session, row)
+    best = _best(trials, objective(study)["direction"])
+    text = environment.get_template("report.html").render(
+        study=study,
+        best=best,
+        figures=_figures(session, row, parts, study, best),
+        ensembles=_ensembles(session, row),
+        surroundings=_surroundings(session, row),
+        at=parts.clock(),
+    )
+    head = {"Content-Disposition": f'attachment; filename="{row.name}.html"'}
+    return HTMLResponse(text, headers=head)
+
+
+def _best(trials: Trials, direction: str) -> list[dict[str, Any]]:
+    page = trials.page([TrialState.COMPLETE], Sort("value", direction == "maximize"), None, BEST_TRIALS)
+    return [Trial.of(trial, []).model_dump(mode="json") for trial, _ in page]
+
+
+def _figures(
+    session: Session, row: StudyRow, parts: Parts, study: dict[str, Any], best: Sequence[dict[str, Any]]
+) -> list[tuple[str, Markup]]:
+    """Titles and pictures, of what there is to see."""
+    metric, direction = objective(study)["metric"], objective(study)["direction"]
+    complete = [(number, parameters, values[metric]) for number, parameters, values in _complete(session, row)]
+    _, shares = parts.importances.of(session, row)
+    found = [
+        ("Optimisation history", _history(complete, metric, direction)),
+        (f"Learning curves of {metric}", _curves(session, row, metric, [trial["number"] for trial in best])),
+        ("Importance of the parameters", bars(shares.items())),
+    ]
+    spaces = study["definition"]["parameters"]
+    found += [
+        (f"{metric} by {name}", _slice(complete, name, metric, log=bool(spaces[name].get("log"))))
+        for name in list(shares)[:SLICES]
+    ]
+    return [(title, picture) for title, picture in found if picture is not None]
+
+
+def _complete(session: Session, row: StudyRow) -> list[Any]:
+    same = (TrialRow.study_id == row.id, TrialRow.state == str(TrialState.COMPLETE))
+    query = select(TrialRow.number, TrialRow.parameters, TrialRow.values).where(*same)
+    return list(session.execute(query.order_by(TrialRow.number)))
+
+
+def _history(complete: Sequence[Any], metric: str, direction: str) -> Markup | None:
+    better = max if direction == "maximize" else min
+    so_far: list[tuple[float, float]] = []
+    for number, _, value in complete:
+        so_far.append((number, better(value, so_far[-1][1]) if so_far else value))
+    points = [Point(number, value, f"trial {number}: {value:.5g}") for number, _, value in _thinned(complete)]
+    return figure(points, [Line(so_far, "best", stepped=True)] if so_far else [], "trial", metric)
+
+
+def _curves(session: Session, row: StudyRow, metric: str, best: Sequence[int]) -> Markup | None:
+    curves = read_curves(session, row.id, metric, 0, CURVES).curves
+    own = read_curves(session, row.id, metric, 0, 1, best[:1]).curves if best else []
+    lines = [
+        Line(list(zip(curve.steps, curve.values, strict=True)), f"curve is-{curve.state.lower()}") for curve in curves
+    ]
+    lines += [Line(list(zip(curve.steps, curve.values, strict=True)), "best") for curve in own]
+    return figure([], lines, "step", metric)
+
+
+def _slice(complete: Sequence[Any], name: str, metric: str, log: bool) -> Markup | None:
+    """The objective over one parameter; choices stand side by side."""
+    had = [(number, parameters[name], value) for number, parameters, value in _thinned(complete) if name in parameters]
+    if all(isinstance(given, int | float) and not isinstance(given, bool) for _, given, _ in had):
+        points = [Point(given, value, f"trial {number}: {given:.4g}") for number, given, value in had]
+        return figure(points, [], name, metric, log_x=log)
+    names = sorted({parameter(given) for _, given, _ in had})
+    points = [Point(names.index(parameter(given)), value, f"trial {number}") for number, given, value in had]
+    return figure(points, [], name, metric, names=names)
+
+
+def _thinned(complete: Sequence[Any]) -> Sequence[Any]:
+    return complete[:: 1 + len(complete) // MOST_POINTS]
+
+
+def _ensembles(session: Session, row: StudyRow) -> list[dict[str, Any]]:
+    tasks = Tasks(session, row).page(ENSEMBLE, None, 50)
+    return [Ensemble.of(task).model_dump(mode="json") for task in tasks if task.state == TaskState.COMPLETE]
+
+
+def _surroundings(session: Session, row: StudyRow) -> dict[str, Any]:
+    """Where the trials ran, how long, and with which versions of what."""
+    attempts = session.execute(
+        select(AttemptRow.worker, AttemptRow.device, AttemptRow.started_at, AttemptRow.ended_at).where(
+            AttemptRow.study_id == row.id
+        )
+    ).all()
+    seconds = sum((each.ended_at - each.started_at).total_seconds() for each in attempts if each.ended_at)
+    return {
+        "devices": sorted({each.device for each in attempts if each.device}),
+        "workers": len({each.worker for each in attempts}),
+        "attempts": len(attempts),
+        "hours": seconds / 3600,
+        "versions": {name: version(name) for name in ("trialyard", "optuna")},
+    }

@@ -1,0 +1,65 @@
+"""Which workers can serve which studies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from pydantic import ByteSize
+
+from search.sections import Resources
+
+AWAY = ("leaving", "draining")  # states of workers that take nothing new
+
+
+class Offer(NamedTuple):
+    """What a worker offers to trials. `memory` in bytes, None if it does not say."""
+
+    pool: str
+    gpu: bool
+    memory: int | None
+    is_open: bool
+
+    @classmethod
+    def of(cls, worker: Mapping[str, str]) -> Offer:
+        """From the fields of its sign of life."""
+        memory = worker.get("memory", "")
+        return cls(
+            worker.get("pool", ""),
+            worker.get("gpu") == "1",
+            int(memory) if memory.isdecimal() else None,
+            worker.get("state") not in AWAY,
+        )
+
+    def serves(self, resources: Resources) -> bool:
+        """Whether a trial with these needs may run there."""
+        has_memory = not resources.memory or self.memory is None or self.memory >= resources.memory
+        return self.is_open and self.pool == resources.pool and self.gpu == (resources.gpus > 0) and has_memory
+
+
+def lacks(resources: Resources, offers: Iterable[Offer]) -> str | None:
+    """What a study waits for when no live worker can ever serve it: a sentence; None if one can."""
+    offers = [offer for offer in offers if offer.is_open]
+    if any(offer.serves(resources) for offer in offers):
+        return None
+    needs = "with a GPU" if resources.gpus else "without a GPU"
+    if resources.memory:
+        needs += f" and {human(resources.memory)} of memory a slot"
+    return f"no live worker can serve it: it needs one of the pool {resources.pool!r} {needs}; {_there(offers)}"
+
+
+def _there(offers: list[Offer]) -> str:
+    if not offers:
+        return "no worker is live"
+    kinds = Counter(
+        f"of the pool {offer.pool!r} {'with' if offer.gpu else 'without'} a GPU"
+        + ("" if offer.memory is None else f" ({human(offer.memory)} a slot)")
+        for offer in offers
+    )
+    return "live are " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+
+
+def human(size: int) -> str:
+    """Bytes as people write them: 8.0GiB."""
+    return ByteSize(size).human_readable()

@@ -1,0 +1,68 @@
+"""How many of a pool's slots each of its studies may use: in proportion to their priorities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a study asks of its pool: its weight, the slots that it could use, and those that it uses now."""
+
+    weight: int
+    wanted: int
+    running: int
+
+
+class FairShares:
+    """Divides the slots of one pool, and remembers who has had less than its due.
+
+    A due share is seldom whole. What is left over beside the whole slots goes to the studies that are owed most
+    slot-seconds, so that over time each gets its share, also of a pool with fewer slots than studies. A running trial
+    is never interrupted for it.
+    """
+
+    def __init__(self) -> None:
+        self._owed: dict[int, float] = {}  # slot-seconds, by study
+        self._due: dict[int, float] = {}
+        self._at = 0.0
+
+    def divide(self, claims: Mapping[int, Claim], slots: int, at: float) -> dict[int, int]:
+        """The slots for each study that wants any; together as many as there are, or as are wanted.
+
+        Args:
+            at: seconds of a clock that never goes back.
+        """
+        self._settle(claims, at)
+        self._due = due_shares(claims, slots)
+        shares = {study: int(due + 1e-9) for study, due in self._due.items()}
+        wanting = [study for study, claim in claims.items() if shares[study] < claim.wanted]
+        wanting.sort(key=lambda study: (-self._owed[study], shares[study] - self._due[study], study))
+        for study in wanting[: slots - sum(shares.values())]:
+            shares[study] += 1
+        return shares
+
+    def _settle(self, claims: Mapping[int, Claim], at: float) -> None:
+        """Book the time since the last look."""
+        elapsed, self._at = at - self._at, at
+        self._owed = {
+            study: self._owed.get(study, 0.0)
+            + elapsed * (self._due[study] - claim.running if study in self._due else 0)
+            for study, claim in claims.items()
+        }
+
+
+def due_shares(claims: Mapping[int, Claim], slots: int) -> dict[int, float]:
+    """Slots in proportion to the weights; what a study does not want is divided among the others (max-min fairness)."""
+    due: dict[int, float] = {}
+    open_claims, left = dict(claims), float(slots)
+    while open_claims:
+        unit = left / sum(claim.weight for claim in open_claims.values())
+        content = {study: claim.wanted for study, claim in open_claims.items() if claim.wanted <= unit * claim.weight}
+        if not content:
+            return due | {study: unit * claim.weight for study, claim in open_claims.items()}
+        due |= {study: float(wanted) for study, wanted in content.items()}
+        left -= sum(content.values())
+        open_claims = {study: claim for study, claim in open_claims.items() if study not in content}
+    return due

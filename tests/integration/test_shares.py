@@ -1,0 +1,145 @@
+"""Studies that run at once in one pool, each with its share of the slots; and the budget of device time."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from search.shares import Claim, FairShares, due_shares
+from store.messages import Amend, Assignment, Done
+from tests.yard import Worker, Yard, study
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.mark.parametrize(
+    ("claims", "due"),
+    [
+        ({1: Claim(3, 99, 0), 2: Claim(1, 99, 0)}, {1: 6.0, 2: 2.0}),
+        ({1: Claim(1, 99, 8), 2: Claim(1, 99, 0), 3: Claim(2, 99, 0)}, {1: 2.0, 2: 2.0, 3: 4.0}),
+        ({1: Claim(3, 2, 0), 2: Claim(1, 99, 0)}, {1: 2.0, 2: 6.0}),  # what the first does not want is the other's
+        ({1: Claim(1, 1, 0), 2: Claim(1, 3, 0), 3: Claim(2, 99, 0)}, {1: 1.0, 2: 7 / 3, 3: 14 / 3}),
+        ({1: Claim(5, 1, 0)}, {1: 1.0}),
+    ],
+)
+def test_slots_are_due_in_proportion_and_what_is_not_wanted_goes_to_the_others(
+    claims: dict[int, Claim], due: dict[int, float]
+) -> None:
+    assert due_shares(claims, 8) == pytest.approx(due)
+
+
+def test_two_studies_take_turns_in_one_slot_by_their_weights() -> None:
+    """Trials of ten seconds; nobody is interrupted, so the share is looked at when one ends."""
+    shares, running, seconds = FairShares(), 0, Counter[int]()
+    for second in range(400):
+        claims = {1: Claim(3, 9, int(running == 1)), 2: Claim(1, 9, int(running == 2))}
+        share = shares.divide(claims, 1, second)
+        assert sum(share.values()) == 1
+        if second % 10 == 0:
+            running = max(share, key=lambda each: share[each])
+        seconds[running] += 1
+
+    assert seconds == {1: 300, 2: 100}
+
+
+@dataclass
+class Slot:
+    """A worker that takes the oldest job, trains for some seconds, and pulls the study's next trial."""
+
+    worker: Worker
+    busy: Assignment | None = None
+    until: float = 0.0
+    taken: Counter[int] = field(default_factory=Counter)
+
+    def turn(self, yard: Yard, lengths: random.Random) -> None:
+        if self.busy is not None and yard.clock.seconds >= self.until:
+            settled = self.worker.finish(self.busy.attempt, 0.5, pull=True)
+            self.take(settled.next, yard, lengths)
+        elif self.busy is None and (job := yard.oldest_job()) is not None:
+            answer = self.worker.take(*job)
+            self.take(answer if isinstance(answer, Assignment) else None, yard, lengths)
+
+    def take(self, given: Assignment | None, yard: Yard, lengths: random.Random) -> None:
+        self.busy = given
+        if given is not None:
+            self.until = yard.clock.seconds + lengths.uniform(5, 20)
+
+    def count(self) -> None:
+        if self.busy is not None:
+            self.taken[self.busy.attempt.study_id] += 1
+
+
+def simulate(yard: Yard, slots: list[Slot], seconds: int, lengths: random.Random) -> Counter[int]:
+    """How many slot-seconds each study had."""
+    for slot in slots:
+        slot.taken = Counter()
+    for _ in range(seconds):
+        yard.clock.advance(1)
+        for slot in slots:
+            slot.worker.beat()
+            slot.turn(yard, lengths)
+        yard.turn(1)
+        for slot in slots:
+            slot.count()
+    return sum((slot.taken for slot in slots), Counter[int]())
+
+
+@on_sqlite
+def test_studies_get_slots_by_their_priority_and_what_one_leaves_the_other_takes(yard: Yard) -> None:
+    slots, lengths = [Slot(yard.worker(f"w{number}")) for number in range(4)], random.Random(1)
+    for slot in slots:
+        slot.worker.beat()
+    endless = {"trials": 10_000, "max_failed": None}
+    low = yard.begin(study("low", budget=endless))
+    alone = simulate(yard, slots, 30, lengths)
+    assert alone[low] >= 4 * 28  # all of the pool, but for the start
+
+    high = yard.begin(study("high", budget=endless, priority=3))
+    simulate(yard, slots, 20, lengths)  # until the trials that ran have ended
+    shared = simulate(yard, slots, 60, lengths)
+    assert shared[high] == pytest.approx(180, abs=15)
+    assert shared[low] == pytest.approx(60, abs=15)
+
+    assert yard.worker("api").say(Amend(study_id=high, priority=1)) == Done()
+    simulate(yard, slots, 20, lengths)
+    even = simulate(yard, slots, 40, lengths)
+    assert even[high] == pytest.approx(80, abs=12)
+
+    yard.worker("api").say(Amend(study_id=high, budget={"parallel": 1}))
+    simulate(yard, slots, 20, lengths)
+    bounded = simulate(yard, slots, 30, lengths)
+    assert bounded[high] == pytest.approx(30, abs=3)
+    assert bounded[low] == pytest.approx(90, abs=8)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_time_of_all_attempts_is_what_device_hours_bound(yard: Yard, restarts: bool) -> None:
+    """Two workers for 20 minutes each, one of them lost; then one for 20 more: an hour in all."""
+    yard.settings = yard.settings.model_copy(update={"lease_seconds": 1e6})  # nobody is lost for being silent
+    yard.restart()
+    sections: dict[str, Any] = {"budget": {"trials": 9, "parallel": 2, "device_hours": 1.0}}
+    study_id = yard.begin(study(**sections))
+    first, second = yard.worker("w1"), yard.worker("w2")
+    one = first.start(study_id, 0).attempt
+    two = second.start(study_id, 1).attempt
+    yard.clock.advance(20 * 60 - 1)
+    second.finish(two, outcome="lost", reason="its machine went away")
+    assert first.report(one, 1, 0.5).decision == "continue"
+    first.finish(one, 0.5)
+    if restarts:
+        yard.restart()
+
+    again = second.start(study_id, 1).attempt
+    yard.clock.advance(19 * 60)
+    assert second.report(again, 1, 0.5).decision == "continue"
+    yard.clock.advance(2 * 60)
+    assert second.report(again, 2, 0.4).decision == "stop"
+    second.finish(again)
+
+    row = yard.study(study_id)
+    assert (row.state, row.reason) == ("COMPLETE", "budget.device_hours was reached")
+    assert yard.states(study_id)[:2] == ["COMPLETE", "COMPLETE"]

@@ -1,0 +1,69 @@
+"""A study as one file: everything in it, and nothing that is fetched or run."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from store.models import StudyRow, TaskRow
+from store.session import writes
+from store.tasks import Tasks
+from tests.api_server import METRIC, ApiServer, on_sqlite
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+pytestmark = on_sqlite
+
+
+def report(server: ApiServer) -> str:
+    answer = server.http.get("/api/v1/studies/s/report")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-disposition"] == 'attachment; filename="s.html"'
+    return answer.text
+
+
+def test_the_best_trials_the_pictures_and_the_ensembles_are_in_one_file(server: ApiServer) -> None:
+    server.create()
+    server.add_trials([0.5, 0.25, 0.75])
+    server.add_attempt(1, 1, [0.9, 0.5, 0.25])
+    with writes(server.engine).begin() as session:
+        study = session.get_one(StudyRow, server.study_id())
+        request = {"method": "greedy", "rounds": 1, "seed": 0, "members": []}
+        task = session.get_one(TaskRow, (study.id, Tasks(session, study).add("ensemble", request, NOW).number))
+        task.state, task.ended_at = "COMPLETE", NOW
+        task.result = {
+            "members": [{"trial": 1, "weight": 1.0}],
+            "metrics": {METRIC: 0.125},
+            "best_member": {"trial": 1, "metrics": {METRIC: 0.25}},
+            "parameters": {"ensemble": 7, "best_member": 7},
+            "latency_ms": {"ensemble": 1.0, "best_member": 1.0},
+        }
+
+    text = report(server)
+
+    assert "The best trial: 1" in text
+    figures = ("Optimisation history", f"Learning curves of {METRIC}", "Importance of the parameters", f"{METRIC} by x")
+    for title in figures:
+        assert f"<figcaption>{title}</figcaption><svg" in text
+    assert len(re.findall("<circle", text)) == 2 * 3  # each trial in the history and over its parameter
+    assert '<td>greedy</td><td class="num">1</td><td class="num">0.1250</td><td class="num">0.2500</td>' in text
+    assert "1 attempts on 1 workers" in text
+    assert not re.search(r"<script|<link|src=|url\(|@import", text)
+
+
+def test_what_a_study_says_is_text_in_it(server: ApiServer) -> None:
+    server.create(parameters={"<b>x</b>": {"values": ["<i>", "&"]}})
+    server.add_trials([0.5, 0.25])
+    text = report(server)
+
+    assert "<b>" not in text
+    assert "&lt;b&gt;x&lt;/b&gt;" in text
+
+
+def test_a_study_without_a_complete_trial_has_a_report_too(server: ApiServer) -> None:
+    server.create()
+
+    text = report(server)
+
+    assert "Definition" in text
+    assert "<svg" not in text

@@ -1,0 +1,40 @@
+"""Which workers can serve a study, and what is said when none can."""
+
+from __future__ import annotations
+
+import pytest
+
+from search.definition import Resources
+from search.placing import Offer, lacks
+
+SMALL = {"pool": "default", "gpu": "0", "memory": str(4 * 2**30), "state": "busy"}
+LARGE = SMALL | {"memory": str(16 * 2**30)}
+GPU = {"pool": "default", "gpu": "1", "memory": "", "state": "idle"}
+
+
+@pytest.mark.parametrize(
+    ("resources", "servers"),
+    [
+        ({}, [SMALL, LARGE]),
+        ({"memory": "8GiB"}, [LARGE]),
+        ({"gpus": 1, "memory": "8GiB"}, [GPU]),  # it does not say what it has
+        ({"pool": "other"}, []),
+        ({"memory": "32GiB"}, []),
+    ],
+)
+def test_a_worker_serves_its_pool_its_kind_and_what_fits(resources: dict[str, object], servers: list[object]) -> None:
+    needs = Resources.model_validate(resources)
+    workers = [SMALL, LARGE, GPU, LARGE | {"state": "draining"}]
+
+    assert [worker for worker in workers if Offer.of(worker).serves(needs)] == servers
+    assert (lacks(needs, map(Offer.of, workers)) is None) == bool(servers)
+
+
+def test_what_is_lacking_is_said_beside_what_there_is() -> None:
+    needs = Resources.model_validate({"memory": "8GiB", "gpus": 0})
+
+    assert lacks(needs, map(Offer.of, [SMALL, SMALL, GPU])) == (
+        "no live worker can serve it: it needs one of the pool 'default' without a GPU and 8.0GiB of memory a slot; "
+        "live are 1 of the pool 'default' with a GPU, 2 of the pool 'default' without a GPU (4.0GiB a slot)"
+    )
+    assert lacks(needs, []).endswith("; no worker is live")  # type: ignore[union-attr]
