@@ -31,6 +31,7 @@ from api.parts import Parts
 from api.routes import (
     artifacts,
     control,
+    datasets,
     docs,
     ensembles,
     events,
@@ -138,7 +139,8 @@ async def _lifespan(parts: Parts, _app: FastAPI) -> AsyncIterator[None]:
 
 def _add_routes(app: FastAPI) -> None:
     api = APIRouter(prefix="/api/v1")
-    for part in (studies, control, trials, results, models, artifacts, ensembles, report, external, events, workers):
+    listed = (studies, control, trials, results, models, artifacts, ensembles, report, external, events, workers)
+    for part in (*listed, datasets):
         api.include_router(part.router)
     for router in (api, operations.router, auth.router, docs.router):
         app.include_router(router)

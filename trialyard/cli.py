@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from trialyard.client import DEFAULT_SERVER_URL, Client, ExportForm
+from trialyard.dataset_commands import commands as datasets
 from trialyard.errors import ApiError, BadInput, CommandError, InvalidRequest
 from trialyard.importing.command import commands as importing
 from trialyard.model_commands import commands as models
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="Keys that open the API.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+app.add_typer(datasets, name="datasets")
 app.add_typer(importing)
 app.add_typer(models)
 

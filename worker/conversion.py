@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from store.errors import TrialyardError
 from store.messages import AttemptKey
+from worker.library import Library
 from worker.tasks import Workplace
 
 
 class Converting:
     """The request names a trial's attempt and a form: `onnx` or `torch`."""
 
-    def __init__(self, data_folders: Sequence[Path]) -> None:
-        self._data_folders = data_folders
+    def __init__(self, library: Library) -> None:
+        self._library = library
 
     def run(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
         """Raises:
@@ -35,7 +35,10 @@ class Converting:
             raise TrialyardError(f"the trial's model are {len(model.members)}, of its folds or seeds; export one alone")
         config = model.config
         prepared = prepare(
-            config.data, device=torch.device("cpu"), data_folders=self._data_folders, as_images=config.takes_images
+            self._library.local(config.data),
+            device=torch.device("cpu"),
+            data_folders=self._library.folders,
+            as_images=config.takes_images,
         )
         name = FILES[request["form"]]
         folder.write(name, convert(model.members[0].model, prepared.validation, request["form"]))

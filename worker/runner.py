@@ -17,6 +17,7 @@ from worker.channel import Began, Channel, Do, Done, Ended, Rest
 from worker.conversion import Converting
 from worker.ensembling import Ensembling
 from worker.jobs import Bench, perform
+from worker.library import Library
 from worker.lifeline import end_with_parent
 from worker.log import configure
 from worker.objectives import Objectives
@@ -80,6 +81,7 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
     artifacts = Artifacts(settings.artifacts)
     if not settings.hf_hub:  # read by the libraries when they are imported, with the first pretrained model
         os.environ["HF_HUB_OFFLINE"] = "1"
+    library = Library(artifacts, settings.data_folders, settings.home / "datasets")
     torch_device = "cuda" if arguments.gpu else "cpu"
     client = open_redis(settings.redis_url)
     return Bench(
@@ -88,13 +90,13 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         caller=Caller(client, arguments.name),
         artifacts=artifacts,
         kinds={
-            "train": Training(artifacts, settings.data_folders, torch_device, arguments.gpu_share, hub=settings.hf_hub),
+            "train": Training(artifacts, library, torch_device, arguments.gpu_share, hub=settings.hf_hub),
             "objective": Objectives(settings.objectives_file, artifacts, LEAVE_SHARE * settings.grace_seconds),
         },
         tasks={
             "predict": Predicting(Parcels(client, settings.predict_seconds)),
-            "convert": Converting(settings.data_folders),
-            "ensemble": Ensembling(settings.data_folders, torch_device),
+            "convert": Converting(library),
+            "ensemble": Ensembling(library, torch_device),
         },
         pull_seconds=settings.pull_seconds,
         began=lambda attempt: channel.send(Began(attempt=attempt)),
