@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -16,16 +18,21 @@ from store.models import StudyRow, TrialRow, TrialState
 KEPT_STUDIES = 256
 STALE_SHARE = 0.01  # of new trials; a thousand trials more or less a few say the same
 
+Shares = dict[str, float]  # by parameter
+
 
 @dataclass
 class Importances:
-    """The newest result of each study: how many complete trials it was made of, and the shares."""
+    """The newest result of each study: how many complete trials it was made of, and the shares by objective."""
 
-    _found: OrderedDict[int, tuple[int, dict[str, float]]] = field(default_factory=OrderedDict)
+    _found: OrderedDict[int, tuple[int, dict[str, Shares]]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def of(self, session: Session, study: StudyRow) -> tuple[int, dict[str, float]]:
-        """The number of trials and the shares by parameter; computed anew when the trials have grown by a hundredth."""
+    def of(self, session: Session, study: StudyRow) -> tuple[int, dict[str, Shares]]:
+        """The number of trials, and the shares by each objective's metric and parameter.
+
+        Computed anew when the trials have grown by a hundredth.
+        """
         complete = (TrialRow.study_id == study.id, TrialRow.state == str(TrialState.COMPLETE))
         count = session.scalar(select(func.count()).where(*complete)) or 0
         known, shares = self._found.get(study.id, (-1, {}))
@@ -35,14 +42,21 @@ class Importances:
             known, shares = self._found.get(study.id, (-1, {}))
             if not known <= count <= known * (1 + STALE_SHARE):
                 query = select(TrialRow.parameters, TrialRow.values).where(*complete)
-                metric = study.definition["objective"]["metric"]
-                rows = [(parameters, values[metric]) for parameters, values in session.execute(query)]
-                known, shares = len(rows), importances(parse(study.definition), rows)
+                rows = [(parameters, values) for parameters, values in session.execute(query)]
+                known, shares = len(rows), _by_objective(study, rows)
                 self._remember(study.id, known, shares)
         return known, shares
 
-    def _remember(self, study_id: int, count: int, shares: dict[str, float]) -> None:
+    def _remember(self, study_id: int, count: int, shares: dict[str, Shares]) -> None:
         self._found[study_id] = (count, shares)
         self._found.move_to_end(study_id)
         while len(self._found) > KEPT_STUDIES:
             self._found.popitem(last=False)
+
+
+def _by_objective(study: StudyRow, rows: Sequence[tuple[Mapping[str, Any], Mapping[str, float]]]) -> dict[str, Shares]:
+    definition = parse(study.definition)
+    return {
+        each.metric: importances(definition, each, [(parameters, values[each.metric]) for parameters, values in rows])
+        for each in definition.objectives
+    }

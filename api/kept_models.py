@@ -21,8 +21,10 @@ def model_of(parts: Parts, study: StudyRow, trials: Trials, number: int | None) 
 
     Raises:
         NotFound: there is no such trial, or none is complete.
-        Conflict: it has left no model.
+        Conflict: it has left no model, or of several objectives no trial is named.
     """
+    if number is None and isinstance(study.definition["objective"], list):
+        raise Conflict(f"the study {study.name!r} has several objectives and no best trial; name a trial of its front")
     trial = trials.best() if number is None else trials.get(number)
     if trial is None:
         raise NotFound(f"no trial of the study {study.name!r} is complete yet")

@@ -54,19 +54,25 @@ def parameter(value: Any) -> str:
     return str(int(rounded)) if rounded == int(rounded) else str(rounded)
 
 
-def objective(study: Study) -> Mapping[str, str]:
-    """The objective; the first of several."""
+def objectives(study: Study) -> list[Mapping[str, str]]:
     found = study["definition"]["objective"]
-    first: Mapping[str, str] = found[0] if isinstance(found, list) else found
-    return first
+    return found if isinstance(found, list) else [found]
 
 
 def metric_name(study: Study) -> str:
-    return objective(study)["metric"]
+    """The objective's metric; the first of several."""
+    return objectives(study)[0]["metric"]
 
 
 def objective_text(study: Study) -> str:
-    return f"{objective(study)['direction']} {metric_name(study)}"
+    text = ", ".join(f"{each['direction']} {each['metric']}" for each in objectives(study))
+    bounds = [_bound_text(each) for each in study["definition"].get("constraints", [])]
+    return f"{text}, with {' and '.join(bounds)}" if bounds else text
+
+
+def _bound_text(constraint: Mapping[str, Any]) -> str:
+    sign, key = ("≤", "at_most") if "at_most" in constraint else ("≥", "at_least")
+    return f"{constraint['metric']} {sign} {parameter(constraint[key])}"
 
 
 def best_value(study: Study) -> str:
@@ -160,6 +166,7 @@ FILTERS = {
     "metric": metric,
     "metric_name": metric_name,
     "objective_text": objective_text,
+    "objectives": objectives,
     "parameter": parameter,
     "pool": pool,
     "progress": progress,

@@ -133,12 +133,16 @@ class Attempt(Shape):
 
 
 class Trial(Shape):
-    """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`."""
+    """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`.
+
+    `feasible`: whether it keeps the study's constraints and fits into memory; null while that is not known.
+    """
 
     number: int
     state: str
     parameters: dict[str, Any]
     values: dict[str, float] | None
+    feasible: bool | None
     metrics: dict[str, float] | None
     step: int | None
     created_at: datetime
@@ -166,6 +170,7 @@ def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, A
         "state": trial.state,
         "parameters": trial.parameters,
         "values": trial.values,
+        "feasible": None if trial.violation is None else trial.violation <= 0,
         "metrics": trial.metrics,
         "step": trial.step,
         "created_at": trial.created_at,
@@ -178,10 +183,41 @@ def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, A
 
 
 class Importance(Shape):
-    """How much each parameter decides whether a trial is among the best tenth, as shares; from so many trials."""
+    """How much each parameter decides whether a trial is among the best tenth, as shares; from so many trials.
+
+    `importance` is that of the first objective; `by_objective` has each by its metric.
+    """
 
     trials: int
     importance: dict[str, float]
+    by_objective: dict[str, dict[str, float]]
+
+
+class ObjectiveShape(Shape):
+    """A metric that the search looks at, and which way is better."""
+
+    metric: str
+    direction: str
+
+
+class Volume(Shape):
+    """The hypervolume that was covered when this trial had come."""
+
+    number: int
+    hypervolume: float
+
+
+class Pareto(Shape):
+    """Of so many complete trials those that no other beats, the best by the first objective first.
+
+    `reference` is null, and `volumes` are none, while no trial is complete.
+    """
+
+    objectives: list[ObjectiveShape]
+    trials: int
+    front: list[Best]
+    reference: dict[str, float] | None
+    volumes: list[Volume]
 
 
 class Artifact(Shape):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from search.definition import Definition
 from search.optuna_study import OptunaStudy
 from store.models import TrialState
+
+Losses = tuple[float, ...]
 
 
 class Allowance:
@@ -23,20 +26,18 @@ class Allowance:
         self.started_at = started_at
         self._counts = counts
         self._optuna = optuna
-        self._best: tuple[float, datetime] | None = None  # in the direction of minimizing, and since when
-        self._since_best = 0
+        self._front: list[Losses] = []  # of the complete trials those that no other beats; of one objective the best
+        self._better_at: datetime | None = None  # when the front last changed
+        self._since_better = 0
         self._used_seconds = 0.0  # by the attempts that have ended
         self._began: dict[int, datetime] = {}  # the attempts that run, by trial
 
-    def ended(self, state: TrialState, value: float | None, at: datetime) -> None:
+    def ended(self, state: TrialState, values: Sequence[float] | None, at: datetime) -> None:
         """Take in a trial's end, in any order of those that ended at one moment."""
-        if state is TrialState.COMPLETE and value is not None:
-            loss = self._loss(value)
-            if self._best is None or loss < self._best[0]:
-                self._best, self._since_best = (loss, at), 0
-                return
-        if state in (TrialState.COMPLETE, TrialState.PRUNED) and self._best is not None and at > self._best[1]:
-            self._since_best += 1
+        if state is TrialState.COMPLETE and values is not None and self._improves(self._losses(values)):
+            self._better_at, self._since_better = at, 0
+        elif state in (TrialState.COMPLETE, TrialState.PRUNED) and self._better_at is not None and at > self._better_at:
+            self._since_better += 1
 
     def attempt_began(self, number: int, at: datetime) -> None:
         """A trial holds a device from now on."""
@@ -83,11 +84,24 @@ class Allowance:
             return "budget.timeout was reached"
         if budget.device_hours is not None and self.device_hours(at) >= budget.device_hours:
             return "budget.device_hours was reached"
-        if budget.target is not None and self._best is not None and self._best[0] <= self._loss(budget.target):
+        if budget.target is not None and self._front and self._front[0] <= self._losses([budget.target]):
             return "budget.target was reached"
-        if budget.patience_trials is not None and self._since_best >= budget.patience_trials:
-            return f"budget.patience_trials: {self._since_best} trials ended without a better one"
+        if budget.patience_trials is not None and self._since_better >= budget.patience_trials:
+            return f"budget.patience_trials: {self._since_better} trials ended without a better one"
         return None
 
-    def _loss(self, value: float) -> float:
-        return value if self.definition.objective.direction == "minimize" else -value
+    def _improves(self, losses: Losses) -> bool:
+        """Whether no trial is at least as good by every objective; then it takes its place among the best."""
+        if any(all(ours <= theirs for ours, theirs in zip(known, losses, strict=True)) for known in self._front):
+            return False
+        beaten = [all(ours <= theirs for ours, theirs in zip(losses, known, strict=True)) for known in self._front]
+        self._front = [known for known, is_beaten in zip(self._front, beaten, strict=True) if not is_beaten]
+        self._front.append(losses)
+        return True
+
+    def _losses(self, values: Sequence[float]) -> Losses:
+        """Values in the direction of minimizing."""
+        directions = (objective.direction for objective in self.definition.objectives)
+        return tuple(
+            value if direction == "minimize" else -value for value, direction in zip(values, directions, strict=True)
+        )

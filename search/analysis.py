@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from search.definition import Definition
+from search.definition import Definition, Objective
 from search.fitting import Fitting
 from search.space import Space
 
@@ -16,11 +16,13 @@ FEWEST_TRIALS = 2
 MOST_TRIALS = 1_500  # a tenth of a second; of more trials as many are taken, evenly spread
 
 
-def importances(definition: Definition, trials: Sequence[tuple[Mapping[str, Any], float]]) -> dict[str, float]:
+def importances(
+    definition: Definition, objective: Objective, trials: Sequence[tuple[Mapping[str, Any], float]]
+) -> dict[str, float]:
     """How much each parameter decides whether a trial is among the best tenth: PED-ANOVA (Watanabe et al. 2023).
 
     Args:
-        trials: parameters and objective of the complete trials; those of another space are left out.
+        trials: parameters and the objective's value of the complete trials; those of another space are left out.
 
     Returns:
         Shares that add up to 1, the largest first; nothing where there are fewer than two trials.
@@ -28,7 +30,7 @@ def importances(definition: Definition, trials: Sequence[tuple[Mapping[str, Any]
     if len(trials) < FEWEST_TRIALS:
         return {}
     space, fitting = Space(definition.parameters), Fitting(definition)
-    study = optuna.create_study(direction=definition.objective.direction)
+    study = optuna.create_study(direction=objective.direction)
     for parameters, value in trials[:: 1 + (len(trials) - 1) // MOST_TRIALS]:
         if (point := fitting.point(parameters)) is None:
             continue

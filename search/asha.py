@@ -2,16 +2,25 @@
 
 A trial that reaches a rung leaves its value there and waits, with its checkpoint, until it is among the best of the
 rung and a place is free; then it goes on to the next rung. Optuna's pruners end such a trial for good.
+
+With several objectives the best of a rung are its fronts, in order, and of a front trials that lie far from each other.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Entry = tuple[float, int]  # a trial's value at a rung, smaller is better, and its number: of equals the first wins
+import numpy as np
+
+from search.fronts import best_first
+
+Direction = Literal["minimize", "maximize"]
+
+# A trial's values at a rung by objective, smaller is better, and its number: of equals the first wins.
+Entry = tuple[tuple[float, ...], int]
 
 
 @dataclass
@@ -24,16 +33,24 @@ class Rung:
 
     def promotable(self, reduction_factor: int) -> int | None:
         """The best trial that waits here, if it is among the best `1 / reduction_factor` of all that came."""
-        if not self.waiting or bisect_left(self.reached, self.waiting[0]) >= len(self.reached) // reduction_factor:
+        share = len(self.reached) // reduction_factor
+        if not self.waiting:
             return None
-        return self.waiting[0][1]
+        if len(self.waiting[0][0]) > 1:
+            return self._promotable_of_fronts(share)
+        return None if bisect_left(self.reached, self.waiting[0]) >= share else self.waiting[0][1]
+
+    def _promotable_of_fronts(self, share: int) -> int | None:
+        waiting = {number for _, number in self.waiting}
+        best = best_first(np.array([losses for losses, _ in self.reached]), share)
+        return next((self.reached[place][1] for place in best if self.reached[place][1] in waiting), None)
 
 
 @dataclass
 class Climb:
     """How far a trial has come: its values at the rungs that it reached, and how many of these it has left upwards."""
 
-    values: list[float] = field(default_factory=list)
+    values: list[list[float]] = field(default_factory=list)  # by objective
     promotions: int = 0
 
     @property
@@ -48,11 +65,11 @@ class Rungs:
     """
 
     def __init__(
-        self, min_resource: int, max_resource: int, reduction_factor: int, direction: Literal["minimize", "maximize"]
+        self, min_resource: int, max_resource: int, reduction_factor: int, directions: Sequence[Direction]
     ) -> None:
         """A rung at `min_resource` and at every `reduction_factor` times the one before, below `max_resource`."""
         self._reduction_factor = reduction_factor
-        self._sign = 1 if direction == "minimize" else -1
+        self._signs = [1 if direction == "minimize" else -1 for direction in directions]
         self._climbs: dict[int, Climb] = {}
         self._rungs: list[Rung] = []
         level = min_resource
@@ -67,16 +84,17 @@ class Rungs:
 
     def load(self, number: int, stored: Mapping[str, Any]) -> None:
         """Take in what `stored` gave for a trial."""
-        climb = self._climbs[number] = Climb(list(stored["values"]), stored["promotions"])
-        for rung, value in zip(self._rungs, climb.values, strict=False):
-            insort(rung.reached, (self._sign * value, number))
+        values = [each if isinstance(each, list) else [each] for each in stored["values"]]
+        climb = self._climbs[number] = Climb(values, stored["promotions"])
+        for rung, reached in zip(self._rungs, climb.values, strict=False):
+            insort(rung.reached, self._entry(reached, number))
 
     def stored(self, number: int) -> dict[str, Any]:
         """What is to be remembered of a trial."""
         climb = self._climbs.get(number, Climb())
         return {"values": list(climb.values), "promotions": climb.promotions}
 
-    def report(self, number: int, step: int, value: float) -> Literal["continue", "pause"]:
+    def report(self, number: int, step: int, values: Sequence[float]) -> Literal["continue", "pause"]:
         """Whether a running trial goes on from this step.
 
         At a rung its worker's place is free for a moment. The trial keeps it if it is the one to promote next.
@@ -84,8 +102,8 @@ class Rungs:
         climb = self._climbs.setdefault(number, Climb())
         while climb.is_held or self._reaches(climb, step):
             if not climb.is_held:
-                insort(self._rungs[len(climb.values)].reached, (self._sign * value, number))
-                climb.values.append(value)
+                insort(self._rungs[len(climb.values)].reached, self._entry(values, number))
+                climb.values.append(list(values))
             self.wait(number)
             if self.next() != number:
                 self.withdraw(number)
@@ -99,7 +117,7 @@ class Rungs:
     def wait(self, number: int) -> None:
         """Nobody works at this held trial: from now on it may be promoted."""
         climb = self._climbs[number]
-        insort(self._rungs[climb.promotions].waiting, (self._sign * climb.values[climb.promotions], number))
+        insort(self._rungs[climb.promotions].waiting, self._entry(climb.values[climb.promotions], number))
 
     def withdraw(self, number: int) -> None:
         """The trial cannot be promoted any more, or not yet. Its values stay in the rungs."""
@@ -115,6 +133,9 @@ class Rungs:
         """Let a waiting trial go on to the next rung."""
         self.withdraw(number)
         self._climbs[number].promotions += 1
+
+    def _entry(self, values: Sequence[float], number: int) -> Entry:
+        return tuple(sign * value for sign, value in zip(self._signs, values, strict=True)), number
 
     def _reaches(self, climb: Climb, step: int) -> bool:
         return len(climb.values) < len(self._rungs) and step >= self._rungs[len(climb.values)].level

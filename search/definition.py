@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from search.conditions import Conditions
+from search.constraints import Constraint, check_constraints, read_constraints
 from search.corners import corners_of
 from search.entries import read_parameters
 from search.findings import Finding, of_model, problems
-from search.knobs import Kind, check_knobs, check_metric, check_points, check_trial, longest_training, put_in
+from search.knobs import Kind, check_knobs, check_points, check_trial, longest_training, put_in
+from search.objectives import check_objectives, read_objectives
 from search.parameters import Parameter, Range
 from search.plain import NotPlain, check_plain
 from search.sections import (
@@ -40,7 +42,8 @@ class Definition(Section):
     """A study, complete and consistent; made by `parse` alone."""
 
     name: Name
-    objective: Objective
+    objectives: Annotated[tuple[Objective, ...], Field(alias="objective")]
+    constraints: tuple[Constraint, ...] = ()
     parameters: dict[str, Parameter]
     sampler: Annotated[SamplerSpec, Field(discriminator="name")] = Field(default_factory=lambda: Tpe(name="tpe"))
     pruner: Annotated[PrunerSpec, Field(discriminator="name")] = NoPruner(name="none")
@@ -53,6 +56,11 @@ class Definition(Section):
     resources: Resources = Resources()
 
     @property
+    def objective(self) -> Objective:
+        """The objective; of several the first, by which a training chooses its best epoch."""
+        return self.objectives[0]
+
+    @property
     def kind(self) -> Kind:
         kind: Kind = self.trial["kind"]
         return kind
@@ -61,15 +69,25 @@ class Definition(Section):
         """One trial's section `trial`: for the built-in training with the parameters at their paths, else as it is."""
         return put_in(self.trial, parameters) if self.kind == "train" else dict(self.trial)
 
+    def metrics(self) -> dict[str, str]:
+        """The metrics that the search looks at, by their paths in the document."""
+        bounded = {f"constraints[{place}].metric": each.metric for place, each in enumerate(self.constraints)}
+        if len(self.objectives) == 1:
+            return {"objective.metric": self.objective.metric, **bounded}
+        return {f"objective[{place}].metric": each.metric for place, each in enumerate(self.objectives)} | bounded
+
     def corners(self) -> list[dict[str, Any]]:
         """Trial sections that show each parameter's extremes and choices, at most 200: what a preflight builds."""
         return [self.resolve(point) for point in corners_of(self.parameters)]
 
     def document(self) -> dict[str, Any]:
         """The definition as JSON, defaults filled in where they are ours; `parse` makes the same definition of it."""
+        objectives = [objective.model_dump() for objective in self.objectives]
+        constraints = [constraint.model_dump(exclude_none=True) for constraint in self.constraints]
         return {
             "name": self.name,
-            "objective": self.objective.model_dump(),
+            "objective": objectives if len(objectives) > 1 else objectives[0],
+            **({"constraints": constraints} if constraints else {}),
             "parameters": {name: parameter.document() for name, parameter in self.parameters.items()},
             "sampler": self.sampler.document(),
             "pruner": self.pruner.document(),
@@ -96,8 +114,13 @@ def parse(document: object) -> Definition:
     if not isinstance(document, dict):
         raise DefinitionError(problems([Finding((), "must be a mapping of keys to values")], document))
     parameters, wrong = read_parameters(document["parameters"]) if "parameters" in document else ({}, [])
-    findings += wrong + _check_meaning(document, parameters)
-    definition, wrong = _build(document, parameters)
+    findings += wrong
+    objectives, wrong = read_objectives(document["objective"]) if "objective" in document else ((), [])
+    findings += wrong + check_objectives(objectives, document)
+    constraints, wrong = read_constraints(document.get("constraints", []))
+    findings += wrong or check_constraints(constraints, document)
+    findings += _check_meaning(document, parameters)
+    definition, wrong = _build(document, parameters, objectives, constraints)
     findings += wrong
     if definition is not None and not findings and definition.kind == "train":
         findings += check_points(corners_of(parameters), definition.trial)
@@ -108,12 +131,10 @@ def parse(document: object) -> Definition:
 
 def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -> list[Finding]:
     """What the sections have to do with each other, as far as each can be read."""
-    findings = _not_there_yet(document)
-    trial, objective, section = (document.get(key) for key in ("trial", "objective", "parameters"))
+    findings: list[Finding] = []
+    trial, section = document.get("trial"), document.get("parameters")
     if "trial" in document:
         findings += check_trial(trial)
-    if isinstance(trial, dict) and isinstance(objective, dict):
-        findings += check_metric(objective.get("metric"), trial)
     if isinstance(trial, dict) and trial.get("kind", "train") == "train" and isinstance(section, dict):
         findings += check_knobs(parameters, trial, section)
     if document.get("deterministic") is True:
@@ -124,16 +145,6 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
         findings += _check_grid(document, parameters)
     if _is_named(document.get("sampler"), "cmaes") and parameters:
         findings += _check_ranges(parameters)
-    return findings
-
-
-def _not_there_yet(document: dict[str, Any]) -> list[Finding]:
-    findings = []
-    if "constraints" in document:
-        findings.append(Finding(("constraints",), "constraints are not there yet", "leave them out"))
-    if isinstance(document.get("objective"), list):
-        hint = "name one, as in objective: {metric: val/accuracy, direction: maximize}"
-        findings.append(Finding(("objective",), "several objectives are not there yet", hint))
     return findings
 
 
@@ -193,12 +204,21 @@ def _check_learning(sampler: object) -> list[Finding]:
     return [Finding(("warm_start",), message, "take another sampler, such as tpe, or leave it out")]
 
 
-def _build(document: dict[str, Any], parameters: dict[str, Parameter]) -> tuple[Definition | None, list[Finding]]:
-    """The definition around its parameters, with the defaults that follow from other sections."""
+def _build(
+    document: dict[str, Any],
+    parameters: dict[str, Parameter],
+    objectives: tuple[Objective, ...],
+    constraints: tuple[Constraint, ...],
+) -> tuple[Definition | None, list[Finding]]:
+    """The definition around what of it has been read, with the defaults that follow from other sections."""
     filled = dict(document)
     trial = document.get("trial")
     if "parameters" in document:
         filled["parameters"] = parameters
+    if "objective" in document:
+        filled["objective"] = objectives
+    if "constraints" in document:
+        filled["constraints"] = constraints
     if isinstance(trial, dict):
         filled["trial"] = {"kind": "train", **trial}
         if "pruner" in document:

@@ -187,7 +187,6 @@ _PATTERNS = {
 
 NOT_THERE_YET = {
     "gp": "the sampler gp is not there yet: it computes with PyTorch, which the scheduler does not load",
-    "wilcoxon": "the pruner wilcoxon is not there yet: it compares trials fold by fold, and a trial has no folds yet",
 }
 
 
@@ -224,7 +223,9 @@ def _raised(place: Location, text: str) -> Finding:
 
 def _keys(model: type[BaseModel], location: Location) -> list[str]:
     section = _annotation(model, location)
-    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+    if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        return []
+    return [field.alias or name for name, field in section.model_fields.items()]
 
 
 def _annotation(model: type[BaseModel], location: Location) -> Any:

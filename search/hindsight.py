@@ -6,7 +6,7 @@ theirs. Which of the later ones have ended by then depends on the workers' speed
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ class Withheld:
     """What a trial has come to that nobody may know yet."""
 
     intermediate: dict[int, float] = field(default_factory=dict)
-    end: tuple[TrialState, float | None] | None = None
+    end: tuple[TrialState, Sequence[float] | None] | None = None
 
 
 class Window:

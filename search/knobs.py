@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from search.conditions import Conditions
-from search.findings import WANTS_WHOLE, Finding, nearest, of_model, shown
+from search.findings import WANTS_WHOLE, Finding, Location, nearest, of_model, shown
 from search.parameters import Choice, Parameter, Range, identity
 from trainer.config import ONLY_WITH, TrainConfig, knob_paths, metric_names
 
@@ -73,11 +73,10 @@ def check_trial(trial: object) -> list[Finding]:
     return _refusals(_MODELS[kind], trial) + (_check_watched(trial) if kind == "train" else [])
 
 
-def check_metric(metric: object, trial: Mapping[str, Any]) -> list[Finding]:
-    """Whether the built-in training reports the objective's metric; for other kinds any name will do."""
-    if not isinstance(metric, str) or trial.get("kind", "train") != "train":
+def check_metric(metric: str, trial: Mapping[str, Any], at: Location) -> list[Finding]:
+    """Whether the built-in training reports a metric that the search looks at; for other kinds any name will do."""
+    if trial.get("kind", "train") != "train":
         return []
-    at = ("objective", "metric")
     known = sorted(metric_names(_task(trial)))
     if metric in known:
         return []

@@ -33,6 +33,7 @@ class LiveTrial:
     parameters: dict[str, Any]
     created_at: datetime
     values: dict[str, float] | None = None
+    violation: float | None = None  # by how much it breaks constraints, summed; None while that is not known
     metrics: dict[str, float] | None = None
     step: int | None = None
     retries: int = 0
@@ -43,6 +44,7 @@ class LiveTrial:
     attempt: int = 0  # the newest one's number
     worker: str = ""
     device: str = ""
+    broken: dict[str, float] = field(default_factory=dict)  # constraints whose end no metric of the trial tells
     steps: set[int] = field(default_factory=set)  # reported by the running attempt
 
     @property
@@ -192,7 +194,8 @@ class Ledger:
 
 
 _TRIAL_COLUMNS = (
-    "study_id", "number", "state", "parameters", "values", "metrics", "step", "retries", "reason", "space_version",
+    "study_id", "number", "state", "parameters", "values", "violation", "metrics", "step", "retries", "reason",
+    "space_version",
     "created_at", "started_at", "ended_at",
 )  # fmt: skip
 _FIXED = ("parameters", "created_at", "space_version")
@@ -226,6 +229,7 @@ def _trial_event(trial: LiveTrial) -> dict[str, Any]:
         "state": str(trial.state),
         "parameters": trial.parameters,
         "values": trial.values,
+        "feasible": None if trial.violation is None else trial.violation <= 0,
         "metrics": trial.metrics,
         "step": trial.step,
         "reason": trial.reason,

@@ -181,6 +181,7 @@ class LiveStudy(OpenTrials):
             return Refused(message=f"trial {trial.number} is {trial.state}; only one FAILED or CANCELLED is run again")
         self._optuna.reopen(trial.number)
         trial.retries, trial.reason, trial.ended_at = 0, None, None
+        trial.violation, trial.broken = None, {}
         self.open[trial.number] = trial
         self._to(trial, TrialState.PAUSED if self._optuna.is_held(trial.number) else TrialState.WAITING, ledger)
         return Done(number=trial.number)
@@ -280,8 +281,8 @@ class LiveStudy(OpenTrials):
     def _record(self, trial: LiveTrial, request: Report, ledger: Ledger) -> None:
         trial.steps.add(request.step)
         trial.metrics, trial.step = dict(request.metrics), request.step
-        if (value := request.metrics.get(self._metric)) is not None:
-            self._optuna.report(trial.number, request.step, value)
+        if request.metrics.keys() >= set(self._metrics):
+            self._optuna.report(trial.number, request.step, [request.metrics[metric] for metric in self._metrics])
         ledger.report(request.attempt, request.step, request.metrics)
         ledger.change(trial)
 
@@ -300,6 +301,12 @@ class LiveStudy(OpenTrials):
             case "failed":
                 reason = request.reason or "the trial failed without a reason"
                 self._end_attempt(trial, Outcome.FAILED, TrialState.FAILED, reason, ledger)
+            case "diverged":
+                self._optuna.count_as_worst(trial.number)
+                reason = request.reason or "the trial diverged"
+                self._end_attempt(trial, Outcome.FAILED, TrialState.FAILED, reason, ledger)
+            case "infeasible":
+                self._end_infeasible(trial, request.reason or "it does not fit into the device's memory", ledger)
             case "pruned":
                 self._end_attempt(trial, Outcome.PRUNED, TrialState.PRUNED, request.reason, ledger)
             case "paused":
@@ -313,21 +320,29 @@ class LiveStudy(OpenTrials):
         return None
 
     def _complete(self, trial: LiveTrial, request: Finish, ledger: Ledger) -> Refused | None:
-        value = request.metrics.get(self._metric, self._optuna.last_value(trial.number))
-        if value is None:
-            message = f"metrics: the objective's metric {self._metric!r} is missing and was never reported"
+        known = self._last_values(trial) | request.metrics
+        bounded = [constraint.metric for constraint in self.definition.constraints]
+        missing = [metric for metric in (*self._metrics, *bounded) if metric not in known]
+        if missing:
+            whose = "the objective's metric" if missing[0] in self._metrics else "a constraint's metric"
+            message = f"metrics: {whose} {missing[0]!r} is missing and was never reported"
             if self.is_external:
                 return Refused(message=message)
             self._end_attempt(trial, Outcome.FAILED, TrialState.FAILED, message, ledger)
             return None
         if request.metrics:
-            trial.metrics = dict(request.metrics)
+            trial.metrics = {metric: known[metric] for metric in bounded} | request.metrics
         if self._optuna.standing(trial.number) == "prune":
             self._end_attempt(trial, Outcome.PRUNED, TrialState.PRUNED, request.reason, ledger)
             return None
-        trial.values = {self._metric: value}
+        trial.values = {metric: known[metric] for metric in self._metrics}
         self._end_attempt(trial, Outcome.FINISHED, TrialState.COMPLETE, request.reason, ledger)
         return None
+
+    def _last_values(self, trial: LiveTrial) -> dict[str, float]:
+        """What a trial has reported last: of a single objective also when its newest report is without it."""
+        last = self._optuna.last_value(trial.number)
+        return (trial.metrics or {}) | ({} if last is None else {self._metrics[0]: last})
 
     def _pull(self, request: Finish, worker: str, device: str, ledger: Ledger) -> Assignment | None:
         if not request.pull:
@@ -361,10 +376,11 @@ class LiveStudy(OpenTrials):
         if self._optuna.study_attrs != remembered:
             ledger.remember(self.id, self._optuna.study_attrs)
         trial = self._make(proposal, state, ledger)
-        value = None if proposal.twin is None else self._optuna.final_value(proposal.twin)
-        if proposal.twin is not None and value is not None:
-            trial.values = {self._metric: value}
+        values = None if proposal.twin is None else self._optuna.final_values(proposal.twin)
+        if proposal.twin is not None and values is not None:
+            trial.values = dict(zip(self._metrics, values, strict=True))
             trial.metrics, trial.step = self._results.get(proposal.twin, (None, None))
+            trial.broken = self._optuna.constraints(proposal.twin)
             self._end(trial, TrialState.COMPLETE, f"the same parameters as trial {proposal.twin}", ledger)
             return None
         ledger.tell(trial)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -39,23 +40,29 @@ def load_study(session: Session, study_id: int) -> LiveStudy:
 def _load(session: Session, study_id: int) -> LiveStudy:
     row = session.get_one(StudyRow, study_id)
     definition = parse(row.definition)
-    metric = definition.objective.metric
-    warm = _warm_trials(session, study_id, metric)
+    metrics = [objective.metric for objective in definition.objectives]
+    warm = _warm_trials(session, study_id, metrics)
     study = LiveStudy(row.id, definition, StudyState(row.state), row.started_at, row.past_spaces, warm)
     version = len(row.past_spaces) + 1
     table = TrialRow.__table__  # rows as they are: ORM objects of a large study take seconds to make
     trials = session.execute(select(table).where(table.c.study_id == study_id).order_by(table.c.number)).all()
-    values = _objective_values(session, study_id, metric)
-    study.optuna.load((_past(trial, values[trial.number], metric, version) for trial in trials), row.system_attrs)
+    # Of several objectives no sampler looks at the values by step.
+    by_step = _values_by_step(session, study_id, metrics[0]) if len(metrics) == 1 else {}
+    past = (_past(trial, by_step.get(trial.number, {}), metrics, version) for trial in trials)
+    study.optuna.load(past, row.system_attrs)
     for trial in trials:
         study.counts[TrialState(trial.state)] += 1
         if trial.state == TrialState.COMPLETE:
             study.recall_result(trial.number, trial.metrics, trial.step)
         if not TrialState(trial.state).ended:
             study.open[trial.number] = _live(session, trial)
-    ends = [(trial.ended_at, TrialState(trial.state), _value(trial, metric)) for trial in trials if trial.ended_at]
-    for at, state, value in sorted(ends, key=itemgetter(0)):
-        study.recall_end(state, value, at)
+    ends = [
+        (trial.ended_at, TrialState(trial.state), None if (trial.violation or 0) > 0 else _values(trial, metrics))
+        for trial in trials
+        if trial.ended_at
+    ]
+    for at, state, values in sorted(ends, key=itemgetter(0)):
+        study.recall_end(state, values, at)
     attempts = select(AttemptRow.number, AttemptRow.started_at, AttemptRow.ended_at)
     for number, began, ended in session.execute(attempts.where(AttemptRow.study_id == study_id)):
         study.recall_attempt(number, began, ended)
@@ -69,7 +76,7 @@ def load_trial(session: Session, study_id: int, number: int) -> LiveTrial | None
     return None if row is None else _live(session, row)
 
 
-def _objective_values(session: Session, study_id: int, metric: str) -> dict[int, dict[int, float]]:
+def _values_by_step(session: Session, study_id: int, metric: str) -> dict[int, dict[int, float]]:
     """The objective by trial and step; where attempts overlap, the newest one's value counts."""
     table = ReportRow.__table__
     value = table.c.metrics[metric].as_float()
@@ -81,19 +88,19 @@ def _objective_values(session: Session, study_id: int, metric: str) -> dict[int,
     return values
 
 
-def _warm_trials(session: Session, study_id: int, metric: str) -> list[WarmTrial]:
+def _warm_trials(session: Session, study_id: int, metrics: Sequence[str]) -> list[WarmTrial]:
     query = select(WarmTrialRow).where(WarmTrialRow.study_id == study_id).order_by(WarmTrialRow.position)
-    return [WarmTrial(row.parameters, row.values[metric]) for row in session.scalars(query)]
+    return [WarmTrial(row.parameters, [row.values[metric] for metric in metrics]) for row in session.scalars(query)]
 
 
-def _past(row: Row[Any], intermediate: dict[int, float], metric: str, version: int) -> PastTrial:
-    state, attrs, value = TrialState(row.state), row.system_attrs, _value(row, metric)
-    return PastTrial(row.number, state, row.parameters, value, attrs, intermediate, row.space_version == version)
+def _past(row: Row[Any], intermediate: dict[int, float], metrics: Sequence[str], version: int) -> PastTrial:
+    state, attrs, values = TrialState(row.state), row.system_attrs, _values(row, metrics)
+    return PastTrial(row.number, state, row.parameters, values, attrs, intermediate, row.space_version == version)
 
 
-def _value(row: Row[Any], metric: str) -> float | None:
+def _values(row: Row[Any], metrics: Sequence[str]) -> list[float] | None:
     values = row._mapping["values"]  # the row itself has a method of this name
-    return values[metric] if values else None
+    return [values[metric] for metric in metrics] if values else None
 
 
 def _live(session: Session, row: Row[Any]) -> LiveTrial:

@@ -43,7 +43,7 @@ class OpenTrials:
         self.past_spaces = list(past_spaces)
         self._optuna = OptunaStudy(definition, warm)
         self._allowance = Allowance(definition, started_at, self.counts, self._optuna)
-        self._metric = definition.objective.metric
+        self._metrics = tuple(objective.metric for objective in definition.objectives)
         self._results: dict[int, tuple[dict[str, float] | None, int | None]] = {}  # metrics and step, to be reused
         self._last_failure = ""
 
@@ -65,9 +65,9 @@ class OpenTrials:
     def running_on(self, worker: str) -> LiveTrial | None:
         return next((trial for trial in self.running() if trial.worker == worker), None)
 
-    def recall_end(self, state: TrialState, value: float | None, at: datetime) -> None:
+    def recall_end(self, state: TrialState, values: Sequence[float] | None, at: datetime) -> None:
         """A trial ended at this time, before this process held the study; to be told in the order of the times."""
-        self._allowance.ended(state, value, at)
+        self._allowance.ended(state, values, at)
 
     def recall_result(self, number: int, metrics: dict[str, float] | None, step: int | None) -> None:
         """What a COMPLETE trial reported last: a later one with the same parameters may take it over."""
@@ -107,7 +107,7 @@ class OpenTrials:
             study=self.definition.name,
             parameters=trial.parameters,
             trial=self.definition.resolve(trial.parameters),
-            metric=self._metric,
+            metric=self.definition.objective.metric,
             direction=self.definition.objective.direction,
             resumable=list(range(trial.attempt - 1, 0, -1)),
         )
@@ -131,17 +131,39 @@ class OpenTrials:
             trial.reason = reason
             self._to(trial, state, ledger)
 
+    def _end_infeasible(self, trial: LiveTrial, reason: str, ledger: Ledger) -> None:
+        """A trial cannot run with its parameters, which is what the search wanted to know and no failure of the study.
+
+        It breaks every constraint; of a study without any, one that all other trials keep.
+        """
+        trial.broken = {each.key: 1.0 for each in self.definition.constraints} or {"device memory": 1.0}
+        self._optuna.count_as_worst(trial.number)
+        self._end_attempt(trial, Outcome.FAILED, TrialState.PRUNED, reason, ledger)
+
     def _end(self, trial: LiveTrial, state: TrialState, reason: str | None, ledger: Ledger) -> None:
         trial.reason, trial.ended_at = reason, ledger.at
-        value = trial.values[self._metric] if trial.values else None
-        self._optuna.finish(trial.number, state, value)
-        self._allowance.ended(state, value, ledger.at)
+        values = [trial.values[metric] for metric in self._metrics] if trial.values else None
+        constraints = self._constraints_of(trial, state)
+        self._optuna.finish(trial.number, state, values, constraints)
+        is_feasible = trial.violation is None or trial.violation <= 0
+        self._allowance.ended(state, values if is_feasible else None, ledger.at)
         if state is TrialState.FAILED:
             self._last_failure = reason or ""
         if state is TrialState.COMPLETE:
             self.recall_result(trial.number, trial.metrics, trial.step)
         self._to(trial, state, ledger)
         del self.open[trial.number]
+
+    def _constraints_of(self, trial: LiveTrial, state: TrialState) -> dict[str, float]:
+        """What a trial's constraints came to, as far as it has reported their metrics; sums up what is broken."""
+        if state not in (TrialState.COMPLETE, TrialState.PRUNED):
+            return {}
+        bounds, known = self.definition.constraints, trial.metrics or {}
+        found = {each.key: each.violation(known[each.metric]) for each in bounds if each.metric in known}
+        found |= trial.broken
+        if found and len(found) >= len(bounds):
+            trial.violation = sum(violation for violation in found.values() if violation > 0)
+        return found
 
     def _to(self, trial: LiveTrial, state: TrialState, ledger: Ledger) -> None:
         self.counts[trial.state] -= 1

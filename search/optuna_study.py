@@ -22,9 +22,10 @@ from optuna.trial import TrialState as OptunaState
 
 from search.definition import Definition
 from search.fitting import Fitting
+from search.fronts import losses_of
 from search.grid import CANCELLED, GridSampler
 from search.hindsight import StudySoFar, Window
-from search.pruners import make_pruner, make_rungs
+from search.pruners import make_halving, make_pruner, make_rungs
 from search.samplers import make_sampler, reseed
 from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
@@ -35,9 +36,13 @@ from store.models import TrialState
 _LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
 
 OF_ONE_SPACE = ("cma:", "NSGAIISampler:parent", "NSGAIIISampler:parent")  # attributes that no other space shares
+FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the rungs, of several objectives
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
 _OF_AN_END = (CANCELLED, HOPELESS)  # what no longer holds for a trial that runs again
+CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
+WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
+LEARNERS = ("tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
 RESAMPLES = 20  # proposals drawn for one trial before a duplicate is accepted: the space may be used up
 
 _OPTUNA_STATE = {
@@ -50,7 +55,7 @@ _OPTUNA_STATE = {
 
 @dataclass(frozen=True)
 class PastTrial:
-    """A trial as SQL knows it; `intermediate` are the objective's values by step.
+    """A trial as SQL knows it: `values` in the order of the objectives, `intermediate` a single objective's by step.
 
     `is_of_this_space`: it was proposed in the present version of the space.
     """
@@ -58,7 +63,7 @@ class PastTrial:
     number: int
     state: TrialState
     parameters: Mapping[str, Any]
-    value: float | None = None
+    values: Sequence[float] | None = None
     system_attrs: Mapping[str, Any] = field(default_factory=dict)
     intermediate: Mapping[int, float] = field(default_factory=dict)
     is_of_this_space: bool = True
@@ -69,7 +74,7 @@ class WarmTrial:
     """A complete trial of another study: it teaches the sampler, and is none of this study's."""
 
     parameters: Mapping[str, Any]
-    value: float
+    values: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,13 @@ class OptunaStudy:
         self._sampler = make_sampler(definition)
         self._pruner = make_pruner(definition, len(warm))
         self._rungs = make_rungs(definition)
+        self._halving = make_halving(definition)
         self._storage = _Storage()
         # Hyperband shares trials out over its brackets by the study's name and the trial's number.
         self._study = optuna.create_study(
             storage=self._storage,
             study_name=definition.name,
-            direction=definition.objective.direction,
+            directions=[objective.direction for objective in definition.objectives],
             sampler=self._sampler,
             pruner=self._pruner,
         )
@@ -131,6 +137,8 @@ class OptunaStudy:
                 self._offer(trial.number, trial.state, point)
             self._storage.append(self._study._study_id, self._frozen(trial, point))
             self._count += 1
+            if self._halving is not None:
+                self._halving.load(trial.number, trial.system_attrs.get(FRONTS, ()))
             if self._rungs is not None and RUNGS in trial.system_attrs:
                 self._rungs.load(trial.number, trial.system_attrs[RUNGS])
                 if trial.state is TrialState.PAUSED:
@@ -176,18 +184,25 @@ class OptunaStudy:
 
     def reopen(self, number: int) -> None:
         """A trial that had ended without a value is to run again."""
+        if WORST in self.system_attrs(number):
+            self._pruner = self._study.pruner = make_pruner(self._definition, self._warm)  # it had counted as COMPLETE
         self._set_state(number, OptunaState.RUNNING)
 
-    def report(self, number: int, step: int, value: float) -> None:
-        """Record an intermediate value, and what it means for the trial's standing."""
+    def report(self, number: int, step: int, values: Sequence[float]) -> None:
+        """Record a step's values, and what they mean for the trial's standing."""
         trial_id = self._id(number)
-        if self._window is not None:
-            self._judge(number, step, value, self._window)
+        if len(values) == 1 and self._window is not None:
+            self._judge(number, step, values[0], self._window)
             return
-        self._storage.set_trial_intermediate_value(trial_id, step, value)
+        if len(values) == 1:  # of several, Optuna has no place for values by step
+            self._storage.set_trial_intermediate_value(trial_id, step, values[0])
         if self._rungs is not None:
-            self._rungs.report(number, step, value)
+            self._rungs.report(number, step, values)
             self._storage.set_trial_system_attr(trial_id, RUNGS, self._rungs.stored(number))
+        elif self._halving is not None:
+            if not self._halving.report(number, step, losses_of(self._definition.objectives, values)[0].tolist()):
+                self._storage.set_trial_system_attr(trial_id, HOPELESS, True)
+            self._storage.set_trial_system_attr(trial_id, FRONTS, self._halving.stored(number))
         elif self._pruner.prune(self._study, self._storage.get_trial(trial_id)):
             self._storage.set_trial_system_attr(trial_id, HOPELESS, True)
 
@@ -197,23 +212,49 @@ class OptunaStudy:
             return "prune"
         return "pause" if self.is_held(number) else "continue"
 
-    def finish(self, number: int, state: TrialState, value: float | None = None) -> None:
-        """Tell the end of a trial; a COMPLETE one has a value."""
+    def finish(
+        self,
+        number: int,
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        constraints: Mapping[str, float] | None = None,
+    ) -> None:
+        """Tell the end of a trial; a COMPLETE one has values. Of its constraints those above 0 are broken."""
         if self._rungs is not None:
             self._rungs.withdraw(number)
             self._set_state(number, OptunaState.RUNNING)
+        # These two cannot take constraints that only some trials have.
+        is_told = self._definition.constraints or self._definition.sampler.name not in ("cmaes", "gp")
+        for key, violation in (constraints or {}).items() if is_told else ():
+            # What `Trial.set_constraint` does; to make a `Trial` would ask the sampler for another proposal.
+            self._storage.set_trial_system_attr(self._id(number), f"{CONSTRAINTS}{key}", violation)
         if self._window is not None:
-            self._window.of(number).end = (state, value)
+            self._window.of(number).end = (state, values)
         else:
-            self._tell(number, state, value)
+            self._tell(number, state, values)
 
-    def _tell(self, number: int, state: TrialState, value: float | None) -> None:
+    def _tell(self, number: int, state: TrialState, values: Sequence[float] | None) -> None:
         if state is TrialState.CANCELLED:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
         self._offer(number, state)
         told = OptunaState.FAIL if number in self._strangers else _OPTUNA_STATE[state]
+        if number not in self._strangers:
+            worst = self.system_attrs(number).get(WORST)
+            told, values = (told, values) if worst is None else (OptunaState.COMPLETE, worst)
         # What `Study.tell` does before it makes a deep copy of the trial to return it.
-        _tell_with_warning(self._study, self._warm + number, value if told is OptunaState.COMPLETE else None, told)
+        _tell_with_warning(self._study, self._warm + number, values if told is OptunaState.COMPLETE else None, told)
+
+    def count_as_worst(self, number: int) -> None:
+        """Let a sampler that learns from complete trials take this one, when it ends, for as bad as the worst so far.
+
+        While nothing has been measured there is no worst, and the trial teaches nothing; nor does it in a study whose
+        proposals must not depend on which trials had ended when it did.
+        """
+        if self._window is not None:
+            return
+        if self._definition.sampler.name not in LEARNERS or (worst := self._worst(number)) is None:
+            return
+        self._storage.set_trial_system_attr(self._id(number), WORST, worst)
 
     # Under asha
 
@@ -257,18 +298,23 @@ class OptunaStudy:
         """
         return dict(self._storage.get_study_system_attrs(self._study._study_id))
 
+    def constraints(self, number: int) -> dict[str, float]:
+        """What the constraints of a trial that has ended came to."""
+        attrs = self.system_attrs(number)
+        return {key.removeprefix(CONSTRAINTS): each for key, each in attrs.items() if key.startswith(CONSTRAINTS)}
+
     def last_value(self, number: int) -> float | None:
-        """The newest intermediate value of a trial that has not ended."""
+        """The newest intermediate value of a trial that has not ended, of a single objective."""
         if self._window is not None:
             withheld = self._window.of(number).intermediate
             return withheld[max(withheld)] if withheld else None
         values = self._storage.get_trial(self._id(number)).intermediate_values
         return values[max(values)] if values else None
 
-    def final_value(self, number: int) -> float | None:
-        """The value of a trial that is COMPLETE."""
+    def final_values(self, number: int) -> list[float] | None:
+        """The values of a trial that is COMPLETE."""
         trial = self._storage.get_trial(self._id(number))
-        return trial.value if trial.state is OptunaState.COMPLETE else None
+        return trial.values if trial.state is OptunaState.COMPLETE and WORST not in trial.system_attrs else None
 
     def _judge(self, number: int, step: int, value: float, window: Window) -> None:
         """Let the pruner look at a trial beside those that it may know of."""
@@ -287,8 +333,8 @@ class OptunaStudy:
         withheld = window.of(trial.number)
         withheld.intermediate.update(trial.intermediate)
         if trial.state.ended:
-            withheld.end = (trial.state, trial.value)
-        return replace(trial, state=TrialState.RUNNING, value=None, intermediate={})
+            withheld.end = (trial.state, trial.values)
+        return replace(trial, state=TrialState.RUNNING, values=None, intermediate={})
 
     def _draw(self, resample: bool) -> Proposal:
         reseed(self._sampler, self._definition.sampler.seed, self._count)
@@ -321,15 +367,33 @@ class OptunaStudy:
             parameters = self._space.suggest(optuna.Trial(self._study, trial._trial_id))
         return parameters
 
+    def _worst(self, number: int) -> list[float] | None:
+        """By each objective the worst value of complete trials and, of a single one, of what this trial reported."""
+        trials = self._study._get_trials(deepcopy=False, states=(OptunaState.COMPLETE,), use_cache=False)
+        seen = [trial.values for trial in trials if trial.values is not None]
+        seen += [[value] for value in self._storage.get_trial(self._id(number)).intermediate_values.values()]
+        directions = [objective.direction for objective in self._definition.objectives]
+        return (
+            [
+                max(values) if direction == "minimize" else min(values)
+                for values, direction in zip(zip(*seen, strict=True), directions, strict=True)
+            ]
+            if seen
+            else None
+        )
+
     def _set_state(self, number: int, state: OptunaState) -> None:
         """Put a trial that has not ended into another of Optuna's states, which Optuna itself takes for final."""
         trial = copy.copy(self._storage.get_trial(self._id(number)))
         if number in self._strangers and state.is_finished():
             state = OptunaState.FAIL
         trial.state = state
-        trial.value = self.last_value(number) if state is OptunaState.PRUNED else None
+        value = self.last_value(number) if state is OptunaState.PRUNED else None
+        trial.values = None if value is None else [value]
         trial.system_attrs = {
-            key: value for key, value in trial.system_attrs.items() if key not in (CANCELLED, HOPELESS)
+            key: value
+            for key, value in trial.system_attrs.items()
+            if key not in (CANCELLED, HOPELESS, WORST) and not key.startswith(CONSTRAINTS)
         }
         self._storage._set_trial(trial._trial_id, trial)
         for part in (self._sampler, self._pruner, getattr(self._pruner, "_wrapped_pruner", None)):
@@ -342,14 +406,16 @@ class OptunaStudy:
     def _frozen(self, trial: PastTrial, point: Mapping[str, Any] | None) -> FrozenTrial:
         """A stored trial for Optuna; `point` are its parameters in this space, None if they are none."""
         state = _OPTUNA_STATE.get(trial.state, OptunaState.RUNNING)
-        value, attrs = trial.value, dict(trial.system_attrs)
+        values, attrs = trial.values, dict(trial.system_attrs)
+        if WORST in attrs:
+            state, values = OptunaState.COMPLETE, attrs[WORST]
         if point is None:
-            value, state = None, OptunaState.FAIL if state.is_finished() else state
+            values, state = None, OptunaState.FAIL if state.is_finished() else state
         if state is OptunaState.PRUNED and trial.intermediate:
-            value = trial.intermediate[max(trial.intermediate)]  # as `Study.tell` does for a pruned trial
+            values = [trial.intermediate[max(trial.intermediate)]]  # as `Study.tell` does for a pruned trial
         if not trial.is_of_this_space:  # an evolution strategy's memory has the dimensions of its own space
             attrs = {key: kept for key, kept in attrs.items() if not key.startswith(OF_ONE_SPACE)}
-        frozen = self._blank(state, point or {}, value)
+        frozen = self._blank(state, point or {}, values)
         frozen.system_attrs, frozen.intermediate_values = attrs, dict(trial.intermediate)
         return frozen
 
@@ -357,9 +423,9 @@ class OptunaStudy:
         point = self._fitting.point(trial.parameters)
         if point is None:
             return self._blank(OptunaState.FAIL, {}, None)
-        return self._blank(OptunaState.COMPLETE, point, trial.value)
+        return self._blank(OptunaState.COMPLETE, point, trial.values)
 
-    def _blank(self, state: OptunaState, point: Mapping[str, Any], value: float | None) -> FrozenTrial:
+    def _blank(self, state: OptunaState, point: Mapping[str, Any], values: Sequence[float] | None) -> FrozenTrial:
         params, distributions = self._space.internal(point)
         return FrozenTrial(
             number=-1,
@@ -367,7 +433,8 @@ class OptunaStudy:
             state=state,
             params=params,
             distributions=distributions,
-            value=value,
+            value=None,
+            values=values,
             user_attrs={},
             system_attrs={},
             intermediate_values={},

@@ -10,10 +10,12 @@ from optuna.pruners import (
     PercentilePruner,
     SuccessiveHalvingPruner,
     ThresholdPruner,
+    WilcoxonPruner,
 )
 
 from search.asha import Rungs
 from search.definition import Definition
+from search.halving import FrontHalving
 from search.sections import (
     Asha,
     Hyperband,
@@ -23,6 +25,7 @@ from search.sections import (
     PrunerSpec,
     SuccessiveHalving,
     Threshold,
+    Wilcoxon,
 )
 from search.sorted_pruners import SortedHyperbandPruner, SortedMedianPruner
 
@@ -33,12 +36,15 @@ def make_pruner(definition: Definition, warm: int = 0) -> BasePruner:
     Args:
         warm: so many complete trials are another study's. They have no values by step, and count for no start-up.
     """
-    return _make(definition.pruner, warm, MedianPruner if definition.deterministic else SortedMedianPruner)
+    median = MedianPruner if definition.deterministic else SortedMedianPruner
+    return NopPruner() if len(definition.objectives) > 1 else _make(definition.pruner, warm, median)
 
 
 def _make(pruner: PrunerSpec, warm: int, median: type[MedianPruner]) -> BasePruner:
     """`median`: sorted columns know all that has ended; a deterministic study looks at a part of it each time."""
     match pruner:
+        case Wilcoxon():
+            return WilcoxonPruner(**pruner.options)
         case Percentile():
             return PercentilePruner(**pruner.options | {"n_startup_trials": pruner.n_startup_trials + warm})
         case Median():
@@ -63,5 +69,20 @@ def make_rungs(definition: Definition) -> Rungs | None:
     pruner = definition.pruner
     if not isinstance(pruner, Asha):
         return None
-    direction = definition.objective.direction
-    return Rungs(pruner.min_resource, pruner.max_resource, pruner.reduction_factor, direction)
+    directions = [objective.direction for objective in definition.objectives]
+    return Rungs(pruner.min_resource, pruner.max_resource, pruner.reduction_factor, directions)
+
+
+def make_halving(definition: Definition) -> FrontHalving | None:
+    """What judges by several objectives in the place of Optuna's pruners. None for a single one, and for other pruners.
+
+    Hyperband deals trials to its brackets as Optuna's does.
+    """
+    pruner = definition.pruner
+    if len(definition.objectives) == 1 or not isinstance(pruner, SuccessiveHalving | Hyperband):
+        return None
+    first = (pruner.min_resource, pruner.reduction_factor, pruner.bootstrap_count)
+    if isinstance(pruner, SuccessiveHalving):
+        rate = pruner.min_early_stopping_rate
+        return FrontHalving(*first, bracket_of=lambda _number: rate)
+    return FrontHalving(*first, bracket_of=SortedHyperbandPruner(**pruner.options).dealing(definition.name))

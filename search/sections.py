@@ -219,6 +219,14 @@ class Patient(_Named):
     wrapped: Annotated[_Wrapped, Field(discriminator="name")] | None = None  # none: it stops the trial itself
 
 
+class Wilcoxon(_Named):
+    """Stops a trial that a signed-rank test over the steps that it shares with the best one says is worse."""
+
+    name: Literal["wilcoxon"]
+    p_threshold: Share = 0.1
+    n_startup_steps: NonNegative = 2
+
+
 BOUNDED = ("hyperband", "asha")  # the pruners that must know the last step of a trial
 UNHURRIED = ("none", "median", "percentile", "threshold", "patient", "successive_halving")  # may be deterministic
 UNTEACHABLE = {  # the samplers that a warm start is nothing to, and why
@@ -230,7 +238,7 @@ UNTEACHABLE = {  # the samplers that a warm start is nothing to, and why
     "nsga3": "learns from its own generations alone",
 }
 SamplerSpec = Grid | Random | Tpe | CmaEs | Nsga2 | Nsga3 | Qmc
-PrunerSpec = NoPruner | Median | Percentile | Threshold | Patient | SuccessiveHalving | Hyperband | Asha
+PrunerSpec = NoPruner | Median | Percentile | Threshold | Patient | SuccessiveHalving | Hyperband | Asha | Wilcoxon
 
 
 def _seconds(value: object) -> object:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
-from optuna import Study
+from optuna import Study, create_study
 from optuna.pruners import HyperbandPruner, MedianPruner
 from optuna.pruners._percentile import _get_best_intermediate_result_over_steps, _is_first_in_interval_step
 from optuna.pruners._successive_halving import _completed_rung_key, _get_current_rung
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from typing_extensions import override
 
 
@@ -96,6 +97,18 @@ class SortedHyperbandPruner(HyperbandPruner):
                 return True
             rung += 1
         return False
+
+    def dealing(self, study_name: str) -> Callable[[int], int]:
+        """The bracket of each trial, by its number, as Optuna deals them out by the study's name."""
+        study = create_study(study_name=study_name)
+        self._try_initialization(study)
+        blank = create_trial(value=0.0)
+
+        def bracket_of(number: int) -> int:
+            blank.number = number
+            return self._get_bracket_id(study, blank)
+
+        return bracket_of
 
     def _goes_on(self, value: float, rung: list[float], direction: StudyDirection) -> bool:
         """Whether a value is in the best share of its rung, of which it is a part; the first ones need be the best."""

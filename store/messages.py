@@ -74,13 +74,15 @@ class Finish(_Request):
     """The end of an attempt. With `pull` the sender also asks for the study's next trial.
 
     `finished`: the trial is done, `metrics` are its final ones. `failed`: its own fault, `reason` says why; it is not
-    tried again. `lost`: the process died or the machine failed; it is tried again, `budget.retries` times. `pruned` and
-    `paused` obey a decision. `returned`: the worker had to leave; the trial runs elsewhere and nothing is counted.
+    tried again. `diverged`: the same, and the sampler shall keep away. `infeasible`: it cannot run with these
+    parameters, for want of device memory. `lost`: the process died or the machine failed; it is tried again,
+    `budget.retries` times. `pruned` and `paused` obey a decision. `returned`: the worker had to leave; the trial runs
+    elsewhere and nothing is counted.
     """
 
     kind: Literal["finish"] = "finish"
     attempt: AttemptKey
-    outcome: Literal["finished", "failed", "lost", "pruned", "paused", "returned"]
+    outcome: Literal["finished", "failed", "diverged", "infeasible", "lost", "pruned", "paused", "returned"]
     metrics: Metrics = {}
     reason: str | None = None
     pull: bool = False

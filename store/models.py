@@ -172,6 +172,8 @@ class TrialRow(Base):
     parameters: Mapped[dict[str, Any]]
     system_attrs: Mapped[dict[str, Any]]  # what the sampler and the pruner remember about it
     values: Mapped[dict[str, Any] | None]
+    # By how much constraints are broken, summed; 0 where all are kept, null where there are none or it is not known.
+    violation: Mapped[float | None]
     metrics: Mapped[dict[str, Any] | None]
     step: Mapped[int | None]
     space_version: Mapped[int] = mapped_column(default=1, server_default="1")  # of the space that it was proposed in

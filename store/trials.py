@@ -41,7 +41,8 @@ class Trials:
     def __init__(self, session: Session, study: StudyRow) -> None:
         self._session = session
         self._study = study
-        self._objective: Mapping[str, str] = study.definition["objective"]
+        objective = study.definition["objective"]
+        self._objectives: list[Mapping[str, str]] = objective if isinstance(objective, list) else [objective]
 
     def get(self, number: int) -> TrialRow:
         """Raises: NotFound."""
@@ -51,11 +52,26 @@ class Trials:
         return trial
 
     def best(self) -> TrialRow | None:
-        """The COMPLETE trial with the best value of the objective, of several the first; None while there is none."""
+        """The COMPLETE and feasible trial with the best value of the objective, of several the first; None for none.
+
+        None too where the study has several objectives: no trial is the best by all of them.
+        """
+        if len(self._objectives) > 1:
+            return None
         value = self._key("value")
-        by_value = value.asc() if self._objective["direction"] == "minimize" else value.desc()
-        query = self._of_study().where(TrialRow.state == str(TrialState.COMPLETE)).order_by(by_value, TrialRow.number)
+        by_value = value.asc() if self._objectives[0]["direction"] == "minimize" else value.desc()
+        query = self._of_study().where(_COUNTED).order_by(by_value, TrialRow.number)
         return self._session.scalar(query.limit(1))
+
+    def values(self) -> list[tuple[int, Mapping[str, float]]]:
+        """The numbers and values of all COMPLETE and feasible trials, by number."""
+        query = select(TrialRow.number, TrialRow.values).where(TrialRow.study_id == self._study.id, _COUNTED)
+        return [(number, values) for number, values in self._session.execute(query.order_by(TrialRow.number))]
+
+    def several(self, numbers: Collection[int]) -> list[TrialRow]:
+        """The trials of these numbers, by number."""
+        query = self._of_study().where(TrialRow.number.in_(numbers)).order_by(TrialRow.number)
+        return list(self._session.scalars(query))
 
     def page(
         self, states: Collection[TrialState], sort: Sort, after: Place | None, most: int
@@ -100,7 +116,7 @@ class Trials:
     def _key(self, column: SortColumn) -> ColumnElement[Any]:
         match column:
             case "value":
-                value: ColumnElement[float] = TrialRow.values[self._objective["metric"]].as_float()
+                value: ColumnElement[float] = TrialRow.values[self._objectives[0]["metric"]].as_float()
                 return value
             case "duration":
                 return _duration(self._session.get_bind().dialect.name)
@@ -112,6 +128,7 @@ class Trials:
                 return TrialRow.number.expression
 
 
+_COUNTED = (TrialRow.state == str(TrialState.COMPLETE)) & (func.coalesce(TrialRow.violation, 0) <= 0)
 _WITHOUT_ATTRS = defer(TrialRow.system_attrs, raiseload=True)  # large, and only the sampler's business
 
 

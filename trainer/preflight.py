@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from trainer.data.images import ImageSchema
 from trainer.data.prepare import OF_THEIR_OWN, prepare_for
 from trainer.data.prepared import Prepared
 from trainer.errors import DataError, ModelError, Problem
-from trainer.progress import Monitor
 from trainer.transfer import Origins
 
 __all__ = ["Problem", "check"]
@@ -23,7 +22,7 @@ __all__ = ["Problem", "check"]
 def check(
     configs: Sequence[TrainConfig],
     *,
-    monitor: Monitor,
+    wanted: Mapping[str, str],
     data_folders: Sequence[Path],
     device: torch.device,
     origins: Origins | None = None,
@@ -32,6 +31,7 @@ def check(
 
     Args:
         configs: the corners of the search space.
+        wanted: the metrics that the search looks at, by their paths in the study.
         origins: opens the sources of pretrained models; left out, those below `data_folders`.
 
     Returns:
@@ -54,7 +54,7 @@ def check(
         facts = facts or found.facts()
         prepared = found.smallest
         for config in corners:
-            problems += [*_metrics(config, monitor, prepared), *_task(config, prepared)]
+            problems += [*_metrics(config, wanted, prepared), *_task(config, prepared)]
             problems += [*_augmented(config, prepared), *_batches(config, prepared)]
             try:
                 sizes.append(size_of(config.model, prepared.schema, prepared.train.inputs))
@@ -72,12 +72,10 @@ def _by_data(configs: Sequence[TrainConfig]) -> list[list[TrainConfig]]:
     return list(groups.values())
 
 
-def _metrics(config: TrainConfig, monitor: Monitor, prepared: Prepared) -> Iterator[Problem]:
+def _metrics(config: TrainConfig, wanted: Mapping[str, str], prepared: Prepared) -> Iterator[Problem]:
     known = metric_names(prepared.task)
-    wanted = {"objective.metric": monitor.metric}
-    if config.early_stopping:
-        wanted["trial.early_stopping.metric"] = config.early_stopping.metric
-    for path, metric in wanted.items():
+    watched = {"trial.early_stopping.metric": config.early_stopping.metric} if config.early_stopping else {}
+    for path, metric in {**wanted, **watched}.items():
         if metric not in known:
             yield Problem(path, f"a {prepared.task} reports no {metric}", f"it reports {', '.join(sorted(known))}")
 

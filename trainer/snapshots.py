@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -27,7 +28,7 @@ class SnapshotEnsemble(Network):
         outputs = torch.stack([member(*inputs) for member in self.members])  # (members, batch, …)
         if outputs.ndim == 2:
             return outputs.mean(0)
-        return outputs.log_softmax(2).logsumexp(0) - torch.log(torch.tensor(len(outputs)))
+        return outputs.log_softmax(2).logsumexp(0) - math.log(len(outputs))
 
 
 def assemble(config: Model, schema: AnySchema, weights: Mapping[str, Tensor]) -> Network:

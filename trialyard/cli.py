@@ -217,10 +217,15 @@ def show(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SER
 
     with _client(server) as client:
         found = client.study(study)
+        pareto = client.pareto(study) if len(found.objectives) > 1 and not as_json else None
     if as_json:
         _print_json(found.model_dump(mode="json"))
-    else:
-        print_study(_console(), found)
+        return
+    from trialyard.results import print_front
+
+    print_study(_console(), found)
+    if pareto is not None and pareto.front:
+        print_front(_console(), pareto)
 
 
 @app.command()
@@ -247,13 +252,17 @@ def trials(
 
 @app.command()
 def best(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SERVER_URL) -> None:
-    """Print the best trial and its parameters, ready to be used."""
-    from trialyard.results import print_best
+    """Print the best trial and its parameters, ready to be used; of several objectives the trials that none beats."""
+    from trialyard.resources import Pareto
+    from trialyard.results import print_best, print_front
 
     with _client(server) as client:
-        found = client.best(study)
+        several = len(client.study(study).objectives) > 1
+        found = client.pareto(study) if several else client.best(study)
     if as_json:
         _print_json(found.model_dump(mode="json"))
+    elif isinstance(found, Pareto):
+        print_front(_console(), found)
     else:
         print_best(_console(), found)
 

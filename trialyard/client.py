@@ -34,6 +34,7 @@ from trialyard.resources import (
     Ensemble,
     Event,
     Handout,
+    Pareto,
     Predictions,
     StepReport,
     Study,
@@ -121,12 +122,27 @@ class Client:
         return map(StepReport.model_validate, self._pages(_path(study, "trials", number, "reports"), limit=PAGE))
 
     def best(self, study: str) -> BestTrial:
-        """Raises: NotFound: no trial is complete yet."""
+        """Raises: NotFound: no trial is complete yet. Conflict: the study has several objectives; see `pareto`."""
         return BestTrial.model_validate(self._ask("GET", _path(study, "best")))
 
-    def importance(self, study: str) -> dict[str, float]:
-        """How much each parameter decides whether a trial is among the best tenth, as shares, the largest first."""
-        shares: dict[str, float] = self._ask("GET", _path(study, "importance"))["importance"]
+    def pareto(self, study: str, reference: Sequence[float] | None = None) -> Pareto:
+        """The complete trials that no other beats, and the hypervolume that they cover.
+
+        Args:
+            reference: the point that the hypervolume is counted from, a value an objective in their order; if left out
+                a tenth of each objective's range behind the worst trial.
+        """
+        query = {} if reference is None else {"reference": ",".join(repr(float(value)) for value in reference)}
+        return Pareto.model_validate(self._ask("GET", _path(study, "pareto"), query=query))
+
+    def importance(self, study: str, metric: str | None = None) -> dict[str, float]:
+        """How much each parameter decides whether a trial is among the best tenth, as shares, the largest first.
+
+        Args:
+            metric: of which objective; the first one's if left out.
+        """
+        found = self._ask("GET", _path(study, "importance"))
+        shares: dict[str, float] = found["importance"] if metric is None else found["by_objective"][metric]
         return shares
 
     def export(self, study: str, form: ExportForm) -> Iterator[bytes]:
@@ -298,7 +314,7 @@ class Client:
         self,
         study: str,
         handout: Handout,
-        state: Literal["complete", "failed"],
+        state: Literal["complete", "failed", "infeasible"],
         metrics: dict[str, float],
         reason: str | None = None,
     ) -> Trial:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Group, RenderableType
@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from trialyard.resources import ENDED_STUDY, ENDED_TRIAL, Event, Study
+from trialyard.resources import ENDED_STUDY, ENDED_TRIAL, Event, Objective, Study
 
 BARS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 32
@@ -35,11 +35,15 @@ class Progress:
     curves: dict[int, dict[int, float]] = field(default_factory=dict)
     best: int | None = None
     best_value: float | None = None
+    objectives: Sequence[Objective] = ()  # where there are several
+    front: dict[int, list[float]] = field(default_factory=dict)  # the trials that none beats, in minimizing direction
 
     @classmethod
     def of(cls, study: Study) -> Progress:
         objective = study.objective
-        return cls(study.name, objective.metric, objective.direction, study.total, study.counts.ended)
+        several = study.objectives if len(study.objectives) > 1 else ()
+        ended = study.counts.ended
+        return cls(study.name, objective.metric, objective.direction, study.total, ended, objectives=several)
 
     def apply(self, event: Event) -> None:
         body = event.body
@@ -48,7 +52,7 @@ class Progress:
         elif event.kind == "trial":
             self.trials[body["number"]] = body["state"]
             if body["state"] == "COMPLETE" and body["values"]:
-                self._compare(body["number"], body["values"][self.metric])
+                self._compare(body["number"], body["values"])
         elif event.kind == "report" and self.metric in body["metrics"]:
             # Keyed by the step: an attempt that goes on from a checkpoint repeats steps of the one before.
             self.curves.setdefault(body["number"], {})[body["step"]] = body["metrics"][self.metric]
@@ -81,10 +85,21 @@ class Progress:
             return None
         return elapsed / ended_here * max(self.total - self.done, 0)
 
-    def _compare(self, number: int, value: float) -> None:
+    def _compare(self, number: int, values: Mapping[str, float]) -> None:
+        if self.objectives:
+            self._join(number, values)
+            return
+        value = values[self.metric]
         sign = 1 if self.direction == "minimize" else -1
         if self.best_value is None or sign * value < sign * self.best_value:
             self.best, self.best_value = number, value
+
+    def _join(self, number: int, values: Mapping[str, float]) -> None:
+        """Put a trial into the front, unless one there is as good by every objective."""
+        new = [values[each.metric] * (1 if each.direction == "minimize" else -1) for each in self.objectives]
+        if not any(all(a <= b for a, b in zip(old, new, strict=True)) for old in self.front.values()):
+            beaten = [at for at, old in self.front.items() if all(a <= b for a, b in zip(new, old, strict=True))]
+            self.front = {at: old for at, old in self.front.items() if at not in beaten} | {number: new}
 
 
 def spark(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
@@ -109,6 +124,8 @@ def line(progress: Progress, elapsed: float) -> str:
     parts = [f"{_fraction(progress)} trials", _counts(progress)]
     if progress.best is not None:
         parts.append(f"best {progress.metric} {progress.best_value:.6g} (trial {progress.best})")
+    if progress.front:
+        parts.append(f"{len(progress.front)} beaten by none")
     parts.append(_time(progress, elapsed))
     return f"{progress.study}: " + " · ".join(part for part in parts if part)
 
@@ -128,7 +145,9 @@ def view(progress: Progress, elapsed: float, page_url: str) -> RenderableType:
             curve = progress.curve(number)
             value = progress.best_value if label == "best" else curve[-1]
             curves.add_row(label, f"trial {number}", f"{progress.metric} {value:.6g}", Text(spark(curve), "green"))
-    return Group(head, bar, Text(_counts(progress) or "preparing: the data and the model are being looked at"), curves)
+    counts = _counts(progress) or "preparing: the data and the model are being looked at"
+    front = f"; {len(progress.front)} beaten by none" if progress.front else ""
+    return Group(head, bar, Text(counts + front), curves)
 
 
 def _fraction(progress: Progress) -> str:

@@ -42,7 +42,7 @@ class Counts(Resource):
 
 
 class Best(Resource):
-    """The best trial of a study so far, in short."""
+    """A trial in short: the best of a study so far, or one of its front."""
 
     number: int
     values: dict[str, float]
@@ -50,7 +50,7 @@ class Best(Resource):
 
 
 class Study(Resource):
-    """A study: what was sent, and where it stands."""
+    """A study: what was sent, and where it stands. With several objectives it has a front and no `best`."""
 
     name: str
     state: str
@@ -69,8 +69,14 @@ class Study(Resource):
         return self.state in ENDED_STUDY
 
     @property
+    def objectives(self) -> list[Objective]:
+        section = self.definition["objective"]
+        return [Objective.model_validate(each) for each in (section if isinstance(section, list) else [section])]
+
+    @property
     def objective(self) -> Objective:
-        return Objective.model_validate(self.definition["objective"])
+        """The objective; the first of several."""
+        return self.objectives[0]
 
     @property
     def total(self) -> int | None:
@@ -99,6 +105,7 @@ class Trial(Resource):
     state: str
     parameters: dict[str, Any]
     values: dict[str, float] | None = None
+    feasible: bool | None = None
     metrics: dict[str, float] | None = None
     step: int | None = None
     started_at: datetime | None = None
@@ -116,6 +123,23 @@ class BestTrial(Trial):
 
     trial: dict[str, Any]
     artifacts: str | None = None
+
+
+class Volume(Resource):
+    """The hypervolume that was covered when this trial had come."""
+
+    number: int
+    hypervolume: float
+
+
+class Pareto(Resource):
+    """Of so many complete trials those that no other beats, the best by the first objective first."""
+
+    objectives: list[Objective]
+    trials: int
+    front: list[Best]
+    reference: dict[str, float] | None = None
+    volumes: list[Volume] = []
 
 
 class StepReport(Resource):

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from trialyard.client import Client
 from trialyard.errors import BadInput, CommandError
-from trialyard.resources import BestTrial, Study
-from trialyard.tables import trials_table
+from trialyard.resources import BestTrial, Pareto, Study
+from trialyard.tables import front_table, trials_table
 
 TABLE_TRIALS = 5
 
@@ -31,14 +31,28 @@ def conclude(console: Console, client: Client, study: Study) -> None:
     if study.state != "COMPLETE":
         why = f": {study.reason}" if study.reason else ""
         raise CommandError(f"the study {study.name!r} is {study.state}{why}")
+    if len(study.objectives) > 1:
+        _conclude_front(console, client, study)
+        return
     if study.best is None:
         raise CommandError(f"the study {study.name!r} has ended without a complete trial")
     best_first = "value" if study.objective.direction == "minimize" else "-value"
-    best = list(islice(client.trials(study.name, "COMPLETE", best_first), TABLE_TRIALS))
+    complete = client.trials(study.name, "COMPLETE", best_first)
+    best = list(islice((trial for trial in complete if trial.feasible is not False), TABLE_TRIALS))
     console.print(f"{study.name}: the best {len(best)} of {study.counts.ended} trials\n", markup=False)
     console.print(trials_table(best))
     console.print()
     print_best(console, client.best(study.name))
+
+
+def print_front(console: Console, pareto: Pareto) -> None:
+    """The trials that no other beats, and how much of the objectives' space they cover."""
+    console.print(f"{len(pareto.front)} of {pareto.trials} complete trials are beaten by no other:\n", markup=False)
+    console.print(front_table(pareto.front))
+    if pareto.volumes and pareto.reference:
+        point = ", ".join(f"{metric} {value:.6g}" for metric, value in pareto.reference.items())
+        text = f"\nhypervolume: {pareto.volumes[-1].hypervolume:.6g}, counted from {point}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_best(console: Console, best: BestTrial) -> None:
@@ -53,6 +67,15 @@ def print_best(console: Console, best: BestTrial) -> None:
     lines += ["", "its parameters, to be used in a study file:", "", as_study_section(best)]
     for text in lines:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _conclude_front(console: Console, client: Client, study: Study) -> None:
+    """Raises: CommandError: no trial is complete."""
+    pareto = client.pareto(study.name)
+    if not pareto.front:
+        raise CommandError(f"the study {study.name!r} has ended without a complete trial")
+    console.print(f"{study.name}: {study.counts.ended} trials have ended", markup=False)
+    print_front(console, pareto)
 
 
 def as_study_section(best: BestTrial) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from trialyard.resources import Study, Trial
+from trialyard.resources import Best, Study, Trial
 
 MOST_PARAMETERS = 6  # more make a table that no terminal holds
 
@@ -47,11 +47,22 @@ def trials_table(trials: Sequence[Trial]) -> Table:
     return table
 
 
+def front_table(front: Sequence[Best]) -> Table:
+    """The trials of a front with their values and the parameters that tell them apart."""
+    metrics = list(front[0].values) if front else []
+    parameters = _telling_parameters(front)
+    table = _table("trial", *metrics, *parameters)
+    for trial in front:
+        given = (_short(trial.parameters.get(name, "")) for name in parameters)
+        table.add_row(str(trial.number), *(_short(trial.values[name]) for name in metrics), *given)
+    return table
+
+
 def print_study(console: Console, study: Study) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in study.counts.model_dump().items() if count) or "none"
     lines = [
         f"{study.name}: {study.state}" + (f" ({study.reason})" if study.reason else ""),
-        f"objective: {study.objective.direction} {study.objective.metric}",
+        f"objective: {_objectives(study)}",
         f"trials: {counts}" + (f"; {study.total} in all" if study.total is not None else ""),
     ]
     if study.space_version > 1:
@@ -63,6 +74,17 @@ def print_study(console: Console, study: Study) -> None:
     lines += [f"  {problem}" for problem in study.errors or ()]
     for text in lines:
         console.print(text, markup=False, soft_wrap=True)
+
+
+def _objectives(study: Study) -> str:
+    text = ", ".join(f"{objective.direction} {objective.metric}" for objective in study.objectives)
+    bounds = [
+        f"{each['metric']} at {bound} {each[f'at_{bound}']:g}"
+        for each in study.definition.get("constraints", [])
+        for bound in ("most", "least")
+        if f"at_{bound}" in each
+    ]
+    return f"{text}, with {' and '.join(bounds)}" if bounds else text
 
 
 def _warm_start(warm: dict[str, Any]) -> str:
@@ -81,7 +103,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _telling_parameters(trials: Sequence[Trial]) -> list[str]:
+def _telling_parameters(trials: Sequence[Trial | Best]) -> list[str]:
     names = list(dict.fromkeys(name for trial in trials for name in trial.parameters))
     differing = [name for name in names if len({_short(trial.parameters.get(name)) for trial in trials}) > 1]
     return (differing or names)[:MOST_PARAMETERS]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Literal, NamedTuple
 
 from store.errors import TrialyardError
 from store.messages import Metrics
-from trainer.errors import TrainerError
+from trainer.errors import Diverged, TrainerError
+from worker.reporter import NotANumber
 
 LONGEST_REASON = 2000
 
@@ -24,6 +27,23 @@ class CommandFailed(TrialyardError):
     def __init__(self, headline: str, last_lines: str = "") -> None:
         self.headline = headline
         super().__init__(f"{headline}; its last lines:\n{last_lines}" if last_lines else headline)
+
+
+class OutOfDeviceMemory(TrialyardError):
+    """A training did not fit into the device's memory."""
+
+
+def outcome_of(error: BaseException) -> Literal["failed", "diverged", "infeasible"]:
+    """What an error of a trial says about its parameters: nothing, that they lead astray, or that they do not fit."""
+    torch = sys.modules.get("torch")  # a trial that has run out of its memory has imported it
+    if isinstance(error, OutOfDeviceMemory) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return "infeasible"
+    if isinstance(error, CommandFailed) and _OUT_OF_MEMORY.search(str(error)):
+        return "infeasible"
+    return "diverged" if isinstance(error, Diverged | NotANumber) else "failed"
+
+
+_OUT_OF_MEMORY = re.compile(r"\btorch(\.cuda)?\.OutOfMemoryError\b|\bCUDA out of memory\b")
 
 
 def reason_of(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from store.artifacts import Artifacts
 from store.bus import Caller
 from store.errors import DefinitionError, Problem, StaleAttempt, Unavailable
 from store.messages import Assignment, AttemptKey, Finish, Preflighted, PreflightTask, Take, TakeTask
-from worker.ending import CommandFailed, Ending, reason_of
+from worker.ending import CommandFailed, Ending, outcome_of, reason_of
 from worker.outgoing import Outgoing
 from worker.reporter import PATIENCE_SECONDS, Reporter, finite
 from worker.tasks import TaskKind, do_task
@@ -124,11 +124,11 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
             return Finish(attempt=assignment.attempt, outcome="returned")
         except CommandFailed as error:
             output.write(f"trialyard: {error.headline}\n".encode(errors="backslashreplace"))
-            return Finish(attempt=assignment.attempt, outcome="failed", reason=reason_of(error))
+            return Finish(attempt=assignment.attempt, outcome=outcome_of(error), reason=reason_of(error))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may raise anything
             traceback.print_exc()
             bench.wear.failed(error)
-            return Finish(attempt=assignment.attempt, outcome="failed", reason=reason_of(error))
+            return Finish(attempt=assignment.attempt, outcome=outcome_of(error), reason=reason_of(error))
 
 
 def _preflight(bench: Bench, task: PreflightTask) -> Preflighted:

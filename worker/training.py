@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from search.definition import Definition
 from store.artifacts import Artifacts
-from store.errors import TrialyardError
 from store.messages import Assignment
 from trainer.config import TrainConfig
-from worker.ending import Ending
+from worker.ending import Ending, OutOfDeviceMemory
 from worker.library import Library
 from worker.reporter import Reporter
 
@@ -24,10 +23,6 @@ if TYPE_CHECKING:
     from trainer.transfer import Origin, Origins
 
 KEPT_DATA_SETS = 4
-
-
-class OutOfDeviceMemory(TrialyardError):
-    """A training did not fit into the device's memory."""
 
 
 class Training:
@@ -83,7 +78,6 @@ class Training:
 
         from trainer.errors import DataError
         from trainer.preflight import check
-        from trainer.progress import Monitor
 
         try:
             corners = [self._local(TrainConfig.model_validate(corner)) for corner in definition.corners()]
@@ -91,7 +85,7 @@ class Training:
             return [asdict(error.problem)], {}
         problems, facts = check(
             corners,
-            monitor=Monitor(definition.objective.metric, definition.objective.direction),
+            wanted=definition.metrics(),
             data_folders=self._library.folders,
             device=torch.device(self._device),
             origins=self._fresh_origins(),

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from api.bundle import bundle_ensemble, pieces
 from api.cursors import Cursor
 from api.deps import CursorText, Limit, PathStudy, Reading, StudyName, Wired
+from api.exports.pages import objectives_of
 from api.kept_models import ENSEMBLE, MODEL, PREDICTIONS, complete_ensemble
 from api.model_card import ensemble_card
 from api.parts import Parts
@@ -123,7 +124,7 @@ def _request(parts: Parts, study: StudyRow, trials: Trials, body: EnsembleBody) 
 
 def _candidates(parts: Parts, study: StudyRow, trials: Trials) -> Iterator[tuple[TrialRow, AttemptKey]]:
     """Complete trials whose model and predictions are kept, the best first."""
-    order = Sort("value", descending=study.definition["objective"]["direction"] == "maximize")
+    order = Sort("value", descending=objectives_of(study)[0]["direction"] == "maximize")
     for trial, _ in trials.page([TrialState.COMPLETE], order, None, MOST_LOOKED_AT):
         key = trials.newest_attempt(trial.number)
         if key is not None and {MODEL, PREDICTIONS} <= set(parts.artifacts.attempt(key).names()):

@@ -50,7 +50,7 @@ class ReportBody(RequestModel):
 
 class TellBody(RequestModel):
     token: Token
-    state: Literal["complete", "failed"]
+    state: Literal["complete", "failed", "infeasible"]
     metrics: Annotated[Metrics, Field(max_length=1000)] = Field(default_factory=dict)
     reason: Annotated[str, Field(max_length=10_000)] | None = None
 
@@ -94,11 +94,13 @@ def report(name: StudyName, number: Number, body: ReportBody, parts: Wired) -> D
 def tell(name: StudyName, number: Number, body: TellBody, parts: Wired) -> Trial:
     """End an attempt, once. `complete` needs the objective's metric, told now or reported before.
 
+    `infeasible` says that the trial cannot run with these parameters, as for want of memory: it is PRUNED, and the
+    search keeps away from them.
     After the decision `prune` there is nothing left to tell: the answer is the PRUNED trial as it is.
     """
     study = _external(parts, name)
     key = _attempt_of(study, number, body.token)
-    outcome: Literal["finished", "failed"] = "finished" if body.state == "complete" else "failed"
+    outcome, ended = _ENDS[body.state]
     answer = parts.scheduler.ask(Finish(attempt=key, outcome=outcome, metrics=body.metrics, reason=body.reason))
     if not isinstance(answer, Settled):
         raise _unexpected(answer)
@@ -106,10 +108,17 @@ def tell(name: StudyName, number: Number, body: TellBody, parts: Wired) -> Trial
         trials = Trials(session, study)
         attempt = trials.attempt(key)
         # Told again, or told after the decision to prune, which has settled the attempt: no mistake of the worker's.
-        settled = attempt is not None and attempt.outcome in (Outcome(outcome), Outcome.PRUNED)
+        settled = attempt is not None and attempt.outcome in (ended, Outcome.PRUNED)
         if answer.stale and not settled:
             raise _stale(key)
         return Trial.of(trials.get(number), trials.attempts([number])[number])
+
+
+_ENDS: dict[str, tuple[Literal["finished", "failed", "infeasible"], Outcome]] = {
+    "complete": ("finished", Outcome.FINISHED),
+    "failed": ("failed", Outcome.FAILED),
+    "infeasible": ("infeasible", Outcome.FAILED),
+}
 
 
 def _external(parts: Parts, name: str) -> StudyRow:

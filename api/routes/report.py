@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse
 from api.charts import Line, Point, bars, figure
 from api.deps import PathStudy, Reading, Wired
 from api.kept_models import ENSEMBLE
-from api.page_text import objective, parameter
+from api.page_text import objectives, parameter
 from api.parts import Parts
 from api.requests import StrictRoute
 from api.routes.studies import shown
@@ -40,7 +40,7 @@ def report(request: Request, session: Reading, row: PathStudy, parts: Wired) -> 
     study = shown(session, row)[0].model_dump(mode="json")
     environment: Environment = request.app.state.templates
     trials = Trials(session, row)
-    best = _best(trials, objective(study)["direction"])
+    best = _best(trials, objectives(study)[0]["direction"])
     text = environment.get_template("report.html").render(
         study=study,
         best=best,
@@ -62,13 +62,13 @@ def _figures(
     session: Session, row: StudyRow, parts: Parts, study: dict[str, Any], best: Sequence[dict[str, Any]]
 ) -> list[tuple[str, Markup]]:
     """Titles and pictures, of what there is to see."""
-    metric, direction = objective(study)["metric"], objective(study)["direction"]
+    metric, direction = objectives(study)[0]["metric"], objectives(study)[0]["direction"]  # of several the first
     complete = [(number, parameters, values[metric]) for number, parameters, values in _complete(session, row)]
     _, shares = parts.importances.of(session, row)
     found = [
         ("Optimisation history", _history(complete, metric, direction)),
         (f"Learning curves of {metric}", _curves(session, row, metric, [trial["number"] for trial in best])),
-        ("Importance of the parameters", bars(shares.items())),
+        ("Importance of the parameters", bars(shares.get(metric, {}).items())),
     ]
     spaces = study["definition"]["parameters"]
     found += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -12,12 +13,13 @@ from api.cursors import Cursor
 from api.deps import CursorText, PathStudy, Reading, Wired
 from api.exports.journal import as_journal
 from api.exports.text import as_csv, as_json
+from api.fronts import pareto
 from api.requests import StrictRoute
 from api.routes.studies import shown
-from api.shapes import BestTrial, CurveShape, Importance, Page, trial_fields
+from api.shapes import BestTrial, CurveShape, Importance, Page, Pareto, trial_fields
 from search.definition import parse
 from store.curves import read_curves
-from store.errors import NotFound, Problem, Unprocessable
+from store.errors import Conflict, NotFound, Problem, Unprocessable
 from store.messages import MAX_STEP, MetricName
 from store.trials import Trials
 
@@ -28,7 +30,13 @@ MOST_NUMBERS = 500
 
 @router.get("/best")
 def best_trial(session: Reading, study: PathStudy, parts: Wired) -> BestTrial:
-    """The complete trial with the best value of the objective; 404 while there is none."""
+    """The complete and feasible trial with the best value of the objective; 404 while there is none.
+
+    A study with several objectives has no best trial, and is answered with 409: its front is at `pareto`.
+    """
+    if isinstance(study.definition["objective"], list):
+        message = f"the study {study.name!r} has several objectives, and no trial is the best by all of them"
+        raise Conflict(f"{message}; GET /api/v1/studies/{study.name}/pareto has those that no other beats")
     trials = Trials(session, study)
     best = trials.best()
     if best is None:
@@ -41,11 +49,28 @@ def best_trial(session: Reading, study: PathStudy, parts: Wired) -> BestTrial:
     )
 
 
+@router.get("/pareto")
+def read_front(
+    session: Reading,
+    study: PathStudy,
+    reference: Annotated[
+        str | None,
+        Query(max_length=200, description="the hypervolume's reference point: a value an objective, with commas"),
+    ] = None,
+) -> Pareto:
+    """The feasible complete trials that no other beats: none is as good by every objective and better by one.
+
+    With the hypervolume that they cover before a reference point, after each trial that changed the front. If none is
+    given, the point lies a tenth of each objective's range behind the worst complete trial.
+    """
+    return pareto(Trials(session, study), parse(study.definition), _numbers_of(reference))
+
+
 @router.get("/importance")
 def read_importance(session: Reading, study: PathStudy, parts: Wired) -> Importance:
     """The parameters' importance by PED-ANOVA, the largest first; empty while fewer than two trials are complete."""
-    trials, shares = parts.importances.of(session, study)
-    return Importance(trials=trials, importance=shares)
+    trials, by_objective = parts.importances.of(session, study)
+    return Importance(trials=trials, importance=next(iter(by_objective.values()), {}), by_objective=by_objective)
 
 
 @router.get("/curves")
@@ -91,6 +116,18 @@ def export_study(
             name, kind, content = "journal", "application/x-ndjson", as_journal(parts.reads, study)
     head = {"Content-Disposition": f'attachment; filename="{study.name}.{name}"'}
     return StreamingResponse(content, headers=head, media_type=kind)
+
+
+def _numbers_of(text: str | None) -> list[float] | None:
+    """Raises: Unprocessable: the text is no list of finite numbers."""
+    try:
+        numbers = None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [math.nan]
+    if numbers is not None and not all(map(math.isfinite, numbers)):
+        wrong = Problem("reference", "must be numbers separated by commas", "as in 0.9,50000")
+        raise Unprocessable(str(wrong), [wrong])
+    return numbers
 
 
 def _numbers(text: str | None) -> list[int] | None:

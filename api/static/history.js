@@ -1,7 +1,8 @@
 // Optimisation history: every trial by number, and the best so far.
 
 import { metric } from "./format.js";
-import { Plot, SIGNS, axis, colour, faint } from "./plot.js";
+import { counts } from "./model.js";
+import { Plot, SIGNS, axis, colour, faint, signOf } from "./plot.js";
 
 export class History {
   constructor(element, study, { open, log }) {
@@ -31,7 +32,7 @@ export class History {
   /** The trials of a state. Those without a value, or with one far off the range, lie along the edge of the worse side. */
   #points(trials, state) {
     const { colour: name, symbol, size } = SIGNS[state];
-    const own = trials.filter((trial) => trial.state === state && (state === "FAILED" || this.study.latest(trial) != null));
+    const own = trials.filter((trial) => signOf(trial) === state && (["FAILED", "INFEASIBLE"].includes(state) || this.study.latest(trial) != null));
     const edge = this.study.maximize ? 0.025 : 0.975;
     const [inside, outside] = [own.filter((trial) => this.#isInside(trial)), own.filter((trial) => !this.#isInside(trial))];
     const crowd = Math.min(1, 1500 / trials.length); // the more points, the smaller and fainter each
@@ -62,7 +63,7 @@ export class History {
   }
 
   #words(trial) {
-    const state = trial.state.toLowerCase();
+    const state = trial.feasible === false ? `${trial.state.toLowerCase()}, infeasible` : trial.state.toLowerCase();
     const value = this.study.latest(trial);
     const measured = value == null ? (trial.reason ?? "") : `${this.study.metric} ${metric(value)}`;
     const when = trial.state === "COMPLETE" || trial.step == null ? "" : ` at step ${trial.step}`;
@@ -99,7 +100,7 @@ export function bestSoFar(study, trials) {
   const steps = [];
   for (const trial of trials) {
     const value = study.value(trial);
-    if (trial.state !== "COMPLETE" || value == null) continue;
+    if (!counts(trial) || value == null) continue;
     if (!steps.length || study.better(value, steps.at(-1).value)) steps.push({ number: trial.number, value, trial });
   }
   return steps;

@@ -7,11 +7,16 @@ export class Study {
   constructor(study) {
     Object.assign(this, study);
     this.trials = new Map();
-    const objective = [study.definition.objective].flat()[0];
-    this.metric = objective.metric;
-    this.maximize = objective.direction === "maximize";
+    this.objectives = [study.definition.objective].flat();
+    this.metric = this.objectives[0].metric; // of several the first
+    this.maximize = this.objectives[0].direction === "maximize";
     this.budget = study.definition.budget?.trials ?? 0;
     this.parallel = study.definition.budget?.parallel ?? 1;
+  }
+
+  /** Whether there are several objectives, and so a front instead of a best trial. */
+  get several() {
+    return this.objectives.length > 1;
   }
 
   get ended() {
@@ -52,12 +57,24 @@ export class Study {
   }
 
   bestTrial() {
+    if (this.several) return null;
     let best = null;
     for (const trial of this.trials.values()) {
-      if (trial.state !== "COMPLETE" || this.value(trial) == null) continue;
+      if (!counts(trial) || this.value(trial) == null) continue;
       if (!best || this.better(this.value(trial), this.value(best))) best = trial;
     }
     return best;
+  }
+
+  /** The numbers of the complete trials that no other beats: is as good by every objective and better by one. */
+  front() {
+    const signs = this.objectives.map(({ direction }) => (direction === "maximize" ? -1 : 1));
+    const losses = (trial) => this.objectives.map(({ metric }, i) => signs[i] * trial.values[metric]);
+    const complete = [...this.trials.values()].filter((trial) => counts(trial) && trial.values);
+    const ordered = complete.map((trial) => [losses(trial), trial.number]).sort(([a], [b]) => lexical(a, b));
+    const front = []; // in this order a trial is never beaten by a later one
+    for (const [loss, number] of ordered) if (!front.some(([other]) => beats(other, loss))) front.push([loss, number]);
+    return new Set(front.map(([, number]) => number));
   }
 
   tally() {
@@ -67,7 +84,7 @@ export class Study {
   }
 
   metricNames() {
-    const names = new Set([this.metric]);
+    const names = new Set(this.objectives.map(({ metric }) => metric));
     for (const trial of this.trials.values()) for (const name in trial.metrics) names.add(name);
     return [...names];
   }
@@ -81,7 +98,7 @@ export class Study {
   #applyTrial(event) {
     const before = this.trials.get(event.number) ?? { number: event.number, started_at: null, ended_at: null };
     const { at } = event;
-    const fields = ["state", "parameters", "values", "metrics", "step", "reason", "attempt", "worker"];
+    const fields = ["state", "parameters", "values", "feasible", "metrics", "step", "reason", "attempt", "worker"];
     const trial = { ...before, ...pick(event, fields) };
     if (event.state === "RUNNING") trial.started_at ??= at;
     if (ENDED.has(event.state)) trial.ended_at ??= at;
@@ -95,12 +112,19 @@ export class Study {
   }
 }
 
+/** Whether a trial may be the best: it is complete and keeps the constraints. */
+export const counts = (trial) => trial.state === "COMPLETE" && trial.feasible !== false;
+
 /** The parameters that vary, with their kind and range, in the order of the definition. */
 export function knobs(definition) {
   return Object.entries(definition.parameters ?? {})
     .map(([path, entry]) => ({ path, ...range(entry) }))
     .filter((knob) => knob.kind);
 }
+
+const lexical = (a, b) => a.map((value, i) => value - b[i]).find((difference) => difference) ?? 0;
+
+const beats = (a, b) => a.every((value, i) => value <= b[i]) && a.some((value, i) => value < b[i]);
 
 function range(entry) {
   if (entry.values) return entry.values.length > 1 ? { kind: "choice", values: entry.values } : {};

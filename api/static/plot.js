@@ -32,7 +32,11 @@ export const SIGNS = {
   PRUNED: { colour: "pruned", symbol: "triangle-down-open", size: 6 },
   FAILED: { colour: "failed", symbol: "x-thin-open", size: 7 },
   RUNNING: { colour: "running", symbol: "circle-open", size: 8 },
+  INFEASIBLE: { colour: "idle", symbol: "diamond-open", size: 7 }, // whatever its state, it breaks a constraint
 };
+
+/** Which of the signs a trial has. */
+export const signOf = (trial) => (trial.feasible === false ? "INFEASIBLE" : trial.state);
 
 /** Colours of several studies side by side, each with a dash of its own. */
 export const SERIES = [

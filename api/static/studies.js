@@ -70,7 +70,7 @@ function row(raw, ticked) {
     h("td", { class: "num" }, `${done} / ${study.budget}`),
     h("td", { class: "num" }, counts.running),
     h("td", {}, ...(best ? [h("b", {}, metric(best.values[study.metric])), " ", h("span", { class: "soft" }, `trial ${best.number}`)] : [h("span", { class: "soft" }, "–")])),
-    h("td", { class: "soft" }, `${study.maximize ? "maximize" : "minimize"} ${study.metric}`),
+    h("td", { class: "soft" }, study.objectives.map(({ direction, metric: name }) => `${direction} ${name}`).join(", ")),
     h("td", { class: "soft" }, h("time", { datetime: study.created_at, "data-ago": true })),
   );
 }

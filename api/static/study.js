@@ -7,6 +7,7 @@ import { Ensembles } from "./ensembles.js";
 import { History } from "./history.js";
 import { Live, showStatus } from "./live.js";
 import { STATES, Study } from "./model.js";
+import { Pareto } from "./pareto.js";
 import { Parallel } from "./parallel.js";
 import { pages, post, studyPath } from "./rest.js";
 import { Table } from "./table.js";
@@ -17,7 +18,9 @@ const study = new Study(rendered);
 const open = (number) => location.assign(`/studies/${study.name}/trials/${number}`);
 
 const table = new Table(study);
-const history = new History($("#history"), study, { open, log: $("#history-log") });
+const history = study.several
+  ? new Pareto($("#history"), study, { open, log: $("#history-log"), across: $("#pareto-across"), up: $("#pareto-up") })
+  : new History($("#history"), study, { open, log: $("#history-log") });
 const curves = new Curves($("#curves"), study, { open, log: $("#curves-log"), select: $("#curves-metric"), caption: $("#curves-caption") });
 const parallel = new Parallel($("#parallel"), study, { open, scale: $("#parallel-scale"), brush: (text) => table.filter(text) });
 const ensembles = new Ensembles(study);
@@ -78,6 +81,10 @@ function showHead() {
 }
 
 function showBest() {
+  if (study.several) {
+    showFront();
+    return;
+  }
   const best = study.bestTrial();
   if (!best || (showBest.shown === best.number && $("#best").children.length)) return;
   showBest.shown = best.number;
@@ -87,6 +94,25 @@ function showBest() {
   const figures = measured(best.metrics).flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)]);
   $("#best").replaceChildren(h("dl", { class: "pairs" }, pairs), h("dl", { class: "pairs measured" }, figures));
   $("#copy-best").hidden = false;
+}
+
+function showFront() {
+  const front = study.front();
+  const trials = study.sorted().filter((trial) => front.has(trial.number));
+  trials.sort((a, b) => (study.better(study.value(a), study.value(b)) ? -1 : 1)); // the best by the first objective first
+  $("#best-value").replaceChildren(trials.length ? String(trials.length) : "–", ...(trials.length ? [h("small", {}, "in front")] : []));
+  if (!trials.length) return;
+  const names = study.objectives.map(({ metric: name }) => name);
+  const head = h("tr", {}, h("th", { scope: "col", class: "num" }, "Trial"), ...names.map((name) => h("th", { scope: "col", class: "num" }, name)));
+  const rows = trials.map((trial) =>
+    h(
+      "tr",
+      {},
+      h("td", { class: "num" }, h("a", { href: `/studies/${study.name}/trials/${trial.number}` }, trial.number)),
+      ...names.map((name) => h("td", { class: "num" }, metric(trial.values[name]))),
+    ),
+  );
+  $("#best").replaceChildren(h("table", { class: "dense" }, h("thead", {}, head), h("tbody", {}, ...rows)));
 }
 
 function showTimes() {
@@ -134,8 +160,9 @@ const tally = (counts) =>
 function historyLegend() {
   const counts = study.tally();
   const entries = ["complete", "pruned", "failed", "running"].filter((state) => counts[state]);
+  if (study.sorted().some((trial) => trial.feasible === false)) entries.push("infeasible");
   const signs = entries.map((state) => h("span", {}, h("span", { class: `is-${state}` }, icon(`mark-${state}`)), state));
-  return counts.complete ? [...signs, h("span", {}, icon("mark-best"), "best so far")] : signs;
+  return counts.complete ? [...signs, h("span", {}, icon("mark-best"), study.several ? "beaten by none" : "best so far")] : signs;
 }
 
 function listen() {

@@ -86,7 +86,7 @@ export class Table {
 
   #sortBy(column) {
     const [up, down] = [column.key, `-${column.key}`];
-    const bestFirst = column.key === "value" ? (this.study.maximize ? down : up) : up;
+    const bestFirst = column.maximize ? down : up;
     const other = bestFirst === up ? down : up;
     this.#show({ sort: this.sort === bestFirst ? other : bestFirst, page: 1 });
     this.#arrows();
@@ -104,8 +104,8 @@ export class Table {
 
   #body(trials) {
     const focused = document.activeElement?.closest?.("#rows tr")?.dataset.number;
-    const best = this.study.bestTrial()?.number;
-    const rows = trials.map((trial) => this.#row(trial, trial.number === best));
+    const best = this.study.several ? this.study.front() : new Set([this.study.bestTrial()?.number]);
+    const rows = trials.map((trial) => this.#row(trial, best.has(trial.number)));
     if (!rows.length) rows.push(this.#nothing());
     $("#rows").replaceChildren(...rows);
     if (focused) $(`#rows tr[data-number="${focused}"] a`)?.focus();
@@ -116,7 +116,7 @@ export class Table {
       const value = column.read(trial);
       return h("td", { class: column.number ? "num" : null }, value == null ? unset(column) : column.show(value, trial));
     });
-    if (isBest) cells[0].append(h("span", { class: "star", title: "best of the study" }, "★"));
+    if (isBest) cells[0].append(h("span", { class: "star", title: this.study.several ? "beaten by no other" : "best of the study" }, "★"));
     return h("tr", { "data-number": trial.number, class: isBest ? "is-best" : null }, ...cells);
   }
 
@@ -146,8 +146,8 @@ function columnsOf(study) {
   const link = (number) => h("a", { href: `/studies/${study.name}/trials/${number}` }, number);
   return [
     { key: "number", title: "Trial", number: true, read: (trial) => trial.number, show: link },
-    { key: "state", title: "State", read: (trial) => trial.state, show: badge },
-    { key: "value", title: study.metric, number: true, read: (trial) => study.latest(trial), show: (value, trial) => measured(study, value, trial) },
+    { key: "state", title: "State", read: (trial) => trial.state, show: (state, trial) => stateOf(state, trial) },
+    ...study.objectives.map((objective, i) => measure(objective, i === 0 ? "value" : objective.metric)),
     ...knobs(study.definition).map((knob) => ({
       key: knob.path,
       title: shortName(knob.path, study.definition),
@@ -164,9 +164,15 @@ function columnsOf(study) {
 
 const unset = (column) => (column.key === "reason" ? null : h("span", { class: "unset" }, "–"));
 
-/** The objective; softer where it is only the last one reported. */
-function measured(study, value, trial) {
-  return study.value(trial) == null ? h("span", { class: "soft", title: "last reported" }, metric(value)) : h("b", {}, metric(value));
+const stateOf = (state, trial) =>
+  trial.feasible === false ? h("span", {}, badge(state), h("span", { class: "soft", title: "breaks a constraint" }, " infeasible")) : badge(state);
+
+/** The column of an objective; softer where it is only the last one reported. */
+function measure({ metric: name, direction }, key) {
+  const show = (value, trial) =>
+    trial.values?.[name] == null ? h("span", { class: "soft", title: "last reported" }, metric(value)) : h("b", {}, metric(value));
+  const read = (trial) => trial.values?.[name] ?? trial.metrics?.[name] ?? null;
+  return { key, title: name, number: true, maximize: direction === "maximize", read, show };
 }
 
 /** The last part of a path where that is unmistakable. */

@@ -112,12 +112,16 @@ PRUNERS: dict[str, tuple[Callable[[], optuna.pruners.BasePruner], dict[str, Any]
         lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
         {"reduction_factor": 3},
     ),
+    "wilcoxon": (
+        lambda: optuna.pruners.WilcoxonPruner(p_threshold=0.2, n_startup_steps=3),
+        {"p_threshold": 0.2, "n_startup_steps": 3},
+    ),
     "hyperband": (lambda: optuna.pruners.HyperbandPruner(**RUNGS), RUNGS),
 }
 ON_BOTH_DATABASES = [*itertools.product(("random", "tpe"), ("none", "median", "hyperband")), ("nsga2", "median")]
 ON_ONE = [
     *((sampler, "median") for sampler in ("cmaes", "cmaes, with_margin", "nsga3", "qmc")),
-    *(("tpe", pruner) for pruner in ("percentile", "threshold", "patient", "successive_halving")),
+    *(("tpe", pruner) for pruner in ("percentile", "threshold", "patient", "successive_halving", "wilcoxon")),
 ]
 
 

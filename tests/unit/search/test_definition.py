@@ -38,6 +38,8 @@ def test_the_study_file_of_the_contract_is_understood():
     assert definition.document()["parameters"]["optimizer.lr"] == {"low": 1e-4, "high": 0.1, "log": True}
 
 
+LOSS = {"metric": "val/loss", "direction": "minimize"}
+TWO = [LOSS, {"metric": "params", "direction": "minimize"}]
 SHAPES = [
     (3, "study", ["must be a mapping"]),
     (train(name=None), "name", ["is missing"]),
@@ -57,8 +59,25 @@ SHAPES = [
         "objective.metric",
         ["measured once", "take val/accuracy"],
     ),
-    (train(objective=[{"metric": "val/loss"}]), "objective", ["several objectives are not there yet"]),
-    (train(constraints=[]), "constraints", ["not there yet"]),
+    (train(objective=[{"metric": "val/loss"}]), "objective", ["1 entries", "2 to 4", "without a list"]),
+    (train(objective=[LOSS] * 5), "objective", ["5 entries", "constraints"]),
+    (train(objective=[LOSS, LOSS]), "objective[1].metric", ["there already"]),
+    (train(objective=[LOSS, {"metric": "val/x", "direction": "minimize"}]), "objective[1].metric", ["no training"]),
+    (train(objective=[LOSS, {"metric": "params"}]), "objective[1].direction", ["is missing"]),
+    (train(objective=TWO, sampler={"name": "cmaes"}), "sampler.name", ["single objective", "tpe", "nsga2"]),
+    (train(objective=TWO, pruner={"name": "median"}), "pruner.name", ["single objective"]),
+    (train(objective=TWO, budget={"trials": 9, "target": 0.5}), "budget.target", ["one objective", "patience_trials"]),
+    (train(constraints={"params": 3}), "constraints", ["must be a list", "at_most: 200000"]),
+    (train(constraints=[{"metric": "params"}]), "constraints[0]", ["one of at_most and at_least"]),
+    (train(constraints=[{"metric": "param", "at_most": 9}]), "constraints[0].metric", ["did you mean 'params'"]),
+    (train(constraints=[{"metric": "test/loss", "at_most": 9}]), "constraints[0].metric", ["measured once"]),
+    (
+        train(constraints=[{"metric": "params", "at_least": 9}, {"metric": "params", "at_most": 8}]),
+        "constraints[1]",
+        ["no params is at least 9 and at most 8"],
+    ),
+    (train(constraints=[{"metric": "params", "at_most": 9}] * 2), "constraints[1]", ["an earlier one"]),
+    (train(constraints=[{"metric": "params", "at_most": 9}], sampler={"name": "cmaes"}), "sampler.name", ["learn"]),
     (train(sampler="tpe"), "sampler", ["must be a mapping", "write {name: tpe}"]),
     (train(sampler={}), "sampler.name", ["is missing"]),
     (train(sampler={"name": "tpee"}), "sampler.name", ["none of grid, random, tpe, cmaes", "did you mean 'tpe'"]),
@@ -82,7 +101,7 @@ SHAPES = [
     (train(sampler={"name": "tpe", "n_startup": 3}), "sampler.n_startup", ["did you mean 'n_startup_trials'"]),
     (train(sampler={"name": "random", "group": True}), "sampler.group", ["known here: seed, name"]),
     (train(sampler={"name": "tpe", "group": True, "multivariate": False}), "sampler", ["group", "multivariate"]),
-    (train(pruner={"name": "wilcoxon"}), "pruner.name", ["not there yet", "folds", "this version has none, median"]),
+    (train(pruner={"name": "wilcoxon", "p_threshold": 2.0}), "pruner.p_threshold", ["at most 1"]),
     (train(pruner={"name": "percentile"}), "pruner.percentile", ["is missing", "percentile: 25.0"]),
     (train(pruner={"name": "percentile", "percentile": 101}), "pruner.percentile", ["at most 100"]),
     (train(pruner={"name": "threshold"}), "pruner", ["lower, upper or both"]),

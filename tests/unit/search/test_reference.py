@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from search.constraints import Constraint
 from search.definition import Budget, Definition, Objective, Resources, parse
 from search.knobs import ObjectiveTrial
 from search.sections import PrunerSpec, SamplerSpec, WarmStart
@@ -29,7 +30,7 @@ def section(title: str) -> str:
 def leaves(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
     """The fields of a model and of the models in it, by dotted path."""
     fields: dict[str, FieldInfo] = {}
-    for name, field in model.model_fields.items():
+    for name, field in ((field.alias or name, field) for name, field in model.model_fields.items()):
         inner = next((kind for kind in kinds(field.annotation) if isinstance(kind, type) and kind in SECTIONS), None)
         fields |= leaves(inner, f"{prefix}{name}.") if inner else {f"{prefix}{name}": field}
     return fields
@@ -77,6 +78,7 @@ def test_the_example_is_a_study():
     [
         ("Sections", Definition),
         ("objective", Objective),
+        ("constraints", Constraint),
         *(("sampler", model) for model in get_args(SamplerSpec)),
         *(("pruner", model) for model in get_args(PrunerSpec)),
         ("budget", Budget),

@@ -10,7 +10,6 @@ from tests.unit.trainer.conftest import CPU
 from trainer import preflight
 from trainer.config import TrainConfig
 from trainer.errors import Problem
-from trainer.fit import Monitor
 
 
 def corner(source: str = "sklearn:iris", **sections: Any) -> TrainConfig:
@@ -19,7 +18,7 @@ def corner(source: str = "sklearn:iris", **sections: Any) -> TrainConfig:
 
 
 def check(*configs: TrainConfig, metric: str = "val/loss") -> tuple[list[Problem], dict[str, Any]]:
-    return preflight.check(configs, monitor=Monitor(metric, "minimize"), data_folders=(), device=CPU)
+    return preflight.check(configs, wanted={"objective.metric": metric}, data_folders=(), device=CPU)
 
 
 def test_a_space_that_fits_its_data_has_no_problems_and_says_what_was_found() -> None:

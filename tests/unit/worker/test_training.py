@@ -6,8 +6,9 @@ import pytest
 from store.artifacts import Artifacts
 from store.messages import Assignment, AttemptKey, DecisionName
 from trainer.errors import DataError
+from worker.ending import OutOfDeviceMemory
 from worker.library import Library
-from worker.training import KEPT_DATA_SETS, OutOfDeviceMemory, Training
+from worker.training import KEPT_DATA_SETS, Training
 
 
 class Quiet:
