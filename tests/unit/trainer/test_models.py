@@ -179,7 +179,7 @@ def test_what_cannot_be_built_is_refused_before_any_trial(
 ) -> None:
     config = TrainConfig.model_validate({"data": {"source": source}, "model": model, "batch_size": 8})
 
-    problems, _ = preflight.check([config], monitor=ACCURACY, data_folders=(), device=CPU)
+    problems, _ = preflight.check([config], wanted={"objective.metric": "val/accuracy"}, data_folders=(), device=CPU)
 
     assert [(problem.path, problem.message) for problem in problems] == [(path, says)]
     assert problems[0].hint
