@@ -302,6 +302,47 @@ class Ensemble(Shape):
         )
 
 
+class Rescore(Shape):
+    """A trial trained again from other seeds: what the search saw, and the mean of the objective and its standard error
+    now; null until it is COMPLETE. `metrics` are all of its best epoch.
+    """
+
+    number: int
+    trial: int
+    seeds: int
+    state: str
+    searched: float | None
+    rescored: float | None
+    standard_error: float | None
+    metrics: dict[str, float] | None
+    reason: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, task: TaskRow) -> Self:
+        request, metrics = task.request, (task.result or {}).get("metrics")
+        return cls(
+            number=task.number,
+            trial=request["number"],
+            seeds=request["seeds"],
+            state=task.state,
+            searched=request["searched"],
+            rescored=(metrics or {}).get(request["metric"]),
+            standard_error=(metrics or {}).get(f"{request['metric']}_se"),
+            metrics=metrics,
+            reason=task.reason,
+            created_at=task.created_at,
+            ended_at=task.ended_at,
+        )
+
+
+class Rescores(Shape):
+    """Those that one request has ordered, the best trial first."""
+
+    items: list[Rescore]
+
+
 class Prediction(Shape):
     """A row's class, with its probability and those of all classes in the order of `classes`; or its value."""
 

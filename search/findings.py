@@ -175,9 +175,9 @@ _PATTERNS = {
     r"^[a-z0-9_.-]{1,64}$": ("is no name", "use 1 to 64 lower-case letters, digits, hyphens, underscores and dots"),
     r"^[\w/.-]{1,128}$": ("is no metric", "use 1 to 128 letters, digits, slashes, dots, hyphens and underscores"),
     r"^(train|val)/[a-z0-9_]+$": ("is no metric that can be watched", "take one of train/… or val/…, as in val/loss"),
-    r"^(hf|file):[^\x00-\x1f]{1,1024}$": (
+    r"^((hf|file):[^\x00-\x1f]{1,1024}|trial:[a-z0-9-]{1,64}/[0-9]{1,9})$": (
         "names no model",
-        "begin with hf: or file:, as in hf:all-MiniLM-L6-v2",
+        "begin with hf:, file: or trial:, as in hf:all-MiniLM-L6-v2 or trial:digits-cnn/12",
     ),
     r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$": (
         "names no data",

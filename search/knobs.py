@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from search.conditions import Conditions
 from search.findings import WANTS_WHOLE, Finding, Location, nearest, of_model, shown
 from search.parameters import Choice, Parameter, Range, identity
-from trainer.config import ONLY_WITH, TrainConfig, knob_paths, metric_names
+from trainer.config import ONLY_WITH, WITH_COMPRESSION, TrainConfig, knob_paths, metric_names
 
 Kind = Literal["train", "objective", "external"]
 
@@ -78,6 +78,9 @@ def check_metric(metric: str, trial: Mapping[str, Any], at: Location) -> list[Fi
     if trial.get("kind", "train") != "train":
         return []
     known = sorted(metric_names(_task(trial)))
+    if metric in WITH_COMPRESSION and trial.get("compression") is None:
+        hint = "add it to trial, as in compression: {name: none}"
+        return [Finding(at, f"{metric} is measured where there is a section compression", hint)]
     if metric in known:
         return []
     if metric.startswith("test/"):

@@ -276,7 +276,9 @@ class LiveStudy(OpenTrials):
             return Nothing()
         self.preflights += self.preflight_worker == ""
         self.preflight_worker = request.worker
-        return PreflightTask(study_id=self.id, study=self.definition.name, definition=self.definition.document())
+        return PreflightTask(
+            study_id=self.id, study=self.definition.name, definition=self.definition.document(), origins=self.origins
+        )
 
     def _record(self, trial: LiveTrial, request: Report, ledger: Ledger) -> None:
         trial.steps.add(request.step)

@@ -15,6 +15,7 @@ from search.definition import parse
 from search.ledger import LiveTrial
 from search.live_study import LiveStudy
 from search.optuna_study import PastTrial, WarmTrial
+from search.origins import find_origins
 from store.models import AttemptRow, ReportRow, StudyRow, StudyState, TrialRow, TrialState, WarmTrialRow
 
 ACTIVE = (StudyState.PREPARING, StudyState.RUNNING, StudyState.PAUSED)
@@ -43,6 +44,7 @@ def _load(session: Session, study_id: int) -> LiveStudy:
     metrics = [objective.metric for objective in definition.objectives]
     warm = _warm_trials(session, study_id, metrics)
     study = LiveStudy(row.id, definition, StudyState(row.state), row.started_at, row.past_spaces, warm)
+    study.origins = find_origins(session, definition)
     version = len(row.past_spaces) + 1
     table = TrialRow.__table__  # rows as they are: ORM objects of a large study take seconds to make
     trials = session.execute(select(table).where(table.c.study_id == study_id).order_by(table.c.number)).all()

@@ -46,6 +46,7 @@ class OpenTrials:
         self._metrics = tuple(objective.metric for objective in definition.objectives)
         self._results: dict[int, tuple[dict[str, float] | None, int | None]] = {}  # metrics and step, to be reused
         self._last_failure = ""
+        self.origins: dict[str, AttemptKey] = {}  # of sources `trial:…`
 
     @property
     def is_external(self) -> bool:
@@ -110,6 +111,7 @@ class OpenTrials:
             metric=self.definition.objective.metric,
             direction=self.definition.objective.direction,
             resumable=list(range(trial.attempt - 1, 0, -1)),
+            origins=self.origins,
         )
 
     def _again(self, trial: LiveTrial) -> TrialState:

@@ -203,6 +203,7 @@ class Assignment(_Message):
     metric: str
     direction: Literal["minimize", "maximize"]
     resumable: list[int] = []  # earlier attempts of this trial, newest first: their checkpoints may be gone on with
+    origins: dict[str, AttemptKey] = {}  # of sources `trial:…`, the attempts whose models are begun with
 
 
 class PreflightTask(_Message):
@@ -212,6 +213,7 @@ class PreflightTask(_Message):
     study_id: int
     study: str
     definition: dict[str, Any]
+    origins: dict[str, AttemptKey] = {}
 
 
 class TaskAssignment(_Message):

@@ -20,6 +20,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
 MOST_MODELS = 100  # of one trial
+<<<<<<< HEAD
 MODEL_SOURCE = r"^(hf|file):[^\x00-\x1f]{1,1024}$"
 
 
@@ -34,6 +35,10 @@ def _known(source: str) -> str:
 Source = Annotated[
     str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$"), AfterValidator(_known)
 ]
+=======
+MODEL_SOURCE = r"^((hf|file):[^\x00-\x1f]{1,1024}|trial:[a-z0-9-]{1,64}/[0-9]{1,9})$"
+Source = Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")]
+>>>>>>> main
 
 TaskName = Literal["classification", "regression"]
 
@@ -43,7 +48,8 @@ LOSSES = {
     "regression": frozenset({"auto", "mse", "mae", "huber", "quantile"}),
 }
 REGRESSION_METRICS = ("loss", "rmse", "mae", "r2")
-COST_METRICS = ("params", "flops", "seconds", "device_memory")
+COST_METRICS = ("params", "flops", "seconds", "device_memory", "nonzero", "bytes", "latency")
+WITH_COMPRESSION = ("nonzero", "bytes", "latency")  # those that are measured only where there is such a section
 
 
 class _Section(BaseModel):
@@ -212,10 +218,15 @@ class Model(_Section):
     groups: Annotated[int, Field(ge=1, le=4096)] = 8  # of channels, each normalized by itself
     skip: Literal["none", "standard", "shake_shake", "shake_drop"] = "none"  # mlp: around every two hidden layers
     depth: Annotated[int, Field(ge=1, le=32)] = 3  # cnn: stages, each halving the image; resnet: blocks of each stage
+<<<<<<< HEAD
     width: Annotated[int, Field(ge=1, le=4096)] = 32  # channels of the first stage; of tokens, their dimension
     expansion: Annotated[FiniteFloat, Field(ge=0.25, le=8)] = 2.0  # the layer within a block, in widths
     heads: Annotated[int, Field(ge=1, le=64)] = 4  # of attention; they divide the width
     patch: Annotated[int, Field(ge=1, le=256)] = 4  # vit: the side of the squares that an image is cut into
+=======
+    width: Annotated[int, Field(ge=1, le=4096)] = 32  # channels of the first stage; of texts, the embedding's dimension
+    channels: Annotated[list[Width], Field(max_length=32)] = []  # cnn: of each stage, in place of depth and width
+>>>>>>> main
     kernel: Annotated[int, Field(ge=1, le=15)] = 3
     init: Literal[
         "default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "lecun_normal", "orthogonal",
@@ -226,6 +237,11 @@ class Model(_Section):
     lora_alpha: Annotated[int, Field(ge=1, le=100_000)] = 16  # over lora_rank, what the product is multiplied by
     lora_targets: Annotated[list[str], Field(max_length=64)] = []  # ends of layers' names; none: all linear ones
     architecture: dict[str, Any] | None = None  # of the source; the worker fills it in
+
+    @property
+    def stage_channels(self) -> list[int]:
+        """The channels of each stage of a cnn: twice as many as in the one before, if they are not given."""
+        return self.channels or [self.width * 2**stage for stage in range(self.depth)]
 
     @model_validator(mode="after")
     def _is_from_somewhere(self) -> Self:
@@ -242,6 +258,27 @@ class Transfer(_Section):
     unfreeze_every: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # epochs until the next block thaws; 0 is never
     head_lr: Annotated[FiniteFloat, Field(gt=0, le=10_000)] = 1.0  # times the learning rate, for the head
     lr_decay: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0  # times it again for each block further from the head
+
+
+class Compression(_Section):
+    """What is taken away during the training: in `steps` from `begin` to `end` of the epochs, with training between and
+    after them.
+    """
+
+    name: Literal["none", "magnitude", "units"] = "none"  # single weights, or whole units and channels
+    share: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.5  # of all weights, or of the units of each layer
+    steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    begin: Probability = 0.5
+    end: Probability = 0.75
+    rewind: bool = False  # magnitude: what stays goes back to what it began with (Frankle and Carbin 2019)
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> Self:
+        if self.begin > self.end:
+            raise ValueError(f"begin {self.begin:g} comes after end {self.end:g}")
+        if self.rewind and self.name == "units":
+            raise ValueError("rewind goes with magnitude: set it to false")
+        return self
 
 
 class Optimizer(_Section):
@@ -372,6 +409,7 @@ class TrainConfig(_Section):
     data: Data
     model: Model = Model()
     transfer: Transfer = Transfer()
+    compression: Compression | None = None
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     loss: Loss = Loss()
@@ -485,6 +523,12 @@ ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     "model.lora_rank": ("model.name", PRETRAINED),
     "model.lora_alpha": ("model.name", PRETRAINED),
     "model.lora_targets": ("model.name", PRETRAINED),
+    "model.channels": ("model.name", frozenset({"cnn"})),
+    "compression.share": ("compression.name", frozenset({"magnitude", "units"})),
+    "compression.steps": ("compression.name", frozenset({"magnitude", "units"})),
+    "compression.begin": ("compression.name", frozenset({"magnitude", "units"})),
+    "compression.end": ("compression.name", frozenset({"magnitude", "units"})),
+    "compression.rewind": ("compression.name", frozenset({"magnitude"})),
     "transfer.freeze": ("model.name", PRETRAINED),
     "transfer.frozen_blocks": ("transfer.freeze", frozenset({"blocks"})),
     "transfer.unfreeze_every": ("transfer.freeze", frozenset({"all_but_head", "blocks"})),

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainer.compress import latency, nonzero, size_in_bytes
 from trainer.config import Model
 from trainer.data.prepared import AnySchema, Prepared
 from trainer.models.build import build
+from trainer.models.layers import Network
 
 
 class Size(NamedTuple):
@@ -48,7 +50,9 @@ class Costs:
 
     def __init__(self, config: Model, prepared: Prepared) -> None:
         self.seconds = 0.0  # spent on epochs, those of earlier attempts included
+        self._prepared = prepared
         self._size = size_of(config, prepared.schema, prepared.train.inputs)
+        self._measured: dict[str, float] = {}
         self._device = prepared.device
         _forget_peak(self._device)
 
@@ -57,7 +61,19 @@ class Costs:
         one, in this process's part of the main memory.
         """
         memory = _peak(self._device)
-        return {**self._size._asdict(), "seconds": self.seconds, "device_memory": memory}
+        return {**self._size._asdict(), "seconds": self.seconds, "device_memory": memory, **self._measured}
+
+    def resize(self, config: Model) -> None:
+        """Go on with a model of another size."""
+        self._size = size_of(config, self._prepared.schema, self._prepared.train.inputs)
+
+    def measure(self, model: Network) -> None:
+        """Take in what a model that is compressed takes now: `nonzero` parameters, `bytes`, and its `latency`."""
+        self._measured = {
+            "nonzero": nonzero(model),
+            "bytes": size_in_bytes(model),
+            "latency": latency(model, self._prepared.validation.inputs),
+        }
 
 
 def _forget_peak(device: torch.device) -> None:

@@ -85,8 +85,13 @@ class JointTraining:
 
     @property
     def over(self) -> bool:
-        exhausted = self._patience is not None and self._patience.exhausted
+        exhausted = self._patience is not None and self._patience.exhausted and not self._trainings[0].will_compress
         return exhausted or self.epoch >= self._config.epochs
+
+    @property
+    def config(self) -> TrainConfig:
+        """What builds the models as they are now."""
+        return self._config.model_copy(update={"model": self._trainings[0].config.model})
 
     @property
     def members(self) -> list[Member]:
@@ -98,6 +103,10 @@ class JointTraining:
         Raises:
             Diverged: a loss or a metric of one of them is not finite.
         """
+        if self._trainings[0].compresses_now:
+            self.best = None
+            if self._patience:
+                self._patience.reset()
         self.metrics = self._summary([training.advance() for training in self._trainings])
         if self.best is None or self._monitor.prefers(self.metrics, to=self.best.metrics):
             self.best = Best(self.epoch, self.metrics, {})

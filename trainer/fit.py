@@ -100,7 +100,7 @@ def fit(
             if not due:
                 checkpoint.write(folder, training.checkpoint())
             return _ended(training, "paused" if decision == "pause" else "returned")
-    return _finish(training, config, [folder, *resume_from])
+    return _finish(training, [folder, *resume_from])
 
 
 def _training(
@@ -122,10 +122,10 @@ def _resume(training: Training | JointTraining, folders: Sequence[Folder], repor
         reporter.log(f"the checkpoint of epoch {found.epoch} is of another configuration, and not used")
 
 
-def _finish(training: Training | JointTraining, config: TrainConfig, folders: Sequence[Folder]) -> Fitted:
+def _finish(training: Training | JointTraining, folders: Sequence[Folder]) -> Fitted:
     best = training.restore_best()
     predictions.save(folders[0], training.predictions())
-    model_file.save(folders[0], training.members, config, metrics=best.metrics, best_epoch=best.epoch)
+    model_file.save(folders[0], training.members, training.config, metrics=best.metrics, best_epoch=best.epoch)
     for folder in folders:  # the model is written: nothing will be gone on from
         checkpoint.clear(folder)
     return Fitted("finished", best.metrics, training.epoch, best.epoch, training.costs.metrics())

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
 
 from trainer.augment import Mixed, augment, uphill
-from trainer.average import Follower
 from trainer.config import TrainConfig
 from trainer.data.prepared import Part
 from trainer.models.layers import Network
@@ -28,6 +28,12 @@ GATHERED_BATCHES = 16
 EVALUATED_ON_GPU = 8192
 
 
+class AfterStep(Protocol):
+    """What looks at the weights, or changes them, after each step."""
+
+    def after_step(self, trained: Network, step: int) -> None: ...
+
+
 def train_epoch(
     model: Network,
     optimizer: torch.optim.Optimizer,
@@ -39,7 +45,7 @@ def train_epoch(
     class_weight: Tensor | None,
     lr_scale: float = 1.0,
     precision: Precision,
-    followers: Sequence[Follower] = (),
+    followers: Sequence[AfterStep] = (),
 ) -> float:
     """Train on as many rows as there are, in an order drawn anew.
 
@@ -47,7 +53,7 @@ def train_epoch(
         epoch: counted from 0.
         lr_scale: what the schedule's learning rate is multiplied by.
         precision: what the passes compute in.
-        followers: take in the weights after each step.
+        followers: are called after each step, in this order.
 
     Returns:
         The mean of the batches' losses over the rows, without the penalties.

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from trainer.compress import model_in
 from trainer.config import AUGMENTED, LOSSES, Augment, TrainConfig, metric_names
 from trainer.costs import Size, size_of
 from trainer.data.images import ImageSchema
@@ -58,6 +59,7 @@ def check(
             problems += [*_augmented(config, prepared), *_batches(config, prepared)]
             try:
                 sizes.append(size_of(config.model, prepared.schema, prepared.train.inputs))
+                model_in(config, config.epochs)
             except ModelError as error:
                 problems.append(error.problem)
     if sizes:

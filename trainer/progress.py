@@ -56,6 +56,10 @@ class Patience:
         else:
             self.waited += 1
 
+    def reset(self) -> None:
+        """Begin anew, with a model that is another one now."""
+        self.best, self.waited = None, 0
+
     @property
     def exhausted(self) -> bool:
         return self.waited >= self._rule.patience

@@ -12,6 +12,7 @@ from torch import Tensor
 from trainer import predictions
 from trainer.average import Follower, followers
 from trainer.checkpoint import Checkpoint, below, prefixed
+from trainer.compress import Masks, masks_of, model_in, share_before, steps_of, without_units
 from trainer.config import TrainConfig
 from trainer.costs import Costs
 from trainer.data.prepared import Part, Prepared
@@ -44,26 +45,37 @@ class Training:
         self._config, self._prepared, self._monitor = config, prepared, monitor
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
         self._plateau = Plateau(config.schedule) if config.schedule.name == "plateau" else None
+        self._origin = origin
+        self._model_config = config.model  # narrower after units have been taken out
+        self._masks: Masks | None = None
+        self._steps = frozenset(steps_of(config.compression, config.epochs))
         # Order and dropout are drawn on the device; weights on the CPU, so that they are the same on every device.
         self._generator = torch.Generator(prepared.device).manual_seed(config.seed)
-        model = build(config.model, prepared.schema, self._generator)
-        _draw_weights(model, config)
-        # Of a pretrained model, the tensors that the source did not have.
-        self.made_anew = take(model, origin.weights(len(prepared.classes) or 1)) if origin else []
-        self.model = self._placed(model)
-        self._precision = Precision(config.precision, self.model, prepared.device)
-        learned = parameter_groups(self.model, config.transfer) if origin else self.model.parameters()
-        self._optimizer = make_optimizer(learned, config.optimizer)
+        model, self.made_anew = self._first_model()
         self._followers: list[Follower] = []
-        self._followers = followers(config, prepared.train, self._copy)
+        self._begin_with(model)
         self._snapshots: list[Network] = []  # at the ends of earlier falls, oldest first
         self._kept_snapshots = max(0, config.regularization.snapshots - 1)  # the newest is the model itself
         self._falls_end = frozenset(falls_end(config.schedule, config.epochs))
 
     @property
     def over(self) -> bool:
-        exhausted = self._patience is not None and self._patience.exhausted
+        exhausted = self._patience is not None and self._patience.exhausted and not self.will_compress
         return exhausted or self.epoch >= self._config.epochs
+
+    @property
+    def config(self) -> TrainConfig:
+        """What builds the model as it is now."""
+        return self._config.model_copy(update={"model": self._model_config})
+
+    @property
+    def compresses_now(self) -> bool:
+        """Whether the next epoch begins with a step of the compression: what was the best so far counts no more."""
+        return self.epoch in self._steps
+
+    @property
+    def will_compress(self) -> bool:
+        return any(step >= self.epoch for step in self._steps)
 
     @property
     def members(self) -> list[Member]:
@@ -76,6 +88,10 @@ class Training:
         Raises:
             Diverged: a loss or a metric is not finite.
         """
+        if self.compresses_now:
+            self.best = None
+            if self._patience:
+                self._patience.reset()
         self.advance()
         if self.best is None or self._monitor.prefers(self.metrics, to=self.best.metrics):
             self.keep()
@@ -91,6 +107,8 @@ class Training:
         """
         if self._kept_snapshots and self.epoch in self._falls_end:
             self._snapshots = [*self._snapshots, self._copy()][-self._kept_snapshots :]
+        if self.compresses_now:
+            self._compress()
         if self._config.model.name == "pretrained":
             freeze(self.model, self._config, self.epoch)
         with self._precision.epoch():
@@ -104,7 +122,7 @@ class Training:
                 class_weight=self._prepared.class_weight,
                 lr_scale=self._plateau.scale if self._plateau else 1.0,
                 precision=self._precision,
-                followers=self._followers,
+                followers=[self._masks, *self._followers] if self._masks else self._followers,
             )
         self.epoch += 1
         for follower in self._followers:
@@ -113,6 +131,8 @@ class Training:
         refuse_divergence(self.epoch, self.metrics)
         if self._plateau:
             self._plateau.observe(self.metrics)
+        if self._config.compression:
+            self.costs.measure(self._judged)
         return self.metrics
 
     def keep(self) -> None:
@@ -136,8 +156,10 @@ class Training:
         """Put the weights of the best epoch back into the model."""
         if self.best is None:
             raise ValueError("no epoch has been trained")
-        self.model = self._placed(assemble(self._config.model, self._prepared.schema, self.best.weights))
+        self.model = self._placed(assemble(self._model_config, self._prepared.schema, self.best.weights))
         self._followers, self._snapshots = [], []  # the best weights are theirs
+        if self._config.compression:
+            self.costs.measure(self.model)
         return self.best
 
     def predictions(self) -> Predictions:
@@ -151,6 +173,8 @@ class Training:
         tensors |= prefixed("model", self.model.state_dict())
         for follower in self._followers:
             tensors |= prefixed(follower.name, follower.model.state_dict())
+        if self._masks:
+            tensors |= prefixed("mask", self._masks.kept)
         for place, snapshot in enumerate(self._snapshots):
             tensors |= prefixed(f"snapshot.{place}", snapshot.state_dict())
         for index, state in self._optimizer.state_dict()["state"].items():
@@ -173,7 +197,10 @@ class Training:
         """Go on from a checkpoint of this very training."""
         tensors, scalars = checkpoint.tensors, checkpoint.scalars
         self.epoch, self.metrics, self.costs.seconds = checkpoint.epoch, scalars["metrics"], scalars["seconds"]
+        self._begin_with(self._model_of_epoch(self.epoch - 1))
         self.model.load_state_dict(below("model", tensors))
+        kept = below("mask", tensors)
+        self._masks = Masks({name: mask.to(self._prepared.device) for name, mask in kept.items()}) if kept else None
         for follower in self._followers:
             follower.model.load_state_dict(below(follower.name, tensors))
             follower.taken = scalars["followers"][follower.name]
@@ -212,9 +239,47 @@ class Training:
     def _present(self) -> Network:
         return next((follower.model for follower in reversed(self._followers) if follower.leads), self.model)
 
+    def _first_model(self) -> tuple[Network, list[str]]:
+        """The model as it begins, and of a pretrained one the tensors that the source did not have."""
+        model = build(self._config.model, self._prepared.schema, self._generator)
+        _draw_weights(model, self._config)
+        if self._origin is None:
+            return model, []
+        return model, take(model, self._origin.weights(len(self._prepared.classes) or 1))
+
+    def _model_of_epoch(self, epoch: int) -> Network:
+        """The model of the size that it has in an epoch; its weights are yet to come."""
+        self._model_config = model_in(self._config, epoch)
+        self.costs.resize(self._model_config)
+        return build(self._model_config, self._prepared.schema, self._generator)
+
+    def _begin_with(self, model: Network) -> None:
+        """Train a model from here on: the optimizer and the averages know nothing of another one."""
+        config, self.model = self._config, self._placed(model)
+        self._precision = Precision(config.precision, self.model, self._prepared.device)
+        learned = parameter_groups(self.model, config.transfer) if self._origin else self.model.parameters()
+        self._optimizer = make_optimizer(learned, config.optimizer)
+        self._followers = []
+        self._followers = followers(config, self._prepared.train, self._copy)
+
+    def _compress(self) -> None:
+        """Take a step: fewer units in a new model, or more weights at zero in the same."""
+        rule = self._config.compression
+        if rule and rule.name == "units":
+            old, new = self.model, self._model_of_epoch(self.epoch)
+            new.load_state_dict(without_units(old, new))
+            self._snapshots = []
+            self._begin_with(new)
+            return
+        self._masks = masks_of(self.model, share_before(self._config, self.epoch))
+        if rule and rule.rewind:
+            self.model.load_state_dict(self._first_model()[0].state_dict())
+        self._masks.after_step(self.model, 0)
+        self._begin_with(self.model)
+
     def _copy(self) -> Network:
         """Another model with the weights that would be kept if the training ended here."""
-        return self._placed(assemble(self._config.model, self._prepared.schema, self._present.state_dict()))
+        return self._placed(assemble(self._model_config, self._prepared.schema, self._present.state_dict()))
 
     def _placed(self, model: Network) -> Network:
         # Channels last, a processor's convolutions take two thirds of the time.
@@ -227,7 +292,7 @@ class Training:
     def _restored_snapshots(self, tensors: Mapping[str, Tensor]) -> list[Network]:
         places = sorted({int(path.split(".", 1)[0]) for path in tensors})
         schema = self._prepared.schema
-        return [self._placed(assemble(self._config.model, schema, below(str(place), tensors))) for place in places]
+        return [self._placed(assemble(self._model_config, schema, below(str(place), tensors))) for place in places]
 
     def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}

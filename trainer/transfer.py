@@ -23,6 +23,7 @@ from trainer.data.sources import locate
 from trainer.data.subwords import SubwordSchema
 from trainer.data.texts import TextSchema
 from trainer.errors import DataError, ModelError
+from trainer.folder import Folder
 from trainer.models.layers import Network
 from trainer.models.pretrained import quiet
 
@@ -57,13 +58,16 @@ class Origin:
 class Origins:
     """Opens sources, each once."""
 
-    def __init__(self, folders: Sequence[Path], *, hub: bool = False) -> None:
+    def __init__(
+        self, folders: Sequence[Path], trials: Mapping[str, Folder] | None = None, *, hub: bool = False
+    ) -> None:
         """
         Args:
             folders: the only ones that are read.
+            trials: what finished trials have left, by the source that names each.
             hub: whether `hf:` may name a model of the Hugging Face Hub.
         """
-        self._folders, self._hub = folders, hub
+        self._folders, self._trials, self._hub = folders, trials or {}, hub
         self._opened: dict[str, Origin] = {}
 
     def of(self, config: TrainConfig) -> Origin | None:
@@ -76,16 +80,25 @@ class Origins:
         if config.model.name != "pretrained" or source is None:
             return None
         if source not in self._opened:
-            kind, _, name = source.partition(":")
-            self._opened[source] = self._own(name) if kind == "file" else self._from_elsewhere(name, config)
+            self._opened[source] = self._open(source, config)
         return self._opened[source]
 
-    def _own(self, name: str) -> Origin:
-        file = locate(name, PATH, self._folders)
-        folder = file if file.is_dir() else file.parent
+    def _open(self, source: str, config: TrainConfig) -> Origin:
+        kind, _, name = source.partition(":")
+        if kind == "hf":
+            return self._from_elsewhere(name, config)
+        if kind == "file":
+            file = locate(name, PATH, self._folders)
+            folder = file if file.is_dir() else file.parent
+            return self._own(name, lambda part: (folder / part).read_bytes())
+        if source not in self._trials:
+            raise ModelError(PATH, f"{name} is no complete trial", "name a study and the number of one of its trials")
+        return self._own(f"trial {name}", self._trials[source].read)
+
+    def _own(self, name: str, read: Callable[[str], bytes]) -> Origin:
         try:
-            document = json.loads((folder / DOCUMENT).read_bytes())
-            weights = safetensors.torch.load_file(folder / TENSORS)
+            document = json.loads(read(DOCUMENT))
+            weights = safetensors.torch.load(read(TENSORS))
             schema: AnySchema = TypeAdapter(AnySchema).validate_python({"kind": "table"} | document["schema"])
             model = TrainConfig.model_validate(document["config"]).model
         except (OSError, ValueError, KeyError, ValidationError, safetensors.SafetensorError) as error:

@@ -36,6 +36,7 @@ from trialyard.resources import (
     Handout,
     Pareto,
     Predictions,
+    Rescore,
     StepReport,
     Study,
     Trial,
@@ -242,6 +243,19 @@ class Client:
             Conflict: the study has nothing that it could be made of.
         """
         return Ensemble.model_validate(self._ask("POST", _path(study, "ensembles"), body={"method": method, **options}))
+
+    def rescore(self, study: str, best: int = 10, seeds: int = 5) -> list[Rescore]:
+        """Have the best trials trained again, each from so many other seeds.
+
+        Raises:
+            Conflict: no trial is complete yet, or they are none of our training.
+        """
+        found = self._ask("POST", _path(study, "rescores"), body={"best": best, "seeds": seeds})
+        return [Rescore.model_validate(each) for each in found["items"]]
+
+    def rescores(self, study: str) -> Iterator[Rescore]:
+        """The newest first."""
+        return map(Rescore.model_validate, self._pages(_path(study, "rescores")))
 
     def ensembles(self, study: str) -> Iterator[Ensemble]:
         """The newest first."""

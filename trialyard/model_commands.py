@@ -76,6 +76,27 @@ def export_model(
     typer.echo(f"{study}, {what}: {', '.join(sorted(file.name for file in output.iterdir()))}")
 
 
+@commands.command("rescore")
+def rescore(
+    study: StudyName,
+    best: Annotated[int, typer.Option(min=1, max=100, help="So many of the best trials.")] = 10,
+    seeds: Annotated[int, typer.Option(min=2, max=50, help="From so many other seeds each.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Train the best trials of a study again from other seeds: the best of many noisy values flatters itself."""
+    from trialyard.rescoring import rescores_table, wait_for
+
+    with _client(server) as client:
+        ordered = [each.number for each in client.rescore(study, best, seeds)]
+        found = wait_for(client, study, ordered)
+        metric = client.study(study).objective.metric
+    if as_json:
+        typer.echo(json.dumps([each.model_dump(mode="json") for each in found], indent=2))
+    else:
+        Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(rescores_table(found, metric))
+
+
 @commands.command("ensemble")
 def build_ensemble(
     study: StudyName,

@@ -234,6 +234,23 @@ class Ensemble(Resource):
         return self.state in ("COMPLETE", "FAILED")
 
 
+class Rescore(Resource):
+    """A trial trained again from other seeds, and where that stands."""
+
+    number: int
+    trial: int
+    seeds: int
+    state: str
+    searched: float | None = None
+    rescored: float | None = None
+    standard_error: float | None = None
+    reason: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("COMPLETE", "FAILED")
+
+
 class Prediction(Resource):
     """A row's class, with its probability and those of all classes in their order; or its value."""
 

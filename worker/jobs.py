@@ -33,7 +33,9 @@ class Kind(Protocol):
     def run(self, assignment: Assignment, reporter: Reporter, should_leave: Callable[[], bool]) -> Ending:
         """Raises: StaleAttempt: the attempt has ended already. Anything else: the trial has failed."""
 
-    def preflight(self, definition: Definition) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    def preflight(
+        self, definition: Definition, origins: Mapping[str, AttemptKey]
+    ) -> tuple[list[dict[str, str]], dict[str, Any]]:
         """What is wrong with a study before any trial of it, and facts for people."""
 
 
@@ -134,7 +136,7 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
 def _preflight(bench: Bench, task: PreflightTask) -> Preflighted:
     try:
         definition = parse(task.definition)
-        problems, facts = bench.kinds[definition.kind].preflight(definition)
+        problems, facts = bench.kinds[definition.kind].preflight(definition, task.origins)
     except DefinitionError as error:
         problems, facts = [problem.as_dict() for problem in error.problems], {}
     except Exception as error:

@@ -110,7 +110,7 @@ class Objectives:
             )
         return Ending(trial.outcome, metrics)
 
-    def preflight(self, definition: Definition) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    def preflight(self, definition: Definition, _origins: object = None) -> tuple[list[dict[str, str]], dict[str, Any]]:
         """Whether the objective can be called here with the study's parameters: problems, and no facts."""
         name = definition.trial["name"]
         try:

@@ -6,13 +6,20 @@ Torch is imported with the first such trial, not with this module: a slot that o
 from __future__ import annotations
 
 from collections import OrderedDict
+<<<<<<< HEAD
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+=======
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+>>>>>>> main
 
 from search.definition import Definition
 from store.artifacts import Artifacts
-from store.messages import Assignment
+from store.messages import Assignment, AttemptKey
 from trainer.config import TrainConfig
 from worker.ending import Ending, OutOfDeviceMemory
 from worker.library import Library
@@ -20,6 +27,9 @@ from worker.reporter import Reporter
 
 if TYPE_CHECKING:
     from trainer.data.prepared import Folds, Prepared
+    from trainer.fit import Fitted
+    from trainer.fit import Reporter as TrainerReporter
+    from trainer.folder import Folder
     from trainer.transfer import Origin, Origins
 
 KEPT_DATA_SETS = 4
@@ -72,7 +82,9 @@ class Training:
         torch.cuda.empty_cache()
         raise OutOfDeviceMemory(f"out of device memory: {message}")
 
-    def preflight(self, definition: Definition) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    def preflight(
+        self, definition: Definition, origins: Mapping[str, AttemptKey]
+    ) -> tuple[list[dict[str, str]], dict[str, Any]]:
         """Hold the corners of the search space against the data: problems and facts."""
         import torch
 
@@ -88,7 +100,7 @@ class Training:
             wanted=definition.metrics(),
             data_folders=self._library.folders,
             device=torch.device(self._device),
-            origins=self._fresh_origins(),
+            origins=self._fresh_origins(origins),
         )
         return [asdict(problem) for problem in problems], facts
 
@@ -101,34 +113,69 @@ class Training:
             self._is_bounded = True
 
     def _fit(self, assignment: Assignment, reporter: Reporter, should_leave: Callable[[], bool]) -> Ending:
-        from trainer.fit import Monitor, fit
-
-        config = TrainConfig.model_validate(assignment.trial)
-        origin = self._origins_of(assignment.attempt.study_id).of(config)
-        config = origin.resolve(config) if origin else config
         earlier = [assignment.attempt._replace(attempt=attempt) for attempt in assignment.resumable]
-        fitted = fit(
-            config,
-            self._prepare(assignment.attempt.study_id, config, origin),
-            monitor=Monitor(assignment.metric, assignment.direction),
+        fitted = self.train(
+            assignment.attempt.study_id,
+            assignment.trial,
+            metric=assignment.metric,
+            direction=assignment.direction,
             reporter=reporter,
-            origin=origin,
             folder=self._artifacts.attempt(assignment.attempt),
             resume_from=[self._artifacts.attempt(key) for key in earlier],
             should_leave=should_leave,
+            origins=assignment.origins,
         )
         return Ending(fitted.ending, fitted.metrics | fitted.costs)
 
-    def _origins_of(self, study_id: int) -> Origins:
+    def train(
+        self,
+        study_id: int,
+        trial: Mapping[str, Any],
+        *,
+        metric: str,
+        direction: Literal["minimize", "maximize"],
+        reporter: TrainerReporter,
+        folder: Folder,
+        resume_from: Sequence[Folder],
+        should_leave: Callable[[], bool],
+        origins: Mapping[str, AttemptKey],
+    ) -> Fitted:
+        """Train what a section `trial` says, on the study's data; `origins` are the trials that it may begin with.
+
+        Raises:
+            TrainerError: the data cannot be used, or the training diverged.
+        """
+        from trainer.fit import Monitor, fit
+
+        config = TrainConfig.model_validate(trial)
+        origin = self._origins_of(study_id, origins).of(config)
+        config = origin.resolve(config) if origin else config
+        return fit(
+            config,
+            self._prepare(study_id, config, origin),
+            monitor=Monitor(metric, direction),
+            reporter=reporter,
+            origin=origin,
+            folder=folder,
+            resume_from=resume_from,
+            should_leave=should_leave,
+        )
+
+    def _origins_of(self, study_id: int, attempts: Mapping[str, AttemptKey]) -> Origins:
         """Pretrained models, kept in memory for the study's next trials."""
         if self._origins is None or self._origins[0] != study_id:
-            self._origins = (study_id, self._fresh_origins())
+            self._origins = (study_id, self._fresh_origins(attempts))
         return self._origins[1]
 
-    def _fresh_origins(self) -> Origins:
+    def _fresh_origins(self, attempts: Mapping[str, AttemptKey]) -> Origins:
         from trainer.transfer import Origins
 
+<<<<<<< HEAD
         return Origins(self._library.folders, hub=self._hub)
+=======
+        trials = {source: self._artifacts.attempt(key) for source, key in attempts.items()}
+        return Origins(self._data_folders, trials, hub=self._hub)
+>>>>>>> main
 
     def _prepare(self, study_id: int, config: TrainConfig, origin: Origin | None) -> Prepared | Folds:
         """The data on the device, kept for the study's next trials; another study reads its files anew."""

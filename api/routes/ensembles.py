@@ -111,6 +111,8 @@ def _request(parts: Parts, study: StudyRow, trials: Trials, body: EnsembleBody) 
     best = definition.resolve(found[0][0].parameters)
     if retrained and best.get("cross_validation"):
         raise Conflict(f"{body.method} trains on one split, and these trials are cross-validated; take another method")
+    if retrained and (best.get("model") or {}).get("name") == "pretrained":
+        raise Conflict(f"{body.method} trains from nothing, and these trials from another model; take another method")
     return {
         "method": body.method,
         "rounds": body.rounds or ROUNDS.get(body.method, 1),

@@ -4,6 +4,7 @@ import { $, $$, badge, boot, copies, h, icon, say } from "./dom.js";
 import { between, duration, keepTimes, measured, metric, parameter } from "./format.js";
 import { Curves } from "./curves.js";
 import { Ensembles } from "./ensembles.js";
+import { Rescores } from "./rescores.js";
 import { History } from "./history.js";
 import { Live, showStatus } from "./live.js";
 import { STATES, Study } from "./model.js";
@@ -24,6 +25,7 @@ const history = study.several
 const curves = new Curves($("#curves"), study, { open, log: $("#curves-log"), select: $("#curves-metric"), caption: $("#curves-caption") });
 const parallel = new Parallel($("#parallel"), study, { open, scale: $("#parallel-scale"), brush: (text) => table.filter(text) });
 const ensembles = new Ensembles(study);
+const rescores = new Rescores(study);
 
 async function start() {
   keepTimes();
@@ -76,6 +78,7 @@ function showHead() {
   if (study.state !== rendered.state || study.trials.size) showNotice();
   if (counts.running || study.ended) $("#waiting")?.remove();
   ensembles.show(counts.complete);
+  rescores.show(counts.complete);
   showBest();
   showTimes();
 }

@@ -62,10 +62,11 @@ class CNN(Network):
     def __init__(self, config: Model, schema: ImageSchema, outputs: int, noise: Generator | None) -> None:
         super().__init__()
         side = min(schema.height, schema.width)
-        if side >> config.depth < 1:
-            message = f"{config.depth} stages halve an image of {schema.height} × {schema.width} to nothing"
+        stages = config.stage_channels
+        if side >> len(stages) < 1:
+            message = f"{len(stages)} stages halve an image of {schema.height} × {schema.width} to nothing"
             raise ModelError("trial.model.depth", message, f"at most {side.bit_length() - 1}")
-        channels = [schema.channels, *(config.width * 2**stage for stage in range(config.depth))]
+        channels = [schema.channels, *stages]
         self.stages = nn.Sequential(Pixels(schema))
         height, width = schema.height, schema.width
         for before, after in pairwise(channels):

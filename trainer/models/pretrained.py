@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
@@ -44,8 +45,9 @@ class PretrainedText(Network):
         if tokens.is_meta:  # where only shapes are asked for, nothing can depend on the tokens
             return one_a_row(self.inner(input_ids=tokens.long()).logits)
         there = tokens != self._pad
-        longest = max(1, int(there.sum(1).max()))
-        tokens, there = tokens[:, :longest], there[:, :longest]
+        if not torch.compiler.is_compiling():  # an exported program may not ask what its inputs hold
+            longest = max(1, int(there.sum(1).max()))
+            tokens, there = tokens[:, :longest], there[:, :longest]
         return one_a_row(self.inner(input_ids=tokens.long(), attention_mask=there.long()).logits)
 
 

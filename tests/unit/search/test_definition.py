@@ -143,6 +143,12 @@ SHAPES = [
     (with_trial(model={"name": "pretrained", "source": "bert"}), "trial.model.source", ["names no model", "hf:"]),
     (with_trial(model={"name": "pretrained"}), "trial.model", ["needs a source"]),
     (with_trial(transfer={"lr_decay": 0.9}), "trial.transfer.lr_decay", ["acts only with", "it is mlp"]),
+    (with_trial(compression={"begin": 0.9}), "trial.compression", ["comes after end"]),
+    (
+        train(objective={"metric": "latency", "direction": "minimize"}),
+        "objective.metric",
+        ["measured where there is a section", "compression: {name: none}"],
+    ),
     (with_trial(cross_validation={"folds": 1}), "trial.cross_validation.folds", ["at least 2"]),
     (with_trial(cross_validation={"folds": 50, "repeats": 3}), "trial.cross_validation", ["150 models", "too many"]),
     (with_trial(cross_validation={}, seeds=2), "trial.cross_validation.repeats", ["leave seeds out"]),

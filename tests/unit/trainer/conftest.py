@@ -56,7 +56,7 @@ class Recorder:
         if epoch == self._killed_at:
             raise Killed
         self.reports[epoch] = {name: value for name, value in metrics.items() if name not in COST_METRICS}
-        self.costs[epoch] = {name: metrics[name] for name in COST_METRICS}
+        self.costs[epoch] = {name: metrics[name] for name in COST_METRICS if name in metrics}
         return self._decisions.get(epoch, "continue")
 
     def log(self, line: str) -> None:

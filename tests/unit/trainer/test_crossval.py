@@ -248,7 +248,7 @@ def test_a_preflight_says_why_data_cannot_be_divided(
     source = write_csv(x=list(range(24)), side=["left", "right"] * 12, y=["rare"] * 4 + ["often"] * 20)
     config = configure(data=Data(source=source, split={"test": 0}), batch_size=2, cross_validation=rule)
 
-    problems, _ = check([config], monitor=ACCURACY, data_folders=[tmp_path], device=CPU)
+    problems, _ = check([config], wanted={"objective.metric": ACCURACY.metric}, data_folders=[tmp_path], device=CPU)
 
     assert [problem.path for problem in problems] == [f"trial.cross_validation.{path}"]
     assert says in problems[0].message
@@ -260,9 +260,12 @@ def test_a_column_of_groups_is_no_feature_and_a_batch_fits_the_smallest_fold(
     source = write_csv(patient=[row // 2 for row in range(24)], x=list(range(24)), y=["a", "b"] * 12)
     config = configure(data=Data(source=source, split={"test": 0}), cross_validation={"folds": 3, "groups": "patient"})
 
-    problems, facts = check([config], monitor=ACCURACY, data_folders=[tmp_path], device=CPU)
+    problems, facts = check([config], wanted={"objective.metric": ACCURACY.metric}, data_folders=[tmp_path], device=CPU)
     too_large = check(
-        [config.model_copy(update={"batch_size": 17})], monitor=ACCURACY, data_folders=[tmp_path], device=CPU
+        [config.model_copy(update={"batch_size": 17})],
+        wanted={"objective.metric": ACCURACY.metric},
+        data_folders=[tmp_path],
+        device=CPU,
     )[0]
 
     assert problems == []

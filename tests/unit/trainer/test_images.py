@@ -210,7 +210,9 @@ def test_a_model_of_images_learns_goes_on_bit_for_bit_and_predicts(digits: Prepa
 def test_a_model_that_cannot_fit_is_refused_before_any_trial(model: Any, path: str | None, message: str | None) -> None:
     config = TrainConfig.model_validate({"data": {"source": "sklearn:digits"}, "model": model})
 
-    problems, facts = preflight.check([config], monitor=ACCURACY, data_folders=(), device=CPU)
+    problems, facts = preflight.check(
+        [config], wanted={"objective.metric": "val/accuracy"}, data_folders=(), device=CPU
+    )
 
     assert [problem.path for problem in problems] == ([path] if path else [])
     assert facts["image"] == {"channels": 1, "height": 8, "width": 8}

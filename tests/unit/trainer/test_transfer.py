@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
 from trainer.config import TrainConfig
+from trainer.convert import convert
 from trainer.data.prepare import prepare, prepare_for
 from trainer.data.prepared import Prepared
 from trainer.errors import DataError, ModelError
@@ -198,6 +199,13 @@ def test_with_low_rank_matrices_only_they_and_the_head_learn(encoder: Path, text
     assert {name for name in names if "lora_" not in name} == {"inner.classifier.weight", "inner.classifier.bias"}
 
 
+def test_a_model_from_elsewhere_is_exported(encoder: Path, texts: Path) -> None:
+    """The program was compared with the model on real rows, whose padding it cannot leave out."""
+    training = training_of(of_texts(encoder), texts, encoder.parent)
+
+    assert convert(training.model, training._prepared.validation, "torch")
+
+
 def test_a_low_rank_model_is_kept_whole(encoder: Path, texts: Path) -> None:
     config = of_texts(encoder, model={"name": "pretrained", "source": f"hf:{encoder}", "lora_rank": 2})
     fitted, folder = run(config, texts, encoder.parent)
@@ -307,14 +315,16 @@ def test_images_are_stretched_to_what_their_model_takes(tmp_path: Path) -> None:
 def test_a_preflight_says_what_is_wrong_with_a_source(texts: Path, source: str, says: str) -> None:
     config = of_texts(Path(), model={"name": "pretrained", "source": source})
 
-    problems, _ = check([config], monitor=LOSS, data_folders=[texts], device=CPU)
+    problems, _ = check([config], wanted={"objective.metric": LOSS.metric}, data_folders=[texts], device=CPU)
 
     assert [problem.path for problem in problems] == ["trial.model.source"]
     assert says in problems[0].message
 
 
 def test_a_preflight_counts_the_parameters_of_a_pretrained_model(encoder: Path, texts: Path) -> None:
-    problems, facts = check([of_texts(encoder)], monitor=LOSS, data_folders=[texts, encoder.parent], device=CPU)
+    problems, facts = check(
+        [of_texts(encoder)], wanted={"objective.metric": LOSS.metric}, data_folders=[texts, encoder.parent], device=CPU
+    )
 
     training = training_of(of_texts(encoder), texts, encoder.parent)
     assert problems == []

@@ -5,7 +5,7 @@ import pytest
 
 from store.artifacts import Artifacts
 from store.messages import Assignment, AttemptKey, DecisionName
-from trainer.errors import DataError
+from trainer.errors import DataError, ModelError
 from worker.ending import OutOfDeviceMemory
 from worker.library import Library
 from worker.training import KEPT_DATA_SETS, Training
@@ -104,3 +104,17 @@ def test_folds_and_one_split_of_the_same_rows_are_kept_side_by_side(training: Tr
     metrics = training.run(folded, Quiet(), should_leave=lambda: False).metrics  # type: ignore[arg-type]
     assert {f"fold/{fold}/accuracy" for fold in range(1, 5)} <= metrics.keys()
     assert "fold/1/accuracy" not in training.run(whole, Quiet(), should_leave=lambda: False).metrics  # type: ignore[arg-type]
+
+
+def test_a_trial_begins_with_the_model_that_another_study_has_left(training: Training, tmp_path: Path) -> None:
+    first = assignment(study_id=1)
+    run(training, first)
+    model = {"name": "pretrained", "source": "trial:s/0"}
+    second = assignment(study_id=2)
+    second = second.model_copy(update={"trial": second.trial | {"model": model}})
+
+    with pytest.raises(ModelError, match="s/0 is no complete trial"):
+        run(training, second)
+    fresh = Training(Artifacts(str(tmp_path / "artifacts")), (tmp_path,), "cpu")
+
+    assert run(fresh, second.model_copy(update={"origins": {"trial:s/0": first.attempt}})) == "finished"

@@ -1,0 +1,84 @@
+"""The best trials of a study, measured again from several seeds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from api.cursors import Cursor
+from api.deps import CursorText, Limit, PathStudy, Reading, StudyName, Wired
+from api.requests import RequestModel, StrictRoute
+from api.shapes import Page, Rescore, Rescores
+from search.definition import parse
+from search.origins import find_origins
+from store.errors import Conflict
+from store.models import TrialState
+from store.studies import Studies
+from store.tasks import Tasks
+from store.trials import Sort, Trials
+
+router = APIRouter(prefix="/studies/{name}/rescores", route_class=StrictRoute, tags=["results"])
+
+RESCORE = "rescore"
+MOST_SEEDS = 50
+
+
+class RescoreBody(RequestModel):
+    best: Annotated[int, Field(ge=1, le=100)] = 10
+    seeds: Annotated[int, Field(ge=2, le=MOST_SEEDS)] = 5
+
+
+@router.post("", status_code=201)
+def rescore(name: StudyName, body: RescoreBody, parts: Wired) -> Rescores:
+    """Have the best complete trials trained again by the workers of the study's pool, each from `seeds` seeds that the
+    search has not used. With cross-validation the rows are divided so many times.
+    """
+    with parts.writes.begin() as session:
+        study = Studies(session).get(name)
+        definition = parse(study.definition)
+        if definition.kind != "train":
+            raise Conflict(f"the study {name!r} runs code of its own; only trials of our training have seeds to change")
+        objective = definition.objective
+        order = Sort("value", descending=objective.direction == "maximize")
+        best = Trials(session, study).page([TrialState.COMPLETE], order, None, body.best)
+        if not best:
+            raise Conflict(f"the study {name!r} has no complete trial yet")
+        tasks = Tasks(session, study)
+        origins = {source: list(key) for source, key in find_origins(session, definition).items()}
+        found = []
+        for trial, _ in best:
+            request = {
+                "number": trial.number,
+                "seeds": body.seeds,
+                "searched": (trial.values or {}).get(objective.metric),
+                "trial": _reseeded(definition.resolve(trial.parameters), body.seeds),
+                "metric": objective.metric,
+                "direction": objective.direction,
+                "origins": origins,
+            }
+            found.append(Rescore.of(tasks.add(RESCORE, request, parts.clock())))
+        study_id = study.id
+    parts.scheduler.announce(study_id)
+    return Rescores(items=found)
+
+
+@router.get("")
+def list_rescores(session: Reading, study: PathStudy, limit: Limit = 50, cursor: CursorText = None) -> Page[Rescore]:
+    """The newest first."""
+    cursors = Cursor(f"rescores {study.id}", int)
+    found = Tasks(session, study).page(RESCORE, cursors.decode(cursor), limit + 1)
+    more = cursors.encode(found[limit - 1].number) if len(found) > limit else None
+    return Page(items=[Rescore.of(task) for task in found[:limit]], next_cursor=more)
+
+
+def _reseeded(trial: dict[str, Any], seeds: int) -> dict[str, Any]:
+    """The same training from other seeds than the search used: those after its own."""
+    used = trial.get("seeds", 1)
+    folds = trial.get("cross_validation")
+    if folds is None:
+        return {**trial, "seed": (trial.get("seed", 0) + used) % 2**32, "seeds": seeds}
+    used = folds.get("repeats", 1)
+    repeated = folds if folds.get("time_ordered") else {**folds, "repeats": seeds}
+    return {**trial, "seed": (trial.get("seed", 0) + used) % 2**32, "cross_validation": repeated}
