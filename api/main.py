@@ -140,13 +140,8 @@ async def _lifespan(parts: Parts, _app: FastAPI) -> AsyncIterator[None]:
 
 def _add_routes(app: FastAPI) -> None:
     api = APIRouter(prefix="/api/v1")
-<<<<<<< HEAD
-    listed = (studies, control, trials, results, models, artifacts, ensembles, report, external, events, workers)
-    for part in (*listed, datasets):
-=======
     of_studies = (studies, control, trials, results, models, artifacts, ensembles, rescores, report, events)
-    for part in (*of_studies, external, workers):
->>>>>>> main
+    for part in (*of_studies, external, workers, datasets):
         api.include_router(part.router)
     for router in (api, operations.router, auth.router, docs.router):
         app.include_router(router)

@@ -20,8 +20,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
 MOST_MODELS = 100  # of one trial
-<<<<<<< HEAD
-MODEL_SOURCE = r"^(hf|file):[^\x00-\x1f]{1,1024}$"
+MODEL_SOURCE = r"^((hf|file):[^\x00-\x1f]{1,1024}|trial:[a-z0-9-]{1,64}/[0-9]{1,9})$"
 
 
 def _known(source: str) -> str:
@@ -35,10 +34,6 @@ def _known(source: str) -> str:
 Source = Annotated[
     str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$"), AfterValidator(_known)
 ]
-=======
-MODEL_SOURCE = r"^((hf|file):[^\x00-\x1f]{1,1024}|trial:[a-z0-9-]{1,64}/[0-9]{1,9})$"
-Source = Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")]
->>>>>>> main
 
 TaskName = Literal["classification", "regression"]
 
@@ -218,15 +213,11 @@ class Model(_Section):
     groups: Annotated[int, Field(ge=1, le=4096)] = 8  # of channels, each normalized by itself
     skip: Literal["none", "standard", "shake_shake", "shake_drop"] = "none"  # mlp: around every two hidden layers
     depth: Annotated[int, Field(ge=1, le=32)] = 3  # cnn: stages, each halving the image; resnet: blocks of each stage
-<<<<<<< HEAD
     width: Annotated[int, Field(ge=1, le=4096)] = 32  # channels of the first stage; of tokens, their dimension
     expansion: Annotated[FiniteFloat, Field(ge=0.25, le=8)] = 2.0  # the layer within a block, in widths
     heads: Annotated[int, Field(ge=1, le=64)] = 4  # of attention; they divide the width
     patch: Annotated[int, Field(ge=1, le=256)] = 4  # vit: the side of the squares that an image is cut into
-=======
-    width: Annotated[int, Field(ge=1, le=4096)] = 32  # channels of the first stage; of texts, the embedding's dimension
     channels: Annotated[list[Width], Field(max_length=32)] = []  # cnn: of each stage, in place of depth and width
->>>>>>> main
     kernel: Annotated[int, Field(ge=1, le=15)] = 3
     init: Literal[
         "default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "lecun_normal", "orthogonal",

@@ -85,30 +85,21 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
     library = Library(artifacts, settings.data_folders, settings.home / "datasets")
     torch_device = "cuda" if arguments.gpu else "cpu"
     client = open_redis(settings.redis_url)
-    training = Training(artifacts, settings.data_folders, torch_device, arguments.gpu_share, hub=settings.hf_hub)
+    training = Training(artifacts, library, torch_device, arguments.gpu_share, hub=settings.hf_hub)
     return Bench(
         worker=arguments.name,
         device=arguments.device,
         caller=Caller(client, arguments.name),
         artifacts=artifacts,
         kinds={
-<<<<<<< HEAD
-            "train": Training(artifacts, library, torch_device, arguments.gpu_share, hub=settings.hf_hub),
-=======
             "train": training,
->>>>>>> main
             "objective": Objectives(settings.objectives_file, artifacts, LEAVE_SHARE * settings.grace_seconds),
         },
         tasks={
             "predict": Predicting(Parcels(client, settings.predict_seconds)),
-<<<<<<< HEAD
             "convert": Converting(library),
-            "ensemble": Ensembling(library, torch_device),
-=======
-            "convert": Converting(settings.data_folders),
             "rescore": Rescoring(training),
-            "ensemble": Ensembling(settings.data_folders, torch_device),
->>>>>>> main
+            "ensemble": Ensembling(library, torch_device),
         },
         pull_seconds=settings.pull_seconds,
         began=lambda attempt: channel.send(Began(attempt=attempt)),

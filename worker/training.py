@@ -6,16 +6,9 @@ Torch is imported with the first such trial, not with this module: a slot that o
 from __future__ import annotations
 
 from collections import OrderedDict
-<<<<<<< HEAD
-from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-=======
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
->>>>>>> main
 
 from search.definition import Definition
 from store.artifacts import Artifacts
@@ -170,12 +163,8 @@ class Training:
     def _fresh_origins(self, attempts: Mapping[str, AttemptKey]) -> Origins:
         from trainer.transfer import Origins
 
-<<<<<<< HEAD
-        return Origins(self._library.folders, hub=self._hub)
-=======
         trials = {source: self._artifacts.attempt(key) for source, key in attempts.items()}
-        return Origins(self._data_folders, trials, hub=self._hub)
->>>>>>> main
+        return Origins(self._library.folders, trials, hub=self._hub)
 
     def _prepare(self, study_id: int, config: TrainConfig, origin: Origin | None) -> Prepared | Folds:
         """The data on the device, kept for the study's next trials; another study reads its files anew."""
