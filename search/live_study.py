@@ -126,6 +126,13 @@ class LiveStudy(OpenTrials):
             trial.retries += 1
             self._end_attempt(trial, Outcome.LOST, self._again(trial), why, ledger)
 
+    def lose_those_of(self, worker: str, why: str, ledger: Ledger) -> None:
+        """A worker is gone, with whatever it held of this study."""
+        if (trial := self.running_on(worker)) is not None:
+            self.lose(trial, why, ledger)
+        if worker and self.preflight_worker == worker:
+            self.lose_preflight(why, ledger)
+
     def lose_preflight(self, why: str, ledger: Ledger) -> None:
         """The worker that ran the preflight is gone."""
         self.preflight_worker = ""

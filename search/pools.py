@@ -9,8 +9,31 @@ from datetime import datetime
 from search.live_study import LiveStudy
 from search.placing import Offer
 from search.shares import FairShares
+from store.messages import Take
 
 Pool = tuple[str, bool]  # its name, and whether it is of its workers with a GPU
+
+
+class Seats:
+    """What each live worker offers, and the jobs that came to workers too small for them."""
+
+    def __init__(self) -> None:
+        self.offers: dict[str, Offer] = {}
+        self._declined: set[tuple[int, int | None, int]] = set()
+
+    def look(self, offers: dict[str, Offer]) -> set[tuple[int, int | None, int]]:
+        """Take in what the workers offer now: the jobs that go back to the queue, which all of a pool share."""
+        self.offers = offers
+        declined, self._declined = self._declined, set()
+        return declined
+
+    def fits(self, request: Take, study: LiveStudy) -> bool:
+        """Whether a trial fits on the worker that has its job."""
+        resources, offer = study.definition.resources, self.offers.get(request.worker)
+        if offer is None or offer._replace(is_open=True).serves(resources):
+            return True
+        self._declined.update(job for job in study.jobs() if job[1] == request.number)
+        return False
 
 
 class Pools:

@@ -30,8 +30,7 @@ from search.live_study import LiveStudy
 from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness
 from search.loading import load_study, load_trial, study_states
-from search.placing import Offer
-from search.pools import Pools
+from search.pools import Pools, Seats
 from store.bus import Inbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
 from store.messages import (
@@ -95,8 +94,7 @@ class Scheduler:
         self._tasks = LiveTasks()
         self._answers: OrderedDict[str, tuple[int, Answer]] = OrderedDict()
         self._enqueued: set[tuple[int, int | None, int]] = set()  # jobs made by us; the queue itself may be wiped
-        self._declined: set[tuple[int, int | None, int]] = set()  # jobs that came to a worker too small for them
-        self._offers: dict[str, Offer] = {}
+        self._seats = Seats()
         self._enqueued_tasks: set[tuple[int, int, int]] = set()
         self._next_round = 0.0
         self._next_reconciliation = 0.0
@@ -199,7 +197,7 @@ class Scheduler:
             case Take():
                 self._drop_what_it_held(request, ledger)
                 study = self._known(request.study_id, ledger)
-                return study.take(request, ledger) if study and self._fits(request, study) else Nothing()
+                return study.take(request, ledger) if study and self._seats.fits(request, study) else Nothing()
             case TakeTask():
                 self._drop_what_it_held(request, ledger)
                 return self._tasks.take(request, ledger)
@@ -212,7 +210,10 @@ class Scheduler:
                 study = self._known(request.study_id, ledger)
                 return self._obey(study, request, ledger) if study else Refused(message="the study has ended")
             case Gone():
-                self._lose_what_it_held(request, ledger)
+                # Names are never given twice: nothing of a worker that is gone can be running.
+                self._tasks.lose_those_of(request.worker, request.reason, ledger)
+                for each in self._studies.values():
+                    each.lose_those_of(request.worker, request.reason, ledger)
                 return None
             case Preflighted():
                 if (study := self._studies.get(request.study_id)) is not None:
@@ -243,22 +244,6 @@ class Scheduler:
             self._follow_states(ledger)
         return self._studies.get(study_id)
 
-    def _lose_what_it_held(self, request: Gone, ledger: Ledger) -> None:
-        """A worker's process has died. Names are never given twice, so nothing of it can be running."""
-        for study in self._studies.values():
-            if (trial := study.running_on(request.worker)) is not None:
-                study.lose(trial, request.reason, ledger)
-            if study.preflight_worker == request.worker:
-                study.lose_preflight(request.reason, ledger)
-
-    def _fits(self, request: Take, study: LiveStudy) -> bool:
-        """Whether a trial fits on the worker that has its job. All of a pool share a queue; the job goes back to it."""
-        resources, offer = study.definition.resources, self._offers.get(request.worker)
-        if offer is None or offer._replace(is_open=True).serves(resources):
-            return True
-        self._declined.update(job for job in study.jobs() if job[1] == request.number)
-        return False
-
     def _drop_what_it_held(self, request: Take | TakeTask, ledger: Ledger) -> None:
         """A worker that takes a job does one thing at a time: whatever else it held, it has lost."""
         taken = TaskKey(request.study_id, request.number) if isinstance(request, TakeTask) else None
@@ -275,10 +260,8 @@ class Scheduler:
         self._next_round = self._monotonic() + self._settings.idle_seconds
         self._follow_states(ledger)
         self._expire(ledger)
-        self._offers = self._liveness.offers()
-        self._pools.divide(self._studies.values(), self._offers.values(), self._clock(), self._monotonic())
-        self._enqueued -= self._declined
-        self._declined = set()
+        self._enqueued -= self._seats.look(self._liveness.offers())
+        self._pools.divide(self._studies.values(), self._seats.offers.values(), self._clock(), self._monotonic())
         if self._monotonic() >= self._next_reconciliation:
             self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
             self._enqueued &= self._queue.waiting()
@@ -374,8 +357,7 @@ class Scheduler:
         self._tasks = LiveTasks()
         self._answers = OrderedDict()
         self._enqueued = set()
-        self._declined = set()
-        self._offers = {}
+        self._seats = Seats()
         self._enqueued_tasks = set()
         self._next_round = self._next_reconciliation = 0.0
         self._catch_up = True

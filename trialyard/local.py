@@ -81,7 +81,7 @@ def local_service(
         children.start("server", _command("serve"), environment)
         children.start("scheduler", _command("scheduler"), environment)
         if worker:
-            children.start("worker", _command("worker", *worker), environment)
+            children.start("worker", _command("worker", *worker), environment, may_leave=True)
         _wait_until_it_serves(service)
         yield service
 

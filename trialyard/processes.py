@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,6 +38,7 @@ class _Child:
     log: Path
     process: subprocess.Popen[bytes]
     started: float
+    may_leave: bool = False
 
 
 class Children:
@@ -65,9 +66,16 @@ class Children:
         for child in reversed(self._children):
             self._stop(child)
 
-    def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start a process whose output goes to `<logs>/<name>.log`."""
-        self._children.append(_launch(name, arguments, environment, self._logs / f"{name}.log"))
+    def start(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], may_leave: bool = False
+    ) -> None:
+        """Start a process whose output goes to `<logs>/<name>.log`.
+
+        Args:
+            may_leave: one that ends with 0 has left for good, as workers do that were drained.
+        """
+        child = _launch(name, arguments, environment, self._logs / f"{name}.log")
+        self._children.append(replace(child, may_leave=may_leave))
 
     def revive(self) -> list[ChildDied]:
         """Start those again that have died.
@@ -81,12 +89,13 @@ class Children:
         died = []
         for place, child in enumerate(self._children):
             code = child.process.poll()
-            if code is None:
+            if code is None or (code == 0 and child.may_leave):
                 continue
             died.append(ChildDied(child.name, code, child.log))
             if time.monotonic() < child.started + self._steady:
                 raise died[-1]
-            self._children[place] = _launch(child.name, child.arguments, child.environment, child.log)
+            again = _launch(child.name, child.arguments, child.environment, child.log)
+            self._children[place] = replace(again, may_leave=child.may_leave)
         return died
 
     def kill(self) -> None:

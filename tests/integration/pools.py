@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,13 @@ def steps(trial):
 def one_step(trial):
     """Reports its process once and then works, as long as the file `until` is not there."""
     trial.report(0, {"loss": 1.0, "pid": os.getpid()})
+    while not Path(trial.parameters["until"]).exists():
+        time.sleep(0.01)
+    return {"loss": 0.5}
+
+
+def wait(trial):
+    """Works in silence, as long as the file `until` is not there."""
     while not Path(trial.parameters["until"]).exists():
         time.sleep(0.01)
     return {"loss": 0.5}
@@ -143,12 +150,18 @@ class RunningPool:
 
 @contextmanager
 def running_pool(
-    folder: Path, redis_url: str, environment: dict[str, str] | None = None, commands: str = "", **options: Any
+    folder: Path,
+    redis_url: str,
+    environment: dict[str, str] | None = None,
+    commands: str = "",
+    within: Sequence[str] = (),
+    **options: Any,
 ) -> Iterator[RunningPool]:
     """A pool of one CPU slot, unless told otherwise; whatever happens, nothing of it is left at the end.
 
     Args:
         commands: further tables of its objectives.toml.
+        within: a command that starts it elsewhere, as in a network of its own.
     """
     (folder / "objectives_of_tests.py").write_text(OBJECTIVES)
     names = [line[4:].split("(")[0] for line in OBJECTIVES.splitlines() if line.startswith("def ")]
@@ -164,7 +177,7 @@ def running_pool(
     }
     arguments = json.dumps({"pool": "default", "cpu_slots": 1, "gpus": "none", **options})
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVE, arguments], env=os.environ | settings | (environment or {}), cwd=folder
+        [*within, sys.executable, "-c", _SERVE, arguments], env=os.environ | settings | (environment or {}), cwd=folder
     )
     client = open_redis(redis_url)
     try:

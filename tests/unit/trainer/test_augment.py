@@ -298,7 +298,7 @@ def test_what_cannot_be_done_to_such_rows_is_refused_before_any_trial(model: str
         {"data": {"source": "sklearn:digits", "augment": knobs}, "model": {"name": model}}
     )
 
-    problems, _ = preflight.check([config], monitor=LOSS, data_folders=(), device=CPU)
+    problems, _ = preflight.check([config], wanted={"objective.metric": LOSS.metric}, data_folders=(), device=CPU)
 
     [problem] = problems
     assert str(problem).startswith(message)

@@ -173,6 +173,16 @@ def test_a_child_that_was_steady_is_started_again(tmp_path: Path, environment: d
         assert is_alive(after)
 
 
+def test_a_child_that_left_for_good_is_not_started_again(tmp_path: Path, environment: dict[str, str]) -> None:
+    with Children(tmp_path, grace_seconds=5, steady_seconds=0) as children:
+        children.start("worker", [sys.executable, "-c", "print('drained', flush=True)"], environment, may_leave=True)
+        (worker,) = pids(children)
+        until(lambda: not is_alive(worker))
+
+        assert children.revive() == []
+        assert pids(children) == [worker]
+
+
 def test_kill_does_not_wait_for_grace(tmp_path: Path, environment: dict[str, str]) -> None:
     began = time.monotonic()
     with Children(tmp_path, grace_seconds=30) as children:

@@ -1,0 +1,173 @@
+"""How long does a slot stand still between two trials? From one trial's end to the next one's first step.
+
+    python -m benchmarks.pool [--quick]
+
+One slot and an objective that notes when it begins and returns at once; medians and 99th percentiles of the pauses in
+between, over rounds by turns. Ours is the whole service (SQLite, a Redis of its own, RQ, the runner), by random search
+and by TPE. Peers: RQ's stock worker (a fork a job), RQ's SimpleWorker (in the worker's own process), both with jobs
+that wait in the queue and no search at all; Optuna over SQLite in this process; Ray Tune, if it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import redis
+from rich.console import Console
+from rich.table import Table
+
+from store.embedded_redis import embedded_redis
+from store.settings import Settings
+from trialyard.client import Client
+from trialyard.follow import follow
+from trialyard.local import free_port, local_service
+from trialyard.signals import StopSignals
+
+ROUNDS = 3
+WARM = 5  # first pauses of a round that are left out: imports, connections
+
+OBJECTIVE = '''
+import os
+import time
+
+
+def note(trial=None):
+    """Says when it began and when it ended, on the clock that all processes of a machine share."""
+    began = time.monotonic()
+    x = 0.5 if trial is None else trial.parameters["x"]
+    with open(os.environ["POOL_TIMES"], "a") as file:
+        file.write(f"{began} {time.monotonic()}\\n")
+    return {"loss": x}
+'''
+
+
+def ours(folder: Path, trials: int, sampler: str) -> None:
+    (folder / "objectives.toml").write_text('[objectives]\nnote = "pool_objective:note"\n')
+    settings = Settings(home_dir=folder / "home", port=free_port(), objectives_file=folder / "objectives.toml")
+    document = {
+        "name": "pool",
+        "objective": {"metric": "loss", "direction": "minimize"},
+        "parameters": {"x": {"low": 0.0, "high": 1.0}},
+        "sampler": {"name": sampler, "seed": 1},
+        "budget": {"trials": trials, "parallel": 1},
+        "trial": {"kind": "objective", "name": "note"},
+    }
+    with (
+        StopSignals() as signals,
+        local_service(settings, ["--gpus", "none", "--cpu-slots", "1"], signals, print) as running,
+        Client(running.server_url) as client,
+    ):
+        ended = follow(client, client.create_study(document), Console(stderr=True), running.check)
+        assert ended.counts.complete == trials, ended
+
+
+def rq_worker(folder: Path, trials: int, kind: str) -> None:
+    from rq import Queue
+
+    with embedded_redis(folder / "home") as url:
+        queue = Queue("pool", connection=redis.Redis.from_url(url))
+        queue.enqueue_many([Queue.prepare_data("pool_objective.note") for _ in range(trials)])
+        code = (
+            f"import redis; from rq import {kind}; import pool_objective; "
+            f"{kind}(['pool'], connection=redis.Redis.from_url({url!r})).work(burst=True, logging_level='ERROR')"
+        )
+        subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
+def optuna_sqlite(folder: Path, trials: int) -> None:
+    import optuna
+
+    sys.path.insert(0, str(folder))
+    note = importlib.import_module("pool_objective").note
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(storage=f"sqlite:///{folder / 'optuna.db'}", sampler=optuna.samplers.TPESampler(seed=1))
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_float("x", 0.0, 1.0)
+        return float(note()["loss"])
+
+    study.optimize(objective, n_trials=trials, n_jobs=1)
+    sys.path.remove(str(folder))
+
+
+def ray_tune(folder: Path, trials: int) -> None:
+    code = (
+        "import ray, pool_objective\n"
+        "from ray import tune\n"
+        "ray.init(num_cpus=1, include_dashboard=False, logging_level='ERROR')\n"
+        "def trainable(config):\n    tune.report(pool_objective.note())\n"
+        f"tune.Tuner(trainable, tune_config=tune.TuneConfig(num_samples={trials}, max_concurrent_trials=1),\n"
+        f"    run_config=tune.RunConfig(storage_path={str(folder)!r}, verbose=0)).fit()\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True)
+
+
+def pauses(run: Callable[[Path, int], None], trials: int) -> list[float]:
+    """Milliseconds from each trial's end to the next one's beginning."""
+    with tempfile.TemporaryDirectory(prefix="pool-") as name:
+        folder = Path(name)
+        (folder / "pool_objective.py").write_text(OBJECTIVE)
+        os.environ["POOL_TIMES"] = str(folder / "times")
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [name, _PYTHONPATH]))
+        run(folder, trials)
+        times = sorted(tuple(map(float, line.split())) for line in (folder / "times").read_text().splitlines())
+    assert len(times) == trials, f"{len(times)} of {trials} trials ran"
+    found = [1000 * (later[0] - earlier[1]) for earlier, later in pairwise(times)]
+    return found[WARM:] if len(found) > 2 * WARM else found
+
+
+_PYTHONPATH = os.environ.get("PYTHONPATH", "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    quick = parser.parse_args().quick
+    systems: dict[str, tuple[Callable[[Path, int], None], int]] = {
+        "Trialyard, random": (lambda folder, trials: ours(folder, trials, "random"), 200),
+        "Trialyard, TPE": (lambda folder, trials: ours(folder, trials, "tpe"), 200),
+        "RQ SimpleWorker": (lambda folder, trials: rq_worker(folder, trials, "SimpleWorker"), 200),
+        "RQ Worker": (lambda folder, trials: rq_worker(folder, trials, "Worker"), 100),
+        "Optuna, TPE, SQLite": (optuna_sqlite, 100),
+    }
+    if importlib.util.find_spec("ray") is None:
+        print("Ray Tune is left out: pip install 'trialyard[bench]'", file=sys.stderr)
+    elif not quick:  # it takes half a minute to start
+        systems["Ray Tune"] = (ray_tune, 20)
+    found: dict[str, list[list[float]]] = {name: [] for name in systems}
+    for _ in range(1 if quick else ROUNDS):
+        for name, (run, trials) in systems.items():
+            started = time.monotonic()
+            found[name].append(pauses(run, max(5, trials // 10) if quick else trials))
+            print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+    report(found)
+
+
+def report(found: dict[str, list[list[float]]]) -> None:
+    table = Table("one slot", "median, ms", "p99, ms", "medians of the rounds", box=None)
+    figures: dict[str, Any] = {}
+    for name, rounds in found.items():
+        medians = [statistics.median(each) for each in rounds]
+        whole = sorted(pause for each in rounds for pause in each)
+        p99 = whole[int(0.99 * (len(whole) - 1))]
+        middle = statistics.median(medians)
+        table.add_row(name, f"{middle:.2f}", f"{p99:.1f}", " ".join(f"{median:.2f}" for median in medians))
+        figures[name] = {"median_ms": round(middle, 3), "p99_ms": round(p99, 2), "medians_ms": medians}
+    Console().print(table)
+    print(json.dumps({"benchmark": "pool", "cores": os.cpu_count(), "pauses": figures}))
+
+
+if __name__ == "__main__":
+    main()
