@@ -129,6 +129,11 @@ def is_ended(study: Study) -> bool:
     return study["state"] in ENDED
 
 
+def is_trained(study: Study) -> bool:
+    """Whether its trials leave models of our own training."""
+    return bool(study["definition"].get("trial", {}).get("kind", "train") == "train")
+
+
 def segments(counts: Mapping[str, int], total: int) -> Iterator[tuple[str, float, float]]:
     """(state, start, width) of each state's part of a bar 1,000 wide."""
     whole = max(total, sum(counts[state] for state in IN_THE_BAR)) or 1
@@ -162,6 +167,7 @@ FILTERS = {
     "done": done,
     "ended": is_ended,
     "epochs": epochs,
+    "is_trained": is_trained,
     "measured": measured,
     "metric": metric,
     "metric_name": metric_name,

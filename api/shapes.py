@@ -228,6 +228,13 @@ class Artifact(Shape):
     bytes: int
 
 
+class Storage(Shape):
+    """The bytes of a study's files, by what they are."""
+
+    bytes: int
+    kinds: dict[str, int]
+
+
 class Member(Shape):
     """A model of an ensemble; `trial` is null for one that was trained for it alone."""
 

@@ -1,6 +1,6 @@
 """Does an ensemble of a search's trials do better on new rows than the best trial, and at what cost?
 
-    TRIALYARD_DATA_DIR=… python -m benchmarks.ensembles [--quick] [--seeds 5] [--trials 12]
+    TRIALYARD_DATA_DIR=… python -m benchmarks.ensembles [--quick] [--seeds 5] [--trials 10]
 
 Six real data sets, four of classes and two of numbers. For each seed of the split a random search of as many trials is
 run with the trainer; then every method makes its ensemble of them, by the validation rows, and the test rows are
@@ -47,7 +47,7 @@ class DataSet:
     metric: str
     data: dict[str, Any]
     model: str = "mlp"
-    epochs: int = 12
+    epochs: int = 8
 
     @property
     def direction(self) -> str:
@@ -66,14 +66,14 @@ DATA_SETS = (
             "source": "file:tabular/adult_train.csv",
             "target": "income",
             "missing_values": ["?"],
-            "split": {"validation": 0.1, "test": 0.7},
+            "split": {"validation": 0.1, "test": 0.8},
         },
     ),
     DataSet(
         "german credit",
         "accuracy",
         {"source": "file:tabular/german_credit.csv", "target": "class", "split": {"validation": 0.25, "test": 0.4}},
-        epochs=20,
+        epochs=15,
     ),
     DataSet(
         "fashion mnist",
@@ -229,8 +229,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two small data sets, two seeds, six trials")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--trials", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=6, help="trainings of bagging and boosting")
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=4, help="trainings of bagging and boosting")
     arguments = parser.parse_args()
     folder = os.environ.get("TRIALYARD_DATA_DIR")
     if not folder:

@@ -22,6 +22,7 @@ from search.sections import (
     UNHURRIED,
     UNTEACHABLE,
     Budget,
+    Keep,
     Name,
     NoPruner,
     Objective,
@@ -35,7 +36,7 @@ from search.sections import (
 )
 from store.errors import DefinitionError
 
-__all__ = ["Budget", "Definition", "Objective", "Resources", "parse"]
+__all__ = ["Budget", "Definition", "Keep", "Objective", "Resources", "parse"]
 
 
 class Definition(Section):
@@ -54,6 +55,7 @@ class Definition(Section):
     deterministic: bool = False
     trial: dict[str, Any]
     resources: Resources = Resources()
+    keep: Keep = Keep()
 
     @property
     def objective(self) -> Objective:
@@ -98,6 +100,7 @@ class Definition(Section):
             **({"warm_start": self.warm_start.model_dump()} if self.warm_start else {}),
             "trial": self.trial,
             "resources": self.resources.model_dump(),
+            **({"keep": self.keep.model_dump()} if self.keep != Keep() else {}),
         }
 
 

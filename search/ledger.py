@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, bindparam, update
+from sqlalchemy import Table, bindparam, delete, update
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from search.rows import batch
 from store.messages import AttemptKey, Metrics
 from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TaskRow, TrialRow, TrialState
+from store.tasks import Tasks
 
 Event = tuple[str, dict[str, Any]]  # its kind and its body
 
@@ -80,6 +81,8 @@ class Ledger:
         self._ends: list[dict[str, Any]] = []
         self._reports: list[dict[str, Any]] = []
         self._studies: list[tuple[StudyChange, Event]] = []
+        self._dropped_tasks: list[tuple[int, int]] = []
+        self._new_tasks: list[tuple[int, str]] = []
         self._task_columns: dict[tuple[int, int], dict[str, Any]] = defaultdict(dict)
         self._study_columns: dict[int, dict[str, Any]] = defaultdict(dict)
         self._events: dict[int, list[Event]] = defaultdict(list)
@@ -114,6 +117,14 @@ class Ledger:
         """A task has moved; it may have been deleted meanwhile."""
         self._task_columns[study_id, number] |= columns
 
+    def add_task(self, study_id: int, kind: str) -> None:
+        """A task of the scheduler's own, for any worker of the study's pool."""
+        self._new_tasks.append((study_id, kind))
+
+    def drop_tasks(self, keys: Iterable[tuple[int, int]]) -> None:
+        """Tasks that nobody waits for any more."""
+        self._dropped_tasks += keys
+
     def remember(self, study_id: int, attrs: dict[str, Any]) -> None:
         """What the sampler remembers of a study has changed."""
         self._study_columns[study_id]["system_attrs"] = attrs
@@ -142,6 +153,11 @@ class Ledger:
         Returns:
             The newest event's number of each study that got events.
         """
+        for study_id, number in self._dropped_tasks:
+            session.execute(delete(TaskRow).where(TaskRow.study_id == study_id, TaskRow.number == number))
+        for study_id, kind in self._new_tasks:
+            if (study := session.get(StudyRow, study_id)) is not None:
+                Tasks(session, study).add(kind, {}, self.at)
         for (study_id, number), columns in self._task_columns.items():
             session.execute(
                 update(TaskRow).where(TaskRow.study_id == study_id, TaskRow.number == number).values(columns)

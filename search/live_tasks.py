@@ -16,8 +16,10 @@ from sqlalchemy.orm import Session
 from search.ledger import Ledger
 from store.messages import AttemptKey, FinishTask, Nothing, Settled, TakeTask, TaskAssignment
 from store.models import StudyRow, TaskRow, TaskState
+from store.queue import TrialQueue, WaitingJob
 
 MOST_RETRIES = 2  # a task whose processes died more often will kill the next one, too
+COLLECT = "collect"
 OPEN = (str(TaskState.QUEUED), str(TaskState.RUNNING))
 
 
@@ -51,6 +53,7 @@ class LiveTasks:
 
     def __init__(self) -> None:
         self._open: dict[TaskKey, LiveTask] = {}
+        self._enqueued: set[WaitingJob] = set()  # jobs made by us; the queue itself may be wiped
 
     def follow(self, session: Session) -> None:
         """Take over the tasks that were made, and drop those that were deleted."""
@@ -61,8 +64,18 @@ class LiveTasks:
         for key in sorted(there - self._open.keys()):
             self._open[key] = _load(session, key)
 
-    def queued(self) -> list[LiveTask]:
-        return [task for task in self._open.values() if task.state is TaskState.QUEUED]
+    def reconcile(self, queue: TrialQueue) -> None:
+        """Find out which jobs a wipe has taken."""
+        self._enqueued &= queue.waiting_tasks()
+
+    def enqueue(self, queue: TrialQueue) -> None:
+        """Make the jobs that are missing; before all others, but for the house's own."""
+        queued = (task for task in self._open.values() if task.state is TaskState.QUEUED)
+        jobs = {WaitingJob(*task.key, task.attempt + 1): task for task in queued}
+        for job in jobs.keys() - self._enqueued:
+            task = jobs[job]
+            queue.enqueue_task(job, pool=task.pool, gpu=task.gpu, at_front=task.kind != COLLECT)
+        self._enqueued = set(jobs)
 
     def workers(self) -> set[str]:
         """Who does a task now."""

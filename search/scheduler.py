@@ -24,6 +24,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from search.keeping import Housekeeping, with_surplus
 from search.lease import SchedulerLease, holder_name
 from search.ledger import Ledger, LiveTrial, StudyChange, TrialKey
 from search.live_study import LiveStudy
@@ -94,8 +95,8 @@ class Scheduler:
         self._tasks = LiveTasks()
         self._answers: OrderedDict[str, tuple[int, Answer]] = OrderedDict()
         self._enqueued: set[tuple[int, int | None, int]] = set()  # jobs made by us; the queue itself may be wiped
+        self._housekeeping = Housekeeping()
         self._seats = Seats()
-        self._enqueued_tasks: set[tuple[int, int, int]] = set()
         self._next_round = 0.0
         self._next_reconciliation = 0.0
         self._catch_up = True  # read what was delivered and not acknowledged, before anything new
@@ -200,7 +201,8 @@ class Scheduler:
                 return study.take(request, ledger) if study and self._seats.fits(request, study) else Nothing()
             case TakeTask():
                 self._drop_what_it_held(request, ledger)
-                return self._tasks.take(request, ledger)
+                with self._reads() as session:
+                    return with_surplus(session, self._tasks.take(request, ledger))
             case FinishTask():
                 return self._tasks.finish(request, ledger)
             case Ask():
@@ -265,7 +267,9 @@ class Scheduler:
         if self._monotonic() >= self._next_reconciliation:
             self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
             self._enqueued &= self._queue.waiting()
-            self._enqueued_tasks &= self._queue.waiting_tasks()
+            self._tasks.reconcile(self._queue)
+            with self._reads() as session:
+                self._housekeeping.look_round(session, self._studies.values(), ledger)
 
     def _follow_states(self, ledger: Ledger) -> None:
         """Take over what people did to studies through the API: SQL is where it stands."""
@@ -333,10 +337,7 @@ class Scheduler:
             resources = wanted[job].definition.resources
             self._queue.enqueue(*job, pool=resources.pool, gpu=resources.gpus > 0)
         self._enqueued = set(wanted)
-        tasks = {(*task.key, task.attempt + 1): task for task in self._tasks.queued()}
-        for key in tasks.keys() - self._enqueued_tasks:
-            self._queue.enqueue_task(*key, pool=tasks[key].pool, gpu=tasks[key].gpu)
-        self._enqueued_tasks = set(tasks)
+        self._tasks.enqueue(self._queue)
 
     def _load_outdated(self) -> None:
         """Take up the studies whose space was changed in this batch, as after a restart."""
@@ -357,8 +358,8 @@ class Scheduler:
         self._tasks = LiveTasks()
         self._answers = OrderedDict()
         self._enqueued = set()
+        self._housekeeping = Housekeeping()
         self._seats = Seats()
-        self._enqueued_tasks = set()
         self._next_round = self._next_reconciliation = 0.0
         self._catch_up = True
 

@@ -283,6 +283,13 @@ class WarmStart(Section):
     trials: Annotated[int, Field(ge=1, le=100_000)] = 1_000  # the newest ones, at most
 
 
+class Keep(Section):
+    """Of how many of the best trials the files stay; null stands for all. Logs stay in any case."""
+
+    models: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = 50
+    predictions: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = 500
+
+
 class Resources(Section):
     """Where the trials run."""
 

@@ -75,6 +75,18 @@ class Artifacts:
     def is_local(self) -> bool:
         return isinstance(self._system, LocalFileSystem)
 
+    def usage(self, study_id: int) -> dict[str, int]:
+        """The bytes of a study's files by what they are: models, checkpoints, predictions, logs, ensembles, other."""
+        try:
+            found = self._system.find(f"{self._root}/studies/{study_id}", detail=True)
+        except FileNotFoundError:
+            return {}
+        usage: dict[str, int] = {}
+        for path, entry in found.items():
+            kind = _kind_of(path.rpartition(f"/studies/{study_id}/")[2])
+            usage[kind] = usage.get(kind, 0) + (entry["size"] or 0)
+        return usage
+
     def delete_study(self, study_id: int) -> None:
         self._delete(f"studies/{study_id}")
 
@@ -86,6 +98,15 @@ class Artifacts:
     def _folder(self, below: str) -> Folder:
         path = f"{self._root}/{below}"
         return LocalFolder(Path(path)) if self.is_local else RemoteFolder(self._system, path)
+
+
+def _kind_of(path: str) -> str:
+    """Of a file below a study's folder."""
+    name = path.rpartition("/")[2]
+    if path.startswith("tasks/"):
+        return "ensembles"
+    kinds = {"model.": "models", "checkpoint-": "checkpoints", "predictions.": "predictions", "log.": "logs"}
+    return next((kind for prefix, kind in kinds.items() if name.startswith(prefix)), "other")
 
 
 class LocalFolder:

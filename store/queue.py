@@ -76,10 +76,10 @@ class TrialQueue:
         arguments = (study_id,) if number is None else (study_id, number)
         self._enqueue(queue_name(pool, gpu), what, attempt, arguments, at_front=False)
 
-    def enqueue_task(self, study_id: int, number: int, attempt: int, pool: str, gpu: bool) -> None:
-        """Put a job for a task at the queue's beginning: somebody waits for it."""
-        arguments = (study_id, number, "task")
-        self._enqueue(queue_name(pool, gpu), f"task-{study_id}-{number}", attempt, arguments, at_front=True)
+    def enqueue_task(self, job: WaitingJob, pool: str, gpu: bool, *, at_front: bool) -> None:
+        """Put a job for a task into the queue; at its beginning, if somebody waits for it."""
+        what, arguments = f"task-{job.study_id}-{job.number}", (job.study_id, job.number or 0, "task")
+        self._enqueue(queue_name(pool, gpu), what, job.attempt, arguments, at_front=at_front)
 
     def waiting(self) -> set[WaitingJob]:
         """The trials' jobs and preflights that no worker has taken yet, in all pools."""

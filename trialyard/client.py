@@ -26,16 +26,15 @@ from trialyard.errors import (
     Unreachable,
 )
 from trialyard.events import parse_events
+from trialyard.model_calls import ModelCalls
+from trialyard.model_calls import path_of as _path
 from trialyard.resources import (
-    Artifact,
     BestTrial,
     Dataset,
     DecisionName,
-    Ensemble,
     Event,
     Handout,
     Pareto,
-    Predictions,
     Rescore,
     StepReport,
     Study,
@@ -55,7 +54,7 @@ ExportForm = Literal["csv", "parquet", "json", "optuna"]
 _PROBLEMS = TypeAdapter(list[Problem])
 
 
-class Client:
+class Client(ModelCalls):
     """A client of one server. Every method raises `ApiError` or one of its kinds.
 
     Args:
@@ -150,10 +149,6 @@ class Client:
         """All trials of a study as a file, in pieces; `optuna` is a journal that Optuna opens."""
         yield from self._stream(_path(study, "export"), {"format": form})
 
-    def report_page(self, study: str) -> Iterator[bytes]:
-        """The study as one HTML file with its pictures in it, in pieces."""
-        yield from self._stream(_path(study, "report"))
-
     def pause(self, study: str) -> Study:
         return Study.model_validate(self._ask("POST", _path(study, "pause")))
 
@@ -214,36 +209,6 @@ class Client:
         leaving: list[str] = self._ask("POST", f"/workers/{quote(name, safe='')}/drain")["workers"]
         return leaving
 
-    def predict(
-        self, study: str, rows: Sequence[Any], trial: int | None = None, ensemble: int | None = None
-    ) -> Predictions:
-        """What the best trial's model, or that of a trial or an ensemble, says of rows; a worker of the study's pool is
-        asked.
-
-        Args:
-            rows: mappings of columns to values; texts; nested lists of pixels, or image files in base64.
-
-        Raises:
-            InvalidRequest: rows do not fit what the model was trained on; `errors` name row and column.
-            Conflict: there is no such model (any more).
-            ServerError: no worker is there, or none came to it in time.
-        """
-        asked = {"trial": trial, "ensemble": ensemble}
-        body = {"rows": list(rows)} | {name: number for name, number in asked.items() if number is not None}
-        return Predictions.model_validate(self._ask("POST", _path(study, "predict"), body=body))
-
-    def build_ensemble(self, study: str, method: str, **options: int) -> Ensemble:
-        """Have an ensemble of the study's trials built by a worker.
-
-        Args:
-            method: average, greedy, stacking, bagging or boosting.
-            options: candidates, rounds, seed.
-
-        Raises:
-            Conflict: the study has nothing that it could be made of.
-        """
-        return Ensemble.model_validate(self._ask("POST", _path(study, "ensembles"), body={"method": method, **options}))
-
     def rescore(self, study: str, best: int = 10, seeds: int = 5) -> list[Rescore]:
         """Have the best trials trained again, each from so many other seeds.
 
@@ -256,34 +221,6 @@ class Client:
     def rescores(self, study: str) -> Iterator[Rescore]:
         """The newest first."""
         return map(Rescore.model_validate, self._pages(_path(study, "rescores")))
-
-    def ensembles(self, study: str) -> Iterator[Ensemble]:
-        """The newest first."""
-        return map(Ensemble.model_validate, self._pages(_path(study, "ensembles")))
-
-    def ensemble(self, study: str, number: int) -> Ensemble:
-        return Ensemble.model_validate(self._ask("GET", _path(study, "ensembles", number)))
-
-    def download_ensemble(self, study: str, number: int) -> Iterator[bytes]:
-        """A zip with all its models, in pieces. Raises: Conflict: it is not built (yet)."""
-        yield from self._stream(_path(study, "ensembles", number, "model"))
-
-    def artifacts(self, study: str, number: int) -> list[Artifact]:
-        """The files that a trial left; `model` is its model, to be downloaded as a zip."""
-        return [Artifact.model_validate(each) for each in self._pages(_path(study, "trials", number, "artifacts"))]
-
-    def download(self, study: str, number: int, artifact: str) -> Iterator[bytes]:
-        """A file that a trial left, in pieces. Raises: NotFound. Conflict: its model is gone."""
-        yield from self._stream(_path(study, "trials", number, "artifacts", artifact))
-
-    def convert(self, study: str, number: int, form: Literal["onnx", "torch"]) -> Artifact:
-        """Put a trial's model into another form beside it, if that says of real rows what the original says.
-
-        Raises:
-            ServerError: it could not be done, and why.
-        """
-        path = _path(study, "trials", number, "artifacts")
-        return Artifact.model_validate(self._ask("POST", path, body={"form": form}))
 
     def upload_dataset(self, name: str, file: Path) -> Dataset:
         """Send a file; a study then names it as `dataset:NAME`. The same file again changes nothing.
@@ -423,10 +360,6 @@ def _stream_events(http: httpx.Client, study: str, after: int) -> Iterator[httpx
     with http.stream("GET", _path(study, "events"), headers=headers) as response:
         _check_stream(response)
         yield response
-
-
-def _path(study: str, *rest: str | int) -> str:
-    return "/".join(["/studies", quote(study, safe=""), *map(str, rest)])
 
 
 def _check(response: httpx.Response) -> None:

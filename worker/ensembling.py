@@ -6,7 +6,7 @@ Torch is imported with the first one, not with this module.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from store.errors import TrialyardError
 from store.messages import AttemptKey
@@ -28,6 +28,8 @@ class Ensembling:
     """The request has a method with its options, the candidates by trial and attempt, the best one first, the metric
     that they are judged by, and the configuration of the best one.
     """
+
+    keeps_log: ClassVar[bool] = True
 
     def __init__(self, library: Library, device: str) -> None:
         self._library = library

@@ -9,7 +9,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from store.errors import TrialyardError
 from store.messages import AttemptKey
@@ -26,6 +26,8 @@ KEPT_MODELS = 8
 class Predicting:
     """The request names a trial's attempt or an ensemble, and the parcels that hold the rows and shall hold the
     answer."""
+
+    keeps_log: ClassVar[bool] = False
 
     def __init__(self, parcels: Parcels) -> None:
         self._parcels = parcels

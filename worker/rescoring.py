@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from store.messages import AttemptKey
 from worker.tasks import Returned, Workplace
@@ -20,6 +20,8 @@ LEFT_BEHIND = ("model.safetensors", "model.json", "predictions.npz")  # by a tra
 class Rescoring:
     """The request has a trial's section `trial` as it is to be trained now, the study's metric and direction, and the
     trials that its models begin with."""
+
+    keeps_log: ClassVar[bool] = True
 
     def __init__(self, training: Training) -> None:
         self._training = training

@@ -14,6 +14,7 @@ from store.bus import Caller, open_redis
 from store.parcels import Parcels
 from store.settings import Settings
 from worker.channel import Began, Channel, Do, Done, Ended, Rest
+from worker.collecting import Collecting
 from worker.conversion import Converting
 from worker.ensembling import Ensembling
 from worker.jobs import Bench, perform
@@ -97,6 +98,7 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         },
         tasks={
             "predict": Predicting(Parcels(client, settings.predict_seconds)),
+            "collect": Collecting(),
             "convert": Converting(library),
             "rescore": Rescoring(training),
             "ensemble": Ensembling(library, torch_device),

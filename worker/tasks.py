@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from store.artifacts import Artifacts, Folder
 from store.bus import Caller
@@ -41,7 +42,12 @@ class Workplace:
 
 
 class TaskKind(Protocol):
-    """How the tasks of one kind are done. Done twice, as after a crash, it comes to the same."""
+    """How the tasks of one kind are done. Done twice, as after a crash, it comes to the same.
+
+    `keeps_log`: what it prints is kept beside what it leaves.
+    """
+
+    keeps_log: ClassVar[bool]
 
     def run(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
         """What came of it, as JSON. Raises: Returned. Anything else: the task has failed."""
@@ -84,15 +90,17 @@ class _Wanted:
         if time.monotonic() < self._ask_at:
             return True
         self._ask_at = time.monotonic() + ASK_SECONDS
-        return self._caller.call(self._take, PATIENCE_SECONDS) == self._answer
+        again = self._caller.call(self._take, PATIENCE_SECONDS)
+        return isinstance(again, TaskAssignment) and again.attempt == self._answer.attempt
 
 
 def _do(kinds: Mapping[str, TaskKind], task: TaskAssignment, place: Workplace) -> FinishTask:
     """Whatever a task raises is its own end, and never the runner's."""
-    with TrialLog(place.folder):
+    kind = kinds[task.task]
+    with TrialLog(place.folder) if kind.keeps_log else nullcontext():
         try:
             place.check()
-            result = kinds[task.task].run(task.request, place)
+            result = kind.run(task.request, place)
             return FinishTask(attempt=task.attempt, outcome="finished", result=result)
         except Returned:
             return FinishTask(attempt=task.attempt, outcome="returned")

@@ -64,11 +64,11 @@ def _figures(
     """Titles and pictures, of what there is to see."""
     metric, direction = objectives(study)[0]["metric"], objectives(study)[0]["direction"]  # of several the first
     complete = [(number, parameters, values[metric]) for number, parameters, values in _complete(session, row)]
-    _, shares = parts.importances.of(session, row)
+    shares = parts.importances.of(session, row)[1].get(metric, {})
     found = [
         ("Optimisation history", _history(complete, metric, direction)),
         (f"Learning curves of {metric}", _curves(session, row, metric, [trial["number"] for trial in best])),
-        ("Importance of the parameters", bars(shares.get(metric, {}).items())),
+        ("Importance of the parameters", bars(shares.items())),
     ]
     spaces = study["definition"]["parameters"]
     found += [

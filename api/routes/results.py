@@ -16,7 +16,7 @@ from api.exports.text import as_csv, as_json
 from api.fronts import pareto
 from api.requests import StrictRoute
 from api.routes.studies import shown
-from api.shapes import BestTrial, CurveShape, Importance, Page, Pareto, trial_fields
+from api.shapes import BestTrial, CurveShape, Importance, Page, Pareto, Storage, trial_fields
 from search.definition import parse
 from store.curves import read_curves
 from store.errors import Conflict, NotFound, Problem, Unprocessable
@@ -71,6 +71,13 @@ def read_importance(session: Reading, study: PathStudy, parts: Wired) -> Importa
     """The parameters' importance by PED-ANOVA, the largest first; empty while fewer than two trials are complete."""
     trials, by_objective = parts.importances.of(session, study)
     return Importance(trials=trials, importance=next(iter(by_objective.values()), {}), by_objective=by_objective)
+
+
+@router.get("/storage")
+def read_storage(study: PathStudy, parts: Wired) -> Storage:
+    """How much room the study's files take: models, checkpoints, predictions, logs, ensembles and others."""
+    kinds = parts.artifacts.usage(study.id)
+    return Storage(bytes=sum(kinds.values()), kinds=kinds)
 
 
 @router.get("/curves")

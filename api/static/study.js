@@ -1,7 +1,7 @@
 // The page of one study. The server has rendered its head; this fills the figures and the table and keeps all true.
 
 import { $, $$, badge, boot, copies, h, icon, say } from "./dom.js";
-import { between, duration, keepTimes, measured, metric, parameter } from "./format.js";
+import { between, bytes, duration, keepTimes, measured, metric, parameter } from "./format.js";
 import { Curves } from "./curves.js";
 import { Ensembles } from "./ensembles.js";
 import { Rescores } from "./rescores.js";
@@ -10,7 +10,7 @@ import { Live, showStatus } from "./live.js";
 import { STATES, Study } from "./model.js";
 import { Pareto } from "./pareto.js";
 import { Parallel } from "./parallel.js";
-import { pages, post, studyPath } from "./rest.js";
+import { get, pages, post, studyPath } from "./rest.js";
 import { Table } from "./table.js";
 import { withParameters, yaml } from "./yaml.js";
 
@@ -81,6 +81,12 @@ function showHead() {
   rescores.show(counts.complete);
   showBest();
   showTimes();
+}
+
+async function showStorage() {
+  const { bytes: total, kinds } = await get(`${studyPath(study.name)}/storage`);
+  const parts = Object.entries(kinds).map(([kind, size]) => `${kind} ${bytes(size)}`);
+  $("#storage").textContent = total ? `Its files take ${bytes(total)}: ${parts.join(", ")}.` : "It has no files.";
 }
 
 function showBest() {
@@ -174,6 +180,7 @@ function listen() {
   $("#resume").addEventListener("click", () => control("resume", "Resumed."));
   $("#cancel").addEventListener("click", () => $("#sure").showModal());
   $("#sure").addEventListener("close", () => $("#sure").returnValue === "yes" && control("cancel", "Cancelled."));
+  $("#storage").closest("details").addEventListener("toggle", (event) => event.target.open && showStorage().catch((error) => say(error.message)));
   for (const each of $$("select, input", $(".grid"))) each.autocomplete = "off";
 }
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from playwright.sync_api import expect
 from sqlalchemy import select
 
+from store.artifacts import Artifacts
 from store.models import StudyRow, TaskRow
 from store.session import writes
 from store.tasks import Tasks
@@ -21,6 +22,7 @@ def test_an_ensemble_stands_beside_its_best_member_and_one_that_cannot_be_built_
         request = {"method": "greedy", "rounds": 30, "seed": 0, "members": [{"trial": 5, "attempt": 1}]}
         task = Tasks(session, study).add("ensemble", request, NOW)
         key = (study.id, task.number)
+    Artifacts(visitor.site.settings.artifacts).task(*key).write("ensemble.json", b"x" * 3072)
     page = visitor.open("/studies/adult-mlp")
     row = page.locator("#ensemble-rows tr").first
     expect(row).to_contain_text("queued")
@@ -39,6 +41,9 @@ def test_an_ensemble_stands_beside_its_best_member_and_one_that_cannot_be_built_
     shown = "".join(row.locator("td").all_inner_texts())
     assert [figure in shown for figure in ("0.8710", "0.8660", "0.8620", "0.8550", "3.0×", "2.0×")] == [True] * 6
     assert row.get_by_role("link").get_attribute("href") == f"/api/v1/studies/adult-mlp/ensembles/{key[1]}/model"
+
+    page.locator("summary").click()
+    expect(page.locator("#storage")).to_have_text("Its files take 3 KiB: ensembles 3 KiB.")
 
     page.locator("#build").click()
     expect(page.locator("#said")).to_contain_text("needs at least two complete trials whose model")

@@ -134,3 +134,19 @@ def test_what_our_own_workers_run_is_not_for_asking(server: ApiServer) -> None:
     assert answer.status_code == 409
     assert "kind 'objective'" in answer.json()["detail"]
     assert server.post("none/ask", {"worker": "w"}).status_code == 404
+
+
+@on_sqlite
+def test_a_trial_that_cannot_run_is_told_as_infeasible_once(study: ApiServer) -> None:
+    [handout] = ask(study)
+
+    answers = [tell(study, handout, state="infeasible", reason="80 GiB") for _ in range(2)]
+
+    for answer in answers:
+        trial = answer.json()
+        assert (answer.status_code, trial["state"], trial["feasible"], trial["reason"]) == (
+            200,
+            "PRUNED",
+            False,
+            "80 GiB",
+        )

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from search.constraints import Constraint
-from search.definition import Budget, Definition, Objective, Resources, parse
+from search.definition import Budget, Definition, Keep, Objective, Resources, parse
 from search.knobs import ObjectiveTrial
 from search.sections import PrunerSpec, SamplerSpec, WarmStart
 from trainer.config import TrainConfig
@@ -84,6 +84,7 @@ def test_the_example_is_a_study():
         ("budget", Budget),
         ("warm_start", WarmStart),
         ("resources", Resources),
+        ("keep", Keep),
         ("trial", TrainConfig),
     ],
 )
@@ -95,7 +96,7 @@ def test_every_key_is_in_the_tables_with_its_default(title: str, model: type[Bas
             continue
         assert path in rows, f"{title}: {path}"
         default = rows[path].split(":")[0].strip("`")
-        if isinstance(field.default, BaseModel) or field.default_factory or path in ("max_failed", "resources"):
+        if isinstance(field.default, BaseModel) or field.default_factory or path in ("max_failed", "resources", "keep"):
             continue  # told in words
         if field.default is PydanticUndefined:
             assert "required" in rows[path]

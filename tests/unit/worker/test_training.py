@@ -115,6 +115,10 @@ def test_a_trial_begins_with_the_model_that_another_study_has_left(training: Tra
 
     with pytest.raises(ModelError, match="s/0 is no complete trial"):
         run(training, second)
-    fresh = Training(Artifacts(str(tmp_path / "artifacts")), (tmp_path,), "cpu")
+    fresh = Training(
+        Artifacts(str(tmp_path / "artifacts")),
+        Library(Artifacts(str(tmp_path / "artifacts")), (tmp_path,), tmp_path / "datasets"),
+        "cpu",
+    )
 
     assert run(fresh, second.model_copy(update={"origins": {"trial:s/0": first.attempt}})) == "finished"

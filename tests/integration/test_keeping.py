@@ -1,0 +1,170 @@
+"""Disk: the files of the best trials stay, and what ensembles need; the rest a worker collects, once or twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from store.artifacts import Artifacts
+from store.messages import AttemptKey, FinishTask, TakeTask, TaskAssignment
+from store.models import AttemptRow, StudyRow, StudyState, TaskRow, TrialRow
+from store.session import writes
+from store.tasks import Tasks
+from tests.yard import Yard, study
+from worker.collecting import Collecting
+from worker.tasks import Workplace
+
+FILES = (
+    "model.json",
+    "model.safetensors",
+    "model.onnx",
+    "predictions.npz",
+    "checkpoint-0000003.safetensors",
+    "log.txt",
+)
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def trained(**sections: Any) -> dict[str, Any]:
+    return study(
+        parameters={"optimizer.lr": {"low": 0.01, "high": 0.1}},
+        trial={"kind": "train", "data": {"source": "sklearn:iris"}},
+        **sections,
+    )
+
+
+def leave(yard: Yard, artifacts: Artifacts, study_id: int, losses: Mapping[int, float | None]) -> None:
+    """Trials with all their files: COMPLETE with a loss, FAILED without, each at its second attempt."""
+    now = yard.clock.now()
+    with writes(yard.engine).begin() as session:
+        for number, loss in losses.items():
+            state, reason = ("FAILED", "it diverged") if loss is None else ("COMPLETE", None)
+            values = None if loss is None else {"val/loss": loss}
+            plain = {"parameters": {"optimizer.lr": 0.05}, "system_attrs": {}, "created_at": now, "ended_at": now}
+            session.add(TrialRow(study_id=study_id, number=number, state=state, values=values, reason=reason, **plain))
+            session.flush()
+            for attempt, outcome in ((1, "lost"), (2, "failed" if loss is None else "finished")):
+                key = {"study_id": study_id, "number": number, "attempt": attempt}
+                times = {"started_at": now, "ended_at": now, "outcome": outcome}
+                session.add(AttemptRow(**key, worker="w", device="cpu", **times))
+            for name in FILES:
+                artifacts.attempt(AttemptKey(study_id, number, 2)).write(name, b"x" * 100)
+
+
+def collect(yard: Yard, artifacts: Artifacts, study_id: int, number: int) -> dict[str, Any]:
+    """What a worker does that takes the collection."""
+    worker = yard.worker()
+    given = worker.say(TakeTask(study_id=study_id, number=number, worker=worker.name))
+    assert isinstance(given, TaskAssignment)
+    place = Workplace(study_id, number, artifacts.task(study_id, number), artifacts, lambda: False, lambda: True)
+    result = Collecting().run(given.request, place)
+    worker.say(FinishTask(attempt=given.attempt, outcome="finished", result=result))
+    return result
+
+
+def collections(yard: Yard, study_id: int) -> list[TaskRow]:
+    with Session(yard.engine) as session:
+        return list(Tasks(session, session.get_one(StudyRow, study_id)).page("collect", None, 10))
+
+
+def files(artifacts: Artifacts, study_id: int, number: int) -> set[str]:
+    return set(artifacts.attempt(AttemptKey(study_id, number, 2)).names())
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    return Artifacts(str(tmp_path / "artifacts"))
+
+
+def test_of_an_ended_study_the_best_and_the_members_of_ensembles_stay(yard: Yard, artifacts: Artifacts) -> None:
+    study_id = yard.submit(trained(keep={"models": 1, "predictions": 2}))
+    leave(yard, artifacts, study_id, {0: 0.9, 1: 0.1, 2: 0.3, 3: 0.5, 4: None})
+    with writes(yard.engine).begin() as session:
+        request = {"method": "average", "members": [{"trial": 3, "attempt": 2}]}
+        Tasks(session, session.get_one(StudyRow, study_id)).add("ensemble", request, yard.clock.now())
+    yard.set_state(study_id, StudyState.CANCELLED)
+    yard.clock.advance(6)
+    yard.turn()
+
+    [task] = collections(yard, study_id)
+    freed = collect(yard, artifacts, study_id, task.number)
+
+    everything = set(FILES)
+    model = {name for name in FILES if name.startswith(("model.", "checkpoint-"))}
+    assert files(artifacts, study_id, 1) == everything  # the best one
+    assert files(artifacts, study_id, 3) == everything  # an ensemble's
+    assert files(artifacts, study_id, 2) == everything - model  # the second best keeps its predictions
+    assert files(artifacts, study_id, 0) == files(artifacts, study_id, 4) == {"log.txt"}
+    assert freed == {"files": 4 + 2 * 5, "bytes": 100 * 14}
+    assert collect_again(yard, artifacts, study_id) == []  # one is enough
+
+
+def collect_again(yard: Yard, artifacts: Artifacts, study_id: int) -> list[TaskRow]:
+    yard.clock.advance(6)
+    yard.turn()
+    yard.restart()
+    return collections(yard, study_id)[1:]
+
+
+def test_a_running_study_is_collected_when_it_has_grown_and_what_is_open_is_left_alone(
+    yard: Yard, artifacts: Artifacts
+) -> None:
+    study_id = yard.begin(trained(keep={"models": 2, "predictions": None}, budget={"trials": 100, "parallel": 1}))
+    leave(yard, artifacts, study_id, {number: 1 + number / 10 for number in range(10, 70)} | {70: None})
+    yard.restart()
+    yard.clock.advance(6)
+    yard.turn()
+
+    [task] = collections(yard, study_id)
+    collect(yard, artifacts, study_id, task.number)
+
+    assert files(artifacts, study_id, 10) == files(artifacts, study_id, 11) == set(FILES)
+    assert files(artifacts, study_id, 12) == {"log.txt", "predictions.npz"}
+    assert files(artifacts, study_id, 70) == set(FILES)  # it may be run again
+
+
+def test_a_collection_that_was_interrupted_begins_anew_and_a_study_that_keeps_all_loses_nothing(
+    yard: Yard, artifacts: Artifacts
+) -> None:
+    study_id = yard.submit(trained(keep={"models": None, "predictions": None}))
+    leave(yard, artifacts, study_id, {0: 0.9, 1: 0.1, 4: None})
+    yard.set_state(study_id, StudyState.CANCELLED)
+    yard.clock.advance(6)
+    yard.turn()
+    [task] = collections(yard, study_id)
+    worker = yard.worker("dies")
+    given = worker.say(TakeTask(study_id=study_id, number=task.number, worker=worker.name))
+    assert isinstance(given, TaskAssignment)
+    worker.say(FinishTask(attempt=given.attempt, outcome="lost"))
+
+    collect(yard, artifacts, study_id, task.number)
+
+    assert files(artifacts, study_id, 0) == files(artifacts, study_id, 1) == set(FILES)
+    assert collections(yard, study_id)[0].state == "COMPLETE"
+
+
+def test_what_a_request_waited_for_whose_server_died_is_dropped(yard: Yard) -> None:
+    study_id = yard.begin(study())
+    with writes(yard.engine).begin() as session:
+        Tasks(session, session.get_one(StudyRow, study_id)).add("predict", {}, yard.clock.now())
+    yard.clock.advance(3601 + 6)
+    yard.turn()
+
+    with Session(yard.engine) as session:
+        assert session.query(TaskRow).all() == []
+
+
+def test_the_room_that_a_study_takes_is_told_by_kind(yard: Yard, artifacts: Artifacts) -> None:
+    study_id = yard.submit(trained())
+    leave(yard, artifacts, study_id, {0: 0.5})
+    artifacts.task(study_id, 1).write("ensemble.json", b"{}")
+
+    assert artifacts.usage(study_id) == {
+        "models": 300, "predictions": 100, "checkpoints": 100, "logs": 100, "ensembles": 2
+    }  # fmt: skip
+    assert artifacts.usage(99) == {}
