@@ -73,7 +73,7 @@ def test_a_preflight_reads_the_data_set_or_says_that_there_is_none(
     )
     training = Training(artifacts, Library(artifacts, (), tmp_path / "cache"), "cpu")
 
-    found, facts = training.preflight(definition)
+    found, facts = training.preflight(definition, {})
 
     assert [f"{problem['path']}: {problem['message']}" for problem in found] == problems
     assert problems or facts["rows"] == {"train": 24, "validation": 8, "test": 8}
