@@ -31,6 +31,7 @@ from api.parts import Parts
 from api.routes import (
     artifacts,
     control,
+    datasets,
     docs,
     ensembles,
     events,
@@ -140,7 +141,7 @@ async def _lifespan(parts: Parts, _app: FastAPI) -> AsyncIterator[None]:
 def _add_routes(app: FastAPI) -> None:
     api = APIRouter(prefix="/api/v1")
     of_studies = (studies, control, trials, results, models, artifacts, ensembles, rescores, report, events)
-    for part in (*of_studies, external, workers):
+    for part in (*of_studies, external, workers, datasets):
         api.include_router(part.router)
     for router in (api, operations.router, auth.router, docs.router):
         app.include_router(router)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from store.curves import Curve
 from store.messages import DecisionName
-from store.models import AttemptRow, ReportRow, StudyRow, TaskRow, TrialRow, TrialState
+from store.models import AttemptRow, DatasetRow, ReportRow, StudyRow, TaskRow, TrialRow, TrialState
 
 T = TypeVar("T")
 
@@ -254,6 +254,20 @@ class Beside(Shape):
 
     ensemble: float
     best_member: float
+
+
+class Dataset(Shape):
+    """An uploaded data set, which a study names as `dataset:NAME`."""
+
+    name: str
+    ending: str
+    bytes: int
+    sha256: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: DatasetRow) -> Dataset:
+        return cls(name=row.name, ending=row.ending, bytes=row.bytes, sha256=row.sha256, created_at=row.created_at)
 
 
 class Ensemble(Shape):

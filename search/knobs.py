@@ -228,8 +228,12 @@ def _without_effect(
 def _possible(partner: str, knobs: Mapping[str, Parameter], trial: Mapping[str, Any]) -> dict[str, JsonValue]:
     if partner in knobs:
         return {identity(value): value for value in knobs[partner].extremes()}
-    section, key = partner.split(".")
-    given = trial.get(section)
-    default = get_args(TrainConfig.model_fields[section].annotation) or TrainConfig.model_fields[section].annotation
-    value = given.get(key) if isinstance(given, dict) and key in given else default.model_fields[key].default  # type: ignore[union-attr]
+    *sections, key = partner.split(".")
+    given: Any = trial
+    model: Any = TrainConfig
+    for section in sections:
+        given = given.get(section) if isinstance(given, dict) else None
+        annotation = model.model_fields[section].annotation
+        model = next(iter(get_args(annotation)), annotation)
+    value = given[key] if isinstance(given, dict) and key in given else model.model_fields[key].default
     return {identity(value): value}

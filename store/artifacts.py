@@ -7,6 +7,7 @@ Writes are atomic: a reader sees the old file, the new one, or none.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ class Folder(Protocol):
     """A flat set of files by name."""
 
     def write(self, name: str, data: bytes) -> None: ...
+
+    def upload(self, name: str, source: Path) -> None:
+        """Write a file of any size."""
 
     def read(self, name: str) -> bytes:
         """Raises: FileNotFoundError."""
@@ -52,6 +56,12 @@ class Artifacts:
 
     def task(self, study_id: int, number: int) -> Folder:
         return self._folder(f"studies/{study_id}/tasks/{number}")
+
+    def dataset(self, name: str) -> Folder:
+        return self._folder(f"datasets/{name}")
+
+    def delete_dataset(self, name: str) -> None:
+        self._delete(f"datasets/{name}")
 
     def delete_task(self, study_id: int, number: int) -> None:
         self._delete(f"studies/{study_id}/tasks/{number}")
@@ -112,6 +122,21 @@ class LocalFolder:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(self.path / name)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        self._flush_names()
+
+    def upload(self, name: str, source: Path) -> None:
+        """As `write`, piece by piece."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+        try:
+            with os.fdopen(handle, "wb") as file, source.open("rb") as given:
+                shutil.copyfileobj(given, file)
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).replace(self.path / name)

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     DateTime,
     Dialect,
@@ -287,6 +288,19 @@ class TaskRow(Base):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+
+
+class DatasetRow(Base):
+    """A data set that somebody uploaded; its file lies among the artifacts, by its checksum."""
+
+    __tablename__ = "dataset"
+    __table_args__ = (CheckConstraint("bytes > 0", name="not_empty"),)
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ending: Mapped[str] = mapped_column(String(16))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
 
 
 class ApiKeyRow(Base):

@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         default=None, description="a key that always works, besides those in the database"
     )
     max_body_bytes: int = Field(default=4 * 2**20, gt=0)
+    max_dataset_bytes: int = Field(default=2**30, gt=0, description="the largest data set that may be uploaded")
 
     beat_seconds: float = Field(default=2.0, gt=0, description="between two signs of life of a worker")
     lease_seconds: float = Field(default=8.0, gt=0, description="silence after which a worker counts as lost")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from trainer import generators
 
 Rate = Annotated[FiniteFloat, Field(gt=0)]
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
@@ -19,14 +21,26 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=256)]
 MOST_MODELS = 100  # of one trial
 MODEL_SOURCE = r"^((hf|file):[^\x00-\x1f]{1,1024}|trial:[a-z0-9-]{1,64}/[0-9]{1,9})$"
-Source = Annotated[str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$")]
+
+
+def _known(source: str) -> str:
+    """Of a source that is made up, whether it can be."""
+    kind, _, name = source.partition(":")
+    if kind == "synthetic":
+        generators.parse(name)
+    return source
+
+
+Source = Annotated[
+    str, Field(pattern=r"^(sklearn|file|dataset|synthetic):[^\x00-\x1f]{1,1024}$"), AfterValidator(_known)
+]
 
 TaskName = Literal["classification", "regression"]
 
 CLASSIFICATION_METRICS = ("loss", "accuracy", "balanced_accuracy", "f1", "auc", "log_loss", "ece")
 LOSSES = {
-    "classification": frozenset({"auto", "cross_entropy", "focal"}),
-    "regression": frozenset({"auto", "mse", "mae", "huber"}),
+    "classification": frozenset({"auto", "cross_entropy", "focal", "bce"}),
+    "regression": frozenset({"auto", "mse", "mae", "huber", "quantile"}),
 }
 REGRESSION_METRICS = ("loss", "rmse", "mae", "r2")
 COST_METRICS = ("params", "flops", "seconds", "device_memory", "nonzero", "bytes", "latency")
@@ -42,8 +56,19 @@ class Split(_Section):
 
     validation: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.2
     test: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.2
-    stratify: bool = True
+    stratify: bool = True  # not with groups or time
+    groups: ColumnName | None = None  # rows with one value of it are in one part; it is no feature
+    time: ColumnName | None = None  # the latest rows test, those before validate; it is no feature
+    duplicates: Literal["anywhere", "together", "drop"] = "anywhere"  # rows that are the same but for the target
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _one_thing_divides(self) -> Self:
+        chosen = [name for name in ("groups", "time") if getattr(self, name) is not None]
+        chosen += ["duplicates: together"] if self.duplicates == "together" else []
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} each decide where a row goes; choose one of them")
+        return self
 
     @model_validator(mode="after")
     def _something_is_left(self) -> Self:
@@ -94,6 +119,11 @@ class Augment(_Section):
 
 
 EXCLUSIVE = frozenset({"mixup", "cutmix", "cutout", "fgsm"})
+# What the numbers of a table, and the channels of images, can be brought to a scale by
+NORMALIZED = {
+    "table": frozenset({"none", "standard", "minmax", "robust", "quantile", "power"}),
+    "image": frozenset({"none", "standard", "minmax", "robust", "per_channel"}),
+}
 AUGMENTED = {
     "image": EXCLUSIVE
     | {"flip", "crop", "rotation", "scaling", "translation", "colour", "erase", "randaugment", "noise"},
@@ -101,6 +131,25 @@ AUGMENTED = {
     "text": frozenset({"swap", "token_dropout", "span_dropout"}),
     "subwords": frozenset(),
 }
+
+
+OVERSAMPLERS = frozenset({"random", "smote", "borderline_smote", "adasyn"})
+
+
+class Synthetic(_Section):
+    """Rows of a table made up from those of the training part, class by class."""
+
+    method: Literal[
+        "none", "random", "smote", "borderline_smote", "adasyn", "gaussian_mixture", "gaussian_copula", "noise"
+    ] = "none"
+    share: Annotated[FiniteFloat, Field(ge=0, le=4)] = 1.0  # of what a class lacks to the largest, or of its own rows
+    noise: NonNegative = 0.1  # in deviations of the class
+
+    @model_validator(mode="after")
+    def _classes_are_at_most_equal(self) -> Self:
+        if self.method in OVERSAMPLERS and self.share > 1:
+            raise ValueError(f"{self.method} fills classes up to the largest, at a share of 1; let share be 1 at most")
+        return self
 
 
 class Data(_Section):
@@ -123,10 +172,14 @@ class Data(_Section):
     max_tokens: Annotated[int, Field(ge=1, le=4096)] = 128  # what follows in a longer text is cut off
     image_size: Annotated[int, Field(ge=1, le=4096)] | None = None  # images of a folder are made squares of this side
     split: Split = Split()
-    normalize: Literal["none", "standard", "minmax"] = "standard"
+    normalize: Literal["none", "standard", "minmax", "robust", "quantile", "power", "per_channel"] = "standard"
     impute: Literal["mean", "median", "most_frequent"] = "median"
+    categorical: list[ColumnName] = []  # columns of numbers that are names, such as codes
+    max_categories: Count | None = None  # of a column, the most frequent ones; the others share one
+    min_category_rows: Count = 1  # rarer ones share one, too
     class_weight: Literal["none", "balanced"] = "none"
     augment: Augment = Augment()
+    synthetic: Synthetic = Synthetic()
 
     @property
     def preparation(self) -> str:
@@ -134,22 +187,36 @@ class Data(_Section):
         return self.model_dump_json(exclude={"augment"})
 
 
-IMAGE_MODELS = frozenset({"cnn", "resnet"})  # mlp takes images, too, pixel by pixel
-TEXT_MODELS = frozenset({"embedding_bag", "text_cnn"})
+MODELS = {
+    "table": frozenset({"linear", "mlp", "resnet", "ft_transformer"}),
+    "image": frozenset({"linear", "mlp", "cnn", "resnet", "vit"}),
+    "text": frozenset({"embedding_bag", "text_cnn", "transformer"}),
+}
+IMAGE_MODELS = frozenset({"cnn", "resnet", "vit"})  # those that take what may be either as images
+TEXT_MODELS = MODELS["text"]
+TRANSFORMERS = frozenset({"ft_transformer", "vit", "transformer"})
+DEEP = frozenset({"cnn", "resnet"}) | TRANSFORMERS
 PRETRAINED = frozenset({"pretrained"})
 
 
 class Model(_Section):
     """A network by name. A knob that the named one does not have is ignored: see ONLY_WITH."""
 
-    name: Literal["mlp", "cnn", "resnet", "embedding_bag", "text_cnn", "pretrained"] = "mlp"
+    name: Literal[
+        "linear", "mlp", "cnn", "resnet", "ft_transformer", "vit", "embedding_bag", "text_cnn", "transformer",
+        "pretrained",
+    ] = "mlp"  # fmt: skip
     source: Annotated[str, Field(pattern=MODEL_SOURCE)] | None = None  # pretrained: where the weights come from
     hidden: Annotated[list[Width], Field(max_length=64)] = [128, 64]
     activation: Literal["relu", "gelu", "silu", "tanh", "elu", "leaky_relu"] = "relu"
-    norm: Literal["none", "batch", "layer"] = "none"
+    norm: Literal["none", "batch", "layer", "group"] = "none"
+    groups: Annotated[int, Field(ge=1, le=4096)] = 8  # of channels, each normalized by itself
     skip: Literal["none", "standard", "shake_shake", "shake_drop"] = "none"  # mlp: around every two hidden layers
     depth: Annotated[int, Field(ge=1, le=32)] = 3  # cnn: stages, each halving the image; resnet: blocks of each stage
-    width: Annotated[int, Field(ge=1, le=4096)] = 32  # channels of the first stage; of texts, the embedding's dimension
+    width: Annotated[int, Field(ge=1, le=4096)] = 32  # channels of the first stage; of tokens, their dimension
+    expansion: Annotated[FiniteFloat, Field(ge=0.25, le=8)] = 2.0  # the layer within a block, in widths
+    heads: Annotated[int, Field(ge=1, le=64)] = 4  # of attention; they divide the width
+    patch: Annotated[int, Field(ge=1, le=256)] = 4  # vit: the side of the squares that an image is cut into
     channels: Annotated[list[Width], Field(max_length=32)] = []  # cnn: of each stage, in place of depth and width
     kernel: Annotated[int, Field(ge=1, le=15)] = 3
     init: Literal[
@@ -270,9 +337,10 @@ class Regularization(_Section):
 class Loss(_Section):
     """What a step goes down. `auto` is the cross-entropy of a classification, and mse of a regression."""
 
-    name: Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber"] = "auto"
+    name: Literal["auto", "cross_entropy", "focal", "bce", "mse", "mae", "huber", "quantile"] = "auto"
     gamma: NonNegative = 2.0
     delta: Rate = 1.0  # in deviations of the target
+    quantile: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.5  # that is predicted
 
 
 class EarlyStopping(_Section):
@@ -371,6 +439,16 @@ class TrainConfig(_Section):
         return self
 
     @model_validator(mode="after")
+    def _folds_divide_by_themselves(self) -> Self:
+        split = self.data.split
+        if self.cross_validation and (split.groups or split.time or split.duplicates == "together"):
+            raise ValueError(
+                "cross_validation: folds are divided by its own groups and time_ordered; leave data.split.groups, "
+                "time and duplicates: together out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _only_what_is_there_is_transferred(self) -> Self:
         told = [key for key, value in self.transfer if value != Transfer.model_fields[key].default]
         if self.model.name != "pretrained" and told:
@@ -387,6 +465,23 @@ class TrainConfig(_Section):
     def _words_have_no_gradient(self) -> Self:
         if self.data.text is not None and "fgsm" in self.data.augment.chosen:
             raise ValueError("data.augment.fgsm: words cannot be moved uphill by a little; set it to 0 for texts")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_of_a_width_are_equal(self) -> Self:
+        model = self.model
+        if model.name in TRANSFORMERS and model.width % model.heads:
+            fitting = ", ".join(str(heads) for heads in range(1, 65) if model.width % heads == 0)
+            raise ValueError(
+                f"model.heads: {model.heads} heads do not divide a width of {model.width}; take one of {fitting}"
+            )
+        if model.norm != "group" or model.name not in ONLY_WITH["model.norm"][1]:
+            return self
+        for width in model.hidden if model.name in ONLY_WITH["model.hidden"][1] else [model.width]:
+            if width % model.groups:
+                raise ValueError(
+                    f"model.groups: {model.groups} groups do not divide a width of {width}; take a number that does"
+                )
         return self
 
     @model_validator(mode="after")
@@ -408,7 +503,13 @@ ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     "model.hidden": ("model.name", frozenset({"mlp", "embedding_bag"})),
     "model.norm": ("model.name", frozenset({"mlp", "embedding_bag", "cnn", "resnet"})),
     "model.skip": ("model.name", frozenset({"mlp"})),
-    "model.zero_residual": ("model.name", frozenset({"mlp", "resnet"})),
+    "model.zero_residual": ("model.name", frozenset({"mlp", "resnet"}) | TRANSFORMERS),
+    "model.groups": ("model.norm", frozenset({"group"})),
+    "model.depth": ("model.name", DEEP),
+    "model.width": ("model.name", DEEP | TEXT_MODELS),
+    "model.expansion": ("model.name", TRANSFORMERS | {"resnet"}),
+    "model.heads": ("model.name", TRANSFORMERS),
+    "model.patch": ("model.name", frozenset({"vit"})),
     "model.source": ("model.name", PRETRAINED),
     "model.lora_rank": ("model.name", PRETRAINED),
     "model.lora_alpha": ("model.name", PRETRAINED),
@@ -424,8 +525,6 @@ ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     "transfer.unfreeze_every": ("transfer.freeze", frozenset({"all_but_head", "blocks"})),
     "transfer.head_lr": ("model.name", PRETRAINED),
     "transfer.lr_decay": ("model.name", PRETRAINED),
-    "model.depth": ("model.name", IMAGE_MODELS),
-    "model.width": ("model.name", IMAGE_MODELS | TEXT_MODELS),
     "model.kernel": ("model.name", frozenset({"cnn", "text_cnn"})),
     "optimizer.momentum": ("optimizer.name", frozenset({"sgd", "rmsprop"})),
     "optimizer.nesterov": ("optimizer.name", frozenset({"sgd"})),
@@ -444,6 +543,8 @@ ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     "regularization.snapshots": ("schedule.name", frozenset({"cosine_restarts"})),
     "loss.gamma": ("loss.name", frozenset({"focal"})),
     "loss.delta": ("loss.name", frozenset({"huber"})),
+    "loss.quantile": ("loss.name", frozenset({"quantile"})),
+    "data.synthetic.noise": ("data.synthetic.method", frozenset({"noise"})),
 }
 
 
@@ -472,7 +573,7 @@ def knob_paths() -> list[str]:
 _NOT_SEARCHED = (
     "kind", "checkpoint.", "data.source", "data.test_source", "data.task", "data.target", "data.drop",
     "data.missing_values", "data.delimiter", "data.split.", "data.labels", "data.test_labels",
-    "data.quoting", "data.text", "cross_validation.", "seeds", "model.architecture",
+    "data.quoting", "data.text", "data.categorical", "cross_validation.", "seeds", "model.architecture",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import init
 
 from trainer.models.residual import Residual, last_weights
+from trainer.models.transformer import Vectors
 
 Nonlinearity = Literal["linear", "relu", "leaky_relu", "tanh"]
 
@@ -51,6 +52,8 @@ def initialize(
                 init.normal_(module.weight, std=deviation, generator=generator)
                 if module.padding_idx is not None:
                     module.weight[module.padding_idx] = 0  # what stands for nothing
+            elif isinstance(module, Vectors):
+                module.draw(generator)
             elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm):
                 module.reset_parameters()  # draws nothing
         residuals = [module for module in model.modules() if isinstance(module, Residual)]

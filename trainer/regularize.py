@@ -24,7 +24,9 @@ def task_loss(
         y: (batch,), int64 classes or float32.
         label_smoothing: the share of the target spread evenly over the classes (Szegedy et al. 2016, section 7).
         class_weight: (classes,); the mean is then the weighted one.
-        loss: focal multiplies a row's loss by (1 - p) ** gamma, with p what its class is given (Lin et al. 2017).
+        loss: focal multiplies a row's loss by (1 - p) ** gamma, with p what its class is given (Lin et al. 2017); bce
+            takes each class against the rest (Wightman et al. 2021), which for two classes is cross-entropy; quantile
+            weighs what is too low by the quantile and what is too high by the rest (Koenker and Bassett 1978).
     """
     if y.is_floating_point():
         return _distance(outputs, y, loss)
@@ -35,7 +37,18 @@ def task_loss(
         given = outputs.softmax(1).gather(1, y[:, None]).squeeze(1)  # (batch,)
         weighed = len(y) if class_weight is None else class_weight[y].sum()
         return ((1 - given) ** loss.gamma * rows).sum() / weighed
+    if loss.name == "bce" and outputs.shape[1] > 2:
+        return _one_against_rest(outputs, y, label_smoothing, class_weight)
     return functional.cross_entropy(outputs, y, weight=class_weight, label_smoothing=label_smoothing)
+
+
+def _one_against_rest(outputs: Tensor, y: Tensor, smoothing: float, class_weight: Tensor | None) -> Tensor:
+    classes = outputs.shape[1]
+    target = functional.one_hot(y, classes).to(outputs.dtype) * (1 - smoothing) + smoothing / classes
+    rows = functional.binary_cross_entropy_with_logits(outputs, target, reduction="none").sum(1)  # (batch,)
+    if class_weight is None:
+        return rows.mean()
+    return (class_weight[y] * rows).sum() / class_weight[y].sum()
 
 
 def _distance(outputs: Tensor, y: Tensor, loss: Loss) -> Tensor:
@@ -44,6 +57,9 @@ def _distance(outputs: Tensor, y: Tensor, loss: Loss) -> Tensor:
             return functional.l1_loss(outputs, y)
         case "huber":
             return functional.huber_loss(outputs, y, delta=loss.delta)
+        case "quantile":
+            error = y - outputs
+            return torch.maximum(loss.quantile * error, (loss.quantile - 1) * error).mean()
     return functional.mse_loss(outputs, y)
 
 

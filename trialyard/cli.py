@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from trialyard.client import DEFAULT_SERVER_URL, Client, ExportForm
+from trialyard.dataset_commands import commands as datasets
 from trialyard.errors import ApiError, BadInput, CommandError, InvalidRequest
 from trialyard.importing.command import commands as importing
 from trialyard.model_commands import commands as models
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="Keys that open the API.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+app.add_typer(datasets, name="datasets")
 app.add_typer(importing)
 app.add_typer(models)
 
@@ -156,13 +158,17 @@ def migrate() -> None:
 
 @app.command()
 def doctor(
-    topic: Annotated[str, typer.Argument(help="`knobs` lists what a study may search over.")] = "installation",
+    topic: Annotated[
+        str, typer.Argument(help="`knobs` lists what a study may search over; `model` and `data` look at a study file.")
+    ] = "installation",
+    file: Annotated[Path | None, typer.Argument(help="The study file, with `model` and `data`.")] = None,
 ) -> None:
-    """Check this installation, or list the knobs."""
+    """Check this installation, list the knobs, or show what a study trains and on what."""
     with _service():
         from trialyard import doctor as doctors
 
-        raise typer.Exit(doctors.examine(topic, _settings(), _console()))
+        study = doctors.StudyAt(_read(file), file.absolute().parent) if file else None
+        raise typer.Exit(doctors.examine(topic, study, _settings(), _console()))
 
 
 # Studies of a running service

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -29,6 +30,7 @@ from trialyard.model_calls import ModelCalls
 from trialyard.model_calls import path_of as _path
 from trialyard.resources import (
     BestTrial,
+    Dataset,
     DecisionName,
     Event,
     Handout,
@@ -219,6 +221,29 @@ class Client(ModelCalls):
     def rescores(self, study: str) -> Iterator[Rescore]:
         """The newest first."""
         return map(Rescore.model_validate, self._pages(_path(study, "rescores")))
+
+    def upload_dataset(self, name: str, file: Path) -> Dataset:
+        """Send a file; a study then names it as `dataset:NAME`. The same file again changes nothing.
+
+        Raises:
+            Conflict: there is another data set of this name.
+            InvalidRequest: its ending cannot be read, or it is empty.
+            OSError: the file cannot be read.
+        """
+        with file.open("rb") as stream:
+            try:
+                response = self._http.post("/datasets", params={"name": name, "file": file.name}, content=stream)
+            except httpx.TransportError as error:
+                raise Unreachable(self._unreachable(error)) from error
+        _check(response)
+        return Dataset.model_validate(response.json())
+
+    def datasets(self) -> Iterator[Dataset]:
+        return (Dataset.model_validate(item) for item in self._pages("/datasets"))
+
+    def delete_dataset(self, name: str) -> None:
+        """Raises: Conflict: a study that has not ended trains on it."""
+        self._ask("DELETE", f"/datasets/{quote(name, safe='')}")
 
     def workers(self) -> Iterator[Worker]:
         return map(Worker.model_validate, self._pages("/workers"))

@@ -46,7 +46,14 @@ class Finding(NamedTuple):
     text: str
 
 
-def examine(topic: str, settings: Settings, console: Console) -> int:
+class StudyAt(NamedTuple):
+    """The document of a study file, and the folder that it lies in, whose files it may read."""
+
+    document: dict[str, Any]
+    folder: Path
+
+
+def examine(topic: str, study: StudyAt | None, settings: Settings, console: Console) -> int:
     """Print what was found.
 
     Returns:
@@ -55,8 +62,11 @@ def examine(topic: str, settings: Settings, console: Console) -> int:
     if topic == "knobs":
         console.print(knobs_table())
         return 0
+    if topic in ("model", "data"):
+        _look_at(topic, study, settings, console)
+        return 0
     if topic != "installation":
-        raise BadInput(f"doctor: there is no topic {topic!r}; say `trialyard doctor` or `trialyard doctor knobs`")
+        raise BadInput(f"doctor: there is no topic {topic!r}; say `trialyard doctor`, or one of knobs, model and data")
     table = Table(box=None, show_header=False, pad_edge=False)
     worst = 0
     for name, check in CHECKS.items():
@@ -65,6 +75,16 @@ def examine(topic: str, settings: Settings, console: Console) -> int:
             worst |= finding.verdict == "bad"
     console.print(table)
     return worst
+
+
+def _look_at(topic: str, study: StudyAt | None, settings: Settings, console: Console) -> None:
+    from trialyard import blueprint  # which needs torch
+
+    if study is None:
+        raise BadInput(f"doctor: name a study file, as in `trialyard doctor {topic} examples/digits.yaml`")
+    folders = [*settings.data_folders, study.folder]
+    show = blueprint.print_model if topic == "model" else blueprint.print_data
+    show(study.document, folders, console)
 
 
 def _python(_settings: Settings) -> Iterator[Finding]:

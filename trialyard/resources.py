@@ -178,6 +178,16 @@ class Event(Resource):
     body: dict[str, Any]
 
 
+class Dataset(Resource):
+    """An uploaded data set, which a study names as `dataset:NAME`."""
+
+    name: str
+    ending: str
+    bytes: int
+    sha256: str
+    created_at: datetime
+
+
 class Artifact(Resource):
     """A file that a trial left, by what it is downloaded as."""
 

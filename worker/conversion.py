@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from store.errors import Problem, TrialyardError
 from store.messages import AttemptKey
+from worker.library import Library
 from worker.tasks import Workplace
 
 
@@ -16,8 +16,8 @@ class Converting:
 
     keeps_log: ClassVar[bool] = False
 
-    def __init__(self, data_folders: Sequence[Path]) -> None:
-        self._data_folders = data_folders
+    def __init__(self, library: Library) -> None:
+        self._library = library
 
     def run(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
         """The name of the file; or the problem, where the model cannot be put into the form."""
@@ -48,7 +48,10 @@ class Converting:
             raise TrialyardError(f"the trial has {len(model.members)} models, of its folds or seeds, and no single one")
         config = model.config
         prepared = prepare(
-            config.data, device=torch.device("cpu"), data_folders=self._data_folders, as_images=config.takes_images
+            self._library.local(config.data),
+            device=torch.device("cpu"),
+            data_folders=self._library.folders,
+            as_images=config.takes_images,
         )
         name = FILES[request["form"]]
         folder.write(name, convert(model.members[0].model, prepared.validation, request["form"]))

@@ -6,11 +6,11 @@ Torch is imported with the first one, not with this module.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from store.errors import TrialyardError
 from store.messages import AttemptKey
+from worker.library import Library
 from worker.tasks import Workplace
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class Ensembling:
 
     keeps_log: ClassVar[bool] = True
 
-    def __init__(self, data_folders: Sequence[Path], device: str) -> None:
-        self._data_folders = data_folders
+    def __init__(self, library: Library, device: str) -> None:
+        self._library = library
         self._device = device
 
     def run(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
@@ -72,9 +72,9 @@ class Ensembling:
 
         config = TrainConfig.model_validate(request["trial"])
         prepared = prepare(
-            config.data,
+            self._library.local(config.data),
             device=torch.device(self._device),
-            data_folders=self._data_folders,
+            data_folders=self._library.folders,
             as_images=config.takes_images,
         )
         best = request["members"][0]

@@ -18,6 +18,7 @@ from worker.collecting import Collecting
 from worker.conversion import Converting
 from worker.ensembling import Ensembling
 from worker.jobs import Bench, perform
+from worker.library import Library
 from worker.lifeline import end_with_parent
 from worker.log import configure
 from worker.objectives import Objectives
@@ -82,9 +83,10 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
     artifacts = Artifacts(settings.artifacts)
     if not settings.hf_hub:  # read by the libraries when they are imported, with the first pretrained model
         os.environ["HF_HUB_OFFLINE"] = "1"
+    library = Library(artifacts, settings.data_folders, settings.home / "datasets")
     torch_device = "cuda" if arguments.gpu else "cpu"
     client = open_redis(settings.redis_url)
-    training = Training(artifacts, settings.data_folders, torch_device, arguments.gpu_share, hub=settings.hf_hub)
+    training = Training(artifacts, library, torch_device, arguments.gpu_share, hub=settings.hf_hub)
     return Bench(
         worker=arguments.name,
         device=arguments.device,
@@ -97,9 +99,9 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         tasks={
             "predict": Predicting(Parcels(client, settings.predict_seconds)),
             "collect": Collecting(),
-            "convert": Converting(settings.data_folders),
+            "convert": Converting(library),
             "rescore": Rescoring(training),
-            "ensemble": Ensembling(settings.data_folders, torch_device),
+            "ensemble": Ensembling(library, torch_device),
         },
         pull_seconds=settings.pull_seconds,
         began=lambda attempt: channel.send(Began(attempt=attempt)),

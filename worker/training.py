@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from search.definition import Definition
@@ -16,6 +15,7 @@ from store.artifacts import Artifacts
 from store.messages import Assignment, AttemptKey
 from trainer.config import TrainConfig
 from worker.ending import Ending, OutOfDeviceMemory
+from worker.library import Library
 from worker.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Training:
     def __init__(
         self,
         artifacts: Artifacts,
-        data_folders: Sequence[Path],
+        library: Library,
         device: str,
         device_share: float = 1.0,
         *,
@@ -47,7 +47,7 @@ class Training:
             hub: whether pretrained models may come from the Hugging Face Hub.
         """
         self._artifacts = artifacts
-        self._data_folders = data_folders
+        self._library = library
         self._device = device
         self._device_share = device_share
         self._is_bounded = False
@@ -81,12 +81,17 @@ class Training:
         """Hold the corners of the search space against the data: problems and facts."""
         import torch
 
+        from trainer.errors import DataError
         from trainer.preflight import check
 
+        try:
+            corners = [self._local(TrainConfig.model_validate(corner)) for corner in definition.corners()]
+        except DataError as error:
+            return [asdict(error.problem)], {}
         problems, facts = check(
-            [TrainConfig.model_validate(corner) for corner in definition.corners()],
+            corners,
             wanted=definition.metrics(),
-            data_folders=self._data_folders,
+            data_folders=self._library.folders,
             device=torch.device(self._device),
             origins=self._fresh_origins(origins),
         )
@@ -159,7 +164,7 @@ class Training:
         from trainer.transfer import Origins
 
         trials = {source: self._artifacts.attempt(key) for source, key in attempts.items()}
-        return Origins(self._data_folders, trials, hub=self._hub)
+        return Origins(self._library.folders, trials, hub=self._hub)
 
     def _prepare(self, study_id: int, config: TrainConfig, origin: Origin | None) -> Prepared | Folds:
         """The data on the device, kept for the study's next trials; another study reads its files anew."""
@@ -172,10 +177,13 @@ class Training:
             while len(self._prepared) >= KEPT_DATA_SETS:
                 self._prepared.popitem(last=False)
             self._prepared[key] = prepare_for(
-                config,
+                self._local(config),
                 device=torch.device(self._device),
-                data_folders=self._data_folders,
+                data_folders=self._library.folders,
                 given=origin.given(config) if origin else OF_THEIR_OWN,
             )
         self._prepared.move_to_end(key)
         return self._prepared[key]
+
+    def _local(self, config: TrainConfig) -> TrainConfig:
+        return config.model_copy(update={"data": self._library.local(config.data)})

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainer.config import Data
-from trainer.data.schema import Document, Target
+from trainer.config import NORMALIZED, Data
+from trainer.data.document import Document
+from trainer.data.schema import Target
 from trainer.errors import DataError
 
 Pixels = NDArray[np.uint8]
@@ -61,7 +62,14 @@ class ImageSchema(Document):
 
 
 def fit_images(train: Pixels, data: Data, target: Target) -> ImageSchema:
-    """Learn the scale of each channel from the training part; (rows, channels, height, width)."""
+    """Learn the scale of each channel from the training part; (rows, channels, height, width).
+
+    Raises:
+        DataError: images are not normalized so.
+    """
+    if data.normalize not in NORMALIZED["image"]:
+        hint = f"one of {', '.join(sorted(NORMALIZED['image']))}"
+        raise DataError("trial.data.normalize", f"{data.normalize} takes columns of a table, not images", hint)
     scales = [_scale(train[:, channel], data.normalize) for channel in range(train.shape[1])]
     channels, height, width = train.shape[1:]
     return ImageSchema(
@@ -104,5 +112,8 @@ def _scale(values: Pixels, normalize: str) -> tuple[float, float]:
         return low, (high - low) or 1.0
     # From the histogram: exact, and without a copy of the pixels as floats
     share = np.bincount(values.reshape(-1), minlength=256) / values.size
+    if normalize == "robust":
+        lower, middle, upper = np.searchsorted(share.cumsum(), (0.25, 0.5, 0.75)).tolist()
+        return float(middle), float(upper - lower) or 1.0
     mean = float(share @ np.arange(256))
     return mean, float(np.sqrt(share @ (np.arange(256) - mean) ** 2)) or 1.0

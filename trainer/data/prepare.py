@@ -14,17 +14,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.config import CrossValidation, Data, TrainConfig
+from trainer.config import CrossValidation, Data, Split, Synthetic, TrainConfig
 from trainer.data.fingerprint import fingerprint
 from trainer.data.folds import fold_rows
 from trainer.data.images import Images, ImageSchema, Pixels, fit_images, rescaled
 from trainer.data.prepared import AnySchema, Folds, Part, Prepared
-from trainer.data.schema import Schema, Target, as_text, fit_schema, is_number, mark_missing
+from trainer.data.resample import with_synthetic
+from trainer.data.same import first_of_each, keys_of, times_of
+from trainer.data.schema import Schema, Target, as_text, fit_schema, is_number, mark_missing, refuse_mixed
 from trainer.data.sources import Place, read
-from trainer.data.split import Labels, Parts, split_rows
+from trainer.data.split import Labels, Parts, split_groups, split_ordered, split_rows
 from trainer.data.target import encode_target, find_target, scaled
 from trainer.data.texts import fit_texts
 from trainer.errors import DataError
+
+NOTHING_MADE_UP = Synthetic()
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,24 @@ def prepare(
     """
     rows, fixed_test = _read(data, data_folders, as_images)
     target = find_target(rows.target, data.task)
-    labels = _labels(rows, target) if data.split.stratify else None
-    parts = split_rows(len(rows.target), data.split, hold_out_test=fixed_test is None, labels=labels)
+    parts = _divided(rows, target, data.split, hold_out_test=fixed_test is None)
+    divider = data.split.groups or data.split.time
+    if divider is not None and isinstance(rows.features, pd.DataFrame):
+        rows = _Rows(rows.features.drop(columns=divider), rows.target)
     return _prepared(rows, parts, fixed_test, target, data, device, given)
+
+
+def _divided(rows: _Rows, target: Target, split: Split, *, hold_out_test: bool) -> Parts:
+    if split.time is not None:
+        return split_ordered(times_of(_column(rows, split.time, "time")), split, hold_out_test=hold_out_test)
+    if split.groups is not None:
+        groups = as_text(_column(rows, split.groups, "groups")).to_numpy(dtype=object)
+        return split_groups(groups, split, hold_out_test=hold_out_test, labels=None)
+    labels = _labels(rows, target) if split.stratify else None
+    if split.duplicates == "together":
+        same = keys_of(rows.features, str(rows.target.name))
+        return split_groups(same, split, hold_out_test=hold_out_test, labels=labels)
+    return split_rows(len(rows.target), split, hold_out_test=hold_out_test, labels=labels)
 
 
 def prepare_folds(
@@ -124,15 +143,20 @@ def _labels(rows: _Rows, target: Target) -> Labels | None:
 
 def _groups(rows: _Rows, column: str) -> Labels:
     """The group of each row, (rows,)."""
-    path = "trial.cross_validation.groups"
+    return as_text(_column(rows, column, "groups", "trial.cross_validation")).to_numpy(dtype=object)
+
+
+def _column(rows: _Rows, column: str, key: str, section: str = "trial.data.split") -> pd.Series:
+    """A column that divides the rows, with a value in each."""
+    path = f"{section}.{key}"
     if not isinstance(rows.features, pd.DataFrame):
-        raise DataError(path, "images have no columns to group them by", "leave it out")
+        raise DataError(path, "images have no columns to divide them by", "leave it out")
     _refuse_unknown(column, rows.features, path)
     if column == rows.target.name:
         raise DataError(path, f"{column} is the target", "name another column, or set data.target")
     if rows.features[column].isna().any():
         raise DataError(path, f"{column} has no value in some rows", "take those rows out")
-    return as_text(rows.features[column]).to_numpy(dtype=object)
+    return rows.features[column]
 
 
 def _prepared(
@@ -147,7 +171,7 @@ def _prepared(
     train = rows.take(parts.train)
     schema = _as_given(given, train.features, data, scaled(target, train.target))
     test = rows.take(parts.test) if fixed_test is None else _like_source(fixed_test, schema)
-    encoded = _encode(train, schema, device)
+    encoded = _encode(train, schema, device, rule=data.synthetic, seed=data.split.seed)
     return Prepared(
         schema=schema,
         train=encoded,
@@ -166,6 +190,8 @@ def _read(data: Data, folders: Sequence[Path], as_images: bool) -> tuple[_Rows, 
     at = Place("trial.data.source", data.source, data.labels)
     source = read(at, data, data_folders=folders, as_images=as_images)
     rows = _rows(source.rows, data, at)
+    if data.split.duplicates == "drop":
+        rows = rows.take(first_of_each(keys_of(rows.features, str(rows.target.name)), rows.target))
     if data.test_source is None:
         test = None if source.test is None else _rows(source.test, data, at, str(rows.target.name))
         return rows, test
@@ -216,10 +242,14 @@ def _table(table: pd.DataFrame, data: Data, at: Place) -> pd.DataFrame:
         raise DataError(at.path, f"{at.source} has no rows", "a header line and at least a few rows are needed")
     for name in data.drop:
         _refuse_unknown(name, table, "trial.data.drop")
+    for name in data.categorical:
+        _refuse_unknown(name, table, "trial.data.categorical")
     table = table.drop(columns=data.drop)
     for column in table.columns:
         _refuse_nested(table[column])
-    return mark_missing(table, data.missing_values)
+    table = mark_missing(table, data.missing_values)
+    refuse_mixed(table.drop(columns=[name for name in (data.text, *data.categorical) if name in table]))
+    return table
 
 
 def _target_name(table: pd.DataFrame, data: Data) -> str:
@@ -267,10 +297,30 @@ def _refuse_strings(test: pd.DataFrame, schema: Schema) -> None:
             )
 
 
-def _encode(rows: _Rows, schema: AnySchema, device: torch.device, path: str = "trial.data.target") -> Part:
+def _encode(
+    rows: _Rows,
+    schema: AnySchema,
+    device: torch.device,
+    path: str = "trial.data.target",
+    *,
+    rule: Synthetic = NOTHING_MADE_UP,
+    seed: int = 0,
+) -> Part:
+    """The rows as tensors; of a training part with the synthetic ones that a rule makes of them."""
     inputs: tuple[NDArray[Any], ...] = schema.encode(rows.features)  # type: ignore[arg-type]  # _fit chose by its type
     y = encode_target(rows.target, schema.target, path)
+    if rule.method != "none":
+        _refuse_without_classes(schema)
+        numbers, categories, y = with_synthetic(inputs[0], inputs[1], y, rule, seed)
+        inputs = (numbers, categories)
     return Part(tuple(torch.from_numpy(array).to(device) for array in inputs), torch.from_numpy(y).to(device))
+
+
+def _refuse_without_classes(schema: AnySchema) -> None:
+    if schema.kind != "table" or schema.target.task == "regression":
+        what = f"{schema.kind}s" if schema.kind != "table" else "a regression"
+        message = f"synthetic rows are made of numbers and categories, class by class; this is about {what}"
+        raise DataError("trial.data.synthetic.method", message, "set it to none")
 
 
 def _class_weight(y: Tensor, schema: AnySchema) -> Tensor | None:

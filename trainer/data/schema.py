@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api import types
-from pydantic import BaseModel, ConfigDict
 
-from trainer.config import Data, TaskName
+from trainer.config import NORMALIZED, Data, TaskName
+from trainer.data.document import Document
+from trainer.data.numeric import Numeric, fit_numeric
 from trainer.errors import DataError
 
 # A text column with more distinct values than both of these is an id or prose: each value would be seen hardly twice.
@@ -26,26 +27,24 @@ MAYBE_NUMBERS = frozenset(
 )
 
 
-class Document(BaseModel):
-    """A part of what is kept with a model, as JSON."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Numeric(Document):
-    """A column of numbers. It is encoded as (x - shift) / scale, with `fill` in place of a missing x."""
-
-    name: str
-    fill: float
-    shift: float
-    scale: float
-
-
 class Categorical(Document):
-    """A column of names. Category i is encoded as i + 1; 0 stands for missing ones and for those never seen."""
+    """A column of names. Category i is encoded as i + 1; 0 stands for missing ones and for those never seen. With a
+    bucket, those never seen are told apart from missing ones: with the rare ones they are the last category.
+    """
 
     name: str
     categories: tuple[str, ...]
+    bucket: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many there are, index 0 aside."""
+        return len(self.categories) + self.bucket
+
+    def encode(self, column: pd.Series) -> NDArray[np.int64]:
+        """(rows,)"""
+        index = index_of(_codes(column), self.categories)
+        return np.where((index < 0) & column.notna() & self.bucket, len(self.categories), index) + 1
 
 
 class Excluded(Document):
@@ -84,10 +83,10 @@ class Schema(Document):
         table = mark_missing(table[self.columns], self.missing_values)
         x_num = np.empty((len(table), len(self.numeric)), np.float32)
         for place, number in enumerate(self.numeric):
-            x_num[:, place] = _encode_numeric(table[number.name], number)
+            x_num[:, place] = number.encode(table[number.name])
         x_cat = np.empty((len(table), len(self.categorical)), np.int64)
         for place, category in enumerate(self.categorical):
-            x_cat[:, place] = index_of(table[category.name], category.categories) + 1
+            x_cat[:, place] = category.encode(table[category.name])
         return x_num, x_cat
 
     @property
@@ -98,8 +97,7 @@ class Schema(Document):
         """The columns, for people; `missing` are the values that were not there, by column."""
         columns: list[dict[str, Any]] = [{"name": column.name, "kind": "numeric"} for column in self.numeric]
         columns += [
-            {"name": column.name, "kind": "categorical", "categories": len(column.categories)}
-            for column in self.categorical
+            {"name": column.name, "kind": "categorical", "categories": column.count} for column in self.categorical
         ]
         return {
             "columns": [column | {"missing": missing[column["name"]]} for column in columns],
@@ -110,26 +108,29 @@ class Schema(Document):
 def fit_schema(train: pd.DataFrame, data: Data, target: Target) -> Schema:
     """Learn the columns from the training part.
 
-    Strings, booleans and categories are categorical, numbers are numeric. Left out are dates, and columns of strings
-    with so many distinct values that they are ids or prose.
+    Strings, booleans, categories and what `data.categorical` names are categorical, numbers are numeric. Left out are
+    dates, and columns of strings with so many distinct values that they are ids or prose.
 
     Raises:
         DataError: a column has no value at all, or no column is left.
     """
+    if data.normalize not in NORMALIZED["table"]:
+        hint = f"one of {', '.join(sorted(NORMALIZED['table']))}"
+        raise DataError("trial.data.normalize", f"a table has no channels for {data.normalize}", hint)
     features = train.drop(columns=target.name)
     _refuse_empty(features)
-    excluded = [Excluded(name=name, why=why) for name in features if (why := _why_not(features[name]))]
+    named = [name for name in data.categorical if name in features]
+    features = features.assign(**{name: _codes(features[name]) for name in named})
+    excluded = [
+        Excluded(name=name, why=why) for name in features.drop(columns=named) if (why := _why_not(features[name]))
+    ]
     left = features.drop(columns=[column.name for column in excluded])
     if left.columns.empty:
         reasons = "; ".join(f"{column.name}: {column.why}" for column in excluded)
         raise DataError("trial.data.source", "no column is left to learn from", reasons)
     return Schema(
-        numeric=tuple(_fit_numeric(left[name], data) for name in left if is_number(left[name])),
-        categorical=tuple(
-            Categorical(name=name, categories=tuple(sorted(as_text(left[name]).dropna().unique())))
-            for name in left
-            if not is_number(left[name])
-        ),
+        numeric=tuple(fit_numeric(left[name], data) for name in left if is_number(left[name])),
+        categorical=tuple(_fit_categorical(left[name], data) for name in left if not is_number(left[name])),
         excluded=tuple(excluded),
         target=target,
         missing_values=tuple(data.missing_values),
@@ -139,6 +140,29 @@ def fit_schema(train: pd.DataFrame, data: Data, target: Target) -> Schema:
 def mark_missing(table: pd.DataFrame, markers: Sequence[str]) -> pd.DataFrame:
     """Put NaN where a value is a marker or infinite, and make numbers of columns that then hold nothing else."""
     return pd.DataFrame({name: _mark_missing(table[name], markers) for name in table}, index=table.index)
+
+
+def refuse_mixed(table: pd.DataFrame) -> None:
+    """Refuse a column of strings that is one of numbers but for a few rows.
+
+    Raises:
+        DataError: there is one; it says what stands there, and in which row first.
+    """
+    for name in table:
+        column = table[name]
+        if is_number(column) or types.infer_dtype(column, skipna=True) not in MAYBE_NUMBERS:
+            continue
+        numbers = pd.to_numeric(column, errors="coerce")
+        words = (numbers.isna() & column.notna()).to_numpy()
+        if numbers.nunique() > ID_DISTINCT and 0 < words.sum() < numbers.notna().sum():
+            first = words.argmax()
+            message = (
+                f"column {name} holds numbers, and in {words.sum()} of {len(column)} rows words, "
+                f"first {str(column.iloc[first])!r:.60} in row {first + 1}"
+            )
+            raise DataError(
+                "trial.data.missing_values", message, "list them there if they mean that a value is missing"
+            )
 
 
 def is_number(column: pd.Series) -> bool:
@@ -153,6 +177,22 @@ def as_text(column: pd.Series) -> pd.Series:
 def index_of(column: pd.Series, names: Sequence[str]) -> NDArray[np.int64]:
     """Where in `names` each value stands; -1 for a missing one and for one that is not there."""
     return pd.Index(list(names)).get_indexer(pd.Index(as_text(column))).astype(np.int64)
+
+
+def _codes(column: pd.Series) -> pd.Series:
+    """Numbers that are names: 10.0, as it is read beside a missing value, is the same name as 10."""
+    if not is_number(column):
+        return column
+    whole = bool((column.dropna() % 1 == 0).all())
+    return (column.astype("Int64") if whole else column).astype(object)
+
+
+def _fit_categorical(column: pd.Series, data: Data) -> Categorical:
+    """The categories by the alphabet: all, or the most frequent of those with rows enough, and a bucket."""
+    counts = as_text(column).value_counts()
+    often = counts[counts >= data.min_category_rows]
+    kept = sorted(often.index, key=lambda name: (-often[name], name))[: data.max_categories]
+    return Categorical(name=str(column.name), categories=tuple(sorted(kept)), bucket=len(kept) < len(counts))
 
 
 def _mark_missing(column: pd.Series, markers: Sequence[str]) -> pd.Series:
@@ -182,33 +222,3 @@ def _why_not(column: pd.Series) -> str | None:
     if distinct > max(ID_DISTINCT, ID_SHARE * len(column)):
         return f"{distinct} distinct values in {len(column)} rows: an id or text, not a category"
     return None
-
-
-def _fit_numeric(column: pd.Series, data: Data) -> Numeric:
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    there = values[~np.isnan(values)]
-    fill = _fill(there, data.impute)
-    shift, scale = _scale(np.where(np.isnan(values), fill, values), data.normalize)
-    return Numeric(name=str(column.name), fill=fill, shift=shift, scale=scale)
-
-
-def _fill(values: NDArray[np.float64], impute: str) -> float:
-    if impute == "most_frequent":
-        distinct, counts = np.unique(values, return_counts=True)
-        return float(distinct[counts.argmax()])  # of several the smallest, as scikit-learn's SimpleImputer has it
-    return float(np.median(values) if impute == "median" else values.mean())
-
-
-def _scale(values: NDArray[np.float64], normalize: str) -> tuple[float, float]:
-    """Shift and scale; a column that is the same in all rows is shifted to 0 and not scaled."""
-    if normalize == "none":
-        return 0.0, 1.0
-    span = float(np.ptp(values))
-    if normalize == "minmax":
-        return float(values.min()), span or 1.0
-    return float(values.mean()), float(values.std()) if span else 1.0
-
-
-def _encode_numeric(column: pd.Series, fitted: Numeric) -> NDArray[np.float64]:
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    return (np.where(np.isnan(values), fitted.fill, values) - fitted.shift) / fitted.scale

@@ -1,4 +1,5 @@
-"""Reads a `source` into a table: a data set that scikit-learn ships, or a file below a folder that is allowed."""
+"""Reads a `source` into a table: a data set that scikit-learn ships, one made up, or a file below a folder that is
+allowed."""
 
 from __future__ import annotations
 
@@ -21,9 +22,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn import datasets
 
+from trainer import generators
 from trainer.config import Data
 from trainer.data.image_sources import array_images, digits, idx_images, read_folder, read_idx
 from trainer.data.images import Images
+from trainer.data.synthetic import generate
 from trainer.errors import DataError
 
 BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")
@@ -55,7 +58,7 @@ def read(at: Place, data: Data, *, data_folders: Sequence[Path], as_images: bool
     """What a source holds: a table, or images.
 
     Args:
-        at: `sklearn:<name>` or `file:<path>`.
+        at: `sklearn:<name>`, `synthetic:<generator>` or `file:<path>`.
         data: how files are to be read; its own sources are not looked at.
         data_folders: the only folders that `file:` may read; a relative path is looked for in each, in order.
         as_images: reads `sklearn:digits` as images.
@@ -68,7 +71,11 @@ def read(at: Place, data: Data, *, data_folders: Sequence[Path], as_images: bool
         return Found(digits() if as_images and name == "digits" else _bundled(name, at.path))
     if kind == "file":
         return _file(locate(name, at.path, data_folders), at, data, data_folders)
-    raise DataError(at.path, f"{kind}: sources cannot be read", "sklearn:<name> and file:<path> can")
+    if kind == "synthetic":
+        return Found(generate(generators.parse(name)))
+    raise DataError(
+        at.path, f"{kind}: sources cannot be read", "sklearn:<name>, file:<path> and synthetic:<generator> can"
+    )
 
 
 def _bundled(name: str, path: str) -> pd.DataFrame:

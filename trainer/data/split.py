@@ -44,6 +44,39 @@ def split_rows(rows: int, split: Split, *, hold_out_test: bool, labels: Labels |
     return Parts(train, validated, tested)
 
 
+def split_groups(groups: Labels, split: Split, *, hold_out_test: bool, labels: Labels | None) -> Parts:
+    """Share out whole groups; the shares of the split are those of the groups.
+
+    Args:
+        groups: (rows,), the group of each row.
+        labels: (rows,), where the parts are to be stratified by the class of each group's first row.
+    """
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    of_groups = None if labels is None else labels[first]
+    parts = split_rows(len(first), split, hold_out_test=hold_out_test, labels=of_groups)
+    return Parts(*(np.flatnonzero(np.isin(group, part)) for part in (parts.train, parts.validation, parts.test)))
+
+
+def split_ordered(times: NDArray[np.generic], split: Split, *, hold_out_test: bool) -> Parts:
+    """The latest rows test, those before validate, the others train; rows of one time stay together.
+
+    Args:
+        times: (rows,), of an order.
+    """
+    order = np.argsort(times, kind="stable")
+    ordered, rows = times[order], len(times)
+    test = _cut(ordered, rows - round(rows * split.test)) if hold_out_test and split.test else rows
+    validation = _cut(ordered, test - round(rows * split.validation))
+    wants_test = hold_out_test and split.test > 0
+    _refuse_empty(rows, test - validation, rows - test, split, wants_test=wants_test)
+    return Parts(order[:validation], order[validation:test], order[test:])
+
+
+def _cut(ordered: NDArray[np.generic], at: int) -> int:
+    """The first row of the time that stands there."""
+    return int(np.searchsorted(ordered, ordered[at])) if 0 < at < len(ordered) else max(at, 0)
+
+
 def hold_out(rows: Rows, count: int, seed: int, labels: Labels | None) -> tuple[Rows, Rows]:
     """Some rows, and `count` others; of each class, where there are labels of all rows, by its share.
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainer.data.schema import Document, Target, as_text
+from trainer.data.document import Document
+from trainer.data.schema import Target, as_text
 
 
 class SubwordSchema(Document):

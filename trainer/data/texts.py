@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trainer.config import Data
-from trainer.data.schema import Document, Target, as_text
+from trainer.data.document import Document
+from trainer.data.schema import Target, as_text
 from trainer.errors import DataError
 
 PAD, UNKNOWN = 0, 1

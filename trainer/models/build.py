@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator
 
-from trainer.config import IMAGE_MODELS, Model
+from trainer.config import MODELS, Model
 from trainer.data.images import ImageSchema
 from trainer.data.prepared import AnySchema
 from trainer.data.subwords import SubwordSchema
@@ -15,7 +15,13 @@ from trainer.models.image import CNN, ImageMLP, ResNet
 from trainer.models.layers import Network
 from trainer.models.mlp import MLP
 from trainer.models.pretrained import add_lora, build_pretrained
-from trainer.models.text import EmbeddingBag, TextCNN
+from trainer.models.table import FTTransformer, TableResNet
+from trainer.models.text import EmbeddingBag, TextCNN, TextTransformer
+from trainer.models.vit import ViT
+
+OF_TABLES = {"linear": MLP, "mlp": MLP, "resnet": TableResNet, "ft_transformer": FTTransformer}
+OF_IMAGES = {"linear": ImageMLP, "mlp": ImageMLP, "cnn": CNN, "resnet": ResNet, "vit": ViT}
+OF_TEXTS = {"embedding_bag": EmbeddingBag, "text_cnn": TextCNN, "transformer": TextTransformer}
 
 
 def build(config: Model, schema: AnySchema, noise: Generator | None = None) -> Network:
@@ -27,21 +33,23 @@ def build(config: Model, schema: AnySchema, noise: Generator | None = None) -> N
     outputs = len(schema.target.classes) or 1
     if config.name == "pretrained":
         return _pretrained(config, schema, outputs, noise)
+    if isinstance(schema, SubwordSchema):
+        raise ModelError("trial.model.name", f"{config.name} has no use for another model's tokens")
+    if config.name not in MODELS[schema.kind]:
+        takes = " or ".join(f"{kind}s" for kind in MODELS if config.name in MODELS[kind])
+        hint = f"take one of {', '.join(sorted(MODELS[schema.kind]))}"
+        raise ModelError("trial.model.name", f"{config.name} takes {takes}, and the source holds {schema.kind}s", hint)
+    if config.name == "linear":
+        config = config.model_copy(update={"hidden": []})
     with torch.random.fork_rng(devices=()):  # the layers draw weights of their own, from the global generator
         if isinstance(schema, ImageSchema):
-            return {"mlp": ImageMLP, "cnn": CNN, "resnet": ResNet}[config.name](config, schema, outputs, noise)
+            return OF_IMAGES[config.name](config, schema, outputs, noise)
         if isinstance(schema, TextSchema):
-            return {"embedding_bag": EmbeddingBag, "text_cnn": TextCNN}[config.name](
-                config, schema.tokens, outputs, noise
-            )
-        if isinstance(schema, SubwordSchema):
-            raise ModelError("trial.model.name", f"{config.name} has no use for another model's tokens")
-        if config.name in IMAGE_MODELS:
-            raise ModelError("trial.model.name", f"{config.name} takes images, and the source is a table", "take mlp")
-        return MLP(
+            return OF_TEXTS[config.name](config, schema, outputs, noise)
+        return OF_TABLES[config.name](
             config,
             numeric=len(schema.numeric),
-            categories=[len(column.categories) for column in schema.categorical],
+            categories=[column.count for column in schema.categorical],
             outputs=outputs,
             noise=noise,
         )

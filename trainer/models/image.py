@@ -71,7 +71,7 @@ class CNN(Network):
         height, width = schema.height, schema.width
         for before, after in pairwise(channels):
             self.stages.append(nn.Conv2d(before, after, config.kernel, padding=config.kernel // 2))
-            self.stages.append(_norm(config.norm, after))
+            self.stages.append(_norm(config, after))
             self.stages.append(ACTIVATIONS[config.activation]())
             self.stages.append(nn.MaxPool2d(2))
             grown = 1 - config.kernel % 2  # an even kernel, padded on both sides, sees one place more
@@ -93,7 +93,7 @@ class ResNet(Network):
     def __init__(self, config: Model, schema: ImageSchema, outputs: int, noise: Generator | None) -> None:
         super().__init__()
         stem = nn.Conv2d(schema.channels, config.width, 3, padding=1, bias=False)
-        norm, activation = _norm(config.norm, config.width), ACTIVATIONS[config.activation]()
+        norm, activation = _norm(config, config.width), ACTIVATIONS[config.activation]()
         self.stages = nn.Sequential(Pixels(schema), stem, norm, activation)
         channels = config.width
         for stage in range(RESNET_STAGES):
@@ -114,20 +114,22 @@ def _residual_block(config: Model, channels: int, *, halves: bool, noise: Genera
     stride, after = (2, 2 * channels) if halves else (1, channels)
     branch = nn.Sequential(
         nn.Conv2d(channels, after, 3, stride=stride, padding=1, bias=False),
-        _norm(config.norm, after),
+        _norm(config, after),
         ACTIVATIONS[config.activation](),
         nn.Conv2d(after, after, 3, padding=1, bias=False),
-        _norm(config.norm, after),
+        _norm(config, after),
     )
     shortcut = nn.Conv2d(channels, after, 1, stride=2, bias=False) if halves else nn.Identity()
     return Residual([branch], shortcut, noise)
 
 
-def _norm(name: str, channels: int) -> nn.Module:
-    """`layer` normalizes each image over all of its channels and places."""
-    match name:
+def _norm(config: Model, channels: int) -> nn.Module:
+    """`layer` normalizes each image over all of its channels and places, `group` over shares of the channels."""
+    match config.norm:
         case "batch":
             return nn.BatchNorm2d(channels)
         case "layer":
             return nn.GroupNorm(1, channels)
+        case "group":
+            return nn.GroupNorm(config.groups, channels)
     return nn.Identity()

@@ -21,7 +21,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "leaky_relu": nn.LeakyReLU,
 }
-NORMS: dict[str, type[nn.Module]] = {"none": nn.Identity, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
 class Network(nn.Module):
@@ -108,15 +107,29 @@ def _branch(config: Model, widths: Sequence[int], noise: Generator | None) -> nn
         branch.append(Dropout(noise))
     branch.append(nn.Linear(widths[-2], widths[-1]))
     if config.norm != "none":
-        branch.append(NORMS[config.norm](widths[-1]))
+        branch.append(norm_of(config, widths[-1]))
     return branch
 
 
 def _add_layer(blocks: nn.Sequential, config: Model, before: int, width: int) -> None:
     blocks.append(nn.Linear(before, width))
     if config.norm != "none":
-        blocks.append(NORMS[config.norm](width))
+        blocks.append(norm_of(config, width))
     blocks.append(ACTIVATIONS[config.activation]())
+
+
+def norm_of(config: Model, width: int) -> nn.Module:
+    """The normalization of (batch, width). `group` normalizes each of `groups` equal shares of a row by itself (Wu and
+    He 2018).
+    """
+    match config.norm:
+        case "batch":
+            return nn.BatchNorm1d(width)
+        case "layer":
+            return nn.LayerNorm(width)
+        case "group":
+            return nn.GroupNorm(config.groups, width)
+    return nn.Identity()
 
 
 def one_a_row(outputs: Tensor) -> Tensor:

@@ -52,11 +52,15 @@ class Embeddings(nn.Module):
         sizes = [count + 1 for count in categories]
         dimension = min(MAX_EMBEDDING, math.ceil(math.sqrt(max(sizes))))
         self.table = nn.Embedding(sum(sizes), dimension)
-        starts = torch.tensor([0, *sizes[:-1]], device="cpu").cumsum(0)
-        self.register_buffer("offsets", starts.to(self.table.weight.device))
+        self.register_buffer("offsets", offsets_of(sizes).to(self.table.weight.device))
         self.width = dimension * len(sizes)
 
     def forward(self, x_cat: Tensor) -> Tensor:
         """(batch, columns) to (batch, columns * dimension)."""
         embedded: Tensor = self.table(x_cat + self.offsets)
         return embedded.flatten(1)
+
+
+def offsets_of(sizes: Sequence[int]) -> Tensor:
+    """Where each column's categories begin in one table of all; (columns,)."""
+    return torch.tensor([0, *sizes[:-1]] if sizes else [], dtype=torch.int64, device="cpu").cumsum(0)

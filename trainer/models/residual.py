@@ -37,9 +37,9 @@ class Residual(nn.Module):
         self.shortcut = shortcut
         self._branched, self._noise = branched, noise
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, …) to (batch, …)."""
-        added = self._together([branch(x) for branch in self.branches])
+    def forward(self, x: Tensor, *more: Tensor | None) -> Tensor:
+        """(batch, …) to (batch, …); the branches are given `more` besides."""
+        added = self._together([branch(x, *more) for branch in self.branches])
         if self.training and self.drop_rate:
             added = added * (self._draw(added) >= self.drop_rate) / (1 - self.drop_rate)
         out: Tensor = self.shortcut(x) + added

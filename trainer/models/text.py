@@ -1,13 +1,15 @@
-"""Models of texts: the mean of their tokens, and convolutions over them."""
+"""Models of texts: the mean of their tokens, convolutions over them, and a transformer."""
 
 from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 
 from trainer.config import Model
-from trainer.data.texts import PAD
+from trainer.data.texts import PAD, TextSchema
 from trainer.models.layers import ACTIVATIONS, Dropout, Network, hidden_layers, one_a_row
+from trainer.models.transformer import Encoder, Vectors
 
 WINDOWS = 3
 
@@ -17,9 +19,9 @@ class EmbeddingBag(Network):
 
     pad = PAD
 
-    def __init__(self, config: Model, tokens: int, outputs: int, noise: Generator | None) -> None:
+    def __init__(self, config: Model, schema: TextSchema, outputs: int, noise: Generator | None) -> None:
         super().__init__()
-        self.bag = nn.EmbeddingBag(tokens, config.width, mode="mean", padding_idx=PAD)
+        self.bag = nn.EmbeddingBag(schema.tokens, config.width, mode="mean", padding_idx=PAD)
         self.dropout = Dropout(noise)
         self.blocks = hidden_layers(config, config.width, noise)
         self.head = nn.Linear([config.width, *config.hidden][-1], outputs)
@@ -37,9 +39,9 @@ class TextCNN(Network):
     cpu_rows = 256
     pad = PAD
 
-    def __init__(self, config: Model, tokens: int, outputs: int, noise: Generator | None) -> None:
+    def __init__(self, config: Model, schema: TextSchema, outputs: int, noise: Generator | None) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(tokens, config.width, padding_idx=PAD)
+        self.embedding = nn.Embedding(schema.tokens, config.width, padding_idx=PAD)
         # Padded by a whole window, so that one over nothing is among them however much padding the text has.
         sizes = range(config.kernel, config.kernel + WINDOWS)
         self.windows = nn.ModuleList(nn.Conv1d(config.width, config.width, size, padding=size) for size in sizes)
@@ -52,3 +54,28 @@ class TextCNN(Network):
         x = self.embedding(tokens).transpose(1, 2)  # (batch, width, length)
         strongest = [self.activation(window(x)).amax(2) for window in self.windows]
         return one_a_row(self.head(self.dropout(torch.cat(strongest, 1))))
+
+
+class TextTransformer(Network):
+    """Tokens, to which a vector of their place is added, go through an encoder; the head reads the mean of those that
+    are there and the encoder's own (Vaswani et al. 2017, the encoder alone).
+    """
+
+    cpu_rows = 128
+    pad = PAD
+
+    def __init__(self, config: Model, schema: TextSchema, outputs: int, noise: Generator | None) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(schema.tokens, config.width, padding_idx=PAD)
+        self.places = Vectors(schema.max_tokens, config.width)
+        self.dropout = Dropout(noise)
+        self.encoder = Encoder(config, noise)
+        self.head = nn.Linear(config.width, outputs)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(batch, length) int32 to (batch, outputs); (batch,) for a single output."""
+        there = tokens != PAD
+        placed = self.dropout(self.embedding(tokens) + self.places.weight[: tokens.shape[1]])  # (batch, length, width)
+        mixed = self.encoder(placed, there)  # (batch, 1 + length, width)
+        counted = functional.pad(there, (1, 0), value=True).unsqueeze(2)  # the encoder's own token is always there
+        return one_a_row(self.head((mixed * counted).sum(1) / counted.sum(1)))

@@ -18,8 +18,10 @@ from sklearn.metrics import accuracy_score
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
 from trainer import preflight
 from trainer.config import Data, TrainConfig
+from trainer.data.images import fit_images
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
+from trainer.data.schema import Target
 from trainer.errors import DataError
 from trainer.fit import Monitor, fit
 from trainer.model_file import load
@@ -70,6 +72,25 @@ def test_every_kind_of_file_holds_the_same_images(tmp_path: Path, write: Callabl
     assert seen == {(image.tobytes(), int(label)) for image, label in zip(PIXELS, LABELS, strict=True)}
     assert prepared.train.inputs[0].dtype == torch.uint8
     assert prepared.train.inputs[0].shape == (20, 1, 6, 5)
+
+
+def test_images_are_brought_to_a_scale_by_their_channels() -> None:
+    pixels = np.stack([PIXELS // 2, PIXELS // 2 + 100], axis=1)  # (rows, channels, height, width)
+
+    def scaled(normalize: str) -> NDArray[np.float64]:
+        schema = fit_images(
+            pixels, Data(source="sklearn:digits", normalize=normalize), Target(name="y", task="regression")
+        )
+        return np.stack([(pixels[:, c] - schema.shift[c]) / schema.scale[c] for c in range(2)])
+
+    for name in ("standard", "per_channel"):
+        assert scaled(name).mean((1, 2, 3)) == pytest.approx([0, 0], abs=1e-9)
+        assert scaled(name).std((1, 2, 3)) == pytest.approx([1, 1])
+    quartiles = np.percentile(scaled("robust"), [25, 50, 75], axis=(1, 2, 3), method="inverted_cdf")
+    assert quartiles[1] == pytest.approx([0, 0])
+    assert quartiles[2] - quartiles[0] == pytest.approx([1, 1])
+    with pytest.raises(DataError, match="quantile takes columns of a table"):
+        scaled("quantile")
 
 
 def test_the_arrays_of_a_file_may_bring_their_own_test_part(tmp_path: Path) -> None:
@@ -190,18 +211,10 @@ def test_a_model_that_cannot_fit_is_refused_before_any_trial(model: Any, path: s
     config = TrainConfig.model_validate({"data": {"source": "sklearn:digits"}, "model": model})
 
     problems, facts = preflight.check(
-        [config], wanted={"objective.metric": ACCURACY.metric}, data_folders=(), device=CPU
+        [config], wanted={"objective.metric": "val/accuracy"}, data_folders=(), device=CPU
     )
 
     assert [problem.path for problem in problems] == ([path] if path else [])
     assert facts["image"] == {"channels": 1, "height": 8, "width": 8}
     if message:
         assert str(problems[0]).endswith(message)
-
-
-def test_a_convolution_over_a_table_is_refused_before_any_trial() -> None:
-    config = TrainConfig.model_validate({"data": {"source": "sklearn:iris"}, "model": {"name": "cnn"}})
-
-    problems, _ = preflight.check([config], wanted={"objective.metric": ACCURACY.metric}, data_folders=(), device=CPU)
-
-    assert "trial.model.name: cnn takes images, and the source is a table; take mlp" in map(str, problems)

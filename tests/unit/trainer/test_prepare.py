@@ -13,9 +13,10 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from tests.unit.trainer.conftest import CPU, people
-from trainer.config import Data
+from trainer.config import Data, Split
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
+from trainer.data.split import split_rows
 from trainer.errors import DataError
 
 WriteCsv = Callable[..., str]
@@ -58,15 +59,24 @@ def test_the_split_follows_its_seed_and_nothing_else() -> None:
     assert not torch.equal(one.train.inputs[0], other.train.inputs[0])
 
 
-def test_preprocessing_is_fitted_on_the_training_part_only(tmp_path: Path, write_csv: WriteCsv) -> None:
-    values = list(range(100))
-    source = write_csv(x=values, y=[value % 2 for value in values])
+@pytest.mark.parametrize("normalize", ["standard", "minmax", "robust", "quantile", "power"])
+def test_preprocessing_is_fitted_on_the_training_part_only(tmp_path: Path, write_csv: WriteCsv, normalize: str) -> None:
+    """Whatever stands in the rows that are held out, the training part is encoded the same."""
+    rng = np.random.default_rng(0)
+    table = {"x": rng.normal(0, 1, 100), "job": rng.choice(["a", "b"], 100), "y": [0, 1] * 50}
+    rows = split_rows(100, Split(stratify=False), hold_out_test=True, labels=None)
+    planted = {name: column.copy() for name, column in table.items() if name != "y"} | {"y": table["y"]}
+    held_out = np.concatenate([rows.validation, rows.test])
+    planted["x"][held_out] = rng.choice([np.nan, 1e6, -1e6], len(held_out))
+    planted["job"][held_out] = "c"
+    same = {"split": {"stratify": False}, "normalize": normalize, "impute": "mean"}
 
-    prepared = prepare_in(tmp_path, source)
+    clean = prepare_in(tmp_path, write_csv("clean.csv", **table), **same)
+    leaky = prepare_in(tmp_path, write_csv("planted.csv", **planted), **same)
 
-    assert prepared.train.inputs[0].mean().item() == pytest.approx(0, abs=1e-6)
-    assert prepared.train.inputs[0].std(correction=0).item() == pytest.approx(1, abs=1e-6)
-    assert abs(prepared.validation.inputs[0].mean().item()) > 1e-3
+    assert clean.schema == leaky.schema
+    assert all(torch.equal(one, other) for one, other in zip(clean.train.inputs, leaky.train.inputs, strict=True))
+    assert not torch.equal(clean.validation.inputs[0], leaky.validation.inputs[0])
 
 
 def test_a_regression_is_standardized_by_the_training_part_and_can_be_undone(diabetes: Prepared) -> None:
@@ -196,6 +206,12 @@ AB = ["a", "b"] * 20
         ({"x": X, "y": AB}, {"split": {"test": 0.01}}, "trial.data.split", "leave none to test on", ""),
         ({"x": [], "y": []}, {}, "trial.data.source", "has no rows", ""),
         ({"x": ["?"] * 40, "y": AB}, {"missing_values": ["?"]}, "trial.data.drop", "has a value of x", "drop it"),
+        (
+            {"x": [*X[:-2], "old", "-"], "y": AB}, {}, "trial.data.missing_values",
+            "column x holds numbers, and in 2 of 40 rows words, first 'old' in row 39", "list them there",
+        ),
+        ({"x": X, "y": AB}, {"categorical": ["z"]}, "trial.data.categorical", "no column 'z'", ""),
+        ({"x": X, "y": AB}, {"normalize": "per_channel"}, "trial.data.normalize", "has no channels", "robust"),
     ],
 )  # fmt: skip
 def test_data_that_cannot_be_trained_on_are_refused_with_the_place_and_the_cure(

@@ -8,6 +8,8 @@ import math
 
 import pytest
 import torch
+from sklearn.metrics import mean_pinball_loss
+from torch.nn import BCEWithLogitsLoss
 
 from tests.unit.trainer.conftest import MemoryFolder, Recorder
 from trainer.config import Data, Loss, TrainConfig
@@ -94,6 +96,9 @@ def test_focal_loss_that_forgives_nothing_is_the_cross_entropy(class_weight: tor
         (Loss(name="mae"), (0.5 + 3) / 2),
         # within delta half the square; beyond it delta * (distance - delta / 2)
         (Loss(name="huber", delta=1.0), (0.5 * 0.25 + (3 - 0.5)) / 2),
+        # both are too high: each counts by what the quantile leaves
+        (Loss(name="quantile", quantile=0.9), mean_pinball_loss([1.0, 1.0], [1.5, 4.0], alpha=0.9)),
+        (Loss(name="quantile", quantile=0.5), (0.5 + 3) / 2 / 2),
     ],
 )
 def test_losses_of_a_regression_are_what_they_are_called(loss: Loss, expected: float) -> None:
@@ -102,6 +107,40 @@ def test_losses_of_a_regression_are_what_they_are_called(loss: Loss, expected: f
     measured = task_loss(outputs, y, label_smoothing=0.0, class_weight=None, loss=loss)
 
     assert measured.item() == pytest.approx(expected)
+
+
+def test_a_quantile_lies_above_its_share_of_the_rows() -> None:
+    y = torch.randn(500, generator=torch.Generator().manual_seed(0))
+    guess = torch.zeros((), requires_grad=True)
+    optimizer = torch.optim.SGD([guess], 0.5)
+    for _ in range(200):
+        optimizer.zero_grad()
+        task_loss(guess.expand(500), y, label_smoothing=0.0, class_weight=None,
+                  loss=Loss(name="quantile", quantile=0.8)).backward()  # fmt: skip
+        optimizer.step()
+
+    assert (y < guess).float().mean().item() == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize("class_weight", [None, torch.tensor([1.0, 3.0, 0.5])])
+def test_bce_takes_each_class_against_the_rest(class_weight: torch.Tensor | None) -> None:
+    logits, y = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2] * 2)
+    smooth = torch.full((6, 3), 0.3 / 3).scatter_(1, y[:, None], 0.7 + 0.3 / 3)
+    weight = torch.ones(6) if class_weight is None else class_weight[y]
+    of_rows = BCEWithLogitsLoss(reduction="none")(logits, smooth).sum(1)
+
+    loss = task_loss(logits, y, label_smoothing=0.3, class_weight=class_weight, loss=Loss(name="bce"))
+
+    torch.testing.assert_close(loss, (of_rows * weight).sum() / weight.sum())
+
+
+def test_bce_of_two_classes_is_the_cross_entropy() -> None:
+    logits, y = torch.randn(6, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1] * 3)
+    bce, plain = (task_loss(logits, y, label_smoothing=0.0, class_weight=None, loss=Loss(name=name))
+                  for name in ("bce", "cross_entropy"))  # fmt: skip
+
+    assert bce == plain
+    assert bce.item() == pytest.approx(BCEWithLogitsLoss()(logits[:, 1] - logits[:, 0], y.float()).item())
 
 
 def test_clipping_by_value_cuts_each_number() -> None:

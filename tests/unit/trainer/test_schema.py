@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 
 from trainer.config import Data
 from trainer.data.schema import Schema, Target, fit_schema, mark_missing
@@ -24,7 +31,14 @@ def fit(table: pd.DataFrame, **data: object) -> Schema:
 @pytest.mark.parametrize("impute", ["mean", "median", "most_frequent"])
 @pytest.mark.parametrize(
     ("normalize", "scaler"),
-    [("none", FunctionTransformer()), ("standard", StandardScaler()), ("minmax", MinMaxScaler())],
+    [
+        ("none", FunctionTransformer()),
+        ("standard", StandardScaler()),
+        ("minmax", MinMaxScaler()),
+        ("robust", RobustScaler()),
+        ("quantile", QuantileTransformer(n_quantiles=40, output_distribution="normal")),
+        ("power", PowerTransformer()),
+    ],
 )
 def test_numbers_are_imputed_and_scaled_as_scikit_learn_does(impute: str, normalize: str, scaler: object) -> None:
     rng = np.random.default_rng(0)
@@ -43,6 +57,18 @@ def test_numbers_are_imputed_and_scaled_as_scikit_learn_does(impute: str, normal
     assert x_cat.shape == (10, 0)
 
 
+def test_numbers_that_spread_over_orders_are_bent_into_a_bell() -> None:
+    skewed = pd.DataFrame({"a": np.exp(np.random.default_rng(0).normal(0, 2, 500))})
+
+    def skewness(normalize: str) -> float:
+        x = fit(skewed, normalize=normalize).encode(skewed)[0][:, 0]
+        return float(((x - x.mean()) ** 3).mean() / x.std() ** 3)
+
+    assert skewness("standard") > 5
+    assert abs(skewness("quantile")) < 0.1
+    assert abs(skewness("power")) < 0.5
+
+
 def test_categories_are_those_of_the_training_part_and_all_else_is_index_0() -> None:
     schema = fit(pd.DataFrame({"job": ["cook", "clerk", None, "cook"], "flag": [True, False, True, True]}))
 
@@ -54,6 +80,30 @@ def test_categories_are_those_of_the_training_part_and_all_else_is_index_0() -> 
     assert x_cat[:, 0].tolist() == [1, 2, 0, 0]
     assert x_cat[:, 1].tolist() == [2, 1, 0, 2]
     assert x_num.shape == (4, 0)
+
+
+def test_rare_categories_and_those_never_seen_share_a_bucket_that_missing_ones_are_not_in() -> None:
+    train = pd.DataFrame({"city": ["a"] * 5 + ["b"] * 3 + ["c"] * 3 + ["d"] * 2 + ["e", None]})
+    cities = pd.DataFrame({"city": ["a", "b", "c", "d", "e", "new", None]})
+
+    def encoded(**data: int) -> list[int]:
+        return list(fit(train, **data).encode(cities)[1][:, 0])
+
+    assert encoded() == [1, 2, 3, 4, 5, 0, 0]
+    assert encoded(max_categories=2) == [1, 2, 3, 3, 3, 3, 0]  # of b and c, as frequent, the first by the alphabet
+    assert encoded(min_category_rows=3) == [1, 2, 3, 4, 4, 4, 0]
+    assert fit(train, max_categories=2).categorical[0].count == 3
+
+
+def test_numbers_can_be_told_to_be_names() -> None:
+    table = pd.DataFrame({"zip": [10, 20, 10, 30], "x": [1.0, 2, 3, 4]})
+
+    schema = fit(table, categorical=["zip"])
+
+    assert schema.columns == ["x", "zip"]
+    assert schema.encode(table)[1][:, 0].tolist() == [1, 2, 1, 3]
+    gaps = pd.DataFrame({"zip": [30, None], "x": [1.0, 2]})  # which makes floats of them
+    assert schema.encode(gaps)[1][:, 0].tolist() == [3, 0]
 
 
 def test_a_marker_of_missing_values_makes_a_column_of_strings_a_column_of_numbers() -> None:

@@ -138,8 +138,7 @@ def test_a_file_that_cannot_be_read_says_which_and_why(tmp_path: Path, name: str
     ("source", "says"),
     [
         ("sklearn:irs", "one of iris, wine, breast_cancer, digits, diabetes"),
-        ("dataset:mine", "sklearn:<name> and file:<path> can"),
-        ("synthetic:moons", "sklearn:<name> and file:<path> can"),
+        ("dataset:mine", "sklearn:<name>, file:<path> and synthetic:<generator> can"),
     ],
 )
 def test_a_source_that_does_not_exist_names_those_that_do(source: str, says: str) -> None:

@@ -8,6 +8,7 @@ from store.artifacts import Artifacts
 from store.messages import Assignment, AttemptKey
 from tests.unit.worker.test_training import run
 from worker.conversion import Converting
+from worker.library import Library
 from worker.tasks import Workplace
 from worker.training import Training
 
@@ -23,10 +24,12 @@ def test_a_trial_of_several_folds_has_no_single_model_to_convert(tmp_path: Path)
         metric="val/accuracy",
         direction="maximize",
     )
-    assert run(Training(artifacts, (), "cpu"), trial) == "finished"
+    assert run(Training(artifacts, Library(artifacts, (), tmp_path / "cache"), "cpu"), trial) == "finished"
     place = Workplace(1, 1, artifacts.task(1, 1), artifacts, lambda: False, lambda: True)
 
-    answer = Converting(()).run({"trial": 0, "attempt": 1, "form": "torch"}, place)
+    answer = Converting(Library(artifacts, (), tmp_path / "cache")).run(
+        {"trial": 0, "attempt": 1, "form": "torch"}, place
+    )
 
     [problem] = answer["problems"]
     assert (problem["path"], problem["message"]) == ("form", answer["message"])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from store.artifacts import Artifacts
+from worker.library import Library
 from worker.rescoring import Rescoring
 from worker.tasks import Returned, Workplace
 from worker.training import Training
@@ -32,7 +33,9 @@ def place(tmp_path: Path) -> Callable[..., Workplace]:
 
 
 def rescoring(tmp_path: Path) -> Rescoring:
-    return Rescoring(Training(Artifacts(str(tmp_path)), (), "cpu"))
+    return Rescoring(
+        Training(Artifacts(str(tmp_path)), Library(Artifacts(str(tmp_path)), (), tmp_path / "cache"), "cpu")
+    )
 
 
 def test_the_mean_of_the_seeds_is_what_a_trial_is_worth(tmp_path: Path, place: Callable[..., Workplace]) -> None:

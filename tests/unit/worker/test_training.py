@@ -7,6 +7,7 @@ from store.artifacts import Artifacts
 from store.messages import Assignment, AttemptKey, DecisionName
 from trainer.errors import DataError, ModelError
 from worker.ending import OutOfDeviceMemory
+from worker.library import Library
 from worker.training import KEPT_DATA_SETS, Training
 
 
@@ -24,7 +25,8 @@ class Quiet:
 def training(tmp_path: Path) -> Training:
     rows = "".join(f"{x},{'high' if x >= 20 else 'low'}\n" for x in range(40))
     (tmp_path / "rows.csv").write_text("x,level\n" + rows)
-    return Training(Artifacts(str(tmp_path / "artifacts")), (tmp_path,), "cpu")
+    artifacts = Artifacts(str(tmp_path / "artifacts"))
+    return Training(artifacts, Library(artifacts, (tmp_path,), tmp_path / "datasets"), "cpu")
 
 
 def assignment(study_id: int, **data: Any) -> Assignment:
@@ -82,7 +84,9 @@ def test_slots_that_share_a_gpu_take_no_more_than_their_share_of_its_memory(
     shares: list[float] = []
     monkeypatch.setattr("torch.cuda.set_per_process_memory_fraction", shares.append)
     for share in (0.25, 1.0):
-        on_gpu = Training(Artifacts(str(tmp_path)), (tmp_path,), "cuda", device_share=share)
+        on_gpu = Training(
+            Artifacts(str(tmp_path)), Library(Artifacts(str(tmp_path)), (), tmp_path), "cuda", device_share=share
+        )
         for _ in range(2):
             with pytest.raises(Exception):  # noqa: B017, PT011 - the machine of this test may have no GPU
                 run(on_gpu, assignment(study_id=1))
@@ -111,6 +115,10 @@ def test_a_trial_begins_with_the_model_that_another_study_has_left(training: Tra
 
     with pytest.raises(ModelError, match="s/0 is no complete trial"):
         run(training, second)
-    fresh = Training(Artifacts(str(tmp_path / "artifacts")), (tmp_path,), "cpu")
+    fresh = Training(
+        Artifacts(str(tmp_path / "artifacts")),
+        Library(Artifacts(str(tmp_path / "artifacts")), (tmp_path,), tmp_path / "datasets"),
+        "cpu",
+    )
 
     assert run(fresh, second.model_copy(update={"origins": {"trial:s/0": first.attempt}})) == "finished"

@@ -1,0 +1,58 @@
+"""The commands for data sets that a server keeps."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from trialyard.client import DEFAULT_SERVER_URL, Client
+from trialyard.errors import BadInput
+
+commands = typer.Typer(help="Data sets that the server keeps, for studies everywhere.", no_args_is_help=True)
+
+Server = Annotated[str, typer.Option(envvar="TRIALYARD_SERVER_URL", help="The server's address.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The data set's name.")]
+
+
+@commands.command("upload")
+def upload(
+    file: Annotated[Path, typer.Argument(help=".csv .tsv .parquet .jsonl or .npz, each also as .gz.")],
+    name: Annotated[str | None, typer.Option(help="What studies call it; the file's name if left out.")] = None,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Send a file, for studies whose data.source is `dataset:NAME`."""
+    if not file.is_file():
+        raise BadInput(f"{file}: there is no such file")
+    chosen = name or re.sub(r"[^a-z0-9._-]+", "-", file.name.partition(".")[0].lower()).strip("-._") or "data"
+    with _client(server) as client:
+        kept = client.upload_dataset(chosen, file)
+    typer.echo(f"dataset:{kept.name}: {kept.bytes:,} bytes")
+
+
+@commands.command("list")
+def list_datasets(server: Server = DEFAULT_SERVER_URL) -> None:
+    """List the data sets that were uploaded."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("data.source", "file", "bytes", "uploaded"):
+        table.add_column(column, justify="right" if column == "bytes" else "left")
+    with _client(server) as client:
+        for kept in client.datasets():
+            table.add_row(f"dataset:{kept.name}", kept.ending, f"{kept.bytes:,}", f"{kept.created_at:%Y-%m-%d %H:%M}")
+    Console().print(table)
+
+
+@commands.command("delete")
+def delete(name: Name, server: Server = DEFAULT_SERVER_URL) -> None:
+    """Forget a data set; not while a study that has not ended trains on it."""
+    with _client(server) as client:
+        client.delete_dataset(name)
+
+
+def _client(server: str) -> Client:
+    return Client(server, os.environ.get("TRIALYARD_API_KEY"))
