@@ -101,7 +101,7 @@ def test_without_a_pruner_it_finds_what_a_model_can_find() -> None:
         loss = abs(math.log10(p["lr"]) + 2) + (p["optimizer"] == "sgd") + p.get("momentum", 0) + 0.1 * p["layers"]
         run(study, proposal.number, [loss])
 
-    # Of 60 random draws the best three have a mean of 0.37 on average, and below 0.15 once in a hundred (4,000 repetitions).
+    # Of 60 random draws the best three have a mean of 0.37 on average, and below 0.15 once in a hundred (of 4,000).
     values = sorted(value[0] for number in range(60) if (value := study.final_values(number)) is not None)
     assert sum(values[:3]) / 3 < 0.15
 
