@@ -10,7 +10,8 @@ from search.amending import amended
 from search.definition import Definition
 from search.ledger import Ledger, LiveTrial, StudyChange
 from search.open_trials import OpenTrials
-from search.optuna_study import OF_ONE_SPACE, WarmTrial
+from search.optuna_study import OF_ONE_SPACE
+from search.optuna_trials import WarmTrial
 from search.shares import Claim
 from store.errors import DefinitionError
 from store.messages import (

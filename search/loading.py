@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from search.definition import parse
 from search.ledger import LiveTrial
 from search.live_study import LiveStudy
-from search.optuna_study import PastTrial, WarmTrial
+from search.optuna_trials import PastTrial, WarmTrial
 from search.origins import find_origins
 from store.models import AttemptRow, ReportRow, StudyRow, StudyState, TrialRow, TrialState, WarmTrialRow
 

@@ -18,7 +18,8 @@ from typing import Any
 from search.allowance import Allowance
 from search.definition import Definition
 from search.ledger import Ledger, LiveTrial
-from search.optuna_study import OptunaStudy, Proposal, WarmTrial
+from search.optuna_study import OptunaStudy
+from search.optuna_trials import Proposal, WarmTrial
 from store.messages import Assignment, AttemptKey
 from store.models import Outcome, StudyState, TrialState
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Any, Literal
 
 import optuna
 import orjson
-from optuna.storages import InMemoryStorage
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
@@ -27,6 +25,7 @@ from search.fitting import Fitting
 from search.fronts import losses_of
 from search.grid import CANCELLED, GridSampler
 from search.hindsight import StudySoFar, Window
+from search.optuna_trials import OPTUNA_STATE, PastTrial, Proposal, Storage, WarmTrial, blank
 from search.pruners import make_halving, make_pruner, make_rungs
 from search.samplers import make_sampler, reseed
 from search.sorted_pruners import SortedMedianPruner
@@ -35,57 +34,14 @@ from search.tpe import HistoryTPESampler
 from store.errors import Problem
 from store.models import TrialState
 
-_LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
-
 OF_ONE_SPACE = ("cma:", "NSGAIISampler:parent", "NSGAIIISampler:parent")  # attributes that no other space shares
 FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the rungs, of several objectives
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
-_OF_AN_END = (CANCELLED, HOPELESS)  # what no longer holds for a trial that runs again
 CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
 WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
 LEARNERS = ("tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
 RESAMPLES = 20  # proposals drawn for one trial before a duplicate is accepted: the space may be used up
-
-_OPTUNA_STATE = {
-    TrialState.COMPLETE: OptunaState.COMPLETE,
-    TrialState.PRUNED: OptunaState.PRUNED,
-    TrialState.FAILED: OptunaState.FAIL,
-    TrialState.CANCELLED: OptunaState.FAIL,
-}
-
-
-@dataclass(frozen=True)
-class PastTrial:
-    """A trial as SQL knows it: `values` in the order of the objectives, `intermediate` a single objective's by step.
-
-    `is_of_this_space`: it was proposed in the present version of the space.
-    """
-
-    number: int
-    state: TrialState
-    parameters: Mapping[str, Any]
-    values: Sequence[float] | None = None
-    system_attrs: Mapping[str, Any] = field(default_factory=dict)
-    intermediate: Mapping[int, float] = field(default_factory=dict)
-    is_of_this_space: bool = True
-
-
-@dataclass(frozen=True)
-class WarmTrial:
-    """A complete trial of another study: it teaches the sampler, and is none of this study's."""
-
-    parameters: Mapping[str, Any]
-    values: Sequence[float]
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A new trial's number and parameters. `twin`: a complete trial with the same ones, whose values may serve."""
-
-    number: int
-    parameters: dict[str, Any]
-    twin: int | None
 
 
 class OptunaStudy:
@@ -103,7 +59,7 @@ class OptunaStudy:
         self._sampler = make_sampler(definition, self._rungs)
         self._pruner = make_pruner(definition, len(warm))
         self._halving = make_halving(definition)
-        self._storage = _Storage()
+        self._storage = Storage()
         # Hyperband shares trials out over its brackets by the study's name and the trial's number.
         self._study = optuna.create_study(
             storage=self._storage,
@@ -244,7 +200,7 @@ class OptunaStudy:
         if state is TrialState.CANCELLED:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
         self._offer(number, state)
-        told = OptunaState.FAIL if number in self._strangers else _OPTUNA_STATE[state]
+        told = OptunaState.FAIL if number in self._strangers else OPTUNA_STATE[state]
         if number not in self._strangers:
             worst = self.system_attrs(number).get(WORST)
             told, values = (told, values) if worst is None else (OptunaState.COMPLETE, worst)
@@ -412,7 +368,7 @@ class OptunaStudy:
 
     def _frozen(self, trial: PastTrial, point: Mapping[str, Any] | None) -> FrozenTrial:
         """A stored trial for Optuna; `point` are its parameters in this space, None if they are none."""
-        state = _OPTUNA_STATE.get(trial.state, OptunaState.RUNNING)
+        state = OPTUNA_STATE.get(trial.state, OptunaState.RUNNING)
         values, attrs = trial.values, dict(trial.system_attrs)
         if WORST in attrs:
             state, values = OptunaState.COMPLETE, attrs[WORST]
@@ -422,45 +378,15 @@ class OptunaStudy:
             values = [trial.intermediate[max(trial.intermediate)]]  # as `Study.tell` does for a pruned trial
         if not trial.is_of_this_space:  # an evolution strategy's memory has the dimensions of its own space
             attrs = {key: kept for key, kept in attrs.items() if not key.startswith(OF_ONE_SPACE)}
-        frozen = self._blank(state, point or {}, values)
+        frozen = blank(self._space, state, point or {}, values)
         frozen.system_attrs, frozen.intermediate_values = attrs, dict(trial.intermediate)
         return frozen
 
     def _taught(self, trial: WarmTrial) -> FrozenTrial:
         point = self._fitting.point(trial.parameters)
         if point is None:
-            return self._blank(OptunaState.FAIL, {}, None)
-        return self._blank(OptunaState.COMPLETE, point, trial.values)
-
-    def _blank(self, state: OptunaState, point: Mapping[str, Any], values: Sequence[float] | None) -> FrozenTrial:
-        params, distributions = self._space.internal(point)
-        return FrozenTrial(
-            number=-1,
-            trial_id=-1,  # the storage gives both
-            state=state,
-            params=params,
-            distributions=distributions,
-            value=None,
-            values=values,
-            user_attrs={},
-            system_attrs={},
-            intermediate_values={},
-            datetime_start=_LONG_AGO,
-            datetime_complete=_LONG_AGO if state.is_finished() else None,
-        )
-
-
-class _Storage(InMemoryStorage):
-    """Optuna's own, which also takes trials over as they are: checks and deep copies cost seconds at a restart."""
-
-    def append(self, study_id: int, trial: FrozenTrial) -> None:
-        info = self._studies[study_id]
-        self._max_trial_id += 1
-        trial.number, trial._trial_id = len(info.trials), self._max_trial_id
-        self._trial_id_to_study_id_and_number[trial._trial_id] = (study_id, trial.number)
-        info.trials.append(trial)
-        info.param_distribution |= trial.distributions
-        self._update_cache(trial._trial_id, study_id)
+            return blank(self._space, OptunaState.FAIL, {}, None)
+        return blank(self._space, OptunaState.COMPLETE, point, trial.values)
 
 
 def _canonical(parameters: Mapping[str, Any]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trialyard.client import DEFAULT_SERVER_URL, Client
+from trialyard.client import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput
+from trialyard.terminal import Server, open_client
 
 commands = typer.Typer(help="Data sets that the server keeps, for studies everywhere.", no_args_is_help=True)
 
-Server = Annotated[str, typer.Option(envvar="TRIALYARD_SERVER_URL", help="The server's address.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The data set's name.")]
 
 
@@ -30,7 +29,7 @@ def upload(
     if not file.is_file():
         raise BadInput(f"{file}: there is no such file")
     chosen = name or re.sub(r"[^a-z0-9._-]+", "-", file.name.partition(".")[0].lower()).strip("-._") or "data"
-    with _client(server) as client:
+    with open_client(server) as client:
         kept = client.upload_dataset(chosen, file)
     typer.echo(f"dataset:{kept.name}: {kept.bytes:,} bytes")
 
@@ -41,7 +40,7 @@ def list_datasets(server: Server = DEFAULT_SERVER_URL) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("data.source", "file", "bytes", "uploaded"):
         table.add_column(column, justify="right" if column == "bytes" else "left")
-    with _client(server) as client:
+    with open_client(server) as client:
         for kept in client.datasets():
             table.add_row(f"dataset:{kept.name}", kept.ending, f"{kept.bytes:,}", f"{kept.created_at:%Y-%m-%d %H:%M}")
     Console().print(table)
@@ -50,9 +49,5 @@ def list_datasets(server: Server = DEFAULT_SERVER_URL) -> None:
 @commands.command("delete")
 def delete(name: Name, server: Server = DEFAULT_SERVER_URL) -> None:
     """Forget a data set; not while a study that has not ended trains on it."""
-    with _client(server) as client:
+    with open_client(server) as client:
         client.delete_dataset(name)
-
-
-def _client(server: str) -> Client:
-    return Client(server, os.environ.get("TRIALYARD_API_KEY"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import zipfile
 from collections.abc import Iterable
@@ -14,15 +13,14 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from trialyard.client import DEFAULT_SERVER_URL, Client
+from trialyard.client import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput, CommandError
+from trialyard.terminal import Server, StudyName, open_client
 
 commands = typer.Typer()
 
 Method = Literal["average", "greedy", "stacking", "bagging", "boosting"]
 
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
-Server = Annotated[str, typer.Option(envvar="TRIALYARD_SERVER_URL", help="The server's address.")]
 OfTrial = Annotated[int | None, typer.Option("--trial", help="The trial; the best one if left out.")]
 OfEnsemble = Annotated[int | None, typer.Option("--ensemble", help="An ensemble, by its number.")]
 
@@ -41,7 +39,7 @@ def predict(
     """Predict for the rows of a file: a class with its probability, or a value, beside each row."""
     from trialyard.predict import predict_file
 
-    with _client(server) as client:
+    with open_client(server) as client:
         for note in predict_file(client, study, files, trial, ensemble, output):
             typer.echo(note, err=True)
 
@@ -61,7 +59,7 @@ def export_model(
         raise BadInput(f"{output}: there are files in it already")
     if ensemble is not None and (trial is not None or onnx or torch):
         raise BadInput("--ensemble takes no --trial, and other forms are made of single models")
-    with _client(server) as client:
+    with open_client(server) as client:
         if ensemble is not None:
             what = f"ensemble {ensemble}"
             _unpack(client.download_ensemble(study, ensemble), output)
@@ -87,7 +85,7 @@ def rescore(
     """Train the best trials of a study again from other seeds: the best of many noisy values flatters itself."""
     from trialyard.rescoring import rescores_table, wait_for
 
-    with _client(server) as client:
+    with open_client(server) as client:
         ordered = [each.number for each in client.rescore(study, best, seeds)]
         found = wait_for(client, study, ordered)
         metric = client.study(study).objective.metric
@@ -116,7 +114,7 @@ def build_ensemble(
 
     given = {"candidates": candidates, "rounds": rounds, "seed": seed}
     options = {name: value for name, value in given.items() if value is not None}
-    with _client(server) as client:
+    with open_client(server) as client:
         if method is None:
             found = list(client.ensembles(study))
         else:
@@ -139,7 +137,7 @@ def write_report(
 ) -> None:
     """Write a study into one HTML file, pictures and all, to be sent to a colleague."""
     file = output or Path(f"{study}.html")
-    with _client(server) as client:
+    with open_client(server) as client:
         text = b"".join(client.report_page(study))
     try:
         file.write_bytes(text)
@@ -160,7 +158,3 @@ def _unpack(pieces: Iterable[bytes], output: Path) -> None:
                     (output / Path(name).name).write_bytes(archive.read(name))
         except OSError as error:
             raise CommandError(f"{output}: {error.strerror}") from error
-
-
-def _client(server: str) -> Client:
-    return Client(server, os.environ.get("TRIALYARD_API_KEY"))

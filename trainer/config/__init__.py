@@ -1,0 +1,60 @@
+"""What a training may be told: the `trial` section of a study, as typed models. Torch-free, so that the server and the
+scheduler validate with the same code that the trainer obeys.
+
+Every leaf is a knob: its dotted path (`optimizer.lr`) may stand under `parameters` of a study.
+"""
+
+from trainer.config.base import TaskName
+from trainer.config.data import AUGMENTED, NORMALIZED, OVERSAMPLERS, Augment, Data, Split, Synthetic
+from trainer.config.knobs import (
+    CLASSIFICATION_METRICS,
+    COST_METRICS,
+    REGRESSION_METRICS,
+    WITH_COMPRESSION,
+    knob_paths,
+    metric_names,
+)
+from trainer.config.model import MODELS, Compression, Model, Transfer
+from trainer.config.only_with import ONLY_WITH
+from trainer.config.steps import (
+    LOSSES,
+    CrossValidation,
+    DropoutShape,
+    EarlyStopping,
+    Loss,
+    Optimizer,
+    Regularization,
+    Schedule,
+)
+from trainer.config.train import TrainConfig
+
+__all__ = [
+    "AUGMENTED",
+    "CLASSIFICATION_METRICS",
+    "COST_METRICS",
+    "LOSSES",
+    "MODELS",
+    "NORMALIZED",
+    "ONLY_WITH",
+    "OVERSAMPLERS",
+    "REGRESSION_METRICS",
+    "WITH_COMPRESSION",
+    "Augment",
+    "Compression",
+    "CrossValidation",
+    "Data",
+    "DropoutShape",
+    "EarlyStopping",
+    "Loss",
+    "Model",
+    "Optimizer",
+    "Regularization",
+    "Schedule",
+    "Split",
+    "Synthetic",
+    "TaskName",
+    "TrainConfig",
+    "Transfer",
+    "knob_paths",
+    "metric_names",
+]

@@ -1,0 +1,216 @@
+"""The commands for the studies of a running service."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trialyard.client import DEFAULT_SERVER_URL, ExportForm
+from trialyard.signals import StopSignals
+from trialyard.terminal import (
+    AsJson,
+    File,
+    Server,
+    StudyName,
+    TrialNumber,
+    complaints,
+    open_client,
+    print_json,
+    read_document,
+    read_parameters,
+    screen,
+)
+
+commands = typer.Typer()
+
+
+@commands.command()
+def submit(
+    file: File,
+    wait: Annotated[bool, typer.Option("--wait", help="Show the progress until it ends, then the best trial.")] = False,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Send a study to a server."""
+    from trialyard.follow import follow, page_of
+    from trialyard.results import conclude
+
+    console = screen()
+    document = read_document(file)
+    with open_client(server) as client:
+        study = client.create_study(document)
+        console.print(f"{study.name}: {page_of(client, study.name)}", soft_wrap=True)
+        if study.waiting_for:
+            complaints().print(f"{study.name} waits: {study.waiting_for}")
+        if wait:
+            with StopSignals() as signals:
+                ended = follow(client, study, console, signals.check)
+            conclude(console, client, ended)
+
+
+@commands.command()
+def studies(as_json: AsJson = False, server: Server = DEFAULT_SERVER_URL) -> None:
+    """List the studies."""
+    from trialyard.tables import studies_table
+
+    with open_client(server) as client:
+        found = list(client.studies())
+    if as_json:
+        print_json([study.model_dump(mode="json") for study in found])
+    else:
+        screen().print(studies_table(found) if found else "no studies yet")
+
+
+@commands.command()
+def show(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SERVER_URL) -> None:
+    """Show where a study stands."""
+    from trialyard.tables import print_study
+
+    with open_client(server) as client:
+        found = client.study(study)
+        pareto = client.pareto(study) if len(found.objectives) > 1 and not as_json else None
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    from trialyard.results import print_front
+
+    print_study(screen(), found)
+    if pareto is not None and pareto.front:
+        print_front(screen(), pareto)
+
+
+@commands.command()
+def trials(
+    study: StudyName,
+    state: Annotated[str | None, typer.Option(help="Only those in this state; several with commas.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="number, value, duration, started_at, ended_at; -value: descending.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """List the trials of a study."""
+    from trialyard.tables import trials_table
+
+    with open_client(server) as client:
+        found = list(islice(client.trials(study, state, sort), limit))
+    if as_json:
+        print_json([trial.model_dump(mode="json") for trial in found])
+    else:
+        screen().print(trials_table(found) if found else "no such trials")
+
+
+@commands.command()
+def best(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SERVER_URL) -> None:
+    """Print the best trial and its parameters, ready to be used; of several objectives the trials that none beats."""
+    from trialyard.resources import Pareto
+    from trialyard.results import print_best, print_front
+
+    with open_client(server) as client:
+        several = len(client.study(study).objectives) > 1
+        found = client.pareto(study) if several else client.best(study)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    elif isinstance(found, Pareto):
+        print_front(screen(), found)
+    else:
+        print_best(screen(), found)
+
+
+@commands.command()
+def pause(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
+    """Let a study rest; its trials keep their checkpoints."""
+    with open_client(server) as client:
+        typer.echo(f"{study}: {client.pause(study).state}")
+
+
+@commands.command()
+def resume(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
+    """Let a paused study go on."""
+    with open_client(server) as client:
+        typer.echo(f"{study}: {client.resume(study).state}")
+
+
+@commands.command()
+def cancel(
+    study: StudyName,
+    number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="One trial, not the study.")] = None,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """End a study now, or one of its trials; what it has found stays."""
+    with open_client(server) as client:
+        if number is None:
+            typer.echo(f"{study}: {client.cancel(study).state}")
+        else:
+            typer.echo(f"{study}, trial {number}: {client.cancel_trial(study, number).state}")
+
+
+@commands.command()
+def retry(study: StudyName, number: TrialNumber, server: Server = DEFAULT_SERVER_URL) -> None:
+    """Run a FAILED or CANCELLED trial again."""
+    with open_client(server) as client:
+        typer.echo(f"{study}, trial {number}: {client.retry_trial(study, number).state}")
+
+
+@commands.command()
+def enqueue(
+    study: StudyName,
+    parameters: Annotated[str, typer.Argument(help='A file (YAML or JSON), or JSON itself: {"lr": 0.01}.')],
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Make a trial with given parameters, the next one to begin."""
+    with open_client(server) as client:
+        trial = client.enqueue(study, read_parameters(parameters))
+    typer.echo(f"{study}, trial {trial.number}: {trial.state}")
+
+
+@commands.command()
+def edit(
+    study: StudyName,
+    changes: Annotated[
+        str,
+        typer.Argument(help='A file (YAML or JSON), or JSON itself: {"parameters": {"lr": {"low": 1e-5, "high": 1}}}.'),
+    ],
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Change a study's budget or priority, or change or add parameters, while it runs."""
+    from trialyard.tables import print_study
+
+    with open_client(server) as client:
+        print_study(screen(), client.edit(study, read_parameters(changes)))
+
+
+@commands.command()
+def delete(study: StudyName, server: Server = DEFAULT_SERVER_URL) -> None:
+    """Delete a study with its trials and their files."""
+    with open_client(server) as client:
+        client.delete(study)
+    typer.echo(f"{study}: deleted")
+
+
+@commands.command()
+def drain(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A worker's name, or a machine's for all its workers.")],
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Have workers leave when the trials they have in hand are done."""
+    with open_client(server) as client:
+        for worker_name in client.drain(name):
+            typer.echo(f"{worker_name}: leaves when its trial is done")
+
+
+@commands.command()
+def export(
+    study: StudyName,
+    form: Annotated[ExportForm, typer.Option("--format", help="`optuna` is a journal that Optuna opens.")] = "csv",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here, not to standard output.")] = None,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Write the trials of a study as a file."""
+    from trialyard.results import write_pieces
+
+    with open_client(server) as client:
+        write_pieces(client.export(study, form), output)
