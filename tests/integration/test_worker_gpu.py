@@ -16,6 +16,7 @@ def nvmlInit(): pass
 def nvmlShutdown(): pass
 def nvmlDeviceGetCount(): return 2
 def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetHandleByUUID(uuid): raise NVMLError("a driver without figures")
 def nvmlDeviceGetUUID(handle): return f"GPU-{handle}1234567-89ab-cdef"
 def nvmlDeviceGetName(handle): return "Test GPU"
 """

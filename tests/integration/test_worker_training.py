@@ -117,7 +117,7 @@ def test_a_training_that_diverges_has_failed_and_the_next_one_runs(scheduler: Sc
     scheduler.assign(training(4, epochs=50, optimizer={"name": "sgd", "lr": 100.0, "momentum": 0.99}))
     finish = finish_of(scheduler, 4)
 
-    assert finish.outcome == "failed"
+    assert finish.outcome == "diverged"
     assert finish.reason is not None
     assert finish.reason.startswith("diverged at epoch ")
     scheduler.assign(training(5, epochs=1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from imblearn.over_sampling import ADASYN, SMOTE, SMOTEN, SMOTENC, BorderlineSMOTE, RandomOverSampler
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from sklearn.mixture import GaussianMixture
@@ -67,19 +66,25 @@ def _oversampled(
 
 
 def _sampler(method: str, numbers: int, categories: int, wanted: dict[int, int], fewest: int, seed: int) -> Any:
+    from imblearn import over_sampling as imbalanced  # half a second that only those pay who use it
+
     named: dict[str, Any] = {"sampling_strategy": wanted, "random_state": seed}
     if method == "random":
-        return RandomOverSampler(**named)
+        return imbalanced.RandomOverSampler(**named)
     near = min(NEIGHBOURS, fewest - 1)
     if method == "smote" and not categories:
-        return SMOTE(k_neighbors=near, **named)
+        return imbalanced.SMOTE(k_neighbors=near, **named)
     if method == "smote":
         places = list(range(numbers, numbers + categories))
-        return SMOTENC(places, k_neighbors=near, **named) if numbers else SMOTEN(k_neighbors=near, **named)
+        if numbers:
+            return imbalanced.SMOTENC(places, k_neighbors=near, **named)
+        return imbalanced.SMOTEN(k_neighbors=near, **named)
     if categories:
         message = f"{method} goes between numbers, and there are {categories} categorical columns"
         raise DataError("trial.data.synthetic.method", message, "take smote, which knows categories")
-    return ADASYN(n_neighbors=near, **named) if method == "adasyn" else BorderlineSMOTE(k_neighbors=near, **named)
+    if method == "adasyn":
+        return imbalanced.ADASYN(n_neighbors=near, **named)
+    return imbalanced.BorderlineSMOTE(k_neighbors=near, **named)
 
 
 def _mixture(own: Numbers, likeness: Numbers, _rule: Synthetic, random: Random) -> NDArray[np.float64]:

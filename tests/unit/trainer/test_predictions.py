@@ -57,7 +57,7 @@ def test_a_file_that_was_cut_short_is_damaged(iris: Prepared) -> None:
 def test_another_split_and_other_rows_have_another_fingerprint_and_other_preprocessing_has_not(
     tmp_path: Path, write_csv: Callable[..., str]
 ) -> None:
-    first = Data(source=write_csv(**people(60, seed=0)))
+    first = Data(source=write_csv(**people(60, seed=0)), missing_values=["?"])
 
     def name(data: Data) -> str:
         return prepare(data, device=CPU, data_folders=[tmp_path]).fingerprint
