@@ -25,10 +25,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/trialyard run examples/digits.yaml
 
-# Most tests wait for processes of their own: two at a time halve the time. A file's tests share servers, so they stay
+# Most tests wait for processes of their own: three at a time keep two cores busy. A file's tests share servers, so they stay
 # together, and the long ones, which come first, begin first.
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Faults by chance for CHAOS_MINUTES, with the figures of docs/reliability.md; SEED=n repeats a campaign's choices.
 SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(10**6))')
