@@ -92,6 +92,38 @@ class OpenTrials:
         ledger.add(trial)
         return trial
 
+    def _next(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
+        """The trial to run next: one that waits, else one that is promoted from its rung, else a new one."""
+        if self.counts[TrialState.WAITING]:
+            trial = next(each for each in self.open.values() if each.state is TrialState.WAITING)
+            if state is not TrialState.WAITING:
+                self._to(trial, state, ledger)
+            return trial
+        number = self._optuna.next_promotion()
+        if number is None:
+            return self._propose(state, ledger)
+        trial = self.open[number]
+        self._optuna.promote(number)
+        self._to(trial, state, ledger)
+        return trial
+
+    def _propose(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
+        """Make the sampler's next trial; None if a twin's value was taken over, so that there is nothing to run."""
+        remembered = self._optuna.study_attrs
+        proposal = self._optuna.propose()
+        if self._optuna.study_attrs != remembered:
+            ledger.remember(self.id, self._optuna.study_attrs)
+        trial = self._make(proposal, state, ledger)
+        values = None if proposal.twin is None else self._optuna.final_values(proposal.twin)
+        if proposal.twin is not None and values is not None:
+            trial.values = dict(zip(self._metrics, values, strict=True))
+            trial.metrics, trial.step = self._results.get(proposal.twin, (None, None))
+            trial.broken = self._optuna.constraints(proposal.twin)
+            self._end(trial, TrialState.COMPLETE, f"the same parameters as trial {proposal.twin}", ledger)
+            return None
+        ledger.tell(trial)
+        return trial
+
     def _start(self, trial: LiveTrial, worker: str, device: str, ledger: Ledger) -> Assignment:
         trial.attempt += 1
         trial.worker, trial.device = worker, device
