@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from api.shapes import Best, ObjectiveShape, Pareto, Volume
+from api.result_shapes import ObjectiveShape, Pareto, Volume
+from api.shapes import Best
 from search.definition import Definition
 from search.fronts import front, hypervolumes, losses_of, reference_point
 from store.errors import Problem, Unprocessable

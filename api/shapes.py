@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from store.curves import Curve
 from store.messages import DecisionName
-from store.models import AttemptRow, DatasetRow, ReportRow, StudyRow, TaskRow, TrialRow, TrialState
+from store.models import AttemptRow, DatasetRow, ReportRow, StudyRow, TrialRow, TrialState
 
 T = TypeVar("T")
 
@@ -182,80 +182,6 @@ def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, A
     }
 
 
-class Importance(Shape):
-    """How much each parameter decides whether a trial is among the best tenth, as shares; from so many trials.
-
-    `importance` is that of the first objective; `by_objective` has each by its metric.
-    """
-
-    trials: int
-    importance: dict[str, float]
-    by_objective: dict[str, dict[str, float]]
-
-
-class ObjectiveShape(Shape):
-    """A metric that the search looks at, and which way is better."""
-
-    metric: str
-    direction: str
-
-
-class Volume(Shape):
-    """The hypervolume that was covered when this trial had come."""
-
-    number: int
-    hypervolume: float
-
-
-class Pareto(Shape):
-    """Of so many complete trials those that no other beats, the best by the first objective first.
-
-    `reference` is null, and `volumes` are none, while no trial is complete.
-    """
-
-    objectives: list[ObjectiveShape]
-    trials: int
-    front: list[Best]
-    reference: dict[str, float] | None
-    volumes: list[Volume]
-
-
-class Artifact(Shape):
-    """A file that a trial left, by what it is downloaded as."""
-
-    id: str
-    attempt: int
-    bytes: int
-
-
-class Storage(Shape):
-    """The bytes of a study's files, by what they are."""
-
-    bytes: int
-    kinds: dict[str, int]
-
-
-class Member(Shape):
-    """A model of an ensemble; `trial` is null for one that was trained for it alone."""
-
-    trial: int | None
-    weight: float
-
-
-class BestMember(Shape):
-    """The best of the trials that an ensemble could be made of, alone."""
-
-    trial: int
-    metrics: dict[str, float]
-
-
-class Beside(Shape):
-    """A cost of an ensemble, and of its best member alone."""
-
-    ensemble: float
-    best_member: float
-
-
 class Dataset(Shape):
     """An uploaded data set, which a study names as `dataset:NAME`."""
 
@@ -268,109 +194,6 @@ class Dataset(Shape):
     @classmethod
     def of(cls, row: DatasetRow) -> Dataset:
         return cls(name=row.name, ending=row.ending, bytes=row.bytes, sha256=row.sha256, created_at=row.created_at)
-
-
-class Ensemble(Shape):
-    """An ensemble of a study's trials and where it stands; what it came to is null until it is COMPLETE."""
-
-    number: int
-    method: str
-    state: str
-    candidates: list[int]
-    rounds: int
-    seed: int
-    members: list[Member] | None
-    metrics: dict[str, float] | None
-    best_member: BestMember | None
-    parameters: Beside | None
-    latency_ms: Beside | None
-    reason: str | None
-    worker: str | None
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-
-    @classmethod
-    def of(cls, task: TaskRow) -> Self:
-        result = task.result or {}
-        return cls(
-            number=task.number,
-            method=task.request["method"],
-            state=task.state,
-            candidates=[member["trial"] for member in task.request["members"]],
-            rounds=task.request["rounds"],
-            seed=task.request["seed"],
-            **{name: result.get(name) for name in ("members", "metrics", "best_member", "parameters", "latency_ms")},
-            reason=task.reason,
-            worker=task.worker or None,
-            created_at=task.created_at,
-            started_at=task.started_at,
-            ended_at=task.ended_at,
-        )
-
-
-class Rescore(Shape):
-    """A trial trained again from other seeds: what the search saw, and the mean of the objective and its standard error
-    now; null until it is COMPLETE. `metrics` are all of its best epoch.
-    """
-
-    number: int
-    trial: int
-    seeds: int
-    state: str
-    searched: float | None
-    rescored: float | None
-    standard_error: float | None
-    metrics: dict[str, float] | None
-    reason: str | None
-    created_at: datetime
-    ended_at: datetime | None
-
-    @classmethod
-    def of(cls, task: TaskRow) -> Self:
-        request, metrics = task.request, (task.result or {}).get("metrics")
-        return cls(
-            number=task.number,
-            trial=request["number"],
-            seeds=request["seeds"],
-            state=task.state,
-            searched=request["searched"],
-            rescored=(metrics or {}).get(request["metric"]),
-            standard_error=(metrics or {}).get(f"{request['metric']}_se"),
-            metrics=metrics,
-            reason=task.reason,
-            created_at=task.created_at,
-            ended_at=task.ended_at,
-        )
-
-
-class Rescores(Shape):
-    """Those that one request has ordered, the best trial first."""
-
-    items: list[Rescore]
-
-
-class Prediction(Shape):
-    """A row's class, with its probability and those of all classes in the order of `classes`; or its value."""
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
-
-    class_: str | None = Field(default=None, alias="class")
-    probability: float | None = None
-    probabilities: list[float] | None = None
-    value: float | None = None
-
-
-class Predictions(Shape):
-    """What a model says of rows, in their order. `notes` tell what of them it had to put up with."""
-
-    trial: int | None
-    ensemble: int | None
-    task: str
-    target: str
-    classes: list[str]
-    predictions: list[Prediction]
-    notes: list[str]
 
 
 class StepReport(Shape):

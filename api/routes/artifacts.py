@@ -14,7 +14,8 @@ from api.errands import have_done
 from api.kept_models import MODEL, model_of
 from api.model_card import model_card
 from api.requests import RequestModel, StrictRoute
-from api.shapes import Artifact, Page
+from api.result_shapes import Artifact
+from api.shapes import Page
 from store.errors import NotFound
 from store.messages import AttemptKey
 from store.studies import Studies

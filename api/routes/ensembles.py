@@ -18,7 +18,8 @@ from api.kept_models import ENSEMBLE, MODEL, PREDICTIONS, complete_ensemble
 from api.model_card import ensemble_card
 from api.parts import Parts
 from api.requests import RequestModel, StrictRoute
-from api.shapes import Ensemble, Page
+from api.result_shapes import Ensemble
+from api.shapes import Page
 from search.definition import parse
 from store.artifacts import Folder
 from store.errors import Conflict

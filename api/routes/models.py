@@ -14,7 +14,7 @@ from api.errands import have_done
 from api.kept_models import complete_ensemble, model_of
 from api.parts import Parts
 from api.requests import RequestModel, StrictRoute
-from api.shapes import Predictions
+from api.result_shapes import Predictions
 from store.errors import TooLate, Unprocessable
 from store.messages import MAX_STEP
 from store.models import StudyRow

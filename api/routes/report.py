@@ -19,8 +19,9 @@ from api.kept_models import ENSEMBLE
 from api.page_text import objectives, parameter
 from api.parts import Parts
 from api.requests import StrictRoute
+from api.result_shapes import Ensemble
 from api.routes.studies import shown
-from api.shapes import Ensemble, Trial
+from api.shapes import Trial
 from store.curves import read_curves
 from store.models import AttemptRow, StudyRow, TaskState, TrialRow, TrialState
 from store.tasks import Tasks

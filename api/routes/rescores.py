@@ -10,7 +10,8 @@ from pydantic import Field
 from api.cursors import Cursor
 from api.deps import CursorText, Limit, PathStudy, Reading, StudyName, Wired
 from api.requests import RequestModel, StrictRoute
-from api.shapes import Page, Rescore, Rescores
+from api.result_shapes import Rescore, Rescores
+from api.shapes import Page
 from search.definition import parse
 from search.origins import find_origins
 from store.errors import Conflict

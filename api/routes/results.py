@@ -15,8 +15,9 @@ from api.exports.journal import as_journal
 from api.exports.text import as_csv, as_json
 from api.fronts import pareto
 from api.requests import StrictRoute
+from api.result_shapes import Importance, Pareto, Storage
 from api.routes.studies import shown
-from api.shapes import BestTrial, CurveShape, Importance, Page, Pareto, Storage, trial_fields
+from api.shapes import BestTrial, CurveShape, Page, trial_fields
 from search.definition import parse
 from store.curves import read_curves
 from store.errors import Conflict, NotFound, Problem, Unprocessable
