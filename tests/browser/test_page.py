@@ -283,6 +283,8 @@ def test_workers_come_and_go_on_their_page(visitor: Visitor) -> None:
         worker_key("atlas-gpu0"), mapping=beat | {"study": study_id(visitor.site, "digits-mlp"), "trial": "44"}
     )
     expect(page.get_by_role("row", name="atlas-gpu0")).to_contain_text("digits-mlp")
+    cells = page.locator("#hosts td, #hosts th")
+    assert cells.evaluate_all("all => all.filter(cell => cell.scrollWidth > cell.clientWidth).length") == 0
 
     visitor.site.redis.delete(worker_key("atlas-gpu0"))
     expect(page.get_by_role("heading", name="No worker is connected")).to_be_visible()
