@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -116,34 +117,12 @@ class LocalFolder:
         self.path = path
 
     def write(self, name: str, data: bytes) -> None:
-        """Write beside, flush to the disk, rename over: after a crash the old or the new file is there, whole."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self.path / name)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        self._flush_names()
+        with self._replacing(name) as file:
+            file.write(data)
 
     def upload(self, name: str, source: Path) -> None:
-        """As `write`, piece by piece."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
-        try:
-            with os.fdopen(handle, "wb") as file, source.open("rb") as given:
-                shutil.copyfileobj(given, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self.path / name)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        self._flush_names()
+        with self._replacing(name) as file, source.open("rb") as given:
+            shutil.copyfileobj(given, file)
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
@@ -167,6 +146,22 @@ class LocalFolder:
 
     def delete(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _replacing(self, name: str) -> Iterator[IO[bytes]]:
+        """Write beside, flush to the disk, rename over: after a crash the old or the new file is there, whole."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(self.path / name)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        self._flush_names()
 
     def _flush_names(self) -> None:
         folder = os.open(self.path, os.O_RDONLY)  # the rename itself is only durable once its folder is flushed
