@@ -251,3 +251,26 @@ def test_a_zombie_scheduler_proposes_nothing(yard: Yard) -> None:
     assert yard.states(study_id) == ["RUNNING"]
     yard.restart()  # whoever is active next settles what the zombie had read
     assert yard.states(study_id) == ["COMPLETE", "QUEUED"]
+
+
+STRICT = {"name": "threshold", "upper": 0.5}
+
+
+def test_a_trial_that_was_told_to_end_does_not_run_again_though_scheduler_and_worker_die(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}, pruner=STRICT))
+    worker = yard.worker()
+    first = worker.start(study_id, 0)
+    assert worker.report(first.attempt, 1, 0.9).decision == "prune"
+    yard.restart()
+    yard.clock.advance(yard.settings.lease_seconds + 1)
+    yard.turn()
+    assert yard.states(study_id) == ["PRUNED"]
+
+
+def test_a_step_that_is_reported_again_keeps_its_first_value(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}, pruner=STRICT))
+    worker = yard.worker()
+    first = worker.start(study_id, 0)
+    worker.report(first.attempt, 1, 0.1)
+    assert worker.report(first.attempt, 1, 0.9).decision == "continue"
+    assert [report.metrics for report in yard.reports(study_id, 0)] == [{METRIC: 0.1}]
