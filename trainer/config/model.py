@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, FiniteFloat, model_validator
 
 from trainer.config.base import Probability, Section, Width
+from trainer.config.layered import MOST_LAYERS
 
 MOST_MODELS = 100  # of one trial
 MODEL_SOURCE = r"^((hf|file):[^\x00-\x1f]{1,1024}|trial:[a-z0-9-]{1,64}/[0-9]{1,9})$"
@@ -20,6 +21,7 @@ TEXT_MODELS = MODELS["text"]
 TRANSFORMERS = frozenset({"ft_transformer", "vit", "transformer"})
 DEEP = frozenset({"cnn", "resnet"}) | TRANSFORMERS
 PRETRAINED = frozenset({"pretrained"})
+Cell = Literal["conv", "residual", "separable", "inverted", "squeeze", "identity"]
 
 
 class Model(Section):
@@ -40,9 +42,13 @@ class Model(Section):
     expansion: Annotated[FiniteFloat, Field(ge=0.25, le=8)] = 2.0  # the layer within a block, in widths
     heads: Annotated[int, Field(ge=1, le=64)] = 4  # of attention; they divide the width
     patch: Annotated[int, Field(ge=1, le=256)] = 4  # vit: the side of the squares that an image is cut into
-    channels: Annotated[list[Width], Field(max_length=32)] = Field(
+    channels: Annotated[list[Width], Field(max_length=MOST_LAYERS)] = Field(
         default=[]
     )  # cnn: of each stage, in place of depth and width
+    cell: Cell = "conv"  # cnn: what each stage is made of
+    cells: Annotated[list[Cell], Field(max_length=MOST_LAYERS)] = Field(
+        default=[]
+    )  # cnn: of each stage, in place of cell
     kernel: Annotated[int, Field(ge=1, le=15)] = 3
     init: Literal[
         "default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "lecun_normal", "orthogonal",
@@ -60,6 +66,11 @@ class Model(Section):
     def stage_channels(self) -> list[int]:
         """The channels of each stage of a cnn: twice as many as in the one before, if they are not given."""
         return self.channels or [self.width * 2**stage for stage in range(self.depth)]
+
+    @property
+    def stage_cells(self) -> list[Cell]:
+        """What each stage of a cnn is made of."""
+        return self.cells or [self.cell] * len(self.stage_channels)
 
     @model_validator(mode="after")
     def _is_from_somewhere(self) -> Self:
