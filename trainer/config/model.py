@@ -33,6 +33,10 @@ class Model(Section):
     ] = "mlp"  # fmt: skip
     source: Annotated[str, Field(pattern=MODEL_SOURCE)] | None = None  # pretrained: where the weights come from
     hidden: Annotated[list[Width], Field(max_length=64)] = Field(default=[128, 64])
+    numbers: Literal["plain", "linear", "periodic"] = "plain"  # mlp, resnet of tables: how a column is seen
+    number_width: Annotated[int, Field(ge=1, le=1024)] = 16  # of the vector that a column becomes
+    frequencies: Annotated[int, Field(ge=1, le=1024)] = 32  # periodic: of each column
+    frequency_scale: Annotated[FiniteFloat, Field(gt=0, le=1000)] = 0.1  # periodic: their deviation, in 1 / unit
     activation: Literal["relu", "gelu", "silu", "tanh", "elu", "leaky_relu"] = "relu"
     norm: Literal["none", "batch", "layer", "group"] = "none"
     groups: Annotated[int, Field(ge=1, le=4096)] = 8  # of channels, each normalized by itself

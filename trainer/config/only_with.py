@@ -8,6 +8,10 @@ from trainer.config.model import DEEP, PRETRAINED, TEXT_MODELS, TRANSFORMERS
 # A knob on the left acts only where the knob on the right has one of the values.
 ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     "model.hidden": ("model.name", LAYERED["model.hidden"]),
+    "model.numbers": ("model.name", frozenset({"mlp", "resnet"})),
+    "model.number_width": ("model.numbers", frozenset({"linear", "periodic"})),
+    "model.frequencies": ("model.numbers", frozenset({"periodic"})),
+    "model.frequency_scale": ("model.numbers", frozenset({"periodic"})),
     "model.norm": ("model.name", frozenset({"mlp", "embedding_bag", "cnn", "resnet"})),
     "model.skip": ("model.name", frozenset({"mlp"})),
     "model.zero_residual": ("model.name", frozenset({"mlp", "cnn", "resnet"}) | TRANSFORMERS),
