@@ -54,9 +54,10 @@ def narrowed(model: Model, share: float) -> Model:
         return model.model_copy(update={"architecture": own.model_dump(mode="json")})
     if model.name in ("mlp", "embedding_bag") and model.skip == "none":
         return model.model_copy(update={"hidden": [_left(width, share) for width in model.hidden]})
-    if model.name == "cnn":
+    if model.name == "cnn" and set(model.stage_cells) == {"conv"}:
         return model.model_copy(update={"channels": [_left(width, share) for width in model.stage_channels]})
-    message = f"units can be taken out of mlp (without skip), embedding_bag and cnn, not out of {model.name}"
+    of = "a cnn of other cells than conv" if model.name == "cnn" else model.name
+    message = f"units can be taken out of mlp (without skip), embedding_bag and cnn, not out of {of}"
     raise ModelError("trial.compression.name", message, "take magnitude")
 
 

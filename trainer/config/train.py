@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from trainer.config.base import Count, Section, Seed
 from trainer.config.data import Data
+from trainer.config.layered import LAYERED
 from trainer.config.model import (
     IMAGE_MODELS,
     MOST_MODELS,
@@ -115,11 +116,19 @@ class TrainConfig(Section):
             )
         if model.norm != "group" or model.name not in ONLY_WITH["model.norm"][1]:
             return self
-        for width in model.hidden if model.name in ONLY_WITH["model.hidden"][1] else [model.width]:
+        widths = {"cnn": model.stage_channels, **dict.fromkeys(LAYERED["model.hidden"], model.hidden)}
+        for width in widths.get(model.name, [model.width]):
             if width % model.groups:
                 raise ValueError(
                     f"model.groups: {model.groups} groups do not divide a width of {width}; take a number that does"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _each_stage_has_a_cell(self) -> Self:
+        cells, stages = len(self.model.cells), len(self.model.stage_channels)
+        if self.model.name == "cnn" and cells not in (0, stages):
+            raise ValueError(f"model.cells: names {cells} cells for {stages} stages; name one for each")
         return self
 
     @model_validator(mode="after")
