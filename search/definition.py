@@ -21,6 +21,7 @@ from search.plain import NotPlain, check_plain
 from search.region import Region
 from search.sections import (
     BOUNDED,
+    MOST_GP_TRIALS,
     MOST_TRIALS,
     UNHURRIED,
     UNTEACHABLE,
@@ -158,6 +159,8 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
         findings += _check_learning(document.get("sampler", {"name": "tpe"}))
     if _is_named(document.get("sampler"), "grid"):
         findings += _check_grid(document, parameters)
+    if _is_named(document.get("sampler"), "gp"):
+        findings += _check_gp(document.get("budget"))
     if _is_named(document.get("sampler"), "cmaes") and parameters:
         findings += _check_ranges(parameters)
     return findings
@@ -181,6 +184,14 @@ def _check_ranges(parameters: dict[str, Parameter]) -> list[Finding]:
         return []
     message = "cmaes searches ranges, and no parameter is one"
     return [Finding(("sampler", "name"), message, "take another sampler, such as tpe or nsga2")]
+
+
+def _check_gp(budget: object) -> list[Finding]:
+    trials = budget.get("trials") if isinstance(budget, dict) else None
+    if not isinstance(trials, int) or trials <= MOST_GP_TRIALS:
+        return []
+    message = f"gp fits all trials at once, and takes {MOST_GP_TRIALS:,} at most, not {trials:,}"
+    return [Finding(("budget", "trials"), message, "take fewer, or another sampler, such as tpe")]
 
 
 def _check_deterministic(document: dict[str, Any]) -> list[Finding]:

@@ -17,6 +17,7 @@ from store.errors import TrialyardError
 MOST_DRAWS = 20  # for one trial, before a duplicate is accepted
 # … and of these so many outside of the inequalities, before a point is moved inside: a model's draw takes milliseconds.
 MOST_OUTSIDE, MOST_OUTSIDE_OF_LEARNERS = 20, 4
+BLIND = ("grid", "random", "qmc")  # samplers to which it is nothing what trials came to
 MOST_STARTS = 100  # random points from which a way into the inequalities is looked for
 
 Point = dict[str, Any]
@@ -34,9 +35,11 @@ class Drawing:
     first draw stands, as Optuna makes it.
     """
 
-    def __init__(self, study: optuna.Study, storage: Storage, space: Space, learns: bool) -> None:
-        """`learns`: the sampler proposes by what trials came to."""
-        self._study, self._storage, self._space, self._learns = study, storage, space, learns
+    def __init__(self, study: optuna.Study, storage: Storage, space: Space, sampler: str) -> None:
+        self._study, self._storage, self._space = study, storage, space
+        self._learns = sampler not in BLIND
+        # A Gaussian process makes one proposal for one history; other draws would be random.
+        self._most_outside = 0 if sampler == "gp" else MOST_OUTSIDE_OF_LEARNERS if self._learns else MOST_OUTSIDE
 
     def draw(self, trial: optuna.Trial, seed: tuple[int, int], is_known: Callable[[Point], bool]) -> Point:
         """Parameters for a trial that was just asked for; `is_known`: they are not wanted a second time.
@@ -45,12 +48,11 @@ class Drawing:
             NothingFeasible
         """
         region, outside = self._space.region, 0
-        most = MOST_OUTSIDE_OF_LEARNERS if self._learns else MOST_OUTSIDE
         parameters = self._space.suggest(trial)
         for _ in range(MOST_DRAWS):
             is_outside = region.broken(parameters) is not None
             outside += is_outside
-            if outside > most or not (is_outside or is_known(parameters)):
+            if outside > self._most_outside or not (is_outside or is_known(parameters)):
                 break
             parameters = self._again(trial)
         if region.broken(parameters) is None:

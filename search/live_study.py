@@ -11,8 +11,7 @@ from search.definition import Definition
 from search.drawing import NothingFeasible
 from search.ledger import Ledger, LiveTrial, StudyChange
 from search.open_trials import OpenTrials
-from search.optuna_study import OF_ONE_SPACE
-from search.optuna_trials import WarmTrial
+from search.optuna_trials import OF_ONE_SPACE, WarmTrial
 from search.shares import Claim
 from store.errors import DefinitionError
 from store.messages import (
@@ -251,12 +250,15 @@ class LiveStudy(OpenTrials):
         if self.state is not StudyState.RUNNING or self.is_outdated or self._allowance.spent(at) is not None:
             return 0
         room = self._allowance.room(None if self.is_external else self.slots)
+        if self._optuna.question is not None:  # the next new one is still being computed
+            room = min(room, self._allowance.startable_at_once)
         return room if self.share is None else min(room, self.share - self._allowance.busy)
 
     def claim(self, at: datetime) -> Claim:
         """What the study asks of its pool."""
         share, self.share = self.share, None
-        wanted = self._allowance.busy + max(0, self.room(at))
+        computed = self.state is StudyState.RUNNING and self._optuna.question is not None
+        wanted = self._allowance.busy + max(computed, self.room(at))
         self.share = share
         return Claim(self.definition.priority, wanted, self.counts[TrialState.RUNNING])
 

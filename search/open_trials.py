@@ -108,7 +108,12 @@ class OpenTrials:
         return trial
 
     def _propose(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
-        """Make the sampler's next trial; None if a twin's value was taken over, so that there is nothing to run."""
+        """Make the sampler's next trial.
+
+        None if there is nothing to run: a twin's value was taken over, or the proposal is still being computed.
+        """
+        if not self._optuna.is_ready():
+            return None
         remembered = self._optuna.study_attrs
         proposal = self._optuna.propose()
         if self._optuna.study_attrs != remembered:

@@ -24,6 +24,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from search.gp_process import GpProcess
 from search.keeping import Housekeeping, with_surplus
 from search.lease import SchedulerLease, holder_name
 from search.ledger import Ledger, LiveTrial, StudyChange, TrialKey
@@ -32,7 +33,7 @@ from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness
 from search.loading import load_study, load_trial, study_states
 from search.pools import Pools, Seats
-from store.bus import Inbox, Received, StreamLost, open_redis
+from store.bus import Caller, Inbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
 from store.messages import (
     Amend,
@@ -56,6 +57,7 @@ from store.messages import (
     Settled,
     Take,
     TakeTask,
+    Wake,
 )
 from store.migrate import upgrade
 from store.models import StudyState
@@ -97,8 +99,8 @@ class Scheduler:
         self._enqueued: set[tuple[int, int | None, int]] = set()  # jobs made by us; the queue itself may be wiped
         self._housekeeping = Housekeeping()
         self._seats = Seats()
-        self._next_round = 0.0
-        self._next_reconciliation = 0.0
+        self._gp = GpProcess(lambda study_id: Caller(client, "").send(Wake(study_id=study_id)))
+        self._next_round = self._next_reconciliation = 0.0
         self._catch_up = True  # read what was delivered and not acknowledged, before anything new
         self._stopping = threading.Event()
 
@@ -120,6 +122,7 @@ class Scheduler:
                 # The transaction failed, so memory is ahead of SQL: drop it and load again.
                 log.error("the database failed; loading again", error=str(error.orig)[:500])
                 self._stopping.wait(RETRY_SECONDS)
+        self._gp.stop()
         try:
             self._lease.release()
         except DBAPIError as error:
@@ -145,6 +148,7 @@ class Scheduler:
         if self._monotonic() >= self._next_round:
             self._look_round(ledger)
         replies = [reply for each in received if (reply := self._reply(each.request, ledger)) is not None]
+        self._gp.hear(self._studies)
         for study in self._studies.values():
             study.go_on(ledger)
         events = self._commit(ledger)
@@ -152,6 +156,7 @@ class Scheduler:
         self._load_outdated()
         self._enqueue()
         self._drop_ended()
+        self._gp.attend(self._studies)
 
     # Reading
 
@@ -166,8 +171,7 @@ class Scheduler:
             return self._inbox.read(wait or None)
         except StreamLost:
             log.warning("redis was wiped; rebuilding the queue")
-            self._next_reconciliation = 0.0
-            self._next_round = 0.0
+            self._next_round = self._next_reconciliation = 0.0
             return []
 
     def _reply(self, request: Request, ledger: Ledger) -> tuple[str, Reply] | None:
@@ -299,10 +303,11 @@ class Scheduler:
             with self._reads() as session:
                 self._studies[study_id] = load_study(session, study_id)
         except DefinitionError as error:
-            # Stored by a version that knew more, or was less strict, than this one.
+            # Stored by a version that knew more, or was less strict, than this one, or an extra is not installed.
             log.error("a stored study is not valid here", study=study_id, error=str(error))
-            reason = f"this version of the service cannot run the stored definition: {error.problems[0]}"
-            ledger.move(StudyChange(study_id, state, StudyState.FAILED, reason))
+            reason = f"the scheduler cannot run the stored definition: {error.problems[0]}"
+            errors = [problem.as_dict() for problem in error.problems]
+            ledger.move(StudyChange(study_id, state, StudyState.FAILED, reason, errors))
 
     def _expire(self, ledger: Ledger) -> None:
         ours = [study for study in self._studies.values() if not study.is_external]
@@ -355,6 +360,7 @@ class Scheduler:
 
     def _forget(self) -> None:
         self._studies = {}
+        self._gp.stop()
         self._tasks = LiveTasks()
         self._answers = OrderedDict()
         self._enqueued = set()
