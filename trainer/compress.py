@@ -109,9 +109,8 @@ def masks_of(model: Network, share: float) -> Masks:
     return Masks({name: weight.abs() > threshold for name, weight in weights.items()})
 
 
-def latency(model: Network, inputs: tuple[Tensor, ...]) -> float:
-    """Milliseconds for a batch of 64 rows (or all, if they are fewer), the median of several times."""
-    rows = tuple(tensor[:LATENCY_ROWS] for tensor in inputs)
+def latency(model: Network, rows: tuple[Tensor, ...]) -> float:
+    """Milliseconds for a batch of LATENCY_ROWS rows (or all, if they are fewer), the median of several times."""
     model.eval()
     times = []
     with torch.inference_mode():
