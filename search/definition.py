@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -70,6 +70,17 @@ class Definition(Section):
     def resolve(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """One trial's section `trial`: for the built-in training with the parameters at their paths, else as it is."""
         return put_in(self.trial, parameters) if self.kind == "train" else dict(self.trial)
+
+    @property
+    def may_inherit(self) -> bool:
+        """Whether some trial begins with the weights of another one."""
+        searched = self.parameters.get("transfer.inherit")
+        return self.kind == "train" and (searched is not None or self.inherits({}) != "none")
+
+    def inherits(self, parameters: Mapping[str, Any]) -> str:
+        """What a trial of the built-in training takes its weights from: `transfer.inherit`."""
+        told: str = parameters.get("transfer.inherit") or (self.trial.get("transfer") or {}).get("inherit", "none")
+        return told
 
     def metrics(self) -> dict[str, str]:
         """The metrics that the search looks at, by their paths in the document."""
@@ -174,7 +185,7 @@ def _check_ranges(parameters: dict[str, Parameter]) -> list[Finding]:
 def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
     """What a study cannot have whose trials shall not depend on the workers' speed."""
     budget, pruner = document.get("budget"), document.get("pruner")
-    findings = []
+    findings = list(_check_heritage(document))
     if isinstance(budget, dict):
         if budget.get("parallel") is None:
             hint = "say how many trials run at once, as in parallel: 4"
@@ -197,6 +208,17 @@ def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
         if isinstance(name, str) and name not in UNHURRIED
     ]
     return findings
+
+
+def _check_heritage(document: dict[str, Any]) -> Iterator[Finding]:
+    hint = "leave it out, or deterministic"
+    message = "begins with whichever trial has ended by then"
+    parameters, trial = document.get("parameters"), document.get("trial")
+    if isinstance(parameters, dict) and "transfer.inherit" in parameters:
+        yield Finding(("parameters", "transfer.inherit"), message, hint)
+    transfer = trial.get("transfer") if isinstance(trial, dict) else None
+    if isinstance(transfer, dict) and transfer.get("inherit", "none") != "none":
+        yield Finding(("trial", "transfer", "inherit"), message, hint)
 
 
 def _check_learning(sampler: object) -> list[Finding]:
