@@ -122,6 +122,7 @@ class Training:
             resume_from=[self._artifacts.attempt(key) for key in earlier],
             should_leave=should_leave,
             origins=assignment.origins,
+            inherits=assignment.inherits,
         )
         return Ending(fitted.ending, fitted.metrics | fitted.costs)
 
@@ -137,13 +138,16 @@ class Training:
         resume_from: Sequence[Folder],
         should_leave: Callable[[], bool],
         origins: Mapping[str, AttemptKey],
+        inherits: AttemptKey | None = None,
     ) -> Fitted:
-        """Train what a section `trial` says, on the study's data; `origins` are the trials that it may begin with.
+        """Train what a section `trial` says, on the study's data; `origins` are the trials that it may begin with,
+        `inherits` is one whose weights it takes over.
 
         Raises:
             TrainerError: the data cannot be used, or the training diverged.
         """
         from trainer.fit import Monitor, fit
+        from trainer.heritage import read
 
         config = TrainConfig.model_validate(trial)
         origin = self._origins_of(study_id, origins).of(config)
@@ -154,6 +158,7 @@ class Training:
             monitor=Monitor(metric, direction),
             reporter=reporter,
             origin=origin,
+            heritage=read(f"trial {inherits.number}", self._artifacts.attempt(inherits)) if inherits else None,
             folder=folder,
             resume_from=resume_from,
             should_leave=should_leave,

@@ -84,8 +84,11 @@ class Model(Section):
 
 
 class Transfer(Section):
-    """How a pretrained model is trained on. Its blocks are counted from the input; the head is none of them."""
+    """What weights a training takes over, and how a pretrained model is trained on. Its blocks are counted from the
+    input; the head is none of them.
+    """
 
+    inherit: Literal["none", "nearest"] = "none"  # a finished trial of the study, chosen as this one begins
     freeze: Literal["none", "all_but_head", "blocks"] = "none"
     frozen_blocks: Annotated[int, Field(ge=0, le=10_000)] = 0  # blocks: so many, from the input on
     unfreeze_every: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # epochs until the next block thaws; 0 is never
