@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
 
+import optuna
 import torch
 
 from benchmarks.transfer import InMemory, Quiet
@@ -82,13 +83,13 @@ TASKS = (
 
 @dataclass(frozen=True)
 class Search:
-    """What one search came to: validation accuracies in the order of the trials, and the best one's on the test rows."""
+    """What one search came to: validation accuracies by trial, and the best one's on the test rows."""
 
     accuracies: list[float]
     test: float
 
 
-def run(task: Task, prepared: Prepared, definition: Definition, trials: int, seed: int) -> Search:
+def run(prepared: Prepared, definition: Definition, trials: int, seed: int) -> Search:
     study, choice = OptunaStudy(definition), Choice(1, definition)
     folders: dict[int, InMemory] = {}
     accuracies: list[float] = []
@@ -142,18 +143,17 @@ def main() -> int:
         print("TRIALYARD_DATA_DIR is not set; name the folder with image/fashion_mnist", file=sys.stderr)
         return 2
     torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     seeds, trials = (2, 4) if options.quick else (options.seeds, options.trials)
     found: dict[str, dict[str, list[Search]]] = {task.name: {"none": [], "nearest": []} for task in TASKS}
     for task in TASKS:
         for seed in range(seeds):
             definitions = {inherit: parse(document(task, seed, inherit)) for inherit in ("none", "nearest")}
             config = TrainConfig.model_validate(definitions["none"].trial)
-            as_images = task.trial["model"]["name"] == "cnn"
-            prepared = prepare(
-                config.data, device=torch.device("cpu"), data_folders=[Path(folder)], as_images=as_images
-            )
+            cpu = torch.device("cpu")
+            prepared = prepare(config.data, device=cpu, data_folders=[Path(folder)], as_images=config.takes_images)
             for inherit, definition in definitions.items():
-                found[task.name][inherit].append(run(task, prepared, definition, trials, seed))
+                found[task.name][inherit].append(run(prepared, definition, trials, seed))
             print(task.name, seed, *(_line(each[-1]) for each in found[task.name].values()), sep="  ", file=sys.stderr)
     summary = {name: _compared(each["none"], each["nearest"], trials) for name, each in found.items()}
     print(json.dumps(summary, indent=1), file=sys.stderr)
