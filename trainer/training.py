@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from trainer.errors import Diverged
 from trainer.freezing import freeze, parameter_groups
 from trainer.heritage import take_over
 from trainer.init import initialize
+from trainer.int8 import quantized
 from trainer.loop import evaluate, train_epoch
 from trainer.members import Member
 from trainer.metrics import measure
@@ -56,6 +58,8 @@ class Training:
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
         self._plateau = Plateau(config.schedule) if config.schedule.name == "plateau" else None
         self._origin, self._heritage = origin, heritage or {}
+        self._is_small = config.compression is not None and config.compression.int8
+        self._outputs: dict[str, Tensor] = {}
         self.inherited = 0.0  # of the model's numbers, the share that it began with
         self._model_config = config.model  # narrower after units have been taken out
         self._masks: Masks | None = None
@@ -154,28 +158,45 @@ class Training:
         """Put the weights of the best epoch back into the model, and measure the test part with them, if there is one.
 
         Returns:
-            The best epoch, with its `test/…` metrics among the others.
+            The best epoch, with its `test/…` metrics among the others. Of a model in eight bits `val/…` are its own.
         """
         best = self.load_best()
-        if self._prepared.test is None:
-            return best
-        metrics = best.metrics | self._measure("test", self._prepared.test)
+        metrics = best.metrics | (self.measured("val") if self._is_small else {})
+        if self._prepared.test is not None:
+            metrics |= self.measured("test")
         refuse_divergence(best.epoch, metrics)
         return Best(best.epoch, metrics, best.weights)
+
+    def measured(self, name: Literal["val", "test"]) -> dict[str, float]:
+        """The metrics of the best epoch's model, which `load_best` has put back, on a part that is there."""
+        part = self._prepared.validation if name == "val" else self._prepared.test
+        if part is None:
+            raise ValueError("there is no test part")
+        found = measure(self.outputs[name], part.y, self._prepared.schema.target.deviation)
+        return {f"{name}/{metric}": value for metric, value in found.items()}
+
+    @property
+    def outputs(self) -> dict[str, Tensor]:
+        """What the model put back by `load_best` says of the rows that it was not trained on, found out once."""
+        if not self._outputs:
+            self._outputs = predictions.outputs_of(self.model, self._prepared)
+        return self._outputs
 
     def load_best(self) -> Best:
         """Put the weights of the best epoch back into the model."""
         if self.best is None:
             raise ValueError("no epoch has been trained")
         self.model = self._placed(assemble(self._model_config, self._prepared.schema, self.best.weights))
-        self._followers, self._snapshots = [], []  # the best weights are theirs
+        self._followers, self._snapshots, self._outputs = [], [], {}  # the best weights are theirs
+        if self._is_small:
+            self.model = quantized(self.model)
         if self._config.compression:
             self.costs.measure(self.model)
         return self.best
 
     def predictions(self) -> Predictions:
-        """What the model says now of the rows that it was not trained on."""
-        return predictions.of_training(self.model, self._prepared)
+        """What the model put back by `load_best` says of the rows that it was not trained on."""
+        return predictions.of_outputs(self.outputs, self._prepared)
 
     def checkpoint(self) -> Checkpoint:
         """The state after this epoch, at least one."""

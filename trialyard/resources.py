@@ -195,6 +195,7 @@ class Artifact(Resource):
     id: str
     attempt: int
     bytes: int
+    measured: dict[str, dict[str, float]] | None = None
 
 
 class Member(Resource):
