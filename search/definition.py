@@ -12,7 +12,7 @@ from search.constraints import Constraint, check_constraints, read_constraints
 from search.corners import corners_of
 from search.entries import read_parameters
 from search.findings import Finding, of_model, problems
-from search.knobs import Kind, check_knobs, check_points, check_trial, longest_training, put_in
+from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, longest_training, put_in
 from search.objectives import check_objectives, read_objectives
 from search.parameters import Parameter, Range
 from search.plain import NotPlain, check_plain
@@ -126,7 +126,10 @@ def parse(document: object) -> Definition:
     definition, wrong = _build(document, parameters, objectives, constraints)
     findings += wrong
     if definition is not None and not findings and definition.kind == "train":
-        findings += check_points(corners_of(parameters), definition.trial)
+        findings += check_points(corners_of(parameters), definition.trial) or _check_batches(definition)
+    if definition is not None and definition.kind != "train" and definition.resources.processes > 1:
+        message = f"a trial of kind {definition.kind} starts its own processes"
+        findings.append(Finding(("resources", "processes"), message, "leave it out"))
     if definition is None or findings:
         raise DefinitionError(problems(findings, document))
     return definition
@@ -258,6 +261,19 @@ def _whole_grid(budget: object, parameters: dict[str, Parameter]) -> dict[str, A
 
 def _is_named(section: object, name: str) -> bool:
     return isinstance(section, dict) and section.get("name") == name
+
+
+def _check_batches(definition: Definition) -> list[Finding]:
+    """Each process of a group takes a piece of every batch, and norms need two rows of it."""
+    ranks = definition.resources.ranks
+    if ranks == 1:
+        return []
+    smallest = min(knob_values(corner)["batch_size"] for corner in definition.corners())
+    if smallest >= 2 * ranks:
+        return []
+    path = ("parameters", "batch_size") if "batch_size" in definition.parameters else ("trial", "batch_size")
+    message = f"a batch of {smallest} is split over {ranks} processes, each of which needs 2 rows"
+    return [Finding(path, message, f"at least {2 * ranks}")]
 
 
 def _count(number: int) -> str:

@@ -209,8 +209,6 @@ def join(device: Literal["cpu", "cuda"], patience: timedelta = PATIENCE) -> Iter
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=patience)
-    try:
-        control = dist.new_group(backend="gloo", timeout=patience) if device == "cuda" else None
-        yield Group(dist.get_rank(), dist.get_world_size(), control)
-    finally:
-        dist.destroy_process_group()
+    control = dist.new_group(backend="gloo", timeout=patience) if device == "cuda" else None
+    yield Group(dist.get_rank(), dist.get_world_size(), control)
+    dist.destroy_process_group()  # not after an error: it might wait for the others, which wait for this one
