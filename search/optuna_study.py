@@ -21,6 +21,7 @@ from optuna.trial import TrialState as OptunaState
 from search.auto import AT_RANDOM
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
+from search.drawing import Drawing
 from search.fitting import Fitting
 from search.fronts import losses_of
 from search.grid import CANCELLED, GridSampler
@@ -41,7 +42,6 @@ HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has de
 CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
 WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
 LEARNERS = ("tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
-RESAMPLES = 20  # proposals drawn for one trial before a duplicate is accepted: the space may be used up
 
 
 class OptunaStudy:
@@ -53,7 +53,7 @@ class OptunaStudy:
 
     def __init__(self, definition: Definition, warm: Sequence[WarmTrial] = ()) -> None:
         self._definition = definition
-        self._space = Space(definition.parameters)
+        self._space = Space(definition.parameters, definition.parameter_constraints)
         self._fitting = Fitting(definition)
         self._rungs = make_rungs(definition)
         self._sampler = make_sampler(definition, self._rungs)
@@ -68,6 +68,8 @@ class OptunaStudy:
             sampler=self._sampler,
             pruner=self._pruner,
         )
+        learns = definition.sampler.name not in ("grid", "random", "qmc")
+        self._drawing = Drawing(self._study, self._storage, self._space, learns)
         self._warm = len(warm)
         self._window = Window(definition.budget.parallel or 1) if definition.deterministic else None
         self._count = 0
@@ -130,18 +132,22 @@ class OptunaStudy:
         return self._window is not None and not self._window.is_open(self._count)
 
     def propose(self) -> Proposal:
-        """Ask the sampler for the next trial, which counts as running from here on."""
+        """Ask the sampler for the next trial, which counts as running from here on.
+
+        Raises:
+            NothingFeasible: no parameters could be found that keep the constraints between them.
+        """
         for number, withheld in [] if self._window is None else self._window.reveal(self._count):
             for step, value in withheld.intermediate.items():
                 self._storage.set_trial_intermediate_value(self._id(number), step, value)
             if withheld.end is not None:
                 self._tell(number, *withheld.end)
-        return self._draw(self._definition.duplicates == "resample" and not isinstance(self._sampler, GridSampler))
+        return self._draw(is_given=False)
 
     def enqueue(self, parameters: Mapping[str, Any]) -> Proposal:
         """The next trial, with given parameters, which counts as running from here on."""
         self._study.enqueue_trial(self._space.internal(parameters)[0])
-        return self._draw(resample=False)
+        return self._draw(is_given=True)
 
     def reopen(self, number: int) -> None:
         """A trial that had ended without a value is to run again."""
@@ -299,16 +305,21 @@ class OptunaStudy:
             withheld.end = (trial.state, trial.values)
         return replace(trial, state=TrialState.RUNNING, values=None, intermediate={})
 
-    def _draw(self, resample: bool) -> Proposal:
+    def _draw(self, is_given: bool) -> Proposal:
         reseed(self._sampler, self._definition.sampler.seed, self._count)
         trial = self._study.ask()
         self._count += 1
-        parameters = self._space.suggest(trial)
-        if resample:
-            parameters = self._resample(trial, parameters)
+        seed = (self._definition.sampler.seed, self._count)
+        parameters = self._space.suggest(trial) if is_given else self._drawing.draw(trial, seed, self._is_unwanted)
         number = trial.number - self._warm
         self._known.setdefault(_canonical(parameters), number)
         return Proposal(number, parameters, self._reusable.get(_canonical(parameters)))
+
+    def _is_unwanted(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether another proposal is to be drawn, as a trial with these parameters exists."""
+        if self._definition.duplicates != "resample" or isinstance(self._sampler, GridSampler):
+            return False
+        return _canonical(parameters) in self._known
 
     def _offer(self, number: int, state: TrialState, point: Mapping[str, Any] | None = None) -> None:
         """A trial has ended: its values may serve a later one with the same parameters."""
@@ -317,18 +328,6 @@ class OptunaStudy:
                 self._space.external(self._storage.get_trial(self._id(number)).params) if point is None else point
             )
             self._reusable.setdefault(_canonical(parameters), number)
-
-    def _resample(self, trial: optuna.Trial, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Draw again, from the generator as it stands, while a trial with the same parameters exists."""
-        for _ in range(RESAMPLES):
-            if _canonical(parameters) not in self._known:
-                break
-            # Optuna has no way to take a suggestion back: put the trial into the state in which `ask` made it.
-            blank = copy.copy(self._storage.get_trial(trial._trial_id))
-            blank.params, blank.distributions, blank.system_attrs = {}, {}, {}
-            self._storage._set_trial(trial._trial_id, blank)
-            parameters = self._space.suggest(optuna.Trial(self._study, trial._trial_id))
-        return parameters
 
     def _worst(self, number: int) -> list[float] | None:
         """By each objective the worst value of complete trials and, of a single one, of what this trial reported."""

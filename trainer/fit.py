@@ -13,6 +13,7 @@ from trainer.config import TrainConfig
 from trainer.crossval import JointTraining
 from trainer.data.prepared import Folds, Prepared
 from trainer.folder import Folder
+from trainer.heritage import Heritage
 from trainer.progress import Monitor
 from trainer.ranks import ALONE, Ranks
 from trainer.training import Training
@@ -55,6 +56,7 @@ def fit(
     monitor: Monitor,
     reporter: Reporter,
     origin: Origin | None = None,
+    heritage: Heritage | None = None,
     folder: Folder,
     resume_from: Sequence[Folder] = (),
     should_leave: Callable[[], bool] = lambda: False,
@@ -68,6 +70,7 @@ def fit(
 
     Args:
         origin: what a pretrained model begins with; it has resolved the configuration.
+        heritage: what another trial has left, to begin with as far as it fits.
         folder: takes the checkpoints and, at the end, the model; of this attempt alone.
         resume_from: folders of earlier attempts, newest first; their newest valid checkpoint is gone on from.
         clock: counts seconds; when the next checkpoint is due depends on it, and no step does.
@@ -76,9 +79,11 @@ def fit(
     Raises:
         Diverged: a loss or a metric is not finite.
     """
-    training = _training(config, prepared, monitor, origin, ranks)
+    training = _training(config, prepared, monitor, origin, heritage, ranks)
     if training.made_anew:
         reporter.log(f"from {config.model.source}, but for {', '.join(training.made_anew)}")
+    if heritage:
+        reporter.log(f"began with the weights of {heritage.name}: {training.inherited:.0%} of its own")
     costs = training.costs
     _resume(training, resume_from, reporter, ranks)
     written_at = clock()
@@ -116,13 +121,18 @@ def _heard(
 
 
 def _training(
-    config: TrainConfig, prepared: Prepared | Folds, monitor: Monitor, origin: Origin | None, ranks: Ranks
+    config: TrainConfig,
+    prepared: Prepared | Folds,
+    monitor: Monitor,
+    origin: Origin | None,
+    heritage: Heritage | None,
+    ranks: Ranks,
 ) -> Training | JointTraining:
     if isinstance(prepared, Folds):
-        return JointTraining.on_folds(config, prepared, monitor, origin, ranks)
+        return JointTraining.on_folds(config, prepared, monitor, origin, heritage, ranks)
     if config.seeds > 1:
-        return JointTraining.from_seeds(config, prepared, monitor, origin, ranks)
-    return Training(config, prepared, monitor, origin, ranks)
+        return JointTraining.from_seeds(config, prepared, monitor, origin, heritage, ranks)
+    return Training(config, prepared, monitor, origin, heritage.of_member(0) if heritage else None, ranks)
 
 
 def _resume(training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter, ranks: Ranks) -> None:

@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from store.messages import Assignment
@@ -30,8 +30,13 @@ LOOK_SECONDS = 0.1
 class Group:
     """The processes of a slot that train together; there are none before the first trial that needs them."""
 
-    def __init__(self, *, gpus: bool) -> None:
-        """`gpus`: whether each process has a GPU, or a share of the slot's cores."""
+    def __init__(self, shelf: Path | None, *, gpus: bool) -> None:
+        """
+        Args:
+            shelf: the folder that the machine's slots share prepared data in.
+            gpus: whether each process has a GPU, or a share of the slot's cores.
+        """
+        self._options = [*(["--shelf", str(shelf)] if shelf else []), *(["--gpus"] if gpus else [])]
         self._gpus = gpus
         self._processes: _Processes | None = None
 
@@ -45,7 +50,7 @@ class Group:
         if self._processes is not None and self._processes.ranks != assignment.ranks:
             self.stop()
         if self._processes is None:
-            self._processes = _Processes(assignment.ranks, gpus=self._gpus)
+            self._processes = _Processes(assignment.ranks, self._options, gpus=self._gpus)
         processes, desk = self._processes, self._processes.desk
         processes.log.turn(reporter.output)
         desk.begin(assignment, reporter, should_leave)
@@ -69,13 +74,13 @@ class Group:
 class _Processes:
     """An agent and its ranks."""
 
-    def __init__(self, ranks: int, *, gpus: bool) -> None:
+    def __init__(self, ranks: int, options: Sequence[str], *, gpus: bool) -> None:
         self.ranks = ranks
         self.watch = OomWatch()
         self.log = _Log()
         self._scratch = Path(tempfile.mkdtemp(prefix="trialyard-"))
         self.desk = Desk(self._scratch / "socket")
-        arguments = ["--ranks", str(ranks), "--desk", str(self._scratch / "socket"), *(["--gpus"] if gpus else [])]
+        arguments = ["--ranks", str(ranks), "--desk", str(self._scratch / "socket"), *options]
         self._command = GuardedCommand(
             [sys.executable, "-P", "-u", "-m", "worker.launch", *arguments],
             directory=self._scratch,

@@ -17,7 +17,7 @@ KILL_AFTER_SECONDS = 5  # for ranks to end that lost another one
 
 
 def main() -> int:
-    arguments = _arguments()
+    arguments, options = _arguments()
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -29,8 +29,7 @@ def main() -> int:
         max_restarts=0,  # the scheduler tries again, perhaps elsewhere, and counts it
         shutdown_timeout=KILL_AFTER_SECONDS,
     )
-    options = ["--desk", str(arguments.desk), "--parent", str(os.getpid())]
-    options += ["--gpus"] if arguments.gpus else []
+    options += ["--desk", str(arguments.desk), "--parent", str(os.getpid())]
     try:
         elastic_launch(config, sys.executable)("-P", "-u", "-m", "worker.rank", *options)
     except ChildFailedError as error:
@@ -53,12 +52,12 @@ def _ended(death: ProcessFailure) -> str:
     return f"ended with exit code {death.exitcode}"
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments() -> tuple[argparse.Namespace, list[str]]:
+    """Ours, and those that the ranks are started with."""
     parser = argparse.ArgumentParser(prog="python -m worker.launch", description=__doc__)
     parser.add_argument("--ranks", type=int, required=True)
     parser.add_argument("--desk", type=Path, required=True, help="the socket on which the runner is spoken to")
-    parser.add_argument("--gpus", action="store_true", help="a GPU for each rank")
-    return parser.parse_args()
+    return parser.parse_known_args()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from worker.desk import Ended, EpochDone, Failed, Line, Visitor
 from worker.ending import outcome_of, reason_of
 from worker.library import Library
 from worker.lifeline import end_with_parent
+from worker.shelf import Shelf
 from worker.training import Training
 
 
@@ -66,7 +67,8 @@ def main() -> int:
 def _training(settings: Settings, arguments: argparse.Namespace) -> Training:
     artifacts = Artifacts(settings.artifacts)
     library = Library(artifacts, settings.data_folders, settings.home / "datasets")
-    return Training(artifacts, library, "cuda" if arguments.gpus else "cpu", hub=settings.hf_hub)
+    shelf = Shelf(arguments.shelf) if arguments.shelf else None
+    return Training(artifacts, library, "cuda" if arguments.gpus else "cpu", hub=settings.hf_hub, shelf=shelf)
 
 
 def _train(training: Training, assignment: Assignment, ranks: Ranks, visitor: Visitor) -> None:
@@ -98,6 +100,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m worker.rank", description=__doc__)
     parser.add_argument("--desk", type=Path, required=True, help="the socket on which the runner is spoken to")
     parser.add_argument("--parent", type=int, required=True, help="the process id of the agent")
+    parser.add_argument("--shelf", type=Path, help="the folder that this machine's slots share prepared data in")
     parser.add_argument("--gpus", action="store_true", help="train on the GPU of our local rank")
     return parser.parse_args()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from store.messages import Assignment, AttemptKey, Report
+from store.messages import Assignment, AttemptKey, Finish, Report
 from tests.integration.pools import RunningPool, eventually, is_alive, running_pool
 from tests.integration.scripted_scheduler import ScriptedScheduler
 from tests.integration.test_worker_training import finish_of, reports_of, training
@@ -24,7 +24,7 @@ def test_two_processes_train_trial_after_trial_and_the_death_of_one_is_the_death
     with redis_server(tmp_path) as url, ScriptedScheduler(url) as scheduler, running_pool(tmp_path, url) as pool:
         scheduler.decide = lambda report: "prune" if report.attempt.number == 2 else "continue"
         scheduler.assign(together(1, epochs=3))
-        finished = finish_of(scheduler, 1)
+        finished = scheduler.await_request(Finish, seconds=60)  # three processes import torch first
         ranks = _ranks_of(pool)
         scheduler.assign(together(2, **ENDLESS))
         pruned = finish_of(scheduler, 2)
