@@ -78,6 +78,7 @@ class _Processes:
         self.ranks = ranks
         self.watch = OomWatch()
         self.log = _Log()
+        self._ended: End | None = None
         self._scratch = Path(tempfile.mkdtemp(prefix="trialyard-"))
         self.desk = Desk(self._scratch / "socket")
         arguments = ["--ranks", str(ranks), "--desk", str(self._scratch / "socket"), *options]
@@ -94,22 +95,28 @@ class _Processes:
     def follow(self) -> End | None:
         """See the training to its end; how the processes ended, if they did."""
         while not self.desk.wait(LOOK_SECONDS):
-            if (end := self._command.wait(0)) is not None:
+            if (end := self._look(0)) is not None:
                 return end
         if all(failure.outcome == "diverged" for failure in self.desk.failures) or self.desk.error is not None:
             return None
-        while (end := self._command.wait(LOOK_SECONDS)) is None:
+        while (end := self._look(LOOK_SECONDS)) is None:
             pass  # a rank has failed, and the agent ends the others
         return end
 
     def end(self) -> None:
         """Kill what is left, and read the last words."""
-        self._command.kill()
-        self._command.wait(_END_SECONDS)
+        if self._ended is None:
+            self._command.kill()
+            self._look(_END_SECONDS)
         self._output.stop()
         self._command.close()
         self.desk.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _look(self, seconds: float) -> End | None:
+        """The guardian says once how they ended."""
+        self._ended = self._command.wait(seconds)
+        return self._ended
 
 
 class _Log:

@@ -44,7 +44,7 @@ def test_two_processes_train_trial_after_trial_and_the_death_of_one_is_the_death
         assert pool.log(AttemptKey(7, 1, 1)).count("epoch 3/3") == 1  # the first one alone tells
         assert (pruned.outcome, len(reports_of(scheduler, 2))) == ("pruned", 1)
         assert (diverged.outcome, str(diverged.reason)[:18]) == ("diverged", "diverged at epoch ")
-        assert lost.outcome == "lost"
+        assert lost.outcome == "lost", pool.log(AttemptKey(7, 4, 1))[-1500:]
         assert str(lost.reason).startswith("process 1 of the 2 that train it was killed by signal 9 (SIGKILL)")
 
 
