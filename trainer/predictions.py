@@ -28,6 +28,7 @@ from trainer.folder import Folder
 from trainer.loop import evaluate
 from trainer.members import mean_outputs
 from trainer.models.layers import Network
+from trainer.ranks import ALONE, Ranks
 
 NAME = "predictions.npz"
 FORMAT = 1
@@ -61,10 +62,10 @@ def of_training(model: Network, prepared: Prepared) -> Predictions:
     return of_outputs(outputs_of(model, prepared), prepared)
 
 
-def outputs_of(model: Network, prepared: Prepared) -> dict[str, Tensor]:
-    """A trained model's outputs for `val` and, where there is a test part, `test`."""
+def outputs_of(model: Network, prepared: Prepared, ranks: Ranks = ALONE) -> dict[str, Tensor]:
+    """A trained model's outputs for `val` and, where there is a test part, `test`. All ranks call it together."""
     parts = {"val": prepared.validation} | ({"test": prepared.test} if prepared.test is not None else {})
-    return {name: evaluate(model, part) for name, part in parts.items()}
+    return {name: evaluate(model, part, ranks) for name, part in parts.items()}
 
 
 def of_outputs(outputs: Mapping[str, Tensor], prepared: Prepared) -> Predictions:
