@@ -21,6 +21,7 @@ from trainer.loop import evaluate
 from trainer.model_file import load, packed
 from trainer.models.build import build
 from trainer.models.layers import Network
+from trainer.ranks import ALONE, Ranks
 from trainer.training import Training
 
 ACCURACY = Monitor("val/accuracy", "maximize")
@@ -134,9 +135,9 @@ def test_folds_and_seeds_are_made_small_each(iris: Prepared) -> None:
 def test_the_rows_that_nobody_trained_on_are_looked_at_once(digits: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[Part] = []
 
-    def seen(model: Network, part: Part) -> torch.Tensor:
+    def seen(model: Network, part: Part, ranks: Ranks = ALONE) -> torch.Tensor:
         looked.append(part)
-        return evaluate(model, part)
+        return evaluate(model, part, ranks)
 
     monkeypatch.setattr("trainer.predictions.evaluate", seen)
     monkeypatch.setattr("trainer.training.evaluate", seen)
