@@ -292,7 +292,23 @@ def test_workers_come_and_go_on_their_page(visitor: Visitor) -> None:
 
 def test_the_browser_writes_numbers_as_the_server_does(visitor: Visitor) -> None:
     page = visitor.open("/")
-    numbers = [0, 1, 64, 0.97, 12.3456, 123.4567, 0.000123456, 250_000.5, -0.5, 1e-3, 0.0038461, 123_456_789, 2.5e-7, 1000, -168_714]
+    numbers = [
+        0,
+        1,
+        64,
+        0.97,
+        12.3456,
+        123.4567,
+        0.000123456,
+        250_000.5,
+        -0.5,
+        1e-3,
+        0.0038461,
+        123_456_789,
+        2.5e-7,
+        1000,
+        -168_714,
+    ]
 
     for name, written in (("metric", metric), ("parameter", parameter)):
         by_browser = page.evaluate(
