@@ -21,6 +21,7 @@ from optuna.trial import TrialState as OptunaState
 from search.auto import AT_RANDOM
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
+from search.draft import Draft
 from search.fitting import Fitting
 from search.fronts import losses_of
 from search.grid import CANCELLED, GridSampler
@@ -140,8 +141,7 @@ class OptunaStudy:
 
     def enqueue(self, parameters: Mapping[str, Any]) -> Proposal:
         """The next trial, with given parameters, which counts as running from here on."""
-        self._study.enqueue_trial(self._space.internal(parameters)[0])
-        return self._draw(resample=False)
+        return self._draw(resample=False, fixed=self._space.internal(parameters)[0])
 
     def reopen(self, number: int) -> None:
         """A trial that had ended without a value is to run again."""
@@ -299,16 +299,28 @@ class OptunaStudy:
             withheld.end = (trial.state, trial.values)
         return replace(trial, state=TrialState.RUNNING, values=None, intermediate={})
 
-    def _draw(self, resample: bool) -> Proposal:
+    def _draw(self, resample: bool, fixed: Mapping[str, Any] | None = None) -> Proposal:
+        """The next trial, by the sampler or with the parameters that a person has fixed."""
         reseed(self._sampler, self._definition.sampler.seed, self._count)
-        trial = self._study.ask()
+        trial = blank(self._space, OptunaState.RUNNING, {}, None)
+        if fixed is not None:
+            trial.system_attrs = {"fixed_params": fixed}  # where `Study.enqueue_trial` puts them
+        self._storage.append(self._study._study_id, trial)
+        draft = Draft(self._study, trial._trial_id)
         self._count += 1
-        parameters = self._space.suggest(trial)
-        if resample:
-            parameters = self._resample(trial, parameters)
+        parameters = self._space.suggest(draft)
+        for _ in range(RESAMPLES if resample else 0):
+            if _canonical(parameters) not in self._known:
+                break
+            # Draw again from the generator as it stands, for the trial as it was.
+            self._storage._set_trial(trial._trial_id, trial)
+            draft = Draft(self._study, trial._trial_id)
+            parameters = self._space.suggest(draft)
+        self._storage.set_params(draft)
         number = trial.number - self._warm
-        self._known.setdefault(_canonical(parameters), number)
-        return Proposal(number, parameters, self._reusable.get(_canonical(parameters)))
+        key = _canonical(parameters)
+        self._known.setdefault(key, number)
+        return Proposal(number, parameters, self._reusable.get(key))
 
     def _offer(self, number: int, state: TrialState, point: Mapping[str, Any] | None = None) -> None:
         """A trial has ended: its values may serve a later one with the same parameters."""
@@ -317,18 +329,6 @@ class OptunaStudy:
                 self._space.external(self._storage.get_trial(self._id(number)).params) if point is None else point
             )
             self._reusable.setdefault(_canonical(parameters), number)
-
-    def _resample(self, trial: optuna.Trial, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Draw again, from the generator as it stands, while a trial with the same parameters exists."""
-        for _ in range(RESAMPLES):
-            if _canonical(parameters) not in self._known:
-                break
-            # Optuna has no way to take a suggestion back: put the trial into the state in which `ask` made it.
-            blank = copy.copy(self._storage.get_trial(trial._trial_id))
-            blank.params, blank.distributions, blank.system_attrs = {}, {}, {}
-            self._storage._set_trial(trial._trial_id, blank)
-            parameters = self._space.suggest(optuna.Trial(self._study, trial._trial_id))
-        return parameters
 
     def _worst(self, number: int) -> list[float] | None:
         """By each objective the worst value of complete trials and, of a single one, of what this trial reported."""
