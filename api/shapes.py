@@ -150,6 +150,7 @@ class Trial(Shape):
     ended_at: datetime | None
     reason: str | None
     space_version: int
+    inherits: int | None  # the trial whose weights it began with
     attempts: list[Attempt]
 
     @classmethod
@@ -178,6 +179,7 @@ def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, A
         "ended_at": trial.ended_at,
         "reason": trial.reason,
         "space_version": trial.space_version,
+        "inherits": trial.inherits,
         "attempts": [Attempt.of(attempt) for attempt in attempts],
     }
 

@@ -91,6 +91,10 @@ FEW: Document = {"data": {"split": {"validation": 0.3, "test": 0.5}}}  # 359 row
 CREDIT: Document = {
     "data": {"source": "file:tabular/german_credit.csv"}, "epochs": 20, "optimizer": {"lr": 0.01}, "batch_size": 32,
 }  # fmt: skip
+HOUSES: Document = {
+    "data": {"source": "file:tabular/california_housing.csv", "target": "median_house_value"},
+    "epochs": 15, "optimizer": {"lr": 2e-3}, "batch_size": 256,
+}  # fmt: skip
 DEEP: Document = {"model": {"hidden": [64] * 20, "norm": "batch"}, "epochs": 8}
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -150,6 +154,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         {"regularization": {"stochastic_depth": 0.2}}, metric("loss"), "last validation loss", "fall",
         base={**FEW, "model": {"hidden": [128] * 9, "skip": "standard", "norm": "batch"}, "epochs": 60},
         beside=metric("accuracy"),
+    ),
+    "numbers as vectors": Experiment(
+        {"model": {"numbers": "periodic", "frequency_scale": 1.0}}, best("rmse"), "test error, dollars", "fall",
+        base=HOUSES, beside=best("mae"),
     ),
 }  # fmt: skip
 
@@ -228,7 +236,7 @@ def main() -> None:
     there = [
         name
         for name, each in EXPERIMENTS.items()
-        if _folders() or "data" not in each.base or each.base["data"] is not CREDIT["data"]
+        if _folders() or not each.base.get("data", {}).get("source", "").startswith("file:")
     ]
     for name in arguments.only or there:
         found = figures[name] = compare(EXPERIMENTS[name], 1 if arguments.quick else SEEDS)

@@ -29,7 +29,7 @@ def importances(
     """
     if len(trials) < FEWEST_TRIALS:
         return {}
-    space, fitting = Space(definition.parameters), Fitting(definition)
+    space, fitting = Space(definition.parameters, definition.parameter_constraints), Fitting(definition)
     study = optuna.create_study(direction=objective.direction)
     for parameters, value in trials[:: 1 + (len(trials) - 1) // MOST_TRIALS]:
         if (point := fitting.point(parameters)) is None:

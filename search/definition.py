@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -12,10 +12,13 @@ from search.constraints import Constraint, check_constraints, read_constraints
 from search.corners import corners_of
 from search.entries import read_parameters
 from search.findings import Finding, of_model, problems
+from search.inequality import Inequality
 from search.knobs import Kind, check_knobs, check_points, check_trial, longest_training, put_in
 from search.objectives import check_objectives, read_objectives
+from search.parameter_constraints import SECTION, check_inequalities, read_inequalities
 from search.parameters import Parameter, Range
 from search.plain import NotPlain, check_plain
+from search.region import Region
 from search.sections import (
     BOUNDED,
     MOST_TRIALS,
@@ -46,6 +49,7 @@ class Definition(Section):
     objectives: Annotated[tuple[Objective, ...], Field(alias="objective")]
     constraints: tuple[Constraint, ...] = ()
     parameters: dict[str, Parameter]
+    parameter_constraints: tuple[Inequality, ...] = ()
     sampler: Annotated[SamplerSpec, Field(discriminator="name")] = Field(default_factory=lambda: Tpe(name="tpe"))
     pruner: Annotated[PrunerSpec, Field(discriminator="name")] = NoPruner(name="none")
     budget: Budget
@@ -71,6 +75,17 @@ class Definition(Section):
         """One trial's section `trial`: for the built-in training with the parameters at their paths, else as it is."""
         return put_in(self.trial, parameters) if self.kind == "train" else dict(self.trial)
 
+    @property
+    def may_inherit(self) -> bool:
+        """Whether some trial begins with the weights of another one."""
+        searched = self.parameters.get("transfer.inherit")
+        return self.kind == "train" and (searched is not None or self.inherits({}) != "none")
+
+    def inherits(self, parameters: Mapping[str, Any]) -> str:
+        """What a trial of the built-in training takes its weights from: `transfer.inherit`."""
+        told: str = parameters.get("transfer.inherit") or (self.trial.get("transfer") or {}).get("inherit", "none")
+        return told
+
     def metrics(self) -> dict[str, str]:
         """The metrics that the search looks at, by their paths in the document."""
         bounded = {f"constraints[{place}].metric": each.metric for place, each in enumerate(self.constraints)}
@@ -80,7 +95,12 @@ class Definition(Section):
 
     def corners(self) -> list[dict[str, Any]]:
         """Trial sections that show each parameter's extremes and choices, at most 200: what a preflight builds."""
-        return [self.resolve(point) for point in corners_of(self.parameters)]
+        return [self.resolve(point) for point in corners_of(self.region)]
+
+    @property
+    def region(self) -> Region:
+        """Where in the space the inequalities between its parameters hold."""
+        return Region(self.parameters, self.parameter_constraints)
 
     def document(self) -> dict[str, Any]:
         """The definition as JSON, defaults filled in where they are ours; `parse` makes the same definition of it."""
@@ -91,6 +111,7 @@ class Definition(Section):
             "objective": objectives if len(objectives) > 1 else objectives[0],
             **({"constraints": constraints} if constraints else {}),
             "parameters": {name: parameter.document() for name, parameter in self.parameters.items()},
+            **({SECTION: [each.text for each in self.parameter_constraints]} if self.parameter_constraints else {}),
             "sampler": self.sampler.document(),
             "pruner": self.pruner.document(),
             "budget": self.budget.model_dump(),
@@ -122,11 +143,13 @@ def parse(document: object) -> Definition:
     findings += wrong + check_objectives(objectives, document)
     constraints, wrong = read_constraints(document.get("constraints", []))
     findings += wrong or check_constraints(constraints, document)
+    inequalities, wrong = read_inequalities(document.get(SECTION, []))
+    findings += wrong or check_inequalities(inequalities, parameters, document.get("parameters"))
     findings += _check_meaning(document, parameters)
-    definition, wrong = _build(document, parameters, objectives, constraints)
+    definition, wrong = _build(document, parameters, objectives, constraints, inequalities)
     findings += wrong
     if definition is not None and not findings and definition.kind == "train":
-        findings += check_points(corners_of(parameters), definition.trial)
+        findings += check_points(corners_of(definition.region), definition.trial)
     if definition is None or findings:
         raise DefinitionError(problems(findings, document))
     return definition
@@ -174,7 +197,7 @@ def _check_ranges(parameters: dict[str, Parameter]) -> list[Finding]:
 def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
     """What a study cannot have whose trials shall not depend on the workers' speed."""
     budget, pruner = document.get("budget"), document.get("pruner")
-    findings = []
+    findings = list(_check_heritage(document))
     if isinstance(budget, dict):
         if budget.get("parallel") is None:
             hint = "say how many trials run at once, as in parallel: 4"
@@ -199,6 +222,17 @@ def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
     return findings
 
 
+def _check_heritage(document: dict[str, Any]) -> Iterator[Finding]:
+    hint = "leave it out, or deterministic"
+    message = "begins with whichever trial has ended by then"
+    parameters, trial = document.get("parameters"), document.get("trial")
+    if isinstance(parameters, dict) and "transfer.inherit" in parameters:
+        yield Finding(("parameters", "transfer.inherit"), message, hint)
+    transfer = trial.get("transfer") if isinstance(trial, dict) else None
+    if isinstance(transfer, dict) and transfer.get("inherit", "none") != "none":
+        yield Finding(("trial", "transfer", "inherit"), message, hint)
+
+
 def _check_learning(sampler: object) -> list[Finding]:
     name = sampler.get("name") if isinstance(sampler, dict) else None
     if name not in UNTEACHABLE:
@@ -212,6 +246,7 @@ def _build(
     parameters: dict[str, Parameter],
     objectives: tuple[Objective, ...],
     constraints: tuple[Constraint, ...],
+    inequalities: tuple[Inequality, ...],
 ) -> tuple[Definition | None, list[Finding]]:
     """The definition around what of it has been read, with the defaults that follow from other sections."""
     filled = dict(document)
@@ -222,6 +257,8 @@ def _build(
         filled["objective"] = objectives
     if "constraints" in document:
         filled["constraints"] = constraints
+    if SECTION in document:
+        filled[SECTION] = inequalities
     if isinstance(trial, dict):
         filled["trial"] = {"kind": "train", **trial}
         if "pruner" in document:

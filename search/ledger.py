@@ -40,6 +40,7 @@ class LiveTrial:
     retries: int = 0
     reason: str | None = None
     space_version: int = 1
+    inherits: int | None = None  # the trial whose weights it began with
     started_at: datetime | None = None
     ended_at: datetime | None = None
     attempt: int = 0  # the newest one's number
@@ -207,7 +208,7 @@ class Ledger:
 
 _TRIAL_COLUMNS = (
     "study_id", "number", "state", "parameters", "values", "violation", "metrics", "step", "retries", "reason",
-    "space_version",
+    "space_version", "inherits",
     "created_at", "started_at", "ended_at",
 )  # fmt: skip
 _FIXED = ("parameters", "created_at", "space_version")

@@ -8,6 +8,7 @@ from typing import Any
 
 from search.amending import amended
 from search.definition import Definition
+from search.drawing import NothingFeasible
 from search.ledger import Ledger, LiveTrial, StudyChange
 from search.open_trials import OpenTrials
 from search.optuna_study import OF_ONE_SPACE
@@ -260,6 +261,15 @@ class LiveStudy(OpenTrials):
         return Claim(self.definition.priority, wanted, self.counts[TrialState.RUNNING])
 
     # Helpers, in call order
+
+    def _propose(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
+        """As before; a study in whose space nothing can be found has failed, and has no more trials."""
+        try:
+            return super()._propose(state, ledger)
+        except NothingFeasible as error:
+            self.cancel("the study has failed", ledger)
+            self._move(StudyState.FAILED, ledger, reason=str(error))
+            return None
 
     def _end_if_over(self, ledger: Ledger) -> None:
         """End the study if there is nothing left to do in it, or too much has failed."""

@@ -73,9 +73,13 @@ def _load(session: Session, study_id: int) -> LiveStudy:
     ]
     for at, state, values in sorted(ends, key=itemgetter(0)):
         study.recall_end(state, values, at)
-    attempts = select(AttemptRow.number, AttemptRow.started_at, AttemptRow.ended_at)
-    for number, began, ended in session.execute(attempts.where(AttemptRow.study_id == study_id)):
+    attempts = select(AttemptRow.number, AttemptRow.attempt, AttemptRow.started_at, AttemptRow.ended_at)
+    complete = {trial.number: trial.parameters for trial in trials if trial.state == TrialState.COMPLETE}
+    of_study = attempts.where(AttemptRow.study_id == study_id).order_by(AttemptRow.number, AttemptRow.attempt)
+    for number, attempt, began, ended in session.execute(of_study):
         study.recall_attempt(number, began, ended)
+        if number in complete:
+            study.heritage.leaves(number, attempt, complete[number])
     return study
 
 
@@ -134,6 +138,7 @@ def _live(session: Session, row: Row[Any]) -> LiveTrial:
         retries=row.retries,
         reason=row.reason,
         space_version=row.space_version,
+        inherits=row.inherits,
         started_at=row.started_at,
     )
     attempts = select(AttemptRow).where(AttemptRow.study_id == row.study_id, AttemptRow.number == row.number)

@@ -17,6 +17,7 @@ from typing import Any
 
 from search.allowance import Allowance
 from search.definition import Definition
+from search.heritage import Heritage
 from search.ledger import Ledger, LiveTrial
 from search.optuna_study import OptunaStudy
 from search.optuna_trials import Proposal, WarmTrial
@@ -48,6 +49,7 @@ class OpenTrials:
         self._results: dict[int, tuple[dict[str, float] | None, int | None]] = {}  # metrics and step, to be reused
         self._last_failure = ""
         self.origins: dict[str, AttemptKey] = {}  # of sources `trial:…`
+        self.heritage = Heritage(study_id, definition)
 
     @property
     def is_external(self) -> bool:
@@ -130,6 +132,8 @@ class OpenTrials:
         trial.steps = set()
         trial.started_at = trial.started_at or ledger.at
         trial.reason = None
+        if trial.attempt == 1:
+            trial.inherits = self.heritage.choose(trial.parameters)
         self._allowance.attempt_began(trial.number, ledger.at)
         ledger.begin(trial)
         self._to(trial, TrialState.RUNNING, ledger)
@@ -145,6 +149,7 @@ class OpenTrials:
             direction=self.definition.objective.direction,
             resumable=list(range(trial.attempt - 1, 0, -1)),
             origins=self.origins,
+            inherits=self.heritage.model_of(trial.inherits),
         )
 
     def _again(self, trial: LiveTrial) -> TrialState:
@@ -186,6 +191,8 @@ class OpenTrials:
             self._last_failure = reason or ""
         if state is TrialState.COMPLETE:
             self.recall_result(trial.number, trial.metrics, trial.step)
+            if trial.attempt:  # one that took over a twin's values has no model
+                self.heritage.leaves(trial.number, trial.attempt, trial.parameters)
         self._to(trial, state, ledger)
         del self.open[trial.number]
 

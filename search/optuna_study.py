@@ -21,7 +21,7 @@ from optuna.trial import TrialState as OptunaState
 from search.auto import AT_RANDOM
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
-from search.draft import Draft
+from search.drawing import Drawing
 from search.fitting import Fitting
 from search.fronts import losses_of
 from search.grid import CANCELLED, GridSampler
@@ -42,7 +42,6 @@ HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has de
 CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
 WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
 LEARNERS = ("tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
-RESAMPLES = 20  # proposals drawn for one trial before a duplicate is accepted: the space may be used up
 
 
 class OptunaStudy:
@@ -54,7 +53,7 @@ class OptunaStudy:
 
     def __init__(self, definition: Definition, warm: Sequence[WarmTrial] = ()) -> None:
         self._definition = definition
-        self._space = Space(definition.parameters)
+        self._space = Space(definition.parameters, definition.parameter_constraints)
         self._fitting = Fitting(definition)
         self._rungs = make_rungs(definition)
         self._sampler = make_sampler(definition, self._rungs)
@@ -69,6 +68,8 @@ class OptunaStudy:
             sampler=self._sampler,
             pruner=self._pruner,
         )
+        learns = definition.sampler.name not in ("grid", "random", "qmc")
+        self._drawing = Drawing(self._study, self._storage, self._space, learns)
         self._warm = len(warm)
         self._window = Window(definition.budget.parallel or 1) if definition.deterministic else None
         self._count = 0
@@ -131,17 +132,21 @@ class OptunaStudy:
         return self._window is not None and not self._window.is_open(self._count)
 
     def propose(self) -> Proposal:
-        """Ask the sampler for the next trial, which counts as running from here on."""
+        """Ask the sampler for the next trial, which counts as running from here on.
+
+        Raises:
+            NothingFeasible: no parameters could be found that keep the constraints between them.
+        """
         for number, withheld in [] if self._window is None else self._window.reveal(self._count):
             for step, value in withheld.intermediate.items():
                 self._storage.set_trial_intermediate_value(self._id(number), step, value)
             if withheld.end is not None:
                 self._tell(number, *withheld.end)
-        return self._draw(self._definition.duplicates == "resample" and not isinstance(self._sampler, GridSampler))
+        return self._draw()
 
     def enqueue(self, parameters: Mapping[str, Any]) -> Proposal:
         """The next trial, with given parameters, which counts as running from here on."""
-        return self._draw(resample=False, fixed=self._space.internal(parameters)[0])
+        return self._draw(self._space.internal(parameters)[0])
 
     def reopen(self, number: int) -> None:
         """A trial that had ended without a value is to run again."""
@@ -299,28 +304,24 @@ class OptunaStudy:
             withheld.end = (trial.state, trial.values)
         return replace(trial, state=TrialState.RUNNING, values=None, intermediate={})
 
-    def _draw(self, resample: bool, fixed: Mapping[str, Any] | None = None) -> Proposal:
-        """The next trial, by the sampler or with the parameters that a person has fixed."""
+    def _draw(self, given: Mapping[str, Any] | None = None) -> Proposal:
         reseed(self._sampler, self._definition.sampler.seed, self._count)
         trial = blank(self._space, OptunaState.RUNNING, {}, None)
-        if fixed is not None:
-            trial.system_attrs = {"fixed_params": fixed}  # where `Study.enqueue_trial` puts them
+        if given is not None:
+            trial.system_attrs = {"fixed_params": given}  # where `Study.enqueue_trial` puts them
         self._storage.append(self._study._study_id, trial)
-        draft = Draft(self._study, trial._trial_id)
         self._count += 1
-        parameters = self._space.suggest(draft)
-        for _ in range(RESAMPLES if resample else 0):
-            if _canonical(parameters) not in self._known:
-                break
-            # Draw again from the generator as it stands, for the trial as it was.
-            self._storage._set_trial(trial._trial_id, trial)
-            draft = Draft(self._study, trial._trial_id)
-            parameters = self._space.suggest(draft)
-        self._storage.set_params(draft)
-        number = trial.number - self._warm
-        key = _canonical(parameters)
+        seed = (self._definition.sampler.seed, self._count)
+        parameters = self._drawing.draw(trial, seed, self._is_unwanted if given is None else None)
+        number, key = trial.number - self._warm, _canonical(parameters)
         self._known.setdefault(key, number)
         return Proposal(number, parameters, self._reusable.get(key))
+
+    def _is_unwanted(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether another proposal is to be drawn, as a trial with these parameters exists."""
+        if self._definition.duplicates != "resample" or isinstance(self._sampler, GridSampler):
+            return False
+        return _canonical(parameters) in self._known
 
     def _offer(self, number: int, state: TrialState, point: Mapping[str, Any] | None = None) -> None:
         """A trial has ended: its values may serve a later one with the same parameters."""

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from search.draft import Draft
 from search.space import Space
 from store.models import TrialState
 
@@ -63,11 +63,11 @@ class Proposal:
 class Storage(InMemoryStorage):
     """Optuna's own, which also takes trials over as they are: checks and deep copies cost seconds at a restart."""
 
-    def set_params(self, draft: Draft) -> None:
-        """A trial's parameters are drawn."""
-        trial = copy.copy(self._get_trial(draft._trial_id))
-        trial.params, trial.distributions = draft.params, draft.distributions
-        self._set_trial(draft._trial_id, trial)
+    def set_params(self, trial_id: int, params: dict[str, Any], distributions: dict[str, BaseDistribution]) -> None:
+        """A trial's parameters are drawn, all of them."""
+        trial = copy.copy(self._get_trial(trial_id))
+        trial.params, trial.distributions = params, distributions
+        self._set_trial(trial_id, trial)
 
     def append(self, study_id: int, trial: FrozenTrial) -> None:
         info = self._studies[study_id]

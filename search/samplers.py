@@ -36,7 +36,7 @@ def make_sampler(definition: Definition, rungs: Rungs | None = None) -> BaseSamp
     """A new sampler; call `reseed` before each `study.ask()`. `rungs`: those of the same study, if it has any."""
     sampler = definition.sampler
     if isinstance(sampler, Grid):
-        return GridSampler(Space(definition.parameters), definition.budget.retries)
+        return GridSampler(Space(definition.parameters, definition.parameter_constraints), definition.budget.retries)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # what Optuna calls experimental is the user's own choice
         if isinstance(sampler, Auto):

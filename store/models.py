@@ -177,6 +177,7 @@ class TrialRow(Base):
     metrics: Mapped[dict[str, Any] | None]
     step: Mapped[int | None]
     space_version: Mapped[int] = mapped_column(default=1, server_default="1")  # of the space that it was proposed in
+    inherits: Mapped[int | None]  # the trial of the same study whose weights it began with
     retries: Mapped[int] = mapped_column(default=0)  # attempts that were lost or failed, counted against budget.retries
     reason: Mapped[str | None]
     created_at: Mapped[datetime]

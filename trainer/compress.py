@@ -54,9 +54,10 @@ def narrowed(model: Model, share: float) -> Model:
         return model.model_copy(update={"architecture": own.model_dump(mode="json")})
     if model.name in ("mlp", "embedding_bag") and model.skip == "none":
         return model.model_copy(update={"hidden": [_left(width, share) for width in model.hidden]})
-    if model.name == "cnn":
+    if model.name == "cnn" and set(model.stage_cells) == {"conv"}:
         return model.model_copy(update={"channels": [_left(width, share) for width in model.stage_channels]})
-    message = f"units can be taken out of mlp (without skip), embedding_bag and cnn, not out of {model.name}"
+    of = "a cnn of other cells than conv" if model.name == "cnn" else model.name
+    message = f"units can be taken out of mlp (without skip), embedding_bag and cnn, not out of {of}"
     raise ModelError("trial.compression.name", message, "take magnitude")
 
 
@@ -108,9 +109,8 @@ def masks_of(model: Network, share: float) -> Masks:
     return Masks({name: weight.abs() > threshold for name, weight in weights.items()})
 
 
-def latency(model: Network, inputs: tuple[Tensor, ...]) -> float:
-    """Milliseconds for a batch of 64 rows (or all, if they are fewer), the median of several times."""
-    rows = tuple(tensor[:LATENCY_ROWS] for tensor in inputs)
+def latency(model: Network, rows: tuple[Tensor, ...]) -> float:
+    """Milliseconds for a batch of LATENCY_ROWS rows (or all, if they are fewer), the median of several times."""
     model.eval()
     times = []
     with torch.inference_mode():

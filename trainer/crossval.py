@@ -16,6 +16,7 @@ from trainer.checkpoint import Checkpoint, below, prefixed
 from trainer.config import TrainConfig
 from trainer.costs import Costs
 from trainer.data.prepared import Folds, Prepared
+from trainer.heritage import Heritage
 from trainer.loop import evaluate
 from trainer.members import Member, mean_outputs
 from trainer.metrics import measure
@@ -43,32 +44,46 @@ class JointTraining:
         *,
         folds: Folds | None = None,
         origin: Origin | None = None,
+        heritage: Heritage | None = None,
     ) -> None:
         """Use `on_folds` or `from_seeds`."""
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None  # its weights are with the trainings
         self._config, self._monitor, self._prepared, self._folds = config, monitor, prepared, folds
         own = [config.model_copy(update={"early_stopping": None, "seed": seed % 2**32}) for seed in seeds]
-        self._trainings = [Training(each, part, monitor, origin) for each, part in zip(own, prepared, strict=True)]
+        self._trainings = [
+            Training(each, part, monitor, origin, heritage.of_member(place) if heritage else None)
+            for place, (each, part) in enumerate(zip(own, prepared, strict=True))
+        ]
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
         self._kind: Literal["fold", "seed"] = "fold" if folds else "seed"
 
     @classmethod
     def on_folds(
-        cls, config: TrainConfig, folds: Folds, monitor: Monitor, origin: Origin | None = None
+        cls,
+        config: TrainConfig,
+        folds: Folds,
+        monitor: Monitor,
+        origin: Origin | None = None,
+        heritage: Heritage | None = None,
     ) -> JointTraining:
         """Train on each fold; those of one repeat from the same seed."""
         a_repeat = len(folds.parts) // folds.repeats
         seeds = [config.seed + index // a_repeat for index in range(len(folds.parts))]
-        return cls(config, folds.parts, seeds, monitor, folds=folds, origin=origin)
+        return cls(config, folds.parts, seeds, monitor, folds=folds, origin=origin, heritage=heritage)
 
     @classmethod
     def from_seeds(
-        cls, config: TrainConfig, prepared: Prepared, monitor: Monitor, origin: Origin | None = None
+        cls,
+        config: TrainConfig,
+        prepared: Prepared,
+        monitor: Monitor,
+        origin: Origin | None = None,
+        heritage: Heritage | None = None,
     ) -> JointTraining:
         """Train on the same rows from `config.seeds` seeds."""
         seeds = [config.seed + index for index in range(config.seeds)]
-        return cls(config, [prepared] * config.seeds, seeds, monitor, origin=origin)
+        return cls(config, [prepared] * config.seeds, seeds, monitor, origin=origin, heritage=heritage)
 
     @property
     def epoch(self) -> int:
@@ -82,6 +97,10 @@ class JointTraining:
     @property
     def made_anew(self) -> list[str]:
         return self._trainings[0].made_anew
+
+    @property
+    def inherited(self) -> float:
+        return self._trainings[0].inherited
 
     @property
     def over(self) -> bool:

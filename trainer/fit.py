@@ -12,6 +12,7 @@ from trainer.config import TrainConfig
 from trainer.crossval import JointTraining
 from trainer.data.prepared import Folds, Prepared
 from trainer.folder import Folder
+from trainer.heritage import Heritage
 from trainer.progress import Monitor
 from trainer.training import Training
 from trainer.transfer import Origin
@@ -53,6 +54,7 @@ def fit(
     monitor: Monitor,
     reporter: Reporter,
     origin: Origin | None = None,
+    heritage: Heritage | None = None,
     folder: Folder,
     resume_from: Sequence[Folder] = (),
     should_leave: Callable[[], bool] = lambda: False,
@@ -65,6 +67,7 @@ def fit(
 
     Args:
         origin: what a pretrained model begins with; it has resolved the configuration.
+        heritage: what another trial has left, to begin with as far as it fits.
         folder: takes the checkpoints and, at the end, the model; of this attempt alone.
         resume_from: folders of earlier attempts, newest first; their newest valid checkpoint is gone on from.
 
@@ -73,9 +76,11 @@ def fit(
     Raises:
         Diverged: a loss or a metric is not finite.
     """
-    training = _training(config, prepared, monitor, origin)
+    training = _training(config, prepared, monitor, origin, heritage)
     if training.made_anew:
         reporter.log(f"from {config.model.source}, but for {', '.join(training.made_anew)}")
+    if heritage:
+        reporter.log(f"began with the weights of {heritage.name}: {training.inherited:.0%} of its own")
     costs = training.costs
     _resume(training, resume_from, reporter)
     written_at = clock()
@@ -104,13 +109,17 @@ def fit(
 
 
 def _training(
-    config: TrainConfig, prepared: Prepared | Folds, monitor: Monitor, origin: Origin | None
+    config: TrainConfig,
+    prepared: Prepared | Folds,
+    monitor: Monitor,
+    origin: Origin | None,
+    heritage: Heritage | None,
 ) -> Training | JointTraining:
     if isinstance(prepared, Folds):
-        return JointTraining.on_folds(config, prepared, monitor, origin)
+        return JointTraining.on_folds(config, prepared, monitor, origin, heritage)
     if config.seeds > 1:
-        return JointTraining.from_seeds(config, prepared, monitor, origin)
-    return Training(config, prepared, monitor, origin)
+        return JointTraining.from_seeds(config, prepared, monitor, origin, heritage)
+    return Training(config, prepared, monitor, origin, heritage.of_member(0) if heritage else None)
 
 
 def _resume(training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter) -> None:

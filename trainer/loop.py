@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps over tensors that lie on the device. No loader, no hooks, no trainer class.
+"""The training loop: epochs of steps over tensors. No loader, no hooks, no trainer class.
 
 Whatever may differ between trials without changing a tensor's shape (learning rate, decay, penalties, dropout,
 smoothing, clipping) is read from the configuration at every step, and baked into nothing.
@@ -135,8 +135,7 @@ def evaluate(model: Network, part: Part) -> Tensor:
     rows = model.cpu_rows if part.y.device.type == "cpu" else EVALUATED_ON_GPU
     model.eval()
     with torch.inference_mode():
-        batches = zip(*(torch.split(tensor, rows) for tensor in part.inputs), strict=True)
-        return torch.cat([model(*inputs) for inputs in batches])
+        return torch.cat([model(*inputs) for inputs in part.batches(rows)])
 
 
 def _order(model: Network, part: Part, config: TrainConfig, generator: Generator) -> Tensor:
@@ -154,8 +153,8 @@ def _batches(part: Part, order: Tensor, batch_size: int, pad: int | None = None)
     """Batches of (*inputs, y); the last one may be short. Where `pad` stands for nothing, without what all texts of a
     batch are padded with.
     """
-    for rows in torch.split(order, GATHERED_BATCHES * batch_size):
-        gathered = [tensor[rows] for tensor in (*part.inputs, part.y)]
+    for rows in torch.split(order.to(part.home), GATHERED_BATCHES * batch_size):
+        gathered = [*part.take(rows), part.y[rows.to(part.y.device)]]
         batches = zip(*(torch.split(tensor, batch_size) for tensor in gathered), strict=True)
         if pad is None:
             yield from batches

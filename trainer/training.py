@@ -18,6 +18,7 @@ from trainer.costs import Costs
 from trainer.data.prepared import Part, Prepared
 from trainer.errors import Diverged
 from trainer.freezing import freeze, parameter_groups
+from trainer.heritage import take_over
 from trainer.init import initialize
 from trainer.loop import evaluate, train_epoch
 from trainer.members import Member
@@ -36,8 +37,17 @@ from trainer.transfer import Origin, take
 class Training:
     """The state of one training. `config.seed` and the device decide all that is random in it."""
 
-    def __init__(self, config: TrainConfig, prepared: Prepared, monitor: Monitor, origin: Origin | None = None) -> None:
-        """`origin` is what a pretrained model begins with; the configuration has been resolved by it."""
+    def __init__(
+        self,
+        config: TrainConfig,
+        prepared: Prepared,
+        monitor: Monitor,
+        origin: Origin | None = None,
+        heritage: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """`origin` is what a pretrained model begins with; the configuration has been resolved by it. `heritage` are
+        weights to begin with as far as they fit.
+        """
         self.epoch = 0  # finished ones
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None
@@ -45,7 +55,8 @@ class Training:
         self._config, self._prepared, self._monitor = config, prepared, monitor
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
         self._plateau = Plateau(config.schedule) if config.schedule.name == "plateau" else None
-        self._origin = origin
+        self._origin, self._heritage = origin, heritage or {}
+        self.inherited = 0.0  # of the model's numbers, the share that it began with
         self._model_config = config.model  # narrower after units have been taken out
         self._masks: Masks | None = None
         self._steps = frozenset(steps_of(config.compression, config.epochs))
@@ -243,6 +254,8 @@ class Training:
         """The model as it begins, and of a pretrained one the tensors that the source did not have."""
         model = build(self._config.model, self._prepared.schema, self._generator)
         _draw_weights(model, self._config)
+        if self._heritage:
+            self.inherited = take_over(model, self._heritage)
         if self._origin is None:
             return model, []
         return model, take(model, self._origin.weights(len(self._prepared.classes) or 1))

@@ -111,6 +111,7 @@ class Trial(Resource):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     reason: str | None = None
+    inherits: int | None = None
     attempts: list[Attempt] = []
 
     @property

@@ -26,6 +26,7 @@ from worker.objectives_file import read_objectives
 from worker.oom import OomWatch
 from worker.places import Place, cores, environment_of, places_for
 from worker.serve import DRAINED
+from worker.shelf import shelf_folder
 from worker.spool import spool_folder
 
 FIRST_PAUSE_SECONDS = 0.5  # before a slot that died is started again; doubled with every further death
@@ -97,7 +98,7 @@ class Pool:
         second signal, is killed. To be called by the main thread.
         """
         configure(sys.stderr)
-        with _Signals() as signals:
+        with _Signals() as signals, shelf_folder(self._settings) as self._shelf:
             with self._courier:
                 while self._slots and not signals.stop:
                     self._start_due()
@@ -114,7 +115,7 @@ class Pool:
     def _start(self, slot: _Slot) -> None:
         slot.name = f"{self._machine}-{slot.place.label}-{secrets.token_hex(3)}"
         options = ["--name", slot.name, "--pool", self._pool, *slot.place.options]
-        options += ["--machine", self._machine, "--supervisor", self._supervisor]
+        options += ["--machine", self._machine, "--supervisor", self._supervisor, "--shelf", str(self._shelf)]
         # -P: never a package that happens to be called `store` in the current folder.
         command = [sys.executable, "-P", "-m", "worker.serve", "--parent", str(os.getpid()), *options]
         environment = environment_of(self._settings, slot.place)

@@ -86,6 +86,8 @@ def _beats(settings: Settings, arguments: argparse.Namespace, figures: Figures) 
 
 def _runner_options(arguments: argparse.Namespace) -> list[str]:
     options = ["--name", arguments.name, "--device", arguments.device]
+    if arguments.shelf:
+        options += ["--shelf", arguments.shelf]
     return [*options, "--gpu", "--gpu-share", str(arguments.gpu_share)] if arguments.gpu else options
 
 
@@ -100,6 +102,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--limit-memory", action="store_true", help="end a trial that uses more")
     parser.add_argument("--gpu", default="", metavar="UUID", help="serve the jobs that want a GPU, on this one")
     parser.add_argument("--gpu-share", type=float, default=1.0, help="of the GPU's memory, for one trial")
+    parser.add_argument("--shelf", default="", metavar="FOLDER", help="which the machine's slots share")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="the process with which this one ends")
     return parser.parse_args()
 

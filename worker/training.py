@@ -1,4 +1,4 @@
-"""Trials of `kind: train`: the trainer's loop on data that stays on the device from trial to trial.
+"""Trials of `kind: train`: the trainer's loop on data that stays where it is from trial to trial.
 
 Torch is imported with the first such trial, not with this module: a slot that only calls objectives never needs it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from search.definition import Definition
@@ -17,6 +18,7 @@ from trainer.config import TrainConfig
 from worker.ending import Ending, OutOfDeviceMemory
 from worker.library import Library
 from worker.reporter import Reporter
+from worker.shelf import Shelf
 
 if TYPE_CHECKING:
     from trainer.data.prepared import Folds, Prepared
@@ -39,12 +41,14 @@ class Training:
         device_share: float = 1.0,
         *,
         hub: bool = False,
+        shelf: Shelf | None = None,
     ) -> None:
         """
         Args:
             device: as torch names it: cpu, or cuda for the one GPU that this process sees.
             device_share: how much of the GPU's memory a training may use; slots that share one must not take all.
             hub: whether pretrained models may come from the Hugging Face Hub.
+            shelf: where prepared data lie for all slots of the machine; without it they are this process's own.
         """
         self._artifacts = artifacts
         self._library = library
@@ -52,6 +56,7 @@ class Training:
         self._device_share = device_share
         self._is_bounded = False
         self._hub = hub
+        self._shelf = shelf
         self._origins: tuple[int, Origins] | None = None
         self._prepared: OrderedDict[tuple[int, str], Prepared | Folds] = OrderedDict()
 
@@ -117,6 +122,7 @@ class Training:
             resume_from=[self._artifacts.attempt(key) for key in earlier],
             should_leave=should_leave,
             origins=assignment.origins,
+            inherits=assignment.inherits,
         )
         return Ending(fitted.ending, fitted.metrics | fitted.costs)
 
@@ -132,13 +138,16 @@ class Training:
         resume_from: Sequence[Folder],
         should_leave: Callable[[], bool],
         origins: Mapping[str, AttemptKey],
+        inherits: AttemptKey | None = None,
     ) -> Fitted:
-        """Train what a section `trial` says, on the study's data; `origins` are the trials that it may begin with.
+        """Train what a section `trial` says, on the study's data; `origins` are the trials that it may begin with,
+        `inherits` is one whose weights it takes over.
 
         Raises:
             TrainerError: the data cannot be used, or the training diverged.
         """
         from trainer.fit import Monitor, fit
+        from trainer.heritage import read
 
         config = TrainConfig.model_validate(trial)
         origin = self._origins_of(study_id, origins).of(config)
@@ -149,6 +158,7 @@ class Training:
             monitor=Monitor(metric, direction),
             reporter=reporter,
             origin=origin,
+            heritage=read(f"trial {inherits.number}", self._artifacts.attempt(inherits)) if inherits else None,
             folder=folder,
             resume_from=resume_from,
             should_leave=should_leave,
@@ -170,20 +180,31 @@ class Training:
         """The data on the device, kept for the study's next trials; another study reads its files anew."""
         import torch
 
-        from trainer.data.prepare import OF_THEIR_OWN, prepare_for
+        from trainer.data.mapped import placed, room_on
 
         key = (study_id, config.preparation)
         if key not in self._prepared:
             while len(self._prepared) >= KEPT_DATA_SETS:
                 self._prepared.popitem(last=False)
-            self._prepared[key] = prepare_for(
-                self._local(config),
-                device=torch.device(self._device),
-                data_folders=self._library.folders,
-                given=origin.given(config) if origin else OF_THEIR_OWN,
-            )
+            make = partial(self._made, config, origin)
+            made = self._shelf.take(study_id, config.preparation, make) if self._shelf else make()
+            device = torch.device(self._device)
+            self._prepared[key] = placed(made, device, room_on(device, self._device_share))
         self._prepared.move_to_end(key)
         return self._prepared[key]
+
+    def _made(self, config: TrainConfig, origin: Origin | None) -> Prepared | Folds:
+        """The data in the host's memory."""
+        import torch
+
+        from trainer.data.prepare import OF_THEIR_OWN, prepare_for
+
+        return prepare_for(
+            self._local(config),
+            device=torch.device("cpu"),
+            data_folders=self._library.folders,
+            given=origin.given(config) if origin else OF_THEIR_OWN,
+        )
 
     def _local(self, config: TrainConfig) -> TrainConfig:
         return config.model_copy(update={"data": self._library.local(config.data)})

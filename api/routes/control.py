@@ -58,7 +58,8 @@ def change_study(name: StudyName, body: AmendBody, parts: Wired) -> Study:
 def enqueue_trial(name: StudyName, body: EnqueueBody, parts: Wired) -> Trial:
     """Make a trial with these parameters; it is the next one to begin, and counts as one of the budget's."""
     study = _open_study(parts, name)
-    problems = Space(parse(study.definition).parameters).check(body.parameters)
+    definition = parse(study.definition)
+    problems = Space(definition.parameters, definition.parameter_constraints).check(body.parameters)
     if problems:
         raise Unprocessable("; ".join(map(str, problems)), problems)
     return _trial(parts, study, _ask(parts, Enqueue(study_id=study.id, parameters=body.parameters)))

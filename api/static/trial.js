@@ -15,6 +15,7 @@ const path = `${studyPath(study.name)}/trials/${first.number}`;
 const trial = () => study.trials.get(first.number);
 const isOver = () => ["COMPLETE", "PRUNED", "FAILED", "CANCELLED"].includes(trial().state);
 const reports = new Map(); // step -> metrics; a resumed attempt overwrites what it trains again
+const SIZES = new Set(["params", "flops", "nonzero", "bytes"]);
 const plots = new Map(); // name of a figure -> Plot
 
 async function start() {
@@ -92,7 +93,7 @@ function showAttempts(attempts) {
 function drawCurves() {
   const steps = [...reports.keys()].sort((a, b) => a - b);
   const names = [...new Set(steps.flatMap((step) => Object.keys(reports.get(step))))];
-  const figures = Map.groupBy(names, quantity);
+  const figures = Map.groupBy(names.filter((name) => !isFixed(name, steps)), quantity);
   if (!figures.size) return showNoCurves();
   if (!plots.size) $("#curves").replaceChildren();
   for (const [title, series] of figures) {
@@ -124,6 +125,9 @@ function addFigure(title) {
   };
   plots.set(title, draw);
 }
+
+/** Whether it says how large the model is, and that has not changed: a number among the metrics tells as much. */
+const isFixed = (name, steps) => SIZES.has(name) && new Set(steps.map((step) => reports.get(step)[name])).size === 1;
 
 const quantity = (name) => name.split("/").at(-1).replace(/_se$/, "");
 

@@ -14,6 +14,7 @@ from trainer.config.knobs import (
     knob_paths,
     metric_names,
 )
+from trainer.config.layered import LAYERED, MOST_LAYERS, layer_of
 from trainer.config.model import MODELS, Compression, Model, Transfer
 from trainer.config.only_with import ONLY_WITH
 from trainer.config.steps import (
@@ -32,8 +33,10 @@ __all__ = [
     "AUGMENTED",
     "CLASSIFICATION_METRICS",
     "COST_METRICS",
+    "LAYERED",
     "LOSSES",
     "MODELS",
+    "MOST_LAYERS",
     "NORMALIZED",
     "ONLY_WITH",
     "OVERSAMPLERS",
@@ -56,5 +59,6 @@ __all__ = [
     "TrainConfig",
     "Transfer",
     "knob_paths",
+    "layer_of",
     "metric_names",
 ]

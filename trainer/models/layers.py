@@ -132,6 +132,20 @@ def norm_of(config: Model, width: int) -> nn.Module:
     return nn.Identity()
 
 
+def image_norm(config: Model, channels: int) -> nn.Module:
+    """The normalization of (batch, channels, height, width). `layer` normalizes each image over all of its channels and
+    places, `group` over shares of the channels.
+    """
+    match config.norm:
+        case "batch":
+            return nn.BatchNorm2d(channels)
+        case "layer":
+            return nn.GroupNorm(1, channels)
+        case "group":
+            return nn.GroupNorm(config.groups, channels)
+    return nn.Identity()
+
+
 def one_a_row(outputs: Tensor) -> Tensor:
     """(batch, outputs) as it is, but (batch,) for a single output."""
     return outputs.squeeze(1) if outputs.shape[1] == 1 else outputs
