@@ -339,7 +339,7 @@ class Scheduler:
         wanted = {job: study for study in self._studies.values() for job in study.jobs()}
         for job in wanted.keys() - self._enqueued:
             resources = wanted[job].definition.resources
-            self._queue.enqueue(*job, pool=resources.pool, gpu=resources.gpus > 0)
+            self._queue.enqueue(*job, pool=resources.pool, gpus=resources.gpus)
         self._enqueued = set(wanted)
         self._tasks.enqueue(self._queue)
 
