@@ -114,8 +114,10 @@ def pool(study: Study) -> str:
 
 def worker_command(study: Study | None = None) -> str:
     """What to type on a machine that shall train (for this study)."""
-    needs_gpu = study is None or (study["definition"].get("resources") or {}).get("gpus", 1) > 0
-    slots = "--gpus all" if needs_gpu else "--cpu-slots 2"
+    gpus = 1 if study is None else (study["definition"].get("resources") or {}).get("gpus", 1)
+    slots = "--gpus all" if gpus else "--cpu-slots 2"
+    if gpus > 1:
+        slots += f" --gpus-per-trial {gpus}"
     settings = [
         "TRIALYARD_DATABASE_URL=postgresql://…",
         "TRIALYARD_REDIS_URL=redis://…",

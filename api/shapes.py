@@ -233,6 +233,7 @@ class Worker(Shape):
     pool: str | None
     device: str | None
     gpu: bool
+    gpus: int  # of each trial
     state: str | None
     study: str | None
     trial: int | None

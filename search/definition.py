@@ -13,7 +13,7 @@ from search.corners import corners_of
 from search.entries import read_parameters
 from search.findings import Finding, of_model, problems
 from search.inequality import Inequality
-from search.knobs import Kind, check_knobs, check_points, check_trial, longest_training, put_in
+from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, longest_training, put_in
 from search.objectives import check_objectives, read_objectives
 from search.parameter_constraints import SECTION, check_inequalities, read_inequalities
 from search.parameters import Parameter, Range
@@ -149,7 +149,10 @@ def parse(document: object) -> Definition:
     definition, wrong = _build(document, parameters, objectives, constraints, inequalities)
     findings += wrong
     if definition is not None and not findings and definition.kind == "train":
-        findings += check_points(corners_of(definition.region), definition.trial)
+        findings += check_points(corners_of(definition.region), definition.trial) or _check_batches(definition)
+    if definition is not None and definition.kind != "train" and definition.resources.processes > 1:
+        message = f"a trial of kind {definition.kind} starts its own processes"
+        findings.append(Finding(("resources", "processes"), message, "leave it out"))
     if definition is None or findings:
         raise DefinitionError(problems(findings, document))
     return definition
@@ -295,6 +298,19 @@ def _whole_grid(budget: object, parameters: dict[str, Parameter]) -> dict[str, A
 
 def _is_named(section: object, name: str) -> bool:
     return isinstance(section, dict) and section.get("name") == name
+
+
+def _check_batches(definition: Definition) -> list[Finding]:
+    """Each process of a group takes a piece of every batch, and norms need two rows of it."""
+    ranks = definition.resources.ranks
+    if ranks == 1:
+        return []
+    smallest = min(knob_values(corner)["batch_size"] for corner in definition.corners())
+    if smallest >= 2 * ranks:
+        return []
+    path = ("parameters", "batch_size") if "batch_size" in definition.parameters else ("trial", "batch_size")
+    message = f"a batch of {smallest} is split over {ranks} processes, each of which needs 2 rows"
+    return [Finding(path, message, f"at least {2 * ranks}")]
 
 
 def _count(number: int) -> str:

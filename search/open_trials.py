@@ -149,6 +149,7 @@ class OpenTrials:
             direction=self.definition.objective.direction,
             resumable=list(range(trial.attempt - 1, 0, -1)),
             origins=self.origins,
+            ranks=self.definition.resources.ranks if self.definition.kind == "train" else 1,
             inherits=self.heritage.model_of(trial.inherits),
         )
 

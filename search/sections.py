@@ -19,6 +19,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Priority = Annotated[int, Field(ge=1, le=1_000)]  # slots of a pool are shared in proportion to it
 
 MOST_TRIALS = 1_000_000
+MOST_RANKS = 64
 
 _TIME = "must be a time such as 2h, 90m, 1h30m or 45s, or a number of seconds"
 
@@ -302,5 +303,17 @@ class Resources(Section):
     """Where the trials run."""
 
     pool: Name = "default"
-    gpus: Annotated[int, Field(ge=0, le=1)] = 0  # a trial fits on one GPU
+    gpus: Annotated[int, Field(ge=0, le=MOST_RANKS)] = 0  # of one machine, with a process on each
+    processes: Annotated[int, Field(ge=1, le=MOST_RANKS)] = 1  # that train a trial together without a GPU
     memory: Annotated[ByteSize, Field(ge=1, le=2**53)] | None = None  # of the host, for one trial
+
+    @model_validator(mode="after")
+    def _has_a_process_a_gpu(self) -> Self:
+        if self.gpus and self.processes > 1:
+            raise ValueError(f"each GPU has one process: leave processes out, or gpus {self.gpus}")
+        return self
+
+    @property
+    def ranks(self) -> int:
+        """How many processes a training is split over."""
+        return max(1, self.gpus, self.processes)

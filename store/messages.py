@@ -204,6 +204,7 @@ class Assignment(_Message):
     direction: Literal["minimize", "maximize"]
     resumable: list[int] = []  # earlier attempts of this trial, newest first: their checkpoints may be gone on with
     origins: dict[str, AttemptKey] = {}  # of sources `trial:…`, the attempts whose models are begun with
+    ranks: int = 1  # processes that the training is split over
     inherits: AttemptKey | None = None  # whose weights it begins with, as far as they fit
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainer.config import Compression, Model, TrainConfig
 from trainer.errors import ModelError
-from trainer.models.layers import Network
+from trainer.models.layers import BATCH_NORMS, Network
 
 LATENCY_ROWS = 64
 LATENCY_TIMES = 15
@@ -79,7 +79,7 @@ def without_units(old: Network, new: Network) -> dict[str, Tensor]:
             weights[f"{name}.weight"] = weight[stay]
             if module.bias is not None:
                 weights[f"{name}.bias"] = module.bias[stay]
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm) and stay is not None:
+        elif isinstance(module, (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm)) and stay is not None:
             for leaf, tensor in module.state_dict().items():
                 weights[f"{name}.{leaf}"] = tensor[stay] if tensor.ndim else tensor
     return {name: tensor.detach().clone() for name, tensor in weights.items()}

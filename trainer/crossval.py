@@ -22,6 +22,7 @@ from trainer.members import Member, mean_outputs
 from trainer.metrics import measure
 from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience
+from trainer.ranks import ALONE, Ranks
 from trainer.training import Training, refuse_divergence
 from trainer.transfer import Origin
 
@@ -45,6 +46,7 @@ class JointTraining:
         folds: Folds | None = None,
         origin: Origin | None = None,
         heritage: Heritage | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Use `on_folds` or `from_seeds`."""
         self.metrics: dict[str, float] = {}
@@ -52,7 +54,7 @@ class JointTraining:
         self._config, self._monitor, self._prepared, self._folds = config, monitor, prepared, folds
         own = [config.model_copy(update={"early_stopping": None, "seed": seed % 2**32}) for seed in seeds]
         self._trainings = [
-            Training(each, part, monitor, origin, heritage.of_member(place) if heritage else None)
+            Training(each, part, monitor, origin, heritage.of_member(place) if heritage else None, ranks)
             for place, (each, part) in enumerate(zip(own, prepared, strict=True))
         ]
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
@@ -66,11 +68,12 @@ class JointTraining:
         monitor: Monitor,
         origin: Origin | None = None,
         heritage: Heritage | None = None,
+        ranks: Ranks = ALONE,
     ) -> JointTraining:
         """Train on each fold; those of one repeat from the same seed."""
         a_repeat = len(folds.parts) // folds.repeats
         seeds = [config.seed + index // a_repeat for index in range(len(folds.parts))]
-        return cls(config, folds.parts, seeds, monitor, folds=folds, origin=origin, heritage=heritage)
+        return cls(config, folds.parts, seeds, monitor, folds=folds, origin=origin, heritage=heritage, ranks=ranks)
 
     @classmethod
     def from_seeds(
@@ -80,10 +83,12 @@ class JointTraining:
         monitor: Monitor,
         origin: Origin | None = None,
         heritage: Heritage | None = None,
+        ranks: Ranks = ALONE,
     ) -> JointTraining:
         """Train on the same rows from `config.seeds` seeds."""
         seeds = [config.seed + index for index in range(config.seeds)]
-        return cls(config, [prepared] * config.seeds, seeds, monitor, origin=origin, heritage=heritage)
+        parts = [prepared] * config.seeds
+        return cls(config, parts, seeds, monitor, origin=origin, heritage=heritage, ranks=ranks)
 
     @property
     def epoch(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Protocol
 
 from trainer import checkpoint, model_file, predictions
@@ -14,6 +15,7 @@ from trainer.data.prepared import Folds, Prepared
 from trainer.folder import Folder
 from trainer.heritage import Heritage
 from trainer.progress import Monitor
+from trainer.ranks import ALONE, Ranks
 from trainer.training import Training
 from trainer.transfer import Origin
 
@@ -59,6 +61,7 @@ def fit(
     resume_from: Sequence[Folder] = (),
     should_leave: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
+    ranks: Ranks = ALONE,
 ) -> Fitted:
     """Train until the epochs or the patience are used up, or until told otherwise.
 
@@ -70,19 +73,19 @@ def fit(
         heritage: what another trial has left, to begin with as far as it fits.
         folder: takes the checkpoints and, at the end, the model; of this attempt alone.
         resume_from: folders of earlier attempts, newest first; their newest valid checkpoint is gone on from.
-
         clock: counts seconds; when the next checkpoint is due depends on it, and no step does.
+        ranks: who trains this together. The first one alone reports, decides and writes, and reads what is resumed.
 
     Raises:
         Diverged: a loss or a metric is not finite.
     """
-    training = _training(config, prepared, monitor, origin, heritage)
+    training = _training(config, prepared, monitor, origin, heritage, ranks)
     if training.made_anew:
         reporter.log(f"from {config.model.source}, but for {', '.join(training.made_anew)}")
     if heritage:
         reporter.log(f"began with the weights of {heritage.name}: {training.inherited:.0%} of its own")
     costs = training.costs
-    _resume(training, resume_from, reporter)
+    _resume(training, resume_from, reporter, ranks)
     written_at = clock()
     while not training.over:
         began_at = clock()
@@ -91,21 +94,30 @@ def fit(
         costs.seconds += trained_at - began_at
         reporter.log(_line(training.epoch, config.epochs, metrics))
         waited = trained_at - written_at >= config.checkpoint.every_seconds
-        due = waited and training.epoch % config.checkpoint.every_epochs == 0
+        due = waited and training.epoch % config.checkpoint.every_epochs == 0 and ranks.is_first
         if due:
             checkpoint.write(folder, training.checkpoint())
             written_at = clock()
-        decision = reporter.report(training.epoch, metrics | costs.metrics())
+        reported = metrics | costs.metrics()
+        decision = ranks.agreed(partial(_heard, reporter, training.epoch, reported, should_leave))
         if decision == "prune":
-            checkpoint.clear(folder)
+            if ranks.is_first:
+                checkpoint.clear(folder)
             return _ended(training, "pruned")
         if decision == "stop":
             break
-        if decision == "pause" or should_leave():
-            if not due:
+        if decision in ("pause", "leave"):
+            if ranks.is_first and not due:
                 checkpoint.write(folder, training.checkpoint())
             return _ended(training, "paused" if decision == "pause" else "returned")
-    return _finish(training, [folder, *resume_from])
+    return _finish(training, [folder, *resume_from], ranks)
+
+
+def _heard(
+    reporter: Reporter, epoch: int, metrics: Mapping[str, float], should_leave: Callable[[], bool]
+) -> Decision | Literal["leave"]:
+    decision = reporter.report(epoch, metrics)
+    return "leave" if decision == "continue" and should_leave() else decision
 
 
 def _training(
@@ -114,29 +126,39 @@ def _training(
     monitor: Monitor,
     origin: Origin | None,
     heritage: Heritage | None,
+    ranks: Ranks,
 ) -> Training | JointTraining:
     if isinstance(prepared, Folds):
-        return JointTraining.on_folds(config, prepared, monitor, origin, heritage)
+        return JointTraining.on_folds(config, prepared, monitor, origin, heritage, ranks)
     if config.seeds > 1:
-        return JointTraining.from_seeds(config, prepared, monitor, origin, heritage)
-    return Training(config, prepared, monitor, origin, heritage.of_member(0) if heritage else None)
+        return JointTraining.from_seeds(config, prepared, monitor, origin, heritage, ranks)
+    return Training(config, prepared, monitor, origin, heritage.of_member(0) if heritage else None, ranks)
 
 
-def _resume(training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter) -> None:
+def _resume(training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter, ranks: Ranks) -> None:
+    found = ranks.agreed(lambda: _newest(training, folders, reporter))
+    if found is not None:
+        training.restore(found)
+        reporter.log(f"resumed after epoch {found.epoch}")
+
+
+def _newest(
+    training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter
+) -> checkpoint.Checkpoint | None:
     for found in checkpoint.read_newest(folders, reporter.log):
         if training.accepts(found):
-            training.restore(found)
-            reporter.log(f"resumed after epoch {found.epoch}")
-            return
+            return found
         reporter.log(f"the checkpoint of epoch {found.epoch} is of another configuration, and not used")
+    return None
 
 
-def _finish(training: Training | JointTraining, folders: Sequence[Folder]) -> Fitted:
+def _finish(training: Training | JointTraining, folders: Sequence[Folder], ranks: Ranks) -> Fitted:
     best = training.restore_best()
-    predictions.save(folders[0], training.predictions())
-    model_file.save(folders[0], training.members, training.config, metrics=best.metrics, best_epoch=best.epoch)
-    for folder in folders:  # the model is written: nothing will be gone on from
-        checkpoint.clear(folder)
+    if ranks.is_first:
+        predictions.save(folders[0], training.predictions())
+        model_file.save(folders[0], training.members, training.config, metrics=best.metrics, best_epoch=best.epoch)
+        for folder in folders:  # the model is written: nothing will be gone on from
+            checkpoint.clear(folder)
     return Fitted("finished", best.metrics, training.epoch, best.epoch, training.costs.metrics())
 
 

@@ -29,6 +29,7 @@ from trainer.optim import make_optimizer
 from trainer.precision import Precision
 from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience, Plateau
+from trainer.ranks import ALONE, Ranks
 from trainer.schedule import falls_end
 from trainer.snapshots import SnapshotEnsemble, assemble
 from trainer.transfer import Origin, take
@@ -44,15 +45,16 @@ class Training:
         monitor: Monitor,
         origin: Origin | None = None,
         heritage: Mapping[str, Tensor] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """`origin` is what a pretrained model begins with; the configuration has been resolved by it. `heritage` are
-        weights to begin with as far as they fit.
+        weights to begin with as far as they fit. All ranks that train together make the same training.
         """
         self.epoch = 0  # finished ones
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None
         self.costs = Costs(config.model, prepared)
-        self._config, self._prepared, self._monitor = config, prepared, monitor
+        self._config, self._prepared, self._monitor, self._ranks = config, prepared, monitor, ranks
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
         self._plateau = Plateau(config.schedule) if config.schedule.name == "plateau" else None
         self._origin, self._heritage = origin, heritage or {}
@@ -62,6 +64,7 @@ class Training:
         self._steps = frozenset(steps_of(config.compression, config.epochs))
         # Order and dropout are drawn on the device; weights on the CPU, so that they are the same on every device.
         self._generator = torch.Generator(prepared.device).manual_seed(config.seed)
+        self._noise = ranks.noise(self._generator)
         model, self.made_anew = self._first_model()
         self._followers: list[Follower] = []
         self._begin_with(model)
@@ -130,15 +133,19 @@ class Training:
                 self._config,
                 epoch=self.epoch,
                 generator=self._generator,
+                noise=self._noise,
                 class_weight=self._prepared.class_weight,
                 lr_scale=self._plateau.scale if self._plateau else 1.0,
                 precision=self._precision,
                 followers=[self._masks, *self._followers] if self._masks else self._followers,
+                ranks=self._ranks,
             )
+        self._ranks.even_out([self.model, *(follower.model for follower in self._followers)])
         self.epoch += 1
         for follower in self._followers:
             follower.after_epoch(self.model, self.epoch)
-        self.metrics = {"train/loss": loss} | self._measure("val", self._prepared.validation)
+        measured = {"train/loss": loss} | self._measure("val", self._prepared.validation)
+        self.metrics = self._ranks.agreed(lambda: measured)
         refuse_divergence(self.epoch, self.metrics)
         if self._plateau:
             self._plateau.observe(self.metrics)
@@ -159,7 +166,8 @@ class Training:
         best = self.load_best()
         if self._prepared.test is None:
             return best
-        metrics = best.metrics | self._measure("test", self._prepared.test)
+        measured = self._measure("test", self._prepared.test)
+        metrics = best.metrics | self._ranks.agreed(lambda: measured)
         refuse_divergence(best.epoch, metrics)
         return Best(best.epoch, metrics, best.weights)
 
@@ -238,7 +246,7 @@ class Training:
         return self._config.model_dump(mode="json", exclude={"checkpoint"})
 
     def _measure(self, name: str, part: Part) -> dict[str, float]:
-        metrics = measure(evaluate(self._judged, part), part.y, self._prepared.schema.target.deviation)
+        metrics = measure(evaluate(self._judged, part, self._ranks), part.y, self._prepared.schema.target.deviation)
         return {f"{name}/{metric}": value for metric, value in metrics.items()}
 
     @property
@@ -252,7 +260,7 @@ class Training:
 
     def _first_model(self) -> tuple[Network, list[str]]:
         """The model as it begins, and of a pretrained one the tensors that the source did not have."""
-        model = build(self._config.model, self._prepared.schema, self._generator)
+        model = build(self._config.model, self._prepared.schema, self._noise)
         _draw_weights(model, self._config)
         if self._heritage:
             self.inherited = take_over(model, self._heritage)
@@ -264,11 +272,11 @@ class Training:
         """The model of the size that it has in an epoch; its weights are yet to come."""
         self._model_config = model_in(self._config, epoch)
         self.costs.resize(self._model_config)
-        return build(self._model_config, self._prepared.schema, self._generator)
+        return build(self._model_config, self._prepared.schema, self._noise)
 
     def _begin_with(self, model: Network) -> None:
         """Train a model from here on: the optimizer and the averages know nothing of another one."""
-        config, self.model = self._config, self._placed(model)
+        config, self.model = self._config, self._ranks.joined(self._placed(model))
         self._precision = Precision(config.precision, self.model, self._prepared.device)
         learned = parameter_groups(self.model, config.transfer) if self._origin else self.model.parameters()
         self._optimizer = make_optimizer(learned, config.optimizer)

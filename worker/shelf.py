@@ -47,7 +47,7 @@ class Shelf:
     """A folder that the slots of one supervisor share, and nobody else: studies are told apart by their ids."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def take(self, study_id: int, preparation: str, make: Callable[[], Prepared | Folds]) -> Prepared | Folds:
         """The data set as it lies here. If it does not, it is made, while other slots that want it wait.
@@ -57,8 +57,8 @@ class Shelf:
         """
         from trainer.data.mapped import load, save
 
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{study_id}-{hashlib.sha256(preparation.encode()).hexdigest()}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{study_id}-{hashlib.sha256(preparation.encode()).hexdigest()}"
         with _alone(path.with_suffix(".lock")):
             if not path.exists():
                 made = make()
@@ -73,7 +73,7 @@ class Shelf:
         return taken
 
     def _forget_the_oldest(self) -> None:
-        there = [path for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        there = [path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
         for path in sorted(there, key=_used_at, reverse=True)[MOST_KEPT:]:
             shutil.rmtree(path, ignore_errors=True)
 

@@ -16,6 +16,7 @@ from store.artifacts import Artifacts
 from store.messages import Assignment, AttemptKey
 from trainer.config import TrainConfig
 from worker.ending import Ending, OutOfDeviceMemory
+from worker.group import Group
 from worker.library import Library
 from worker.reporter import Reporter
 from worker.shelf import Shelf
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from trainer.fit import Fitted
     from trainer.fit import Reporter as TrainerReporter
     from trainer.folder import Folder
+    from trainer.ranks import Ranks
     from trainer.transfer import Origin, Origins
 
 KEPT_DATA_SETS = 4
@@ -57,6 +59,7 @@ class Training:
         self._is_bounded = False
         self._hub = hub
         self._shelf = shelf
+        self._group = Group(shelf.folder if shelf else None, gpus=device == "cuda")
         self._origins: tuple[int, Origins] | None = None
         self._prepared: OrderedDict[tuple[int, str], Prepared | Folds] = OrderedDict()
 
@@ -66,13 +69,19 @@ class Training:
         Raises:
             TrainerError: the data cannot be used, or the training diverged.
             OutOfDeviceMemory: it needs more than there is.
+            GroupFailed: it was split over several processes, and one of them could not go on.
             StaleAttempt, NotANumber, Unavailable: from its reports.
         """
+        if assignment.ranks > 1:
+            self._prepared.clear()  # each process of the group has its own
+            return self._group.train(assignment, reporter, should_leave)
+        self._group.stop()
         import torch
 
         self._bound_device()
         try:
-            return self._fit(assignment, reporter, should_leave)
+            fitted = self.fit(assignment, reporter, should_leave)
+            return Ending(fitted.ending, fitted.metrics | fitted.costs)
         except torch.OutOfMemoryError as error:
             message = str(error)
         # Out of the handler, so that nothing holds the training's tensors any more.
@@ -110,9 +119,20 @@ class Training:
             torch.cuda.set_per_process_memory_fraction(self._device_share)
             self._is_bounded = True
 
-    def _fit(self, assignment: Assignment, reporter: Reporter, should_leave: Callable[[], bool]) -> Ending:
+    def fit(
+        self,
+        assignment: Assignment,
+        reporter: TrainerReporter,
+        should_leave: Callable[[], bool],
+        ranks: Ranks | None = None,
+    ) -> Fitted:
+        """Train in this process: alone, or as one of several.
+
+        Raises:
+            TrainerError: the data cannot be used, or the training diverged.
+        """
         earlier = [assignment.attempt._replace(attempt=attempt) for attempt in assignment.resumable]
-        fitted = self.train(
+        return self.train(
             assignment.attempt.study_id,
             assignment.trial,
             metric=assignment.metric,
@@ -123,8 +143,8 @@ class Training:
             should_leave=should_leave,
             origins=assignment.origins,
             inherits=assignment.inherits,
+            ranks=ranks,
         )
-        return Ending(fitted.ending, fitted.metrics | fitted.costs)
 
     def train(
         self,
@@ -139,6 +159,7 @@ class Training:
         should_leave: Callable[[], bool],
         origins: Mapping[str, AttemptKey],
         inherits: AttemptKey | None = None,
+        ranks: Ranks | None = None,
     ) -> Fitted:
         """Train what a section `trial` says, on the study's data; `origins` are the trials that it may begin with,
         `inherits` is one whose weights it takes over.
@@ -148,6 +169,7 @@ class Training:
         """
         from trainer.fit import Monitor, fit
         from trainer.heritage import read
+        from trainer.ranks import ALONE
 
         config = TrainConfig.model_validate(trial)
         origin = self._origins_of(study_id, origins).of(config)
@@ -162,6 +184,7 @@ class Training:
             folder=folder,
             resume_from=resume_from,
             should_leave=should_leave,
+            ranks=ranks or ALONE,
         )
 
     def _origins_of(self, study_id: int, attempts: Mapping[str, AttemptKey]) -> Origins:

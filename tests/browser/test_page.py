@@ -278,7 +278,7 @@ def test_workers_come_and_go_on_their_page(visitor: Visitor) -> None:
     page = visitor.open("/workers")
     expect(page.get_by_role("heading", name="No worker is connected")).to_be_visible()
 
-    beat = {"host": "atlas", "pool": "default", "device": "cuda:0 A100", "state": "busy", "gpu": "1"}
+    beat = {"host": "atlas", "pool": "default", "device": "cuda:0 A100", "state": "busy", "gpus": "1"}
     visitor.site.redis.hset(
         worker_key("atlas-gpu0"), mapping=beat | {"study": study_id(visitor.site, "digits-mlp"), "trial": "44"}
     )
