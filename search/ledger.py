@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, bindparam, delete, update
+from sqlalchemy import Table, delete, update
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from search.rows import batch
+from search.rows import Batch
 from store.messages import AttemptKey, Metrics
 from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TaskRow, TrialRow, TrialState
 from store.tasks import Tasks
@@ -148,12 +148,8 @@ class Ledger:
         self._events[change.study_id].append(event)
         self._studies.append((change, event))
 
-    def write(self, session: Session) -> dict[int, int]:
-        """Write everything, in an order that the foreign keys allow.
-
-        Returns:
-            The newest event's number of each study that got events.
-        """
+    def write_studies(self, session: Session) -> None:
+        """Write what few batches have: tasks, and changes of studies as a whole. To be done before `write`."""
         for study_id, number in self._dropped_tasks:
             session.execute(delete(TaskRow).where(TaskRow.study_id == study_id, TaskRow.number == number))
         for study_id, kind in self._new_tasks:
@@ -168,15 +164,26 @@ class Ledger:
         for change, event in self._studies:
             if not self._write_study(session, change):
                 self._events[change.study_id].remove(event)
-        newest = self._number_events(session)
-        with batch(session.connection()) as rows:
-            rows.insert(_TRIALS, [self._trial_row(trial) for trial in self._new.values()])
-            rows.insert(_ATTEMPTS, self._attempts)
-            rows.update(_ATTEMPTS, self._ends, unless_set="ended_at")
-            rows.insert(_REPORTS, self._reports, unless_there=True)
-            rows.update(_TRIALS, [_changeable(self._trial_row(trial)) for trial in self._changed.values()])
-            rows.insert(_EVENTS, [row for study_id, last in newest.items() for row in self._event_rows(study_id, last)])
-        return newest
+        session.flush()
+
+    def write(self, rows: Batch) -> Callable[[], dict[int, int]]:
+        """Write everything else, in an order that the foreign keys allow.
+
+        Returns:
+            To be called when it is committed: the newest event's number of each study that got events. A study that
+            was deleted meanwhile has none.
+        """
+        last = {
+            study_id: rows.append(_EVENTS, _STUDIES.c.last_event, study_id, self._event_rows(events))
+            for study_id, events in self._events.items()
+            if events
+        }
+        rows.insert(_TRIALS, [self._trial_row(trial) for trial in self._new.values()])
+        rows.insert(_ATTEMPTS, self._attempts)
+        rows.update(_ATTEMPTS, self._ends, unless_set="ended_at")
+        rows.insert(_REPORTS, self._reports, unless_there=True)
+        rows.update(_TRIALS, [_changeable(self._trial_row(trial)) for trial in self._changed.values()])
+        return lambda: {study_id: number for study_id, read in last.items() if (number := read()) is not None}
 
     def _trial_row(self, trial: LiveTrial) -> dict[str, Any]:
         row = {name: getattr(trial, name) for name in _TRIAL_COLUMNS}
@@ -195,19 +202,8 @@ class Ledger:
         statement = update(StudyRow).where(*unchanged).values(columns).returning(StudyRow.id)
         return session.execute(statement).first() is not None
 
-    def _number_events(self, session: Session) -> dict[int, int]:
-        """Take numbers for the events; the last of them by study. A study that was deleted meanwhile has none."""
-        newest: dict[int, int] = {}
-        for study_id, events in self._events.items():
-            taken = {"k_study": study_id, "count": len(events)}
-            if events and (row := session.connection().execute(_TAKE_NUMBERS, taken).first()):
-                newest[study_id] = row.last_event
-        return newest
-
-    def _event_rows(self, study_id: int, last: int) -> Iterator[dict[str, Any]]:
-        events = self._events[study_id]
-        for sequence, (kind, body) in enumerate(events, last - len(events) + 1):
-            yield {"study_id": study_id, "sequence": sequence, "kind": kind, "body": body, "at": self.at}
+    def _event_rows(self, events: Iterable[Event]) -> list[dict[str, Any]]:
+        return [{"kind": kind, "body": body, "at": self.at} for kind, body in events]
 
 
 _TRIAL_COLUMNS = (
@@ -227,13 +223,6 @@ def _table(row: type[DeclarativeBase]) -> Table:
 
 _STUDIES, _TRIALS, _ATTEMPTS = _table(StudyRow), _table(TrialRow), _table(AttemptRow)
 _REPORTS, _EVENTS = _table(ReportRow), _table(EventRow)
-
-_TAKE_NUMBERS = (
-    update(_STUDIES)
-    .where(_STUDIES.c.id == bindparam("k_study"))
-    .values(last_event=_STUDIES.c.last_event + bindparam("count"))
-    .returning(_STUDIES.c.last_event)
-)
 
 
 def _changeable(row: dict[str, Any]) -> dict[str, Any]:

@@ -142,12 +142,11 @@ class OptunaStudy:
                 self._storage.set_trial_intermediate_value(self._id(number), step, value)
             if withheld.end is not None:
                 self._tell(number, *withheld.end)
-        return self._draw(is_given=False)
+        return self._draw()
 
     def enqueue(self, parameters: Mapping[str, Any]) -> Proposal:
         """The next trial, with given parameters, which counts as running from here on."""
-        self._study.enqueue_trial(self._space.internal(parameters)[0])
-        return self._draw(is_given=True)
+        return self._draw(self._space.internal(parameters)[0])
 
     def reopen(self, number: int) -> None:
         """A trial that had ended without a value is to run again."""
@@ -305,15 +304,18 @@ class OptunaStudy:
             withheld.end = (trial.state, trial.values)
         return replace(trial, state=TrialState.RUNNING, values=None, intermediate={})
 
-    def _draw(self, is_given: bool) -> Proposal:
+    def _draw(self, given: Mapping[str, Any] | None = None) -> Proposal:
         reseed(self._sampler, self._definition.sampler.seed, self._count)
-        trial = self._study.ask()
+        trial = blank(self._space, OptunaState.RUNNING, {}, None)
+        if given is not None:
+            trial.system_attrs = {"fixed_params": given}  # where `Study.enqueue_trial` puts them
+        self._storage.append(self._study._study_id, trial)
         self._count += 1
         seed = (self._definition.sampler.seed, self._count)
-        parameters = self._space.suggest(trial) if is_given else self._drawing.draw(trial, seed, self._is_unwanted)
-        number = trial.number - self._warm
-        self._known.setdefault(_canonical(parameters), number)
-        return Proposal(number, parameters, self._reusable.get(_canonical(parameters)))
+        parameters = self._drawing.draw(trial, seed, self._is_unwanted if given is None else None)
+        number, key = trial.number - self._warm, _canonical(parameters)
+        self._known.setdefault(key, number)
+        return Proposal(number, parameters, self._reusable.get(key))
 
     def _is_unwanted(self, parameters: Mapping[str, Any]) -> bool:
         """Whether another proposal is to be drawn, as a trial with these parameters exists."""

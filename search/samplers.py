@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
+from optuna import Study
+from optuna._transform import _SearchSpaceTransform
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
@@ -15,6 +19,8 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
+from optuna.trial import FrozenTrial
+from typing_extensions import override
 
 from search.asha import Rungs
 from search.auto import AutoSampler
@@ -43,7 +49,7 @@ def _of_optuna(sampler: SamplerSpec) -> BaseSampler:
     options = sampler.options
     match sampler:
         case Random():
-            return RandomSampler(seed=sampler.seed)
+            return SwiftRandomSampler(seed=sampler.seed)
         case CmaEs():
             return CmaEsSampler(seed=sampler.seed, warn_independent_sampling=False, **options)
         case Nsga2():
@@ -54,6 +60,25 @@ def _of_optuna(sampler: SamplerSpec) -> BaseSampler:
             return QMCSampler(seed=sampler.seed, warn_independent_sampling=False, **options)
         case _:
             return HistoryTPESampler(seed=sampler.seed, **options)
+
+
+class SwiftRandomSampler(RandomSampler):
+    """Optuna's own; it makes what it knows of each distribution once, and not for every value."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self._transforms: dict[str, tuple[BaseDistribution, _SearchSpaceTransform]] = {}
+
+    @override
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        known, transform = self._transforms.get(param_name, (None, None))
+        if transform is None or known is not param_distribution:
+            transform = _SearchSpaceTransform({param_name: param_distribution})
+            self._transforms[param_name] = param_distribution, transform
+        drawn = self._rng.rng.uniform(transform.bounds[:, 0], transform.bounds[:, 1])
+        return transform.untransform(drawn)[param_name]
 
 
 def reseed(sampler: BaseSampler, study_seed: int, number: int) -> None:

@@ -32,6 +32,7 @@ from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness
 from search.loading import load_study, load_trial, study_states
 from search.pools import Pools, Seats
+from search.rows import batch
 from store.bus import Inbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
 from store.messages import (
@@ -327,8 +328,11 @@ class Scheduler:
 
     def _commit(self, ledger: Ledger) -> dict[int, int]:
         with self._writes.begin() as session:
-            self._lease.renew(session)
-            return ledger.write(session)
+            ledger.write_studies(session)
+            with batch(session) as rows:
+                self._lease.renew(rows)
+                newest = ledger.write(rows)
+        return newest()
 
     def _enqueue(self) -> None:
         """Make the jobs that SQL says there should be and that we have not made, or that a wipe has taken."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
+from trialyard.connection import Connection
 from trialyard.resources import Artifact, Ensemble, Predictions
 
 
@@ -15,7 +15,7 @@ def path_of(study: str, *rest: str | int) -> str:
     return "/".join(["/studies", quote(study, safe=""), *map(str, rest)])
 
 
-class ModelCalls:
+class ModelCalls(Connection):
     """A part of the client; every method raises `ApiError` or one of its kinds."""
 
     def report_page(self, study: str) -> Iterator[bytes]:
@@ -96,19 +96,3 @@ class ModelCalls:
         """The bytes of the study's files, by what they are: models, checkpoints, predictions, logs, ensembles …"""
         kinds: dict[str, int] = self._ask("GET", path_of(study, "storage"))["kinds"]
         return kinds
-
-    @abstractmethod
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-        query: dict[str, str] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Any: ...
-
-    @abstractmethod
-    def _pages(self, path: str, **parameters: str | None) -> Iterator[dict[str, Any]]: ...
-
-    @abstractmethod
-    def _stream(self, path: str, query: dict[str, str] | None = None) -> Iterator[bytes]: ...

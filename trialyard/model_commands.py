@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from trialyard.client import DEFAULT_SERVER_URL
+from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput, CommandError
 from trialyard.resources import Artifact
 from trialyard.terminal import Server, StudyName, open_client
