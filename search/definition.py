@@ -11,6 +11,8 @@ from search.conditions import Conditions
 from search.constraints import Constraint, check_constraints, read_constraints
 from search.corners import corners_of
 from search.entries import read_parameters
+from search.evolving import check_population
+from search.evolving import filled as of_population
 from search.findings import Finding, of_model, problems
 from search.inequality import Inequality
 from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, longest_training, put_in
@@ -172,6 +174,8 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
         findings += _check_learning(document.get("sampler", {"name": "tpe"}))
     if _is_named(document.get("sampler"), "grid"):
         findings += _check_grid(document, parameters)
+    if _is_named(document.get("sampler"), "pbt"):
+        findings += check_population(document, parameters)
     if _is_named(document.get("sampler"), "cmaes") and parameters:
         findings += _check_ranges(parameters)
     return findings
@@ -268,6 +272,8 @@ def _build(
             filled |= _reach(document["pruner"], parameters, trial)
     if _is_named(document.get("sampler"), "grid"):
         filled |= _whole_grid(document.get("budget", {}), parameters)
+    if _is_named(document.get("sampler"), "pbt"):
+        filled |= of_population(document, parameters)
     try:
         return Definition.model_validate(filled, strict=True), []
     except ValidationError as error:

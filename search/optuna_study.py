@@ -27,7 +27,7 @@ from search.fronts import losses_of
 from search.grid import CANCELLED, GridSampler
 from search.hindsight import StudySoFar, Window
 from search.optuna_trials import OPTUNA_STATE, PastTrial, Proposal, Storage, WarmTrial, blank
-from search.pruners import make_halving, make_pruner, make_rungs
+from search.pruners import make_halving, make_population, make_pruner, make_rungs
 from search.samplers import make_sampler, reseed
 from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
@@ -37,7 +37,7 @@ from store.models import TrialState
 
 OF_ONE_SPACE = ("cma:", "NSGAIISampler:parent", "NSGAIIISampler:parent")  # attributes that no other space shares
 FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the rungs, of several objectives
-RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha
+RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha, or in a population
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
 CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
 WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
@@ -55,7 +55,8 @@ class OptunaStudy:
         self._definition = definition
         self._space = Space(definition.parameters, definition.parameter_constraints)
         self._fitting = Fitting(definition)
-        self._rungs = make_rungs(definition)
+        self.population = make_population(definition)
+        self._rungs = self.population or make_rungs(definition)
         self._sampler = make_sampler(definition, self._rungs)
         self._pruner = make_pruner(definition, len(warm))
         self._halving = make_halving(definition)
@@ -99,6 +100,8 @@ class OptunaStudy:
             self._count += 1
             if self._halving is not None:
                 self._halving.load(trial.number, trial.system_attrs.get(FRONTS, ()))
+            if self.population is not None:
+                self.population.enter(trial.number, trial.parameters)
             if self._rungs is not None and RUNGS in trial.system_attrs:
                 self._rungs.load(trial.number, trial.system_attrs[RUNGS])
                 if trial.state.ended:
@@ -224,16 +227,16 @@ class OptunaStudy:
             return
         self._storage.set_trial_system_attr(self._id(number), WORST, worst)
 
-    # Under asha
+    # Under asha, and in a population
 
     def is_held(self, number: int) -> bool:
-        """Whether a trial has come to a rung and is not promoted yet."""
+        """Whether a trial has come to where it waits and is not promoted yet."""
         return self._rungs is not None and self._rungs.is_held(number)
 
     @property
-    def parked(self) -> int:
-        """How many trials wait at a rung."""
-        return 0 if self._rungs is None else self._rungs.waiting
+    def promotable(self) -> int:
+        """How many trials that wait may go on, if all places are free."""
+        return 0 if self._rungs is None else self._rungs.promotable
 
     def park(self, number: int) -> None:
         """A trial is PAUSED: if a rung holds it, it waits there, and for the sampler it counts as pruned meanwhile."""
@@ -256,7 +259,8 @@ class OptunaStudy:
 
     def system_attrs(self, number: int) -> dict[str, Any]:
         """What sampler and pruner remember of a trial, to be stored with it."""
-        return dict(self._storage.get_trial(self._id(number)).system_attrs)
+        attrs = dict(self._storage.get_trial(self._id(number)).system_attrs)
+        return attrs if self.population is None else attrs | {RUNGS: self.population.stored(number)}
 
     @property
     def study_attrs(self) -> dict[str, Any]:

@@ -27,12 +27,13 @@ from search.auto import AutoSampler
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
 from search.grid import GridSampler
-from search.sections import Auto, CmaEs, Grid, Nsga2, Nsga3, Qmc, Random, SamplerSpec
+from search.population import Population
+from search.sections import Auto, CmaEs, Grid, Nsga2, Nsga3, Pbt, Qmc, Random, SamplerSpec
 from search.space import Space
 from search.tpe import HistoryTPESampler
 
 
-def make_sampler(definition: Definition, rungs: Rungs | None = None) -> BaseSampler:
+def make_sampler(definition: Definition, rungs: Rungs | Population | None = None) -> BaseSampler:
     """A new sampler; call `reseed` before each `study.ask()`. `rungs`: those of the same study, if it has any."""
     sampler = definition.sampler
     if isinstance(sampler, Grid):
@@ -48,7 +49,7 @@ def make_sampler(definition: Definition, rungs: Rungs | None = None) -> BaseSamp
 def _of_optuna(sampler: SamplerSpec) -> BaseSampler:
     options = sampler.options
     match sampler:
-        case Random():
+        case Random() | Pbt():  # of a population the members' beginnings; what comes then: search/population.py
             return SwiftRandomSampler(seed=sampler.seed)
         case CmaEs():
             return CmaEsSampler(seed=sampler.seed, warn_independent_sampling=False, **options)

@@ -15,6 +15,7 @@ Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 NonNegative = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Factor = Annotated[int, Field(ge=2, le=1_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Multiplier = Annotated[FiniteFloat, Field(gt=0, le=1_000)]
 
 Priority = Annotated[int, Field(ge=1, le=1_000)]  # slots of a pool are shared in proportion to it
 
@@ -138,6 +139,21 @@ class Qmc(_Seeded):
     scramble: bool = False
 
 
+class Pbt(_Seeded):
+    """Population based training (Jaderberg et al. 2017): members train side by side, and the worst go on from the
+    checkpoints of the best with knobs that are changed a little. The names are Ray Tune's."""
+
+    name: Literal["pbt"]
+    population_size: Annotated[int, Field(ge=2, le=10_000)] = 8
+    perturbation_interval: Positive = 1  # steps
+    burn_in_period: NonNegative = 0  # steps
+    quantile_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.25
+    resample_probability: Share = 0.25
+    perturbation_factors: Annotated[list[Multiplier], Field(min_length=1, max_length=16)] = [0.8, 1.2]
+    perturb: Annotated[list[str], Field(min_length=1)] | None = None  # all parameters that may be
+    max_resource: Positive  # left out, the epochs of the built-in training
+
+
 class NoPruner(_Named):
     """Every trial runs to its end."""
 
@@ -245,8 +261,9 @@ UNTEACHABLE = {  # the samplers that a warm start is nothing to, and why
     "cmaes": "learns from its own generations alone",
     "nsga2": "learns from its own generations alone",
     "nsga3": "learns from its own generations alone",
+    "pbt": "learns from its own population alone",
 }
-SamplerSpec = Auto | Grid | Random | Tpe | CmaEs | Nsga2 | Nsga3 | Qmc
+SamplerSpec = Auto | Grid | Random | Tpe | CmaEs | Nsga2 | Nsga3 | Qmc | Pbt
 PrunerSpec = NoPruner | Median | Percentile | Threshold | Patient | SuccessiveHalving | Hyperband | Asha | Wilcoxon
 
 
