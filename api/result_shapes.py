@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from pydantic import ConfigDict, Field
 
@@ -49,12 +49,40 @@ class Pareto(Shape):
     volumes: list[Volume]
 
 
+class Stretch(Shape):
+    """Steps that a member trained with the same parameters: those after `begin` up to `end`. Before, its weights were
+    those of the trial `source` at `begin`; null where it began itself.
+    """
+
+    begin: int
+    end: int
+    parameters: dict[str, Any]
+    source: int | None
+
+
+class MemberLine(Shape):
+    """A member of a population, from its beginning to where it stands."""
+
+    number: int
+    state: str
+    stretches: list[Stretch]
+
+
+class Lineage(Shape):
+    """The members of a population by number."""
+
+    members: list[MemberLine]
+
+
 class Artifact(Shape):
-    """A file that a trial left, by what it is downloaded as."""
+    """A file that a trial left, by what it is downloaded as. `measured`: of a model in eight bits that was just made,
+    its metrics and costs as `int8` beside those of the `original`.
+    """
 
     id: str
     attempt: int
     bytes: int
+    measured: dict[str, dict[str, float]] | None = None
 
 
 class Storage(Shape):

@@ -90,7 +90,7 @@ def _trained(config: TrainConfig, prepared: Prepared) -> dict[str, float]:
     fitted = fit(config, prepared, monitor=Monitor("val/loss", "minimize"), reporter=Quiet(), folder=folder)
     model = load(folder).members[0].model
     costs = {name: fitted.costs[name] for name in ("params", "nonzero", "bytes")}
-    times = [latency(model, prepared.validation.inputs) for _ in range(5)]
+    times = [latency(model, prepared.validation.first(64)) for _ in range(5)]
     return {"accuracy": fitted.metrics["test/accuracy"], "latency": statistics.median(times), **costs}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -11,9 +11,11 @@ from search.conditions import Conditions
 from search.constraints import Constraint, check_constraints, read_constraints
 from search.corners import corners_of
 from search.entries import read_parameters
+from search.evolving import check_population
+from search.evolving import filled as of_population
 from search.findings import Finding, of_model, problems
 from search.inequality import Inequality
-from search.knobs import Kind, check_knobs, check_points, check_trial, longest_training, put_in
+from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, longest_training, put_in
 from search.objectives import check_objectives, read_objectives
 from search.parameter_constraints import SECTION, check_inequalities, read_inequalities
 from search.parameters import Parameter, Range
@@ -75,6 +77,17 @@ class Definition(Section):
     def resolve(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """One trial's section `trial`: for the built-in training with the parameters at their paths, else as it is."""
         return put_in(self.trial, parameters) if self.kind == "train" else dict(self.trial)
+
+    @property
+    def may_inherit(self) -> bool:
+        """Whether some trial begins with the weights of another one."""
+        searched = self.parameters.get("transfer.inherit")
+        return self.kind == "train" and (searched is not None or self.inherits({}) != "none")
+
+    def inherits(self, parameters: Mapping[str, Any]) -> str:
+        """What a trial of the built-in training takes its weights from: `transfer.inherit`."""
+        told: str = parameters.get("transfer.inherit") or (self.trial.get("transfer") or {}).get("inherit", "none")
+        return told
 
     def metrics(self) -> dict[str, str]:
         """The metrics that the search looks at, by their paths in the document."""
@@ -139,7 +152,10 @@ def parse(document: object) -> Definition:
     definition, wrong = _build(document, parameters, objectives, constraints, inequalities)
     findings += wrong
     if definition is not None and not findings and definition.kind == "train":
-        findings += check_points(corners_of(definition.region), definition.trial)
+        findings += check_points(corners_of(definition.region), definition.trial) or _check_batches(definition)
+    if definition is not None and definition.kind != "train" and definition.resources.processes > 1:
+        message = f"a trial of kind {definition.kind} starts its own processes"
+        findings.append(Finding(("resources", "processes"), message, "leave it out"))
     if definition is None or findings:
         raise DefinitionError(problems(findings, document))
     return definition
@@ -161,6 +177,8 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
         findings += _check_grid(document, parameters)
     if _is_named(document.get("sampler"), "gp"):
         findings += _check_gp(document.get("budget"))
+    if _is_named(document.get("sampler"), "pbt"):
+        findings += check_population(document, parameters)
     if _is_named(document.get("sampler"), "cmaes") and parameters:
         findings += _check_ranges(parameters)
     return findings
@@ -197,7 +215,7 @@ def _check_gp(budget: object) -> list[Finding]:
 def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
     """What a study cannot have whose trials shall not depend on the workers' speed."""
     budget, pruner = document.get("budget"), document.get("pruner")
-    findings = []
+    findings = list(_check_heritage(document))
     if isinstance(budget, dict):
         if budget.get("parallel") is None:
             hint = "say how many trials run at once, as in parallel: 4"
@@ -220,6 +238,17 @@ def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
         if isinstance(name, str) and name not in UNHURRIED
     ]
     return findings
+
+
+def _check_heritage(document: dict[str, Any]) -> Iterator[Finding]:
+    hint = "leave it out, or deterministic"
+    message = "begins with whichever trial has ended by then"
+    parameters, trial = document.get("parameters"), document.get("trial")
+    if isinstance(parameters, dict) and "transfer.inherit" in parameters:
+        yield Finding(("parameters", "transfer.inherit"), message, hint)
+    transfer = trial.get("transfer") if isinstance(trial, dict) else None
+    if isinstance(transfer, dict) and transfer.get("inherit", "none") != "none":
+        yield Finding(("trial", "transfer", "inherit"), message, hint)
 
 
 def _check_learning(sampler: object) -> list[Finding]:
@@ -254,6 +283,8 @@ def _build(
             filled |= _reach(document["pruner"], parameters, trial)
     if _is_named(document.get("sampler"), "grid"):
         filled |= _whole_grid(document.get("budget", {}), parameters)
+    if _is_named(document.get("sampler"), "pbt"):
+        filled |= of_population(document, parameters)
     try:
         return Definition.model_validate(filled, strict=True), []
     except ValidationError as error:
@@ -284,6 +315,19 @@ def _whole_grid(budget: object, parameters: dict[str, Parameter]) -> dict[str, A
 
 def _is_named(section: object, name: str) -> bool:
     return isinstance(section, dict) and section.get("name") == name
+
+
+def _check_batches(definition: Definition) -> list[Finding]:
+    """Each process of a group takes a piece of every batch, and norms need two rows of it."""
+    ranks = definition.resources.ranks
+    if ranks == 1:
+        return []
+    smallest = min(knob_values(corner)["batch_size"] for corner in definition.corners())
+    if smallest >= 2 * ranks:
+        return []
+    path = ("parameters", "batch_size") if "batch_size" in definition.parameters else ("trial", "batch_size")
+    message = f"a batch of {smallest} is split over {ranks} processes, each of which needs 2 rows"
+    return [Finding(path, message, f"at least {2 * ranks}")]
 
 
 def _count(number: int) -> str:

@@ -8,7 +8,7 @@ kernels of the fit before, where the next one begins. These are kept with the st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,15 +27,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """Which relative parameters the sampler proposes for a trial. `body` is JSON for the process that computes."""
+    """Which relative parameters the sampler proposes for a trial.
+
+    `body` is JSON for the process that computes, `take` what its answer is given to.
+    """
 
     number: int
     space: Mapping[str, BaseDistribution]
     body: Mapping[str, Any]
+    take: Callable[[Question, Mapping[str, Any]], None]
 
 
 class GpSampler(BaseSampler):
-    """Call `is_ready` before each `study.ask()`; while it is not, put its `question` and `take` the answer."""
+    """Call `is_ready` before each `study.ask()`; while it is not, put its `question`."""
 
     def __init__(self, seed: int, options: Mapping[str, Any], constraints: int) -> None:
         """`constraints`: how many each complete trial must have, for the sampler to look at it."""
@@ -110,7 +114,7 @@ class GpSampler(BaseSampler):
             "kernels": known.get("kernels"),
             "constraint_kernels": known.get("constraint_kernels"),
         }
-        return Question(number, space, body)
+        return Question(number, space, body, self.take)
 
     def _is_complete(self, trial: FrozenTrial) -> bool:
         """Trials that came to nothing, and those of another study, have none of the constraints' values."""

@@ -79,15 +79,14 @@ class GpProcess:
                 self._waiting[study_id] = question  # in the place of an older one
         self._go_on()
 
-    def hear(self, studies: Mapping[int, Asking]) -> None:
+    def hear(self) -> None:
         """Hand over what has been answered since the last call."""
         while self._asked is not None and not self._said.empty():
-            study_id, question = self._asked
+            _, question = self._asked
             answer = self._heard(self._said.get())
             if answer is not None:
                 self._asked, self._deaths = None, 0
-                if study_id in studies:
-                    studies[study_id].optuna.take_answer(question, answer)
+                question.take(question, answer)
             self._go_on()
 
     def stop(self) -> None:

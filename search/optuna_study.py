@@ -33,10 +33,11 @@ from search.optuna_trials import (
     Proposal,
     Storage,
     WarmTrial,
+    blank,
     frozen,
     taught,
 )
-from search.pruners import make_halving, make_pruner, make_rungs
+from search.pruners import make_halving, make_population, make_pruner, make_rungs
 from search.samplers import make_sampler, reseed, seed_of
 from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
@@ -45,7 +46,7 @@ from store.errors import Problem
 from store.models import TrialState
 
 FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the rungs, of several objectives
-RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha
+RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha, or in a population
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
 CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
 LEARNERS = ("tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
@@ -62,7 +63,8 @@ class OptunaStudy:
         self._definition = definition
         self._space = Space(definition.parameters, definition.parameter_constraints)
         self._fitting = Fitting(definition)
-        self._rungs = make_rungs(definition)
+        self.population = make_population(definition)
+        self._rungs = self.population or make_rungs(definition)
         self._sampler = make_sampler(definition, self._rungs)
         self._pruner = make_pruner(definition, len(warm))
         self._halving = make_halving(definition)
@@ -105,6 +107,8 @@ class OptunaStudy:
             self._count += 1
             if self._halving is not None:
                 self._halving.load(trial.number, trial.system_attrs.get(FRONTS, ()))
+            if self.population is not None:
+                self.population.enter(trial.number, trial.parameters)
             if self._rungs is not None and RUNGS in trial.system_attrs:
                 self._rungs.load(trial.number, trial.system_attrs[RUNGS])
                 if trial.state.ended:
@@ -144,9 +148,7 @@ class OptunaStudy:
             NothingFeasible: no parameters could be found that keep the constraints between them.
         """
         self._reveal()
-        return self._draw(is_given=False)
-
-    # Under gp, whose proposals are computed elsewhere
+        return self._draw()
 
     def is_ready(self) -> bool:
         """Whether the next trial can be proposed now; if not, there is a question to be answered first."""
@@ -157,16 +159,12 @@ class OptunaStudy:
 
     @property
     def question(self) -> Question | None:
+        """What the next proposal waits for, under gp."""
         return self._sampler.question if isinstance(self._sampler, GpSampler) else None
-
-    def take_answer(self, question: Question, answer: Mapping[str, Any]) -> None:
-        if isinstance(self._sampler, GpSampler):
-            self._sampler.take(question, answer)
 
     def enqueue(self, parameters: Mapping[str, Any]) -> Proposal:
         """The next trial, with given parameters, which counts as running from here on."""
-        self._study.enqueue_trial(self._space.internal(parameters)[0])
-        return self._draw(is_given=True)
+        return self._draw(self._space.internal(parameters)[0])
 
     def reopen(self, number: int) -> None:
         """A trial that had ended without a value is to run again."""
@@ -244,16 +242,16 @@ class OptunaStudy:
             return
         self._storage.set_trial_system_attr(self._id(number), WORST, worst)
 
-    # Under asha
+    # Under asha, and in a population
 
     def is_held(self, number: int) -> bool:
-        """Whether a trial has come to a rung and is not promoted yet."""
+        """Whether a trial has come to where it waits and is not promoted yet."""
         return self._rungs is not None and self._rungs.is_held(number)
 
     @property
-    def parked(self) -> int:
-        """How many trials wait at a rung."""
-        return 0 if self._rungs is None else self._rungs.waiting
+    def promotable(self) -> int:
+        """How many trials that wait may go on, if all places are free."""
+        return 0 if self._rungs is None else self._rungs.promotable
 
     def park(self, number: int) -> None:
         """A trial is PAUSED: if a rung holds it, it waits there, and for the sampler it counts as pruned meanwhile."""
@@ -276,7 +274,8 @@ class OptunaStudy:
 
     def system_attrs(self, number: int) -> dict[str, Any]:
         """What sampler and pruner remember of a trial, to be stored with it."""
-        return dict(self._storage.get_trial(self._id(number)).system_attrs)
+        attrs = dict(self._storage.get_trial(self._id(number)).system_attrs)
+        return attrs if self.population is None else attrs | {RUNGS: self.population.stored(number)}
 
     @property
     def study_attrs(self) -> dict[str, Any]:
@@ -332,15 +331,18 @@ class OptunaStudy:
             if withheld.end is not None:
                 self._tell(number, *withheld.end)
 
-    def _draw(self, is_given: bool) -> Proposal:
+    def _draw(self, given: Mapping[str, Any] | None = None) -> Proposal:
         reseed(self._sampler, self._definition.sampler.seed, self._count)
-        trial = self._study.ask()
+        trial = blank(self._space, OptunaState.RUNNING, {}, None)
+        if given is not None:
+            trial.system_attrs = {"fixed_params": given}  # where `Study.enqueue_trial` puts them
+        self._storage.append(self._study._study_id, trial)
         self._count += 1
         seed = (self._definition.sampler.seed, self._count)
-        parameters = self._space.suggest(trial) if is_given else self._drawing.draw(trial, seed, self._is_unwanted)
-        number = trial.number - self._warm
-        self._known.setdefault(_canonical(parameters), number)
-        return Proposal(number, parameters, self._reusable.get(_canonical(parameters)))
+        parameters = self._drawing.draw(trial, seed, self._is_unwanted if given is None else None)
+        number, key = trial.number - self._warm, _canonical(parameters)
+        self._known.setdefault(key, number)
+        return Proposal(number, parameters, self._reusable.get(key))
 
     def _is_unwanted(self, parameters: Mapping[str, Any]) -> bool:
         """Whether another proposal is to be drawn, as a trial with these parameters exists."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
@@ -64,6 +67,12 @@ class Proposal:
 class Storage(InMemoryStorage):
     """Optuna's own, which also takes trials over as they are: checks and deep copies cost seconds at a restart."""
 
+    def set_params(self, trial_id: int, params: dict[str, Any], distributions: dict[str, BaseDistribution]) -> None:
+        """A trial's parameters are drawn, all of them."""
+        trial = copy.copy(self._get_trial(trial_id))
+        trial.params, trial.distributions = params, distributions
+        self._set_trial(trial_id, trial)
+
     def append(self, study_id: int, trial: FrozenTrial) -> None:
         info = self._studies[study_id]
         self._max_trial_id += 1
@@ -96,6 +105,14 @@ def taught(space: Space, trial: WarmTrial, point: Mapping[str, Any] | None) -> F
     if point is None:
         return blank(space, OptunaState.FAIL, {}, None)
     return blank(space, OptunaState.COMPLETE, point, trial.values)
+
+
+def trials_of(study: optuna.Study) -> list[FrozenTrial]:
+    """All trials of a study, to be read and neither changed nor kept: a large study's list takes long to copy."""
+    storage = study._storage
+    if isinstance(storage, Storage):
+        return storage._studies[study._study_id].trials
+    return storage.get_all_trials(study._study_id, deepcopy=False)
 
 
 def blank(space: Space, state: OptunaState, point: Mapping[str, Any], values: Sequence[float] | None) -> FrozenTrial:

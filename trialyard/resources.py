@@ -98,6 +98,20 @@ class Attempt(Resource):
     device_seconds: float | None = None
 
 
+class Copied(Resource):
+    """A member of a population gave up its own training at `step`, and went on from the checkpoint that the trial
+    `source` had left at `source_step`, with the parameters `after` in the place of `before`."""
+
+    step: int
+    value: float | None = None
+    source: int
+    source_attempt: int
+    source_step: int
+    source_value: float
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
 class Trial(Resource):
     """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`."""
 
@@ -111,7 +125,9 @@ class Trial(Resource):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     reason: str | None = None
+    inherits: int | None = None
     attempts: list[Attempt] = []
+    lineage: list[Copied] = []
 
     @property
     def ended(self) -> bool:
@@ -194,6 +210,7 @@ class Artifact(Resource):
     id: str
     attempt: int
     bytes: int
+    measured: dict[str, dict[str, float]] | None = None
 
 
 class Member(Resource):

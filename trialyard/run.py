@@ -127,7 +127,9 @@ def _slots(definition: Definition, workers: int) -> list[str]:
     """The arguments of `trialyard worker` for one study; none for one whose trials are run by others."""
     if definition.kind == "external":
         return []
-    if definition.resources.gpus:
+    if definition.resources.gpus > 1:
+        kind = ["--gpus", "all", "--gpus-per-trial", str(definition.resources.gpus), "--cpu-slots", "0"]
+    elif definition.resources.gpus:
         kind = ["--gpus", "all", "--slots-per-gpu", str(workers), "--cpu-slots", "0"]
     else:
         kind = ["--gpus", "none", "--cpu-slots", str(workers)]

@@ -37,6 +37,7 @@ def work(
     cpu_slots: int | None,
     gpus: str,
     slots_per_gpu: int,
+    gpus_per_trial: str,
     memory_per_slot: str | None,
     name: str | None,
 ) -> int:
@@ -48,6 +49,7 @@ def work(
         cpu_slots=cpu_slots,
         gpus=gpus,
         slots_per_gpu=slots_per_gpu,
+        gpus_per_trial=gpus_per_trial,
         memory_per_slot=None if memory_per_slot is None else _bytes(memory_per_slot),
         name=name,
     ).run()

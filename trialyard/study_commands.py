@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from trialyard.client import DEFAULT_SERVER_URL, ExportForm
+from trialyard.client import ExportForm
+from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.signals import StopSignals
 from trialyard.terminal import (
     AsJson,

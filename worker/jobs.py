@@ -17,7 +17,7 @@ from store.artifacts import Artifacts
 from store.bus import Caller
 from store.errors import DefinitionError, Problem, StaleAttempt, Unavailable
 from store.messages import Assignment, AttemptKey, Finish, Preflighted, PreflightTask, Take, TakeTask
-from worker.ending import CommandFailed, Ending, outcome_of, reason_of
+from worker.ending import CommandFailed, Ending, GroupFailed, outcome_of, reason_of
 from worker.outgoing import Outgoing
 from worker.reporter import PATIENCE_SECONDS, Reporter, finite
 from worker.tasks import TaskKind, do_task
@@ -124,8 +124,9 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
         except StaleAttempt:
             # This end is refused as well; with it the worker may still ask for the study's next trial.
             return Finish(attempt=assignment.attempt, outcome="returned")
-        except CommandFailed as error:
-            output.write(f"trialyard: {error.headline}\n".encode(errors="backslashreplace"))
+        except (CommandFailed, GroupFailed) as error:
+            headline = error.headline if isinstance(error, CommandFailed) else str(error)
+            output.write(f"trialyard: {headline}\n".encode(errors="backslashreplace"))
             return Finish(attempt=assignment.attempt, outcome=outcome_of(error), reason=reason_of(error))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may raise anything
             traceback.print_exc()

@@ -24,8 +24,9 @@ from worker.gpu import choose, list_gpus
 from worker.log import configure
 from worker.objectives_file import read_objectives
 from worker.oom import OomWatch
-from worker.places import Place, cores, environment_of, places_for
+from worker.places import Place, cores, environment_of, places_for, read_group_sizes
 from worker.serve import DRAINED
+from worker.shelf import shelf_folder
 from worker.spool import spool_folder
 
 FIRST_PAUSE_SECONDS = 0.5  # before a slot that died is started again; doubled with every further death
@@ -58,6 +59,7 @@ class Pool:
         cpu_slots: int | None = None,
         gpus: str = "all",
         slots_per_gpu: int = 1,
+        gpus_per_trial: str = "1",
         memory_per_slot: int | None = None,
         name: str | None = None,
     ) -> None:
@@ -65,8 +67,9 @@ class Pool:
         Args:
             pool: which pool's trials to serve.
             cpu_slots: how many slots without a GPU; if left out one for each core where no GPU is served, else none.
-            gpus: "all", "none", or indices such as "0,2"; every slot sees one GPU and nothing of the others.
+            gpus: "all", "none", or indices such as "0,2"; every slot sees its own and nothing of the others.
             slots_per_gpu: how many slots share one GPU.
+            gpus_per_trial: how many GPUs make a slot, "2", or of each group "4,2,2"; the rest serve singly.
             memory_per_slot: bytes of the host's memory that a trial may use; if left out it may use all, and a slot
                 offers its share of what there is.
             name: what workers' names begin with; the host's name if left out.
@@ -79,7 +82,7 @@ class Pool:
         served = choose(list_gpus(), gpus) if gpus != "none" else []
         if cpu_slots is None:
             cpu_slots = 0 if served else cores()
-        places = places_for(served, cpu_slots, slots_per_gpu, memory_per_slot)
+        places = places_for(served, cpu_slots, slots_per_gpu, memory_per_slot, read_group_sizes(gpus_per_trial))
         if not places:
             raise SettingsError("a worker needs at least one slot; give --cpu-slots, or --gpus where there are some")
         self._settings = settings
@@ -97,7 +100,7 @@ class Pool:
         second signal, is killed. To be called by the main thread.
         """
         configure(sys.stderr)
-        with _Signals() as signals:
+        with _Signals() as signals, shelf_folder(self._settings) as self._shelf:
             with self._courier:
                 while self._slots and not signals.stop:
                     self._start_due()
@@ -114,7 +117,7 @@ class Pool:
     def _start(self, slot: _Slot) -> None:
         slot.name = f"{self._machine}-{slot.place.label}-{secrets.token_hex(3)}"
         options = ["--name", slot.name, "--pool", self._pool, *slot.place.options]
-        options += ["--machine", self._machine, "--supervisor", self._supervisor]
+        options += ["--machine", self._machine, "--supervisor", self._supervisor, "--shelf", str(self._shelf)]
         # -P: never a package that happens to be called `store` in the current folder.
         command = [sys.executable, "-P", "-m", "worker.serve", "--parent", str(os.getpid()), *options]
         environment = environment_of(self._settings, slot.place)

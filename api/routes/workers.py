@@ -49,13 +49,15 @@ def drain_worker(name: WorkerName, parts: Wired) -> Draining:
 
 def _shown(worker: dict[str, str], names: dict[int, str]) -> Worker:
     study = _number(worker, "study")
+    gpus = _number(worker, "gpus") or 0
     return Worker(
         name=worker["name"],
         host=worker.get("host"),
         pid=_number(worker, "pid"),
         pool=worker.get("pool"),
         device=worker.get("device"),
-        gpu=worker.get("gpu") == "1",
+        gpu=bool(gpus),
+        gpus=gpus,
         state=worker.get("state"),
         study=names.get(study) if study is not None else None,
         trial=_number(worker, "trial"),

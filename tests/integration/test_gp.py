@@ -171,7 +171,7 @@ def test_it_does_not_outlive_the_scheduler() -> None:
         "from search.gp import Question\n"
         "from search.gp_process import GpProcess\n"
         "study = types.SimpleNamespace(definition=types.SimpleNamespace(sampler=types.SimpleNamespace(name='gp')),\n"
-        "                              optuna=types.SimpleNamespace(question=Question(0, {}, {})))\n"
+        "                              optuna=types.SimpleNamespace(question=Question(0, {}, {}, print)))\n"
         "process = GpProcess(print)\n"
         "process.attend({1: study})\n"
         "print(process.pid, flush=True)\n"

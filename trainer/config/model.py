@@ -84,8 +84,11 @@ class Model(Section):
 
 
 class Transfer(Section):
-    """How a pretrained model is trained on. Its blocks are counted from the input; the head is none of them."""
+    """What weights a training takes over, and how a pretrained model is trained on. Its blocks are counted from the
+    input; the head is none of them.
+    """
 
+    inherit: Literal["none", "nearest"] = "none"  # a finished trial of the study, chosen as this one begins
     freeze: Literal["none", "all_but_head", "blocks"] = "none"
     frozen_blocks: Annotated[int, Field(ge=0, le=10_000)] = 0  # blocks: so many, from the input on
     unfreeze_every: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # epochs until the next block thaws; 0 is never
@@ -103,6 +106,7 @@ class Compression(Section):
     steps: Annotated[int, Field(ge=1, le=1000)] = 1
     begin: Probability = 0.5
     end: Probability = 0.75
+    int8: bool = False  # the model that is left has linear layers and tables of eight bits
     rewind: bool = False  # magnitude: what stays goes back to what it began with (Frankle and Carbin 2019)
 
     @model_validator(mode="after")

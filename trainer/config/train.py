@@ -90,6 +90,10 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _only_what_is_there_is_transferred(self) -> Self:
         told = [key for key, value in self.transfer if value != Transfer.model_fields[key].default]
+        if self.transfer.inherit != "none":
+            told.remove("inherit")
+            if self.model.name == "pretrained":
+                raise ValueError("transfer.inherit: a pretrained model begins with its source; set it to none")
         if self.model.name != "pretrained" and told:
             raise ValueError(f"transfer.{told[0]}: acts only with model.name pretrained, and it is {self.model.name}")
         return self

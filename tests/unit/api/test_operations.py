@@ -41,7 +41,7 @@ def test_a_database_without_the_schema_is_not_ready(settings: Settings, tmp_path
 @on_sqlite
 def test_workers_show_what_they_work_at(server: ApiServer) -> None:
     server.create("s")
-    fields = {"host": "node7", "pid": 4242, "pool": "default", "device": "cuda:0", "gpu": "1", "state": "busy",
+    fields = {"host": "node7", "pid": 4242, "pool": "default", "device": "cuda:0", "gpus": "1", "state": "busy",
               "study": server.study_id(), "trial": 3, "attempt": 1, "beat": 17, "done": 2}  # fmt: skip
     with open_redis(server.settings.redis_url) as client:
         client.hset(worker_key("node7-gpu-0"), mapping=fields)
@@ -93,8 +93,8 @@ def test_metrics_tell_how_many_slots_the_open_studies_could_use(server: ApiServe
 
     wanted = {line for line in lines if line.startswith("trialyard_wanted_slots{")}
     assert wanted == {
-        'trialyard_wanted_slots{gpu="no",pool="default"} 3.0',
-        'trialyard_wanted_slots{gpu="yes",pool="big"} 4.0',
+        'trialyard_wanted_slots{gpu="no",gpus="0",pool="default"} 3.0',
+        'trialyard_wanted_slots{gpu="yes",gpus="1",pool="big"} 4.0',
     }
     assert "trialyard_refused_messages_total 0.0" in lines
 
@@ -107,7 +107,7 @@ def test_a_study_that_no_live_worker_can_serve_says_so_at_once(server: ApiServer
 
     made = server.http.post("/api/v1/studies", json=document, headers=key).json()
     with open_redis(server.settings.redis_url) as client:
-        client.hset(worker_key("w"), mapping={"pool": "default", "gpu": "0", "memory": 2**30, "state": "idle"})
+        client.hset(worker_key("w"), mapping={"pool": "default", "gpus": "0", "memory": 2**30, "state": "idle"})
         beside = server.get("large")["waiting_for"]
         client.hset(worker_key("w"), "memory", 8 * 2**30)
 
