@@ -81,10 +81,13 @@ class Study(Shape):
     space_version: int
     past_spaces: list[dict[str, Any]]
     warm_start: dict[str, Any] | None
+    rescoring: str | None = None  # where the definition has `rescore`: WAITING for the search, RUNNING or COMPLETE
     waiting_for: str | None = None  # the worker that the study needs, when none that is live can ever serve it
 
     @classmethod
-    def of(cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None) -> Self:
+    def of(
+        cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None, rescoring: str | None = None
+    ) -> Self:
         errors = None if study.errors is None else [_problem_item(each) for each in study.errors]
         return cls(
             name=study.name,
@@ -102,6 +105,7 @@ class Study(Shape):
             space_version=len(study.past_spaces) + 1,
             past_spaces=study.past_spaces,
             warm_start=study.warm_start,
+            rescoring=rescoring,
         )
 
 
