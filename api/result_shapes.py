@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from statistics import fmean, stdev
-from typing import Self
+from typing import Any, Self
 
 from pydantic import ConfigDict, Field
 
@@ -49,6 +49,31 @@ class Pareto(Shape):
     front: list[Best]
     reference: dict[str, float] | None
     volumes: list[Volume]
+
+
+class Stretch(Shape):
+    """Steps that a member trained with the same parameters: those after `begin` up to `end`. Before, its weights were
+    those of the trial `source` at `begin`; null where it began itself.
+    """
+
+    begin: int
+    end: int
+    parameters: dict[str, Any]
+    source: int | None
+
+
+class MemberLine(Shape):
+    """A member of a population, from its beginning to where it stands."""
+
+    number: int
+    state: str
+    stretches: list[Stretch]
+
+
+class Lineage(Shape):
+    """The members of a population by number."""
+
+    members: list[MemberLine]
 
 
 class Artifact(Shape):

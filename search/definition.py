@@ -11,6 +11,8 @@ from search.conditions import Conditions
 from search.constraints import Constraint, check_constraints, read_constraints
 from search.corners import corners_of
 from search.entries import read_parameters
+from search.evolving import check_population
+from search.evolving import filled as of_population
 from search.findings import Finding, of_model, problems, shown
 from search.inequality import Inequality
 from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, longest_training, put_in
@@ -21,6 +23,7 @@ from search.plain import NotPlain, check_plain
 from search.region import Region
 from search.sections import (
     BOUNDED,
+    MOST_GP_TRIALS,
     MOST_TRIALS,
     UNHURRIED,
     UNTEACHABLE,
@@ -177,6 +180,10 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
         findings += _check_learning(document.get("sampler", {"name": "tpe"}))
     if _is_named(document.get("sampler"), "grid"):
         findings += _check_grid(document, parameters)
+    if _is_named(document.get("sampler"), "gp"):
+        findings += _check_gp(document.get("budget"))
+    if _is_named(document.get("sampler"), "pbt"):
+        findings += check_population(document, parameters)
     if _is_named(document.get("sampler"), "cmaes") and parameters:
         findings += _check_ranges(parameters)
     return findings
@@ -200,6 +207,14 @@ def _check_ranges(parameters: dict[str, Parameter]) -> list[Finding]:
         return []
     message = "cmaes searches ranges, and no parameter is one"
     return [Finding(("sampler", "name"), message, "take another sampler, such as tpe or nsga2")]
+
+
+def _check_gp(budget: object) -> list[Finding]:
+    trials = budget.get("trials") if isinstance(budget, dict) else None
+    if not isinstance(trials, int) or trials <= MOST_GP_TRIALS:
+        return []
+    message = f"gp fits all trials at once, and takes {MOST_GP_TRIALS:,} at most, not {trials:,}"
+    return [Finding(("budget", "trials"), message, "take fewer, or another sampler, such as tpe")]
 
 
 def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
@@ -236,6 +251,9 @@ def _check_rescore(document: dict[str, Any]) -> Iterator[Finding]:
     kind = trial.get("kind", "train") if isinstance(trial, dict) else "train"
     if kind != "train":
         yield Finding(("rescore",), "has no seeds to change: the trials run code of their own", "leave it out")
+    elif _is_named(document.get("sampler"), "pbt"):
+        message = "cannot train the members of a population again: their schedules are no trial's parameters"
+        yield Finding(("rescore",), message, "leave it out")
     elif isinstance(objective, list):
         yield Finding(("rescore",), "ranks trials by one objective, and the study has several", "leave it out")
     elif isinstance(objective, dict) and not str(objective.get("metric", "val/")).startswith("val/"):
@@ -286,6 +304,8 @@ def _build(
             filled |= _reach(document["pruner"], parameters, trial)
     if _is_named(document.get("sampler"), "grid"):
         filled |= _whole_grid(document.get("budget", {}), parameters)
+    if _is_named(document.get("sampler"), "pbt"):
+        filled |= of_population(document, parameters)
     try:
         return Definition.model_validate(filled, strict=True), []
     except ValidationError as error:

@@ -74,7 +74,11 @@ def surplus(session: Session, study_id: int) -> dict[str, Any] | None:
         kept = {*ranked[:most], *in_front, *members}
         return [[number, attempt] for number in closed if number not in kept for attempt in attempts.get(number, ())]
 
-    return {"models": beyond(definition.keep.models), "predictions": beyond(definition.keep.predictions)}
+    found = {"models": beyond(definition.keep.models), "predictions": beyond(definition.keep.predictions)}
+    if definition.sampler.name == "pbt" and StudyState(study.state).ended:
+        # While it ran, each member's last ones stayed for the others.
+        found["checkpoints"] = [[number, attempt] for number in closed for attempt in attempts.get(number, ())]
+    return found
 
 
 def _uncollected(session: Session) -> list[int]:
@@ -90,7 +94,7 @@ def _uncollected(session: Session) -> list[int]:
 def _has_grown(definition: Definition, trials: int) -> bool:
     """Whether a running study has enough new trials for a collection. Not one whose trials take over each other's
     weights, a population's among them."""
-    takes_over = str(definition.sampler.name) == "pbt" or definition.may_inherit
+    takes_over = definition.sampler.name == "pbt" or definition.may_inherit
     if definition.kind != "train" or takes_over or definition.keep.models is None:
         return False
     return trials >= max(GROWTH, definition.keep.models)

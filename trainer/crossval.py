@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainer import predictions
 from trainer.checkpoint import Checkpoint, below, prefixed
-from trainer.config import TrainConfig
+from trainer.config import TrainConfig, but_schedule
 from trainer.costs import Costs
 from trainer.data.prepared import Folds, Prepared
 from trainer.heritage import Heritage
@@ -197,6 +197,10 @@ class JointTraining:
     def accepts(self, checkpoint: Checkpoint) -> bool:
         """Whether the checkpoint is of a training told the same."""
         return bool(checkpoint.scalars["config"] == self._identity())
+
+    def may_copy(self, checkpoint: Checkpoint) -> bool:
+        """Whether the checkpoint is of a training that differs in schedule knobs at most, and can be gone on from."""
+        return bool(but_schedule(checkpoint.scalars["config"]) == but_schedule(self._identity()))
 
     def _identity(self) -> dict[str, object]:
         return self._config.model_dump(mode="json", exclude={"checkpoint"})

@@ -14,7 +14,7 @@ from trainer import predictions
 from trainer.average import Follower, followers
 from trainer.checkpoint import Checkpoint, below, prefixed
 from trainer.compress import Masks, masks_of, model_in, share_before, steps_of, without_units
-from trainer.config import TrainConfig
+from trainer.config import TrainConfig, but_schedule
 from trainer.costs import Costs
 from trainer.data.prepared import Part, Prepared
 from trainer.errors import Diverged
@@ -27,7 +27,7 @@ from trainer.members import Member
 from trainer.metrics import measure
 from trainer.models.build import build
 from trainer.models.layers import Network
-from trainer.optim import make_optimizer
+from trainer.optim import begin_momenta, make_optimizer
 from trainer.precision import Precision
 from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience, Plateau
@@ -259,6 +259,10 @@ class Training:
         """Whether the checkpoint is of a training told the same: its steps are then the same, too."""
         return bool(checkpoint.scalars["config"] == self._identity())
 
+    def may_copy(self, checkpoint: Checkpoint) -> bool:
+        """Whether the checkpoint is of a training that differs in schedule knobs at most, and can be gone on from."""
+        return bool(but_schedule(checkpoint.scalars["config"]) == but_schedule(self._identity()))
+
     def _identity(self) -> dict[str, object]:
         return self._config.model_dump(mode="json", exclude={"checkpoint"})
 
@@ -339,6 +343,7 @@ class Training:
             index, name = path.split(".", 1)
             state.setdefault(int(index), {})[name] = _laid_out_as(parameters[int(index)], tensor)
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state})
+        begin_momenta(self._optimizer)
 
 
 def _draw_weights(model: Network, config: TrainConfig) -> None:

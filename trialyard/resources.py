@@ -99,6 +99,20 @@ class Attempt(Resource):
     device_seconds: float | None = None
 
 
+class Copied(Resource):
+    """A member of a population gave up its own training at `step`, and went on from the checkpoint that the trial
+    `source` had left at `source_step`, with the parameters `after` in the place of `before`."""
+
+    step: int
+    value: float | None = None
+    source: int
+    source_attempt: int
+    source_step: int
+    source_value: float
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
 class Trial(Resource):
     """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`."""
 
@@ -114,6 +128,7 @@ class Trial(Resource):
     reason: str | None = None
     inherits: int | None = None
     attempts: list[Attempt] = []
+    lineage: list[Copied] = []
 
     @property
     def ended(self) -> bool:

@@ -38,6 +38,9 @@ def rescore(name: StudyName, body: RescoreBody, parts: Wired) -> Rescores:
         definition = parse(study.definition)
         if definition.kind != "train":
             raise Conflict(f"the study {name!r} runs code of its own; only trials of our training have seeds to change")
+        if definition.sampler.name == "pbt":
+            message = f"the members of {name!r} were trained by schedules that no trial's parameters tell"
+            raise Conflict(f"{message}; they cannot be trained again from other seeds")
         best = best_of(session, study, definition, body.best)
         if not best:
             raise Conflict(f"the study {name!r} has no complete trial yet")

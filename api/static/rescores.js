@@ -16,9 +16,10 @@ export class Rescores {
     $("#rescore").addEventListener("click", () => this.order());
   }
 
-  /** Shown once there is something to measure again; a study that runs code of its own has no seeds of ours. */
+  /** Shown once there is something to measure again; a study that runs code of its own has no seeds of ours, and no
+   * parameters tell how a member of a population was trained. */
   show(complete) {
-    const isOurs = (this.study.definition.trial?.kind ?? "train") === "train";
+    const isOurs = (this.study.definition.trial?.kind ?? "train") === "train" && this.study.definition.sampler.name !== "pbt";
     if (!isOurs || complete < 1 || !$("#rescores").hidden) return;
     $("#rescores").hidden = false;
     this.load();
