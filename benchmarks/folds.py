@@ -1,5 +1,4 @@
-"""What do five folds cost beside five trainings on as many rows? They read and prepare the source's rows once, and train
-as much as five do.
+"""What do five folds cost beside five trainings on as many rows? They read the source once, and train as much as five.
 
     TRIALYARD_DATA_DIR=… python -m benchmarks.folds [--quick]
 
