@@ -25,6 +25,7 @@ from typing_extensions import override
 
 from search.auto_rungs import AutoRungs
 from search.kernels import Floats
+from search.optuna_trials import trials_of
 from search.standing import standings
 from search.tpe import HistoryTPESampler, _History
 
@@ -95,7 +96,7 @@ class _Standings(_History):
 
     @override
     def follow(self, study: Study) -> None:
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        trials = trials_of(study)
         self._make_room(len(trials))
         candidates = [trials[number] for number in sorted(self._open)] + trials[self._seen :]
         self._seen = len(trials)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import optuna
+from optuna.trial import FrozenTrial
 
+from search.draft import Draft
 from search.optuna_trials import Storage
 from search.repair import drawn, nearest, wandered
 from search.space import Space
@@ -17,6 +18,7 @@ from store.errors import TrialyardError
 MOST_DRAWS = 20  # for one trial, before a duplicate is accepted
 # … and of these so many outside of the inequalities, before a point is moved inside: a model's draw takes milliseconds.
 MOST_OUTSIDE, MOST_OUTSIDE_OF_LEARNERS = 20, 4
+BLIND = ("grid", "random", "qmc")  # samplers to which it is nothing what trials came to
 MOST_STARTS = 100  # random points from which a way into the inequalities is looked for
 
 Point = dict[str, Any]
@@ -34,38 +36,42 @@ class Drawing:
     first draw stands, as Optuna makes it.
     """
 
-    def __init__(self, study: optuna.Study, storage: Storage, space: Space, learns: bool) -> None:
-        """`learns`: the sampler proposes by what trials came to."""
-        self._study, self._storage, self._space, self._learns = study, storage, space, learns
+    def __init__(self, study: optuna.Study, storage: Storage, space: Space, sampler: str) -> None:
+        self._study, self._storage, self._space = study, storage, space
+        self._learns = sampler not in BLIND
+        # A Gaussian process makes one proposal for one history; other draws would be random.
+        self._most_outside = 0 if sampler == "gp" else MOST_OUTSIDE_OF_LEARNERS if self._learns else MOST_OUTSIDE
 
-    def draw(self, trial: optuna.Trial, seed: tuple[int, int], is_known: Callable[[Point], bool]) -> Point:
-        """Parameters for a trial that was just asked for; `is_known`: they are not wanted a second time.
+    def draw(self, trial: FrozenTrial, seed: tuple[int, int], is_known: Callable[[Point], bool] | None) -> Point:
+        """Parameters for a trial that has none yet; the storage gets them, too.
+
+        Args:
+            is_known: they are not wanted a second time; None where a person has given all of them.
 
         Raises:
             NothingFeasible
         """
+        draft = Draft(self._study, trial._trial_id)
+        parameters = self._space.suggest(draft)
+        if is_known is None:
+            self._storage.set_params(trial._trial_id, draft.params, draft.distributions)
+            return parameters
         region, outside = self._space.region, 0
-        most = MOST_OUTSIDE_OF_LEARNERS if self._learns else MOST_OUTSIDE
-        parameters = self._space.suggest(trial)
         for _ in range(MOST_DRAWS):
             is_outside = region.broken(parameters) is not None
             outside += is_outside
-            if outside > most or not (is_outside or is_known(parameters)):
+            if outside > self._most_outside or not (is_outside or is_known(parameters)):
                 break
-            parameters = self._again(trial)
+            # Draw anew, from the generator as it stands, for the trial as it was.
+            self._storage._set_trial(trial._trial_id, trial)
+            draft = Draft(self._study, trial._trial_id)
+            parameters = self._space.suggest(draft)
         if region.broken(parameters) is None:
+            self._storage.set_params(trial._trial_id, draft.params, draft.distributions)
             return parameters
         found = self._inside(parameters, is_known, np.random.default_rng(seed))
-        self._put(trial, found)
+        self._storage.set_params(trial._trial_id, *self._space.internal(found))
         return found
-
-    def _again(self, trial: optuna.Trial) -> Point:
-        """Draw anew, from the generator as it stands."""
-        # Optuna has no way to take a suggestion back: put the trial into the state in which `ask` made it.
-        blank = copy.copy(self._storage.get_trial(trial._trial_id))
-        blank.params, blank.distributions, blank.system_attrs = {}, {}, {}
-        self._storage._set_trial(trial._trial_id, blank)
-        return self._space.suggest(optuna.Trial(self._study, trial._trial_id))
 
     def _inside(self, parameters: Point, is_known: Callable[[Point], bool], rng: np.random.Generator) -> Point:
         """A point that keeps the inequalities, for one that does not."""
@@ -78,9 +84,3 @@ class Drawing:
             parameters = conditions.fill(lambda name: drawn(self._space.parameters[name], rng))
         broken = region.broken(parameters)
         raise NothingFeasible(f"no point was found that keeps {broken.text if broken else 'the constraints'}")
-
-    def _put(self, trial: optuna.Trial, parameters: Point) -> None:
-        """Let Optuna take a trial for one with other parameters."""
-        moved = copy.copy(self._storage.get_trial(trial._trial_id))
-        moved.params, moved.distributions = self._space.internal(parameters)
-        self._storage._set_trial(trial._trial_id, moved)

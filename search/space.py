@@ -109,16 +109,8 @@ class Space:
 
     def _suggest(self, trial: optuna.Trial, name: str) -> JsonValue:
         distribution = self._distributions.get(name)
-        match distribution:
-            case CategoricalDistribution():
-                drawn: Any = trial.suggest_categorical(name, distribution.choices)
-            case IntDistribution(low=low, high=high, step=step, log=log):
-                drawn = trial.suggest_int(name, low, high, step=step, log=log)
-            case FloatDistribution(low=low, high=high, step=step, log=log):
-                drawn = trial.suggest_float(name, low, high, step=step, log=log)
-            case _:
-                drawn = None
-        return self._decode(name, drawn)
+        # `suggest_float` and its like would make the distribution anew, to compare it.
+        return self._decode(name, None if distribution is None else trial._suggest(name, distribution))
 
     def _external(self, name: str, optuna_params: Mapping[str, Any]) -> JsonValue:
         return self._decode(name, optuna_params[name] if name in self._distributions else None)

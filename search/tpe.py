@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
 
 from search.kernels import Floats, log_density
+from search.optuna_trials import trials_of
 
 FEW_KERNELS = 64  # up to here Optuna's own arithmetic is as fast
 TOO_CLOSE = 1e-6  # a difference in log density that rounding cannot make; closer calls are left to Optuna's arithmetic
@@ -147,7 +148,7 @@ class _History:
 
     def follow(self, study: Study) -> None:
         """Take in the trials that have finished since the last call."""
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        trials = trials_of(study)
         self._grow(len(trials))
         candidates = [trials[number] for number in sorted(self._open)] + trials[self._seen :]
         self._seen = len(trials)

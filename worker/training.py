@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from search.definition import Definition
 from store.artifacts import Artifacts
-from store.messages import Assignment, AttemptKey
+from store.messages import Assignment, AttemptKey, Membership
 from trainer.config import TrainConfig
+from worker.collecting import CHECKPOINTS, delete
 from worker.ending import CrowdedOut, Ending, OutOfDeviceMemory
 from worker.group import Group
 from worker.library import Library
@@ -24,6 +25,7 @@ from worker.shelf import Shelf
 if TYPE_CHECKING:
     from trainer.data.prepared import Folds, Prepared
     from trainer.fit import Fitted
+    from trainer.fit import Membership as Member
     from trainer.fit import Reporter as TrainerReporter
     from trainer.folder import Folder
     from trainer.ranks import Ranks
@@ -77,6 +79,8 @@ class Training:
             GroupFailed: it was split over several processes, and one of them could not go on.
             StaleAttempt, NotANumber, Unavailable: from its reports.
         """
+        for attempt in assignment.membership.spent if assignment.membership else ():
+            delete(self._artifacts.attempt(assignment.attempt._replace(attempt=attempt)), CHECKPOINTS)
         if assignment.ranks > 1:
             self._prepared.clear()  # each process of the group has its own
             return self._group.train(assignment, reporter, should_leave)
@@ -151,6 +155,7 @@ class Training:
             should_leave=should_leave,
             origins=assignment.origins,
             inherits=assignment.inherits,
+            membership=self._membership(assignment.membership) if assignment.membership else None,
             ranks=ranks,
         )
 
@@ -167,6 +172,7 @@ class Training:
         should_leave: Callable[[], bool],
         origins: Mapping[str, AttemptKey],
         inherits: AttemptKey | None = None,
+        membership: Member | None = None,
         ranks: Ranks | None = None,
     ) -> Fitted:
         """Train what a section `trial` says, on the study's data; `origins` are the trials that it may begin with,
@@ -194,9 +200,15 @@ class Training:
             heritage=read(f"trial {inherits.number}", self._artifacts.attempt(inherits)) if inherits else None,
             folder=folder,
             resume_from=resume_from,
+            membership=membership,
             should_leave=should_leave,
             ranks=ranks or ALONE,
         )
+
+    def _membership(self, told: Membership) -> Member:
+        from trainer.fit import Membership as Member
+
+        return Member(self._artifacts.attempt(told.copies) if told.copies else None)
 
     def _origins_of(self, study_id: int, attempts: Mapping[str, AttemptKey]) -> Origins:
         """Pretrained models, kept in memory for the study's next trials."""

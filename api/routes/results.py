@@ -14,8 +14,9 @@ from api.deps import CursorText, PathStudy, Reading, Wired
 from api.exports.journal import as_journal
 from api.exports.text import as_csv, as_json
 from api.fronts import pareto
+from api.lineages import lineage
 from api.requests import StrictRoute
-from api.result_shapes import Importance, Pareto, Storage
+from api.result_shapes import Importance, Lineage, Pareto, Storage
 from api.routes.studies import shown
 from api.shapes import BestTrial, CurveShape, Page, trial_fields
 from search.definition import parse
@@ -44,10 +45,16 @@ def best_trial(session: Reading, study: PathStudy, parts: Wired) -> BestTrial:
         raise NotFound(f"no trial of the study {study.name!r} is complete yet")
     attempt = trials.newest_attempt(best.number)
     return BestTrial(
-        **trial_fields(best, trials.attempts([best.number])[best.number]),
+        **trial_fields(best, trials.attempts([best.number])[best.number], trials.copies([best.number])[best.number]),
         trial=parse(study.definition).resolve(best.parameters),
         artifacts=parts.artifacts.url_of(attempt) if attempt else None,
     )
+
+
+@router.get("/lineage")
+def read_lineage(session: Reading, study: PathStudy) -> Lineage:
+    """How a population's members came to what they are: the parameters of each over its steps. Empty for others."""
+    return lineage(session, study)
 
 
 @router.get("/pareto")
