@@ -251,6 +251,23 @@ class CurveShape(Shape):
         return cls(number=curve.number, state=curve.state, steps=curve.steps, values=curve.values)
 
 
+class Measured(Shape):
+    """What a device did with so many slots, all of them busy with one study."""
+
+    slots: int
+    rate: float  # rows a second; where their number is not known, steps
+
+
+class CrowdShape(Shape):
+    """Why a device has as many slots as it has, where that is found out (`auto`)."""
+
+    device: str
+    study: str | None
+    wanted: int
+    rates: list[Measured]
+    why: str | None  # None while it is being measured
+
+
 class Worker(Shape):
     """A worker as it describes itself in its last sign of life; `study`, `trial` and `attempt` are what it works at."""
 
@@ -271,6 +288,7 @@ class Worker(Shape):
     machine: str | None
     memory: int | None  # bytes of the host's that a trial may count on
     idle_share: float | None  # of the time since its start
+    crowd: CrowdShape | None
     figures: dict[str, float]  # bytes, shares of 1, °C, W; those of the GPU are of all of it
 
 
