@@ -325,6 +325,13 @@ class Keep(Section):
     predictions: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = 500
 
 
+class Rescore(Section):
+    """When the search has ended, so many of the best trials are trained again from other seeds."""
+
+    best: Annotated[int, Field(ge=1, le=100)] = 10
+    seeds: Annotated[int, Field(ge=2, le=50)] = 5
+
+
 class Resources(Section):
     """Where the trials run."""
 
