@@ -51,7 +51,7 @@ class Drawing:
         draft = Draft(self._study, trial._trial_id)
         parameters = self._space.suggest(draft)
         if is_known is None:
-            self._storage.set_params(trial._trial_id, draft.params, draft.distributions)
+            self._storage.set_params(trial._trial_id, *draft.drawn)
             return parameters
         region, outside = self._space.region, 0
         most = MOST_OUTSIDE_OF_LEARNERS if self._learns else MOST_OUTSIDE
@@ -65,7 +65,7 @@ class Drawing:
             draft = Draft(self._study, trial._trial_id)
             parameters = self._space.suggest(draft)
         if region.broken(parameters) is None:
-            self._storage.set_params(trial._trial_id, draft.params, draft.distributions)
+            self._storage.set_params(trial._trial_id, *draft.drawn)
             return parameters
         found = self._inside(parameters, is_known, np.random.default_rng(seed))
         self._storage.set_params(trial._trial_id, *self._space.internal(found))
