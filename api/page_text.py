@@ -40,7 +40,9 @@ def measured(metrics: Mapping[str, float] | None) -> list[tuple[str, str]]:
         if not name.startswith(("fold/", "seed/")) and not name.endswith("_se")
     ]
     errors = {name: metrics[f"{name}_se"] for name, _ in shown if metrics and f"{name}_se" in metrics}
-    return [(name, _said(name, value) + (f" ± {metric(errors[name])}" if name in errors else "")) for name, value in shown]
+    return [
+        (name, _said(name, value) + (f" ± {metric(errors[name])}" if name in errors else "")) for name, value in shown
+    ]
 
 
 def _said(name: str, value: float) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from store.curves import Curve
 from store.messages import DecisionName
-from store.models import AttemptRow, DatasetRow, ReportRow, StudyRow, TrialRow, TrialState
+from store.models import AttemptRow, CopyRow, DatasetRow, ReportRow, StudyRow, TrialRow, TrialState
 
 T = TypeVar("T")
 
@@ -81,10 +81,13 @@ class Study(Shape):
     space_version: int
     past_spaces: list[dict[str, Any]]
     warm_start: dict[str, Any] | None
+    rescoring: str | None = None  # where the definition has `rescore`: WAITING for the search, RUNNING or COMPLETE
     waiting_for: str | None = None  # the worker that the study needs, when none that is live can ever serve it
 
     @classmethod
-    def of(cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None) -> Self:
+    def of(
+        cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None, rescoring: str | None = None
+    ) -> Self:
         errors = None if study.errors is None else [_problem_item(each) for each in study.errors]
         return cls(
             name=study.name,
@@ -102,6 +105,7 @@ class Study(Shape):
             space_version=len(study.past_spaces) + 1,
             past_spaces=study.past_spaces,
             warm_start=study.warm_start,
+            rescoring=rescoring,
         )
 
 
@@ -132,10 +136,31 @@ class Attempt(Shape):
         )
 
 
+class Copied(Shape):
+    """A member of a population gave up its own training at `step`, and went on from the checkpoint that an attempt of
+    the trial `source` had left at `source_step`; with the parameters `after` in the place of `before`.
+    """
+
+    step: int
+    value: float | None
+    source: int
+    source_attempt: int
+    source_step: int
+    source_value: float
+    before: dict[str, Any]
+    after: dict[str, Any]
+    at: datetime
+
+    @classmethod
+    def of(cls, copy: CopyRow) -> Self:
+        return cls(**{name: getattr(copy, name) for name in cls.model_fields})
+
+
 class Trial(Shape):
     """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`.
 
-    `feasible`: whether it keeps the study's constraints and fits into memory; null while that is not known.
+    `feasible`: whether it keeps the study's constraints and fits into memory; null while that is not known. `lineage`:
+    in a population, what it went on from, in order; `parameters` are those of now.
     """
 
     number: int
@@ -152,10 +177,11 @@ class Trial(Shape):
     space_version: int
     inherits: int | None  # the trial whose weights it began with
     attempts: list[Attempt]
+    lineage: list[Copied]
 
     @classmethod
-    def of(cls, trial: TrialRow, attempts: Sequence[AttemptRow]) -> Self:
-        return cls(**trial_fields(trial, attempts))
+    def of(cls, trial: TrialRow, attempts: Sequence[AttemptRow], copies: Sequence[CopyRow] = ()) -> Self:
+        return cls(**trial_fields(trial, attempts, copies))
 
 
 class BestTrial(Trial):
@@ -165,7 +191,7 @@ class BestTrial(Trial):
     artifacts: str | None
 
 
-def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, Any]:
+def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow], copies: Sequence[CopyRow] = ()) -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": trial.state,
@@ -181,6 +207,7 @@ def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, A
         "space_version": trial.space_version,
         "inherits": trial.inherits,
         "attempts": [Attempt.of(attempt) for attempt in attempts],
+        "lineage": [Copied.of(copy) for copy in copies],
     }
 
 
@@ -224,6 +251,23 @@ class CurveShape(Shape):
         return cls(number=curve.number, state=curve.state, steps=curve.steps, values=curve.values)
 
 
+class Measured(Shape):
+    """What a device did with so many slots, all of them busy with one study."""
+
+    slots: int
+    rate: float  # rows a second; where their number is not known, steps
+
+
+class CrowdShape(Shape):
+    """Why a device has as many slots as it has, where that is found out (`auto`)."""
+
+    device: str
+    study: str | None
+    wanted: int
+    rates: list[Measured]
+    why: str | None  # None while it is being measured
+
+
 class Worker(Shape):
     """A worker as it describes itself in its last sign of life; `study`, `trial` and `attempt` are what it works at."""
 
@@ -244,6 +288,7 @@ class Worker(Shape):
     machine: str | None
     memory: int | None  # bytes of the host's that a trial may count on
     idle_share: float | None  # of the time since its start
+    crowd: CrowdShape | None
     figures: dict[str, float]  # bytes, shares of 1, °C, W; those of the GPU are of all of it
 
 

@@ -20,6 +20,7 @@ from search.fronts import best_first, front, losses_of
 from search.ledger import Ledger
 from search.live_study import LiveStudy
 from search.live_tasks import COLLECT
+from search.racing import Races
 from store.messages import Nothing, TaskAssignment
 from store.models import AttemptRow, StudyRow, StudyState, TaskRow, TaskState, TrialRow, TrialState
 
@@ -32,10 +33,12 @@ class Housekeeping:
     """Orders collections; what it remembers may be lost, as a collection that is ordered twice does no harm."""
 
     def __init__(self) -> None:
+        self._races = Races()
         self._complete: dict[int, int] = {}  # trials of running studies at their last collections
 
     def look_round(self, session: Session, studies: Iterable[LiveStudy], ledger: Ledger) -> None:
-        """Order the collections that are due, and drop what requests waited for whose server has died."""
+        """Order the collections and the heats that are due, and drop what requests waited for whose server has died."""
+        self._races.look_round(session, ledger)
         for study_id in _uncollected(session):
             ledger.add_task(study_id, COLLECT)
         for study in studies:
@@ -71,7 +74,11 @@ def surplus(session: Session, study_id: int) -> dict[str, Any] | None:
         kept = {*ranked[:most], *in_front, *members}
         return [[number, attempt] for number in closed if number not in kept for attempt in attempts.get(number, ())]
 
-    return {"models": beyond(definition.keep.models), "predictions": beyond(definition.keep.predictions)}
+    found = {"models": beyond(definition.keep.models), "predictions": beyond(definition.keep.predictions)}
+    if definition.sampler.name == "pbt" and StudyState(study.state).ended:
+        # While it ran, each member's last ones stayed for the others.
+        found["checkpoints"] = [[number, attempt] for number in closed for attempt in attempts.get(number, ())]
+    return found
 
 
 def _uncollected(session: Session) -> list[int]:
@@ -87,7 +94,7 @@ def _uncollected(session: Session) -> list[int]:
 def _has_grown(definition: Definition, trials: int) -> bool:
     """Whether a running study has enough new trials for a collection. Not one whose trials take over each other's
     weights, a population's among them."""
-    takes_over = str(definition.sampler.name) == "pbt" or definition.may_inherit
+    takes_over = definition.sampler.name == "pbt" or definition.may_inherit
     if definition.kind != "train" or takes_over or definition.keep.models is None:
         return False
     return trials >= max(GROWTH, definition.keep.models)

@@ -9,10 +9,9 @@ from typing import Any
 from search.amending import amended
 from search.definition import Definition
 from search.drawing import NothingFeasible
-from search.ledger import Ledger, LiveTrial, StudyChange
+from search.ledger import Ledger, LiveTrial
 from search.open_trials import OpenTrials
-from search.optuna_study import OF_ONE_SPACE
-from search.optuna_trials import WarmTrial
+from search.optuna_trials import OF_ONE_SPACE, WarmTrial
 from search.shares import Claim
 from store.errors import DefinitionError
 from store.messages import (
@@ -119,6 +118,7 @@ class LiveStudy(OpenTrials):
 
     def lose(self, trial: LiveTrial, why: str, ledger: Ledger) -> None:
         """The attempt's worker is gone: the trial runs again, unless it has been tried often enough."""
+        self._forget(trial)
         if self._optuna.standing(trial.number) != "continue":
             self._end_attempt(trial, Outcome.LOST, self._again(trial), why, ledger)
         elif trial.retries >= self.definition.budget.retries:
@@ -251,12 +251,15 @@ class LiveStudy(OpenTrials):
         if self.state is not StudyState.RUNNING or self.is_outdated or self._allowance.spent(at) is not None:
             return 0
         room = self._allowance.room(None if self.is_external else self.slots)
+        if self._optuna.question is not None:  # the next new one is still being computed
+            room = min(room, self._allowance.startable_at_once)
         return room if self.share is None else min(room, self.share - self._allowance.busy)
 
     def claim(self, at: datetime) -> Claim:
         """What the study asks of its pool."""
         share, self.share = self.share, None
-        wanted = self._allowance.busy + max(0, self.room(at))
+        computed = self.state is StudyState.RUNNING and self._optuna.question is not None
+        wanted = self._allowance.busy + max(computed, self.room(at))
         self.share = share
         return Claim(self.definition.priority, wanted, self.counts[TrialState.RUNNING])
 
@@ -321,6 +324,10 @@ class LiveStudy(OpenTrials):
             case "failed":
                 reason = request.reason or "the trial failed without a reason"
                 self._end_attempt(trial, Outcome.FAILED, TrialState.FAILED, reason, ledger)
+            case "diverged" if self._may_be_replaced(trial):
+                trial.retries += 1
+                reason = f"{request.reason or 'it diverged'}; it goes on from another member"
+                self._end_attempt(trial, Outcome.PAUSED, TrialState.PAUSED, reason, ledger)
             case "diverged":
                 self._optuna.count_as_worst(trial.number)
                 reason = request.reason or "the trial diverged"
@@ -334,10 +341,16 @@ class LiveStudy(OpenTrials):
                 waits = self.state is StudyState.PAUSED and not again.ended
                 self._end_attempt(trial, Outcome.PAUSED, TrialState.PAUSED if waits else again, request.reason, ledger)
             case "returned":
+                self._forget(trial)
                 self._end_attempt(trial, Outcome.RETURNED, self._again(trial), request.reason, ledger)
             case "lost":
                 self.lose(trial, request.reason or "its process died", ledger)
         return None
+
+    def _may_be_replaced(self, trial: LiveTrial) -> bool:
+        """Whether one that diverged may go on from another member of a population; then it is held."""
+        population, retries = self._optuna.population, self.definition.budget.retries
+        return population is not None and trial.retries < retries and population.replace(trial.number)
 
     def _complete(self, trial: LiveTrial, request: Finish, ledger: Ledger) -> Refused | None:
         known = self._last_values(trial) | request.metrics
@@ -373,17 +386,6 @@ class LiveStudy(OpenTrials):
             return None
         trial = self._next(TrialState.QUEUED, ledger)
         return self._start(trial, worker, device, ledger) if trial else None
-
-    def _move(
-        self,
-        state: StudyState,
-        ledger: Ledger,
-        reason: str | None = None,
-        errors: list[dict[str, str]] | None = None,
-        facts: dict[str, Any] | None = None,
-    ) -> None:
-        ledger.move(StudyChange(self.id, self.state, state, reason, errors, facts))
-        self.state = state
 
     def _complete_study(self, reason: str | None, ledger: Ledger) -> None:
         """The study is over: COMPLETE, unless not a single trial came to anything."""

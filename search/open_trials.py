@@ -18,10 +18,11 @@ from typing import Any
 from search.allowance import Allowance
 from search.definition import Definition
 from search.heritage import Heritage
-from search.ledger import Ledger, LiveTrial
+from search.ledger import Ledger, LiveTrial, StudyChange
 from search.optuna_study import OptunaStudy
 from search.optuna_trials import Proposal, WarmTrial
-from store.messages import Assignment, AttemptKey
+from search.population import Copy, Population
+from store.messages import Assignment, AttemptKey, Membership
 from store.models import Outcome, StudyState, TrialState
 
 
@@ -91,11 +92,13 @@ class OpenTrials:
         trial = LiveTrial(self.id, proposal.number, state, proposal.parameters, ledger.at, space_version=version)
         self.open[trial.number] = trial
         self.counts[state] += 1
+        if self._optuna.population is not None:
+            self._optuna.population.enter(trial.number, trial.parameters)
         ledger.add(trial)
         return trial
 
     def _next(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
-        """The trial to run next: one that waits, else one that is promoted from its rung, else a new one."""
+        """The trial to run next: one that waits, else one that may go on from where it is held, else a new one."""
         if self.counts[TrialState.WAITING]:
             trial = next(each for each in self.open.values() if each.state is TrialState.WAITING)
             if state is not TrialState.WAITING:
@@ -105,12 +108,25 @@ class OpenTrials:
         if number is None:
             return self._propose(state, ledger)
         trial = self.open[number]
+        if self._optuna.population is not None:
+            self._copy(trial, self._optuna.population.copy_of(number), ledger)
         self._optuna.promote(number)
         self._to(trial, state, ledger)
         return trial
 
+    def _copy(self, trial: LiveTrial, copy: Copy | None, ledger: Ledger) -> None:
+        """A member of a population goes on as it is, or from another's checkpoint with parameters of its own."""
+        if copy is not None:
+            trial.parameters = copy.after
+            ledger.copy(trial, copy)
+
     def _propose(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
-        """Make the sampler's next trial; None if a twin's value was taken over, so that there is nothing to run."""
+        """Make the sampler's next trial.
+
+        None if there is nothing to run: a twin's value was taken over, or the proposal is still being computed.
+        """
+        if not self._optuna.is_ready():
+            return None
         remembered = self._optuna.study_attrs
         proposal = self._optuna.propose()
         if self._optuna.study_attrs != remembered:
@@ -126,12 +142,25 @@ class OpenTrials:
         ledger.tell(trial)
         return trial
 
+    def _move(
+        self,
+        state: StudyState,
+        ledger: Ledger,
+        reason: str | None = None,
+        errors: list[dict[str, str]] | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        ledger.move(StudyChange(self.id, self.state, state, reason, errors, facts))
+        self.state = state
+
     def _start(self, trial: LiveTrial, worker: str, device: str, ledger: Ledger) -> Assignment:
         trial.attempt += 1
         trial.worker, trial.device = worker, device
         trial.steps = set()
         trial.started_at = trial.started_at or ledger.at
         trial.reason = None
+        if self._optuna.population is not None:
+            self._optuna.population.began(trial.number, trial.attempt)
         if trial.attempt == 1:
             trial.inherits = self.heritage.choose(trial.parameters)
         self._allowance.attempt_began(trial.number, ledger.at)
@@ -140,6 +169,7 @@ class OpenTrials:
         return self._assignment(trial)
 
     def _assignment(self, trial: LiveTrial) -> Assignment:
+        population = self._optuna.population
         return Assignment(
             attempt=trial.attempt_key,
             study=self.definition.name,
@@ -147,11 +177,17 @@ class OpenTrials:
             trial=self.definition.resolve(trial.parameters),
             metric=self.definition.objective.metric,
             direction=self.definition.objective.direction,
-            resumable=list(range(trial.attempt - 1, 0, -1)),
+            resumable=list(range(trial.attempt - 1, 0 if population is None else population.since(trial.number), -1)),
             origins=self.origins,
             ranks=self.definition.resources.ranks if self.definition.kind == "train" else 1,
             inherits=self.heritage.model_of(trial.inherits),
+            membership=None if population is None else self._membership(trial, population),
         )
+
+    def _membership(self, trial: LiveTrial, population: Population) -> Membership:
+        basis, spent = population.copied(trial.number), population.spent(trial.number)
+        copies = None if basis is None else AttemptKey(self.id, basis.number, basis.attempt)
+        return Membership(copies=copies, spent=spent)
 
     def _again(self, trial: LiveTrial) -> TrialState:
         """Where a trial goes whose attempt did not end it: it runs again at once, when its rung lets it, or never."""
@@ -229,7 +265,13 @@ class OpenTrials:
         else:
             self._end(trial, TrialState.CANCELLED, reason, ledger)
 
+    def _forget(self, trial: LiveTrial) -> None:
+        """A running attempt is gone without a checkpoint that could be counted on: of a population, what it came to."""
+        if self._optuna.population is not None:
+            self._optuna.population.lost(trial.number)
+
     def _prune_parked(self, ledger: Ledger) -> None:
+        why = "it was not among the best of its rung" if self._optuna.population is None else "it waited for a place"
         for trial in [each for each in self.open.values() if each.state is TrialState.PAUSED]:
             if self._optuna.is_held(trial.number):
-                self._end(trial, TrialState.PRUNED, "it was not among the best of its rung", ledger)
+                self._end(trial, TrialState.PRUNED, why, ledger)

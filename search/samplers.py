@@ -26,17 +26,21 @@ from search.asha import Rungs
 from search.auto import AutoSampler
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
+from search.gp import GpSampler
 from search.grid import GridSampler
-from search.sections import Auto, CmaEs, Grid, Nsga2, Nsga3, Qmc, Random, SamplerSpec
+from search.population import Population
+from search.sections import Auto, CmaEs, Gp, Grid, Nsga2, Nsga3, Pbt, Qmc, Random, SamplerSpec
 from search.space import Space
 from search.tpe import HistoryTPESampler
 
 
-def make_sampler(definition: Definition, rungs: Rungs | None = None) -> BaseSampler:
+def make_sampler(definition: Definition, rungs: Rungs | Population | None = None) -> BaseSampler:
     """A new sampler; call `reseed` before each `study.ask()`. `rungs`: those of the same study, if it has any."""
     sampler = definition.sampler
     if isinstance(sampler, Grid):
         return GridSampler(Space(definition.parameters, definition.parameter_constraints), definition.budget.retries)
+    if isinstance(sampler, Gp):
+        return GpSampler(sampler.seed, sampler.options, len(definition.constraints))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # what Optuna calls experimental is the user's own choice
         if isinstance(sampler, Auto):
@@ -48,7 +52,7 @@ def make_sampler(definition: Definition, rungs: Rungs | None = None) -> BaseSamp
 def _of_optuna(sampler: SamplerSpec) -> BaseSampler:
     options = sampler.options
     match sampler:
-        case Random():
+        case Random() | Pbt():  # of a population the members' beginnings; what comes then: search/population.py
             return SwiftRandomSampler(seed=sampler.seed)
         case CmaEs():
             return CmaEsSampler(seed=sampler.seed, warn_independent_sampling=False, **options)
@@ -97,6 +101,8 @@ def reseed(sampler: BaseSampler, study_seed: int, number: int) -> None:
         case CmaEsSampler():
             sampler._cma_rng.rng.seed(seed)
             reseed(sampler._independent_sampler, study_seed, number)
+        case GpSampler():  # its other half is seeded with each question
+            reseed(sampler.independent_sampler, study_seed, number)
         case QMCSampler():  # the sequence itself goes by its place in it, which is kept with the study
             reseed(sampler._independent_sampler, study_seed, number)
 

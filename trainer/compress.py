@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainer.config import Compression, Model, TrainConfig
 from trainer.errors import ModelError
+from trainer.int8 import learned_in
 from trainer.models.layers import BATCH_NORMS, Network
 
 LATENCY_ROWS = 64
@@ -124,8 +125,8 @@ def latency(model: Network, rows: tuple[Tensor, ...]) -> float:
 
 
 def nonzero(model: Network) -> int:
-    """How many parameters are not zero."""
-    return sum(int(parameter.count_nonzero()) for parameter in model.parameters())
+    """How many parameters are not zero, those in eight bits among them."""
+    return sum(int(tensor.count_nonzero()) for tensor in learned_in(model))
 
 
 def size_in_bytes(model: Network) -> int:

@@ -22,7 +22,7 @@ from trainer.errors import TrainerError
 from trainer.loop import evaluate
 from trainer.models.layers import Network
 
-FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
+FILES = {"onnx": "model.onnx", "torch": "model.pt2", "int8": "model.int8.safetensors"}
 TOLERANCE = 1e-4  # of outputs that are logits or deviations; kernels sum in another order
 COMPARED_ROWS = 256
 

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from trainer import predictions
 from trainer.checkpoint import Checkpoint, below, prefixed
-from trainer.config import TrainConfig
+from trainer.config import TrainConfig, but_schedule
 from trainer.costs import Costs
 from trainer.data.prepared import Folds, Prepared
 from trainer.heritage import Heritage
-from trainer.loop import evaluate
 from trainer.members import Member, mean_outputs
 from trainer.metrics import measure
 from trainer.predictions import Predictions
@@ -146,13 +145,15 @@ class JointTraining:
             raise ValueError("no epoch has been trained")
         for training in self._trainings:
             training.load_best()
-        parts = [part.test for part in self._prepared if part.test is not None]
-        if not parts:
-            return self.best
-        outputs = [evaluate(member.model, part) for member, part in zip(self.members, parts, strict=True)]
-        targets = [member.schema.target for member in self.members]
-        measured = measure(mean_outputs(outputs, targets), parts[0].y, targets[0].deviation)
-        metrics = self.best.metrics | {f"test/{name}": value for name, value in measured.items()}
+        metrics = dict(self.best.metrics)
+        if self._config.compression is not None and self._config.compression.int8:
+            metrics |= self._summary([training.measured("val") for training in self._trainings])
+        test = self._prepared[0].test
+        if test is not None:
+            outputs = [training.outputs["test"] for training in self._trainings]
+            targets = [member.schema.target for member in self.members]
+            measured = measure(mean_outputs(outputs, targets), test.y, targets[0].deviation)
+            metrics |= {f"test/{name}": value for name, value in measured.items()}
         refuse_divergence(self.best.epoch, metrics)
         return Best(self.best.epoch, metrics, {})
 
@@ -196,6 +197,10 @@ class JointTraining:
     def accepts(self, checkpoint: Checkpoint) -> bool:
         """Whether the checkpoint is of a training told the same."""
         return bool(checkpoint.scalars["config"] == self._identity())
+
+    def may_copy(self, checkpoint: Checkpoint) -> bool:
+        """Whether the checkpoint is of a training that differs in schedule knobs at most, and can be gone on from."""
+        return bool(but_schedule(checkpoint.scalars["config"]) == but_schedule(self._identity()))
 
     def _identity(self) -> dict[str, object]:
         return self._config.model_dump(mode="json", exclude={"checkpoint"})

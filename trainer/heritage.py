@@ -13,6 +13,7 @@ from torch import Tensor
 from trainer.checkpoint import below
 from trainer.errors import ModelError
 from trainer.folder import Folder
+from trainer.int8 import as_floats
 from trainer.model_file import TENSORS
 from trainer.models.layers import Network
 
@@ -38,7 +39,7 @@ def read(name: str, folder: Folder) -> Heritage:
         ModelError: they are gone.
     """
     try:
-        weights = safetensors.torch.load(folder.read(TENSORS))
+        weights = as_floats(safetensors.torch.load(folder.read(TENSORS)))
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise ModelError(PATH, f"the model of {name} cannot be read ({error})", "run the trial again") from error
     places = {int(path.split(".")[1]) for path in weights if path.startswith("member.")}

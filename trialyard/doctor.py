@@ -28,7 +28,7 @@ from store.migrate import is_current
 from store.session import connect
 from store.settings import Settings
 from trainer.config import LAYERED, MOST_LAYERS, ONLY_WITH, TrainConfig, knob_paths
-from trialyard.client import DEFAULT_SERVER_URL
+from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput
 from worker.objectives_file import read_objectives
 

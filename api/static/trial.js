@@ -1,7 +1,7 @@
 // The page of one trial: every metric's curve, its attempts, and the end of its log.
 
 import { $, badge, boot, copies, h, sample } from "./dom.js";
-import { between, duration, keepTimes, measured, metric, ofOneModel } from "./format.js";
+import { between, duration, keepTimes, measured, metric, ofOneModel, parameter } from "./format.js";
 import { Live, showStatus } from "./live.js";
 import { Study } from "./model.js";
 import { Plot, axis, colour, faint } from "./plot.js";
@@ -61,6 +61,7 @@ function show() {
   $("#reason").textContent = now.state === "FAILED" ? "" : (now.reason ?? "");
   const failure = h("div", { class: "notice is-failed" }, h("h2", {}, `Failed: ${now.reason}`));
   $("#notice").replaceChildren(...(now.state === "FAILED" ? [failure] : []));
+  if ($("#lineage")) showLineage(now.lineage ?? []);
   showAttempts(now.attempts ?? []);
   showDuration();
 }
@@ -68,6 +69,34 @@ function show() {
 function showDuration() {
   $("#duration").textContent = duration(between(trial().started_at, trial().ended_at));
 }
+
+/** Of a member of a population: whose checkpoints it went on from, and which parameters changed. */
+function showLineage(copies) {
+  const pairs = Object.entries(trial().parameters).flatMap(([path, value]) => [h("dt", {}, path), h("dd", {}, parameter(value))]);
+  $("#parameters").replaceChildren(...pairs);
+  $("#no-lineage").hidden = copies.length > 0;
+  $("#lineage-table").hidden = !copies.length;
+  $("#lineage").replaceChildren(
+    ...copies.map((each) =>
+      h(
+        "tr",
+        {},
+        h("td", { class: "num" }, each.step),
+        h("td", { class: "num" }, metric(each.value)),
+        h("td", {}, h("a", { href: `/studies/${study.name}/trials/${each.source}` }, `trial ${each.source}`)),
+        h("td", { class: "num" }, each.source_step),
+        h("td", { class: "num" }, metric(each.source_value)),
+        h("td", { class: "text" }, changes(each)),
+      ),
+    ),
+  );
+}
+
+const changes = ({ before, after }) =>
+  Object.keys(after)
+    .filter((path) => JSON.stringify(before[path]) !== JSON.stringify(after[path]))
+    .map((path) => `${path} ${parameter(before[path])} → ${parameter(after[path])}`)
+    .join(", ");
 
 function showAttempts(attempts) {
   $("#no-attempts").hidden = attempts.length > 0;

@@ -79,6 +79,10 @@ def test_the_rows_of_a_file_are_predicted_as_the_training_measured(system: Syste
         rows = list(csv.DictReader(file))
     hits = sum(row["prediction"] == row["income"] for row in rows)
     assert hits / TEST_ROWS == pytest.approx((best.metrics or {})["test/accuracy"])
+    predict_file(system.client, "incomes", [system.folder / "test.csv"], output=tmp_path / "small.csv", int8=True)
+    with (tmp_path / "small.csv").open() as stream:
+        small = [row["prediction"] for row in csv.DictReader(stream)]
+    assert sum(a == row["prediction"] for a, row in zip(small, rows, strict=True)) > 0.95 * len(rows)
     assert list(rows[0])[-4:] == ["prediction", "probability", "probability of high", "probability of low"]
     assert notes == [next(note for note in notes if note.startswith("age: ") and "as in training" in note)]
 

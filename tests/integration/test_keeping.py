@@ -111,6 +111,21 @@ def collect_again(yard: Yard, artifacts: Artifacts, study_id: int) -> list[TaskR
     return collections(yard, study_id)[1:]
 
 
+def test_the_checkpoints_that_members_of_a_population_left_go_with_its_end(yard: Yard, artifacts: Artifacts) -> None:
+    pbt = {"name": "pbt", "population_size": 2, "seed": 7}
+    study_id = yard.submit(trained(sampler=pbt, budget={"parallel": 2}))
+    leave(yard, artifacts, study_id, {0: 0.9, 1: 0.1})
+    yard.set_state(study_id, StudyState.CANCELLED)
+    yard.clock.advance(6)
+    yard.turn()
+
+    [task] = collections(yard, study_id)
+    collect(yard, artifacts, study_id, task.number)
+
+    left = {name for name in FILES if not name.startswith("checkpoint-")}
+    assert files(artifacts, study_id, 0) == files(artifacts, study_id, 1) == left
+
+
 def test_a_running_study_is_collected_when_it_has_grown_and_what_is_open_is_left_alone(
     yard: Yard, artifacts: Artifacts
 ) -> None:

@@ -11,8 +11,10 @@ from trainer.config.knobs import (
     COST_METRICS,
     REGRESSION_METRICS,
     WITH_COMPRESSION,
+    but_schedule,
     knob_paths,
     metric_names,
+    schedule_knobs,
 )
 from trainer.config.layered import LAYERED, MOST_LAYERS, layer_of
 from trainer.config.model import MODELS, Compression, Model, Transfer
@@ -58,7 +60,9 @@ __all__ = [
     "TaskName",
     "TrainConfig",
     "Transfer",
+    "but_schedule",
     "knob_paths",
     "layer_of",
     "metric_names",
+    "schedule_knobs",
 ]

@@ -106,6 +106,7 @@ class Compression(Section):
     steps: Annotated[int, Field(ge=1, le=1000)] = 1
     begin: Probability = 0.5
     end: Probability = 0.75
+    int8: bool = False  # the model that is left has linear layers and tables of eight bits
     rewind: bool = False  # magnitude: what stays goes back to what it began with (Frankle and Carbin 2019)
 
     @model_validator(mode="after")

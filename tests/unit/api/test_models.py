@@ -19,6 +19,7 @@ TRAIN = {
     "trial": {"kind": "train", "data": {"source": "sklearn:iris"}},
 }
 ROWS = {"rows": [{"petal width (cm)": 1.0}]}
+BOTH = ROWS | {"ensemble": 1, "int8": True}
 
 pytestmark = on_sqlite
 
@@ -79,7 +80,7 @@ def test_without_a_worker_it_is_said_at_once_and_with_a_busy_one_after_the_time_
         assert session.query(TaskRow).all() == []  # nobody waits: it must not be done later
 
 
-@pytest.mark.parametrize("body", [{"rows": []}, {"rows": "x"}, {}, ROWS | {"trial": -1}, ROWS | {"trail": 1}])
+@pytest.mark.parametrize("body", [{"rows": []}, {"rows": "x"}, {}, ROWS | {"trial": -1}, ROWS | {"trail": 1}, BOTH])
 def test_a_wrong_body_is_refused(server: ApiServer, body: object) -> None:
     server.create(**TRAIN)
 
