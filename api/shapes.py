@@ -81,10 +81,13 @@ class Study(Shape):
     space_version: int
     past_spaces: list[dict[str, Any]]
     warm_start: dict[str, Any] | None
+    rescoring: str | None = None  # where the definition has `rescore`: WAITING for the search, RUNNING or COMPLETE
     waiting_for: str | None = None  # the worker that the study needs, when none that is live can ever serve it
 
     @classmethod
-    def of(cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None) -> Self:
+    def of(
+        cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None, rescoring: str | None = None
+    ) -> Self:
         errors = None if study.errors is None else [_problem_item(each) for each in study.errors]
         return cls(
             name=study.name,
@@ -102,6 +105,7 @@ class Study(Shape):
             space_version=len(study.past_spaces) + 1,
             past_spaces=study.past_spaces,
             warm_start=study.warm_start,
+            rescoring=rescoring,
         )
 
 
@@ -247,6 +251,23 @@ class CurveShape(Shape):
         return cls(number=curve.number, state=curve.state, steps=curve.steps, values=curve.values)
 
 
+class Measured(Shape):
+    """What a device did with so many slots, all of them busy with one study."""
+
+    slots: int
+    rate: float  # rows a second; where their number is not known, steps
+
+
+class CrowdShape(Shape):
+    """Why a device has as many slots as it has, where that is found out (`auto`)."""
+
+    device: str
+    study: str | None
+    wanted: int
+    rates: list[Measured]
+    why: str | None  # None while it is being measured
+
+
 class Worker(Shape):
     """A worker as it describes itself in its last sign of life; `study`, `trial` and `attempt` are what it works at."""
 
@@ -267,6 +288,7 @@ class Worker(Shape):
     machine: str | None
     memory: int | None  # bytes of the host's that a trial may count on
     idle_share: float | None  # of the time since its start
+    crowd: CrowdShape | None
     figures: dict[str, float]  # bytes, shares of 1, °C, W; those of the GPU are of all of it
 
 

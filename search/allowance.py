@@ -69,7 +69,12 @@ class Allowance:
     def startable(self) -> int:
         """How many trials there are to begin: those that wait, those that may be promoted, and new ones."""
         new = 0 if self._optuna.is_waiting or self._optuna.is_exhausted else max(0, self.left)
-        return self._counts[TrialState.WAITING] + self._optuna.promotable + new
+        return self.startable_at_once + new
+
+    @property
+    def startable_at_once(self) -> int:
+        """The same without new trials, for which the sampler is asked."""
+        return self._counts[TrialState.WAITING] + self._optuna.promotable
 
     def room(self, slots: int | None) -> int:
         """How many more trials may run now; `slots` is what bounds them where the budget does not, None for nothing."""

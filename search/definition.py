@@ -13,7 +13,7 @@ from search.corners import corners_of
 from search.entries import read_parameters
 from search.evolving import check_population
 from search.evolving import filled as of_population
-from search.findings import Finding, of_model, problems
+from search.findings import Finding, of_model, problems, shown
 from search.inequality import Inequality
 from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, longest_training, put_in
 from search.objectives import check_objectives, read_objectives
@@ -23,6 +23,7 @@ from search.plain import NotPlain, check_plain
 from search.region import Region
 from search.sections import (
     BOUNDED,
+    MOST_GP_TRIALS,
     MOST_TRIALS,
     UNHURRIED,
     UNTEACHABLE,
@@ -33,6 +34,7 @@ from search.sections import (
     Objective,
     Priority,
     PrunerSpec,
+    Rescore,
     Resources,
     SamplerSpec,
     Section,
@@ -62,6 +64,7 @@ class Definition(Section):
     trial: dict[str, Any]
     resources: Resources = Resources()
     keep: Keep = Keep()
+    rescore: Rescore | None = None
 
     @property
     def objective(self) -> Objective:
@@ -124,6 +127,7 @@ class Definition(Section):
             "trial": self.trial,
             "resources": self.resources.model_dump(),
             **({"keep": self.keep.model_dump()} if self.keep != Keep() else {}),
+            **({"rescore": self.rescore.model_dump()} if self.rescore else {}),
         }
 
 
@@ -170,10 +174,14 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
         findings += check_knobs(parameters, trial, section)
     if document.get("deterministic") is True:
         findings += _check_deterministic(document)
+    if document.get("rescore") is not None:
+        findings += _check_rescore(document)
     if "warm_start" in document:
         findings += _check_learning(document.get("sampler", {"name": "tpe"}))
     if _is_named(document.get("sampler"), "grid"):
         findings += _check_grid(document, parameters)
+    if _is_named(document.get("sampler"), "gp"):
+        findings += _check_gp(document.get("budget"))
     if _is_named(document.get("sampler"), "pbt"):
         findings += check_population(document, parameters)
     if _is_named(document.get("sampler"), "cmaes") and parameters:
@@ -199,6 +207,14 @@ def _check_ranges(parameters: dict[str, Parameter]) -> list[Finding]:
         return []
     message = "cmaes searches ranges, and no parameter is one"
     return [Finding(("sampler", "name"), message, "take another sampler, such as tpe or nsga2")]
+
+
+def _check_gp(budget: object) -> list[Finding]:
+    trials = budget.get("trials") if isinstance(budget, dict) else None
+    if not isinstance(trials, int) or trials <= MOST_GP_TRIALS:
+        return []
+    message = f"gp fits all trials at once, and takes {MOST_GP_TRIALS:,} at most, not {trials:,}"
+    return [Finding(("budget", "trials"), message, "take fewer, or another sampler, such as tpe")]
 
 
 def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
@@ -227,6 +243,22 @@ def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
         if isinstance(name, str) and name not in UNHURRIED
     ]
     return findings
+
+
+def _check_rescore(document: dict[str, Any]) -> Iterator[Finding]:
+    """What cannot be trained again from other seeds, or has no mean over them."""
+    trial, objective = document.get("trial"), document.get("objective")
+    kind = trial.get("kind", "train") if isinstance(trial, dict) else "train"
+    if kind != "train":
+        yield Finding(("rescore",), "has no seeds to change: the trials run code of their own", "leave it out")
+    elif _is_named(document.get("sampler"), "pbt"):
+        message = "cannot train the members of a population again: their schedules are no trial's parameters"
+        yield Finding(("rescore",), message, "leave it out")
+    elif isinstance(objective, list):
+        yield Finding(("rescore",), "ranks trials by one objective, and the study has several", "leave it out")
+    elif isinstance(objective, dict) and not str(objective.get("metric", "val/")).startswith("val/"):
+        hint = "search by a metric val/…, or leave it out"
+        yield Finding(("rescore",), f"{shown(objective['metric'])} is the same from all seeds, or measures none", hint)
 
 
 def _check_heritage(document: dict[str, Any]) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from store.errors import TrialyardError
 MOST_DRAWS = 20  # for one trial, before a duplicate is accepted
 # … and of these so many outside of the inequalities, before a point is moved inside: a model's draw takes milliseconds.
 MOST_OUTSIDE, MOST_OUTSIDE_OF_LEARNERS = 20, 4
+BLIND = ("grid", "random", "qmc")  # samplers to which it is nothing what trials came to
 MOST_STARTS = 100  # random points from which a way into the inequalities is looked for
 
 Point = dict[str, Any]
@@ -35,9 +36,11 @@ class Drawing:
     first draw stands, as Optuna makes it.
     """
 
-    def __init__(self, study: optuna.Study, storage: Storage, space: Space, learns: bool) -> None:
-        """`learns`: the sampler proposes by what trials came to."""
-        self._study, self._storage, self._space, self._learns = study, storage, space, learns
+    def __init__(self, study: optuna.Study, storage: Storage, space: Space, sampler: str) -> None:
+        self._study, self._storage, self._space = study, storage, space
+        self._learns = sampler not in BLIND
+        # A Gaussian process makes one proposal for one history; other draws would be random.
+        self._most_outside = 0 if sampler == "gp" else MOST_OUTSIDE_OF_LEARNERS if self._learns else MOST_OUTSIDE
 
     def draw(self, trial: FrozenTrial, seed: tuple[int, int], is_known: Callable[[Point], bool] | None) -> Point:
         """Parameters for a trial that has none yet; the storage gets them, too.
@@ -51,21 +54,20 @@ class Drawing:
         draft = Draft(self._study, trial._trial_id)
         parameters = self._space.suggest(draft)
         if is_known is None:
-            self._storage.set_params(trial._trial_id, draft.params, draft.distributions)
+            self._storage.set_params(trial._trial_id, *draft.drawn)
             return parameters
         region, outside = self._space.region, 0
-        most = MOST_OUTSIDE_OF_LEARNERS if self._learns else MOST_OUTSIDE
         for _ in range(MOST_DRAWS):
             is_outside = region.broken(parameters) is not None
             outside += is_outside
-            if outside > most or not (is_outside or is_known(parameters)):
+            if outside > self._most_outside or not (is_outside or is_known(parameters)):
                 break
             # Draw anew, from the generator as it stands, for the trial as it was.
             self._storage._set_trial(trial._trial_id, trial)
             draft = Draft(self._study, trial._trial_id)
             parameters = self._space.suggest(draft)
         if region.broken(parameters) is None:
-            self._storage.set_params(trial._trial_id, draft.params, draft.distributions)
+            self._storage.set_params(trial._trial_id, *draft.drawn)
             return parameters
         found = self._inside(parameters, is_known, np.random.default_rng(seed))
         self._storage.set_params(trial._trial_id, *self._space.internal(found))

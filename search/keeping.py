@@ -20,6 +20,7 @@ from search.fronts import best_first, front, losses_of
 from search.ledger import Ledger
 from search.live_study import LiveStudy
 from search.live_tasks import COLLECT
+from search.racing import Races
 from store.messages import Nothing, TaskAssignment
 from store.models import AttemptRow, StudyRow, StudyState, TaskRow, TaskState, TrialRow, TrialState
 
@@ -32,10 +33,12 @@ class Housekeeping:
     """Orders collections; what it remembers may be lost, as a collection that is ordered twice does no harm."""
 
     def __init__(self) -> None:
+        self._races = Races()
         self._complete: dict[int, int] = {}  # trials of running studies at their last collections
 
     def look_round(self, session: Session, studies: Iterable[LiveStudy], ledger: Ledger) -> None:
-        """Order the collections that are due, and drop what requests waited for whose server has died."""
+        """Order the collections and the heats that are due, and drop what requests waited for whose server has died."""
+        self._races.look_round(session, ledger)
         for study_id in _uncollected(session):
             ledger.add_task(study_id, COLLECT)
         for study in studies:

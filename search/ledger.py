@@ -96,7 +96,7 @@ class Ledger:
         self._reports: list[dict[str, Any]] = []
         self._studies: list[tuple[StudyChange, Event]] = []
         self._dropped_tasks: list[tuple[int, int]] = []
-        self._new_tasks: list[tuple[int, str]] = []
+        self._new_tasks: list[tuple[int, str, dict[str, Any]]] = []
         self._task_columns: dict[tuple[int, int], dict[str, Any]] = defaultdict(dict)
         self._study_columns: dict[int, dict[str, Any]] = defaultdict(dict)
         self._events: dict[int, list[Event]] = defaultdict(list)
@@ -140,9 +140,9 @@ class Ledger:
         """A task has moved; it may have been deleted meanwhile."""
         self._task_columns[study_id, number] |= columns
 
-    def add_task(self, study_id: int, kind: str) -> None:
+    def add_task(self, study_id: int, kind: str, request: dict[str, Any] | None = None) -> None:
         """A task of the scheduler's own, for any worker of the study's pool."""
-        self._new_tasks.append((study_id, kind))
+        self._new_tasks.append((study_id, kind, request or {}))
 
     def drop_tasks(self, keys: Iterable[tuple[int, int]]) -> None:
         """Tasks that nobody waits for any more."""
@@ -174,9 +174,9 @@ class Ledger:
         """Write what few batches have: tasks, and changes of studies as a whole. To be done before `write`."""
         for study_id, number in self._dropped_tasks:
             session.execute(delete(TaskRow).where(TaskRow.study_id == study_id, TaskRow.number == number))
-        for study_id, kind in self._new_tasks:
+        for study_id, kind, request in self._new_tasks:
             if (study := session.get(StudyRow, study_id)) is not None:
-                Tasks(session, study).add(kind, {}, self.at)
+                Tasks(session, study).add(kind, request, self.at)
         for (study_id, number), columns in self._task_columns.items():
             session.execute(
                 update(TaskRow).where(TaskRow.study_id == study_id, TaskRow.number == number).values(columns)

@@ -10,9 +10,8 @@ from search.amending import amended
 from search.attempt_ends import AttemptEnds
 from search.definition import Definition
 from search.drawing import NothingFeasible
-from search.ledger import Ledger, LiveTrial, StudyChange
-from search.optuna_study import OF_ONE_SPACE
-from search.optuna_trials import WarmTrial
+from search.ledger import Ledger, LiveTrial
+from search.optuna_trials import OF_ONE_SPACE, WarmTrial
 from search.shares import Claim
 from store.errors import DefinitionError
 from store.messages import (
@@ -242,12 +241,15 @@ class LiveStudy(AttemptEnds):
         if self._is_closing(at):
             return self._closing_room()
         room = self._allowance.room(None if self.is_external else self.slots)
+        if self._optuna.question is not None:  # the next new one is still being computed
+            room = min(room, self._allowance.startable_at_once)
         return room if self.share is None else min(room, self.share - self._allowance.busy)
 
     def claim(self, at: datetime) -> Claim:
         """What the study asks of its pool."""
         share, self.share = self.share, None
-        wanted = self._allowance.busy + max(0, self.room(at))
+        computed = self.state is StudyState.RUNNING and self._optuna.question is not None
+        wanted = self._allowance.busy + max(computed, self.room(at))
         self.share = share
         return Claim(self.definition.priority, wanted, self.counts[TrialState.RUNNING])
 
@@ -343,17 +345,6 @@ class LiveStudy(AttemptEnds):
             return None
         trial = self._next(TrialState.QUEUED, ledger)
         return self._start(trial, worker, device, ledger) if trial else None
-
-    def _move(
-        self,
-        state: StudyState,
-        ledger: Ledger,
-        reason: str | None = None,
-        errors: list[dict[str, str]] | None = None,
-        facts: dict[str, Any] | None = None,
-    ) -> None:
-        ledger.move(StudyChange(self.id, self.state, state, reason, errors, facts))
-        self.state = state
 
     def _complete_study(self, reason: str | None, ledger: Ledger) -> None:
         """The study is over: COMPLETE, unless not a single trial came to anything."""

@@ -12,10 +12,12 @@ from sqlalchemy import JSON, Row, func, select
 from sqlalchemy.orm import Session
 
 from search.definition import parse
+from search.gp_process import missing_extra
 from search.ledger import LiveTrial
 from search.live_study import LiveStudy
 from search.optuna_trials import PastTrial, WarmTrial
 from search.origins import find_origins
+from store.errors import DefinitionError
 from store.models import AttemptRow, ReportRow, StudyRow, StudyState, TrialRow, TrialState, WarmTrialRow
 
 # What is read of all trials of a study: each further column costs tens of milliseconds with many of them.
@@ -32,7 +34,11 @@ def study_states(session: Session, known: set[int]) -> dict[int, StudyState]:
 
 
 def load_study(session: Session, study_id: int) -> LiveStudy:
-    """Rebuild one study with all that its sampler and pruner remember."""
+    """Rebuild one study with all that its sampler and pruner remember.
+
+    Raises:
+        DefinitionError: it cannot run here.
+    """
     was_enabled = gc.isenabled()
     gc.disable()  # nearly all objects made here stay: looking for garbage among them takes as long as making them
     try:
@@ -45,6 +51,8 @@ def load_study(session: Session, study_id: int) -> LiveStudy:
 def _load(session: Session, study_id: int) -> LiveStudy:
     row = session.get_one(StudyRow, study_id)
     definition = parse(row.definition)
+    if definition.sampler.name == "gp" and (problem := missing_extra()) is not None:
+        raise DefinitionError([problem])
     metrics = [objective.metric for objective in definition.objectives]
     warm = _warm_trials(session, study_id, metrics)
     study = LiveStudy(row.id, definition, StudyState(row.state), row.started_at, row.past_spaces, warm)

@@ -18,7 +18,7 @@ from typing import Any
 from search.allowance import Allowance
 from search.definition import Definition
 from search.heritage import Heritage
-from search.ledger import Ledger, LiveTrial
+from search.ledger import Ledger, LiveTrial, StudyChange
 from search.optuna_study import OptunaStudy
 from search.optuna_trials import Proposal, WarmTrial
 from search.population import Copy, Population
@@ -121,7 +121,12 @@ class OpenTrials:
             ledger.copy(trial, copy)
 
     def _propose(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
-        """Make the sampler's next trial; None if a twin's value was taken over, so that there is nothing to run."""
+        """Make the sampler's next trial.
+
+        None if there is nothing to run: a twin's value was taken over, or the proposal is still being computed.
+        """
+        if not self._optuna.is_ready():
+            return None
         remembered = self._optuna.study_attrs
         proposal = self._optuna.propose()
         if self._optuna.study_attrs != remembered:
@@ -136,6 +141,17 @@ class OpenTrials:
             return None
         ledger.tell(trial)
         return trial
+
+    def _move(
+        self,
+        state: StudyState,
+        ledger: Ledger,
+        reason: str | None = None,
+        errors: list[dict[str, str]] | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        ledger.move(StudyChange(self.id, self.state, state, reason, errors, facts))
+        self.state = state
 
     def _start(self, trial: LiveTrial, worker: str, device: str, ledger: Ledger) -> Assignment:
         trial.attempt += 1

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import optuna
 import orjson
 from optuna.study._tell import _tell_with_warning
-from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from search.auto import AT_RANDOM
@@ -24,23 +23,32 @@ from search.definition import Definition
 from search.drawing import Drawing
 from search.fitting import Fitting
 from search.fronts import losses_of
+from search.gp import GpSampler, Question
 from search.grid import CANCELLED, GridSampler
 from search.hindsight import StudySoFar, Window
-from search.optuna_trials import OPTUNA_STATE, PastTrial, Proposal, Storage, WarmTrial, blank
+from search.optuna_trials import (
+    OPTUNA_STATE,
+    WORST,
+    PastTrial,
+    Proposal,
+    Storage,
+    WarmTrial,
+    blank,
+    frozen,
+    taught,
+)
 from search.pruners import make_halving, make_population, make_pruner, make_rungs
-from search.samplers import make_sampler, reseed
+from search.samplers import make_sampler, reseed, seed_of
 from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
 from search.tpe import HistoryTPESampler
 from store.errors import Problem
 from store.models import TrialState
 
-OF_ONE_SPACE = ("cma:", "NSGAIISampler:parent", "NSGAIIISampler:parent")  # attributes that no other space shares
 FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the rungs, of several objectives
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha, or in a population
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
 CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
-WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
 LEARNERS = ("tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
 
 
@@ -69,8 +77,7 @@ class OptunaStudy:
             sampler=self._sampler,
             pruner=self._pruner,
         )
-        learns = definition.sampler.name not in ("grid", "random", "qmc")
-        self._drawing = Drawing(self._study, self._storage, self._space, learns)
+        self._drawing = Drawing(self._study, self._storage, self._space, definition.sampler.name)
         self._warm = len(warm)
         self._window = Window(definition.budget.parallel or 1) if definition.deterministic else None
         self._count = 0
@@ -78,7 +85,7 @@ class OptunaStudy:
         self._reusable: dict[bytes, int] = {}  # … -> the first complete one, where its values may serve another
         self._strangers: set[int] = set()  # trials that are no points of this space
         for each in warm:
-            self._storage.append(self._study._study_id, self._taught(each))
+            self._storage.append(self._study._study_id, taught(self._space, each, self._fitting.point(each.parameters)))
 
     def load(self, trials: Iterable[PastTrial], study_attrs: Mapping[str, Any]) -> None:
         """Add stored trials, all of them, in the order of their numbers from 0, and what is remembered of the study."""
@@ -96,7 +103,7 @@ class OptunaStudy:
             else:
                 self._known.setdefault(_canonical(point), trial.number)
                 self._offer(trial.number, trial.state, point)
-            self._storage.append(self._study._study_id, self._frozen(trial, point))
+            self._storage.append(self._study._study_id, frozen(self._space, trial, point))
             self._count += 1
             if self._halving is not None:
                 self._halving.load(trial.number, trial.system_attrs.get(FRONTS, ()))
@@ -140,12 +147,20 @@ class OptunaStudy:
         Raises:
             NothingFeasible: no parameters could be found that keep the constraints between them.
         """
-        for number, withheld in [] if self._window is None else self._window.reveal(self._count):
-            for step, value in withheld.intermediate.items():
-                self._storage.set_trial_intermediate_value(self._id(number), step, value)
-            if withheld.end is not None:
-                self._tell(number, *withheld.end)
+        self._reveal()
         return self._draw()
+
+    def is_ready(self) -> bool:
+        """Whether the next trial can be proposed now; if not, there is a question to be answered first."""
+        if not isinstance(self._sampler, GpSampler):
+            return True
+        self._reveal()
+        return self._sampler.is_ready(self._study, self._count, seed_of(self._definition.sampler.seed, self._count))
+
+    @property
+    def question(self) -> Question | None:
+        """What the next proposal waits for, under gp."""
+        return self._sampler.question if isinstance(self._sampler, GpSampler) else None
 
     def enqueue(self, parameters: Mapping[str, Any]) -> Proposal:
         """The next trial, with given parameters, which counts as running from here on."""
@@ -308,6 +323,14 @@ class OptunaStudy:
             withheld.end = (trial.state, trial.values)
         return replace(trial, state=TrialState.RUNNING, values=None, intermediate={})
 
+    def _reveal(self) -> None:
+        """Let the sampler know what it may know when the next trial is proposed."""
+        for number, withheld in [] if self._window is None else self._window.reveal(self._count):
+            for step, value in withheld.intermediate.items():
+                self._storage.set_trial_intermediate_value(self._id(number), step, value)
+            if withheld.end is not None:
+                self._tell(number, *withheld.end)
+
     def _draw(self, given: Mapping[str, Any] | None = None) -> Proposal:
         reseed(self._sampler, self._definition.sampler.seed, self._count)
         trial = blank(self._space, OptunaState.RUNNING, {}, None)
@@ -370,28 +393,6 @@ class OptunaStudy:
 
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, self._warm + number)
-
-    def _frozen(self, trial: PastTrial, point: Mapping[str, Any] | None) -> FrozenTrial:
-        """A stored trial for Optuna; `point` are its parameters in this space, None if they are none."""
-        state = OPTUNA_STATE.get(trial.state, OptunaState.RUNNING)
-        values, attrs = trial.values, dict(trial.system_attrs)
-        if WORST in attrs:
-            state, values = OptunaState.COMPLETE, attrs[WORST]
-        if point is None:
-            values, state = None, OptunaState.FAIL if state.is_finished() else state
-        if state is OptunaState.PRUNED and trial.intermediate:
-            values = [trial.intermediate[max(trial.intermediate)]]  # as `Study.tell` does for a pruned trial
-        if not trial.is_of_this_space:  # an evolution strategy's memory has the dimensions of its own space
-            attrs = {key: kept for key, kept in attrs.items() if not key.startswith(OF_ONE_SPACE)}
-        frozen = blank(self._space, state, point or {}, values)
-        frozen.system_attrs, frozen.intermediate_values = attrs, dict(trial.intermediate)
-        return frozen
-
-    def _taught(self, trial: WarmTrial) -> FrozenTrial:
-        point = self._fitting.point(trial.parameters)
-        if point is None:
-            return blank(self._space, OptunaState.FAIL, {}, None)
-        return blank(self._space, OptunaState.COMPLETE, point, trial.values)
 
 
 def _canonical(parameters: Mapping[str, Any]) -> bytes:

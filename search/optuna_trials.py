@@ -14,6 +14,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from search.gp import KERNELS
 from search.space import Space
 from store.models import TrialState
 
@@ -23,6 +24,9 @@ OPTUNA_STATE = {
     TrialState.FAILED: OptunaState.FAIL,
     TrialState.CANCELLED: OptunaState.FAIL,
 }
+
+OF_ONE_SPACE = ("cma:", KERNELS, "NSGAIISampler:parent", "NSGAIIISampler:parent")  # attributes no other space shares
+WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
 
 _LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
 
@@ -77,6 +81,30 @@ class Storage(InMemoryStorage):
         info.trials.append(trial)
         info.param_distribution |= trial.distributions
         self._update_cache(trial._trial_id, study_id)
+
+
+def frozen(space: Space, trial: PastTrial, point: Mapping[str, Any] | None) -> FrozenTrial:
+    """A stored trial for Optuna; `point` are its parameters in this space, None if they are none."""
+    state = OPTUNA_STATE.get(trial.state, OptunaState.RUNNING)
+    values, attrs = trial.values, dict(trial.system_attrs)
+    if WORST in attrs:
+        state, values = OptunaState.COMPLETE, attrs[WORST]
+    if point is None:
+        values, state = None, OptunaState.FAIL if state.is_finished() else state
+    if state is OptunaState.PRUNED and trial.intermediate:
+        values = [trial.intermediate[max(trial.intermediate)]]  # as `Study.tell` does for a pruned trial
+    if not trial.is_of_this_space:  # an evolution strategy's memory has the dimensions of its own space
+        attrs = {key: kept for key, kept in attrs.items() if not key.startswith(OF_ONE_SPACE)}
+    told = blank(space, state, point or {}, values)
+    told.system_attrs, told.intermediate_values = attrs, dict(trial.intermediate)
+    return told
+
+
+def taught(space: Space, trial: WarmTrial, point: Mapping[str, Any] | None) -> FrozenTrial:
+    """Another study's trial for Optuna, at a point of this space; without one it teaches nothing."""
+    if point is None:
+        return blank(space, OptunaState.FAIL, {}, None)
+    return blank(space, OptunaState.COMPLETE, point, trial.values)
 
 
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:

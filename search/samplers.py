@@ -26,9 +26,10 @@ from search.asha import Rungs
 from search.auto import AutoSampler
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
+from search.gp import GpSampler
 from search.grid import GridSampler
 from search.population import Population
-from search.sections import Auto, CmaEs, Grid, Nsga2, Nsga3, Pbt, Qmc, Random, SamplerSpec
+from search.sections import Auto, CmaEs, Gp, Grid, Nsga2, Nsga3, Pbt, Qmc, Random, SamplerSpec
 from search.space import Space
 from search.tpe import HistoryTPESampler
 
@@ -38,6 +39,8 @@ def make_sampler(definition: Definition, rungs: Rungs | Population | None = None
     sampler = definition.sampler
     if isinstance(sampler, Grid):
         return GridSampler(Space(definition.parameters, definition.parameter_constraints), definition.budget.retries)
+    if isinstance(sampler, Gp):
+        return GpSampler(sampler.seed, sampler.options, len(definition.constraints))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # what Optuna calls experimental is the user's own choice
         if isinstance(sampler, Auto):
@@ -98,6 +101,8 @@ def reseed(sampler: BaseSampler, study_seed: int, number: int) -> None:
         case CmaEsSampler():
             sampler._cma_rng.rng.seed(seed)
             reseed(sampler._independent_sampler, study_seed, number)
+        case GpSampler():  # its other half is seeded with each question
+            reseed(sampler.independent_sampler, study_seed, number)
         case QMCSampler():  # the sequence itself goes by its place in it, which is kept with the study
             reseed(sampler._independent_sampler, study_seed, number)
 

@@ -20,6 +20,7 @@ Multiplier = Annotated[FiniteFloat, Field(gt=0, le=1_000)]
 Priority = Annotated[int, Field(ge=1, le=1_000)]  # slots of a pool are shared in proportion to it
 
 MOST_TRIALS = 1_000_000
+MOST_GP_TRIALS = 1_000  # time grows with the third power, memory with the second: 0.4 GB at 300
 MOST_RANKS = 64
 
 _TIME = "must be a time such as 2h, 90m, 1h30m or 45s, or a number of seconds"
@@ -137,6 +138,14 @@ class Qmc(_Seeded):
     name: Literal["qmc"]
     qmc_type: Literal["sobol", "halton"] = "sobol"
     scramble: bool = False
+
+
+class Gp(_Seeded):
+    """Gaussian processes with the expected improvement in logarithms (Ament et al. 2023), as Optuna has them."""
+
+    name: Literal["gp"]
+    n_startup_trials: NonNegative = 10
+    deterministic_objective: bool = False
 
 
 class Pbt(_Seeded):
@@ -263,7 +272,7 @@ UNTEACHABLE = {  # the samplers that a warm start is nothing to, and why
     "nsga3": "learns from its own generations alone",
     "pbt": "learns from its own population alone",
 }
-SamplerSpec = Auto | Grid | Random | Tpe | CmaEs | Nsga2 | Nsga3 | Qmc | Pbt
+SamplerSpec = Auto | Grid | Random | Tpe | Gp | CmaEs | Nsga2 | Nsga3 | Qmc | Pbt
 PrunerSpec = NoPruner | Median | Percentile | Threshold | Patient | SuccessiveHalving | Hyperband | Asha | Wilcoxon
 
 
@@ -314,6 +323,13 @@ class Keep(Section):
 
     models: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = 50
     predictions: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = 500
+
+
+class Rescore(Section):
+    """When the search has ended, so many of the best trials are trained again from other seeds."""
+
+    best: Annotated[int, Field(ge=1, le=100)] = 10
+    seeds: Annotated[int, Field(ge=2, le=50)] = 5
 
 
 class Resources(Section):

@@ -60,6 +60,7 @@ class Study(Resource):
     best: Best | None = None
     reason: str | None = None
     errors: list[Problem] | None = None
+    rescoring: str | None = None
     waiting_for: str | None = None
     space_version: int = 1
     warm_start: dict[str, Any] | None = None
@@ -262,6 +263,7 @@ class Rescore(Resource):
     rescored: float | None = None
     standard_error: float | None = None
     reason: str | None = None
+    heat: int | None = None
 
     @property
     def ended(self) -> bool:

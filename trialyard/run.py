@@ -18,6 +18,7 @@ from trialyard.client import Client
 from trialyard.errors import BadInput, NotFound
 from trialyard.follow import follow
 from trialyard.local import free_port, local_service
+from trialyard.rescoring import follow_race
 from trialyard.resources import Study
 from trialyard.results import conclude
 from trialyard.signals import Stopped, StopSignals
@@ -66,6 +67,7 @@ def run(
                 if not study.ended:
                     study = follow(client, study, console, service.check)
                 conclude(console, client, study)
+                follow_race(client, study, console, service.check)
     except Stopped as stopped:
         again = ["trialyard", "run", str(file), "--home", str(home)]
         if settings.objectives_file is not None:

@@ -36,6 +36,7 @@ def submit(
 ) -> None:
     """Send a study to a server."""
     from trialyard.follow import follow, page_of
+    from trialyard.rescoring import follow_race
     from trialyard.results import conclude
 
     console = screen()
@@ -48,7 +49,8 @@ def submit(
         if wait:
             with StopSignals() as signals:
                 ended = follow(client, study, console, signals.check)
-            conclude(console, client, ended)
+                conclude(console, client, ended)
+                follow_race(client, ended, console, signals.check)
 
 
 @commands.command()

@@ -72,11 +72,15 @@ class Converting:
 
 def _figures(member: Member, prepared: Prepared) -> dict[str, float]:
     """How good a model is on the validation rows, and what it costs on this processor."""
-    from trainer.compress import latency, nonzero, size_in_bytes
+    from trainer.compress import LATENCY_ROWS, latency, nonzero, size_in_bytes
     from trainer.loop import evaluate
     from trainer.metrics import measure
 
     part, model = prepared.validation, member.model
     metrics = measure(evaluate(model, part), part.y, member.schema.target.deviation)
-    costs = {"nonzero": nonzero(model), "bytes": size_in_bytes(model), "latency": latency(model, part.inputs)}
+    costs = {
+        "nonzero": nonzero(model),
+        "bytes": size_in_bytes(model),
+        "latency": latency(model, part.first(LATENCY_ROWS)),
+    }
     return {f"val/{name}": value for name, value in metrics.items()} | costs

@@ -29,6 +29,10 @@ class CommandFailed(TrialyardError):
         super().__init__(f"{headline}; its last lines:\n{last_lines}" if last_lines else headline)
 
 
+class CrowdedOut(TrialyardError):
+    """A training found no device memory beside its neighbours, on a device whose slots are being counted."""
+
+
 class GroupFailed(TrialyardError):
     """A training in several processes did not come to an end of its own."""
 
@@ -47,6 +51,8 @@ def outcome_of(error: BaseException) -> Literal["failed", "diverged", "infeasibl
     """
     if isinstance(error, GroupFailed):
         return error.outcome
+    if isinstance(error, CrowdedOut):
+        return "lost"
     torch = sys.modules.get("torch")  # a trial that has run out of its memory has imported it
     if isinstance(error, OutOfDeviceMemory) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return "infeasible"

@@ -17,8 +17,9 @@ from store.artifacts import Artifacts
 from store.bus import Caller
 from store.errors import DefinitionError, Problem, StaleAttempt, Unavailable
 from store.messages import Assignment, AttemptKey, Finish, Preflighted, PreflightTask, Take, TakeTask
-from worker.ending import CommandFailed, Ending, GroupFailed, outcome_of, reason_of
+from worker.ending import CommandFailed, CrowdedOut, Ending, GroupFailed, outcome_of, reason_of
 from worker.outgoing import Outgoing
+from worker.progress import Progress
 from worker.reporter import PATIENCE_SECONDS, Reporter, finite
 from worker.tasks import TaskKind, do_task
 from worker.triallog import TrialLog
@@ -57,6 +58,7 @@ class Bench:
     spools: Path
     report_patience: float
     wear: Wear
+    progress: Progress
 
 
 def perform(bench: Bench, study_id: int, number: int | None = None, kind: Literal["trial", "task"] = "trial") -> None:
@@ -116,7 +118,9 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
     with TrialLog(bench.artifacts.attempt(assignment.attempt)) as output:
         try:
             kind = bench.kinds[assignment.trial["kind"]]
-            ending = kind.run(assignment, Reporter(outgoing, assignment.attempt, output), bench.should_leave)
+            ending = kind.run(
+                assignment, Reporter(outgoing, assignment.attempt, output, bench.progress.step), bench.should_leave
+            )
             metrics = finite(ending.metrics, "at the end")
             return Finish(attempt=assignment.attempt, outcome=ending.outcome, metrics=metrics)
         except Unavailable:
@@ -131,6 +135,8 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may raise anything
             traceback.print_exc()
             bench.wear.failed(error)
+            if isinstance(error, CrowdedOut):
+                bench.progress.crowded()
             return Finish(attempt=assignment.attempt, outcome=outcome_of(error), reason=reason_of(error))
 
 

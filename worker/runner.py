@@ -24,6 +24,7 @@ from worker.lifeline import end_with_parent
 from worker.log import configure
 from worker.objectives import Objectives
 from worker.prediction import Predicting
+from worker.progress import Progress
 from worker.rescoring import Rescoring
 from worker.shelf import Shelf
 from worker.spool import spool_folder
@@ -89,7 +90,15 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
     torch_device = "cuda" if arguments.gpu else "cpu"
     client = open_redis(settings.redis_url)
     shelf = Shelf(arguments.shelf) if arguments.shelf else None
-    training = Training(artifacts, library, torch_device, arguments.gpu_share, hub=settings.hf_hub, shelf=shelf)
+    training = Training(
+        artifacts,
+        library,
+        torch_device,
+        arguments.gpu_share,
+        is_crowd=arguments.crowd,
+        hub=settings.hf_hub,
+        shelf=shelf,
+    )
     return Bench(
         worker=arguments.name,
         device=arguments.device,
@@ -114,6 +123,7 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         spools=spool_folder(settings) / arguments.name,
         report_patience=settings.lease_seconds,
         wear=Wear(settings.runner_trials, settings.runner_growth),
+        progress=Progress(channel.send, settings.beat_seconds),
     )
 
 
@@ -125,6 +135,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", required=True)
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--gpu-share", type=float, default=1.0, help="of the GPU's memory, for one trial")
+    parser.add_argument("--crowd", action="store_true", help="others may train on the GPU, as many as fit")
     parser.add_argument("--shelf", type=Path, help="the folder that this machine's slots share prepared data in")
     return parser.parse_args()
 

@@ -73,6 +73,7 @@ def _beats(settings: Settings, arguments: argparse.Namespace, figures: Figures) 
         "device": arguments.device,
         "gpus": str(len(_gpus(arguments))),
         "memory": str(arguments.memory or ""),
+        "crowd": arguments.crowd,
     }
     return Beats(
         open_redis(settings.redis_url, longest_block=0.0),  # a beat that hangs must not cost the lease
@@ -88,6 +89,8 @@ def _runner_options(arguments: argparse.Namespace) -> list[str]:
     options = ["--name", arguments.name, "--device", arguments.device]
     if arguments.shelf:
         options += ["--shelf", arguments.shelf]
+    if arguments.crowd:
+        options.append("--crowd")
     return [*options, "--gpu", "--gpu-share", str(arguments.gpu_share)] if arguments.gpus else options
 
 
@@ -106,6 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--limit-memory", action="store_true", help="end a trial that uses more")
     parser.add_argument("--gpus", default="", metavar="UUIDS", help="serve the jobs that want so many GPUs, on these")
     parser.add_argument("--gpu-share", type=float, default=1.0, help="of the GPU's memory, for one trial")
+    parser.add_argument("--crowd", default="", help="the device whose slots are being counted, of which this is one")
     parser.add_argument("--shelf", default="", metavar="FOLDER", help="which the machine's slots share")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="the process with which this one ends")
     return parser.parse_args()

@@ -16,7 +16,7 @@ from store.artifacts import Artifacts
 from store.messages import Assignment, AttemptKey, Membership
 from trainer.config import TrainConfig
 from worker.collecting import CHECKPOINTS, delete
-from worker.ending import Ending, OutOfDeviceMemory
+from worker.ending import CrowdedOut, Ending, OutOfDeviceMemory
 from worker.group import Group
 from worker.library import Library
 from worker.reporter import Reporter
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trainer.transfer import Origin, Origins
 
 KEPT_DATA_SETS = 4
+CROWDED_SHARE = 0.1  # of the device's memory; less is what the contexts of idle neighbours take
 
 
 class Training:
@@ -44,6 +45,7 @@ class Training:
         device: str,
         device_share: float = 1.0,
         *,
+        is_crowd: bool = False,
         hub: bool = False,
         shelf: Shelf | None = None,
     ) -> None:
@@ -51,6 +53,7 @@ class Training:
         Args:
             device: as torch names it: cpu, or cuda for the one GPU that this process sees.
             device_share: how much of the GPU's memory a training may use; slots that share one must not take all.
+            is_crowd: whether as many others train on the GPU as turn out to fit.
             hub: whether pretrained models may come from the Hugging Face Hub.
             shelf: where prepared data lie for all slots of the machine; without it they are this process's own.
         """
@@ -59,6 +62,7 @@ class Training:
         self._device = device
         self._device_share = device_share
         self._is_bounded = False
+        self._is_crowd = is_crowd
         self._hub = hub
         self._shelf = shelf
         self._group = Group(shelf.folder if shelf else None, gpus=device == "cuda")
@@ -71,6 +75,7 @@ class Training:
         Raises:
             TrainerError: the data cannot be used, or the training diverged.
             OutOfDeviceMemory: it needs more than there is.
+            CrowdedOut: it needs more than its neighbours leave.
             GroupFailed: it was split over several processes, and one of them could not go on.
             StaleAttempt, NotANumber, Unavailable: from its reports.
         """
@@ -88,9 +93,12 @@ class Training:
             return Ending(fitted.ending, fitted.metrics | fitted.costs)
         except torch.OutOfMemoryError as error:
             message = str(error)
+        others = _held_by_others() if self._is_crowd else 0.0
         # Out of the handler, so that nothing holds the training's tensors any more.
         self._prepared.clear()
         torch.cuda.empty_cache()
+        if others > CROWDED_SHARE:
+            raise CrowdedOut(f"out of device memory, {others:.0%} of which its neighbours hold: {message}")
         raise OutOfDeviceMemory(f"out of device memory: {message}")
 
     def preflight(
@@ -180,9 +188,12 @@ class Training:
         config = TrainConfig.model_validate(trial)
         origin = self._origins_of(study_id, origins).of(config)
         config = origin.resolve(config) if origin else config
+        prepared = self._prepare(study_id, config, origin)
+        if isinstance(reporter, Reporter):
+            reporter.rows_a_step = _rows_of_epoch(config, prepared)
         return fit(
             config,
-            self._prepare(study_id, config, origin),
+            prepared,
             monitor=Monitor(metric, direction),
             reporter=reporter,
             origin=origin,
@@ -243,3 +254,19 @@ class Training:
 
     def _local(self, config: TrainConfig) -> TrainConfig:
         return config.model_copy(update={"data": self._library.local(config.data)})
+
+
+def _rows_of_epoch(config: TrainConfig, prepared: Prepared | Folds) -> int:
+    """How many rows are trained on, by all the models of the trial."""
+    from trainer.data.prepared import Prepared
+
+    parts = [prepared] * config.seeds if isinstance(prepared, Prepared) else prepared.parts
+    return sum(part.train.rows for part in parts)
+
+
+def _held_by_others() -> float:
+    """The share of the device's memory that is taken, and not by this process's tensors."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    return (total - free - torch.cuda.memory_reserved()) / total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlalchemy import select
 from api.page_text import measured, metric, parameter
 from store.bus import worker_key
 from store.models import ReportRow, StudyRow, StudyState, TrialRow
+from store.roster import crowds_key
 from store.session import reads, writes
 from tests.browser.conftest import Site, Visitor, serving
 from tests.browser.seed import METRIC, Author, bare_study, definition
@@ -285,6 +287,18 @@ def test_workers_come_and_go_on_their_page(visitor: Visitor) -> None:
     expect(page.get_by_role("row", name="atlas-gpu0")).to_contain_text("digits-mlp")
     cells = page.locator("#hosts td, #hosts th")
     assert cells.evaluate_all("all => all.filter(cell => cell.scrollWidth > cell.clientWidth).length") == 0
+
+    picture = {
+        "study": "",
+        "wanted": 2,
+        "rates": [{"slots": 1, "rate": 100.0}, {"slots": 2, "rate": 180.0}],
+        "why": None,
+    }
+    visitor.site.redis.hset(worker_key("atlas-gpu0"), mapping={"supervisor": "atlas/1", "crowd": "GPU-1"})
+    visitor.site.redis.hset(crowds_key("atlas/1"), "GPU-1", json.dumps(picture | {"why": "3 slots did less"}))
+    figure = page.get_by_role("figure")
+    expect(figure).to_contain_text("GPU-1: 2 slots, because 3 slots did less")
+    expect(figure.get_by_role("meter")).to_have_count(2)
 
     visitor.site.redis.delete(worker_key("atlas-gpu0"))
     expect(page.get_by_role("heading", name="No worker is connected")).to_be_visible()

@@ -63,7 +63,7 @@ SAMPLERS: list[dict[str, Any]] = [
 @on_sqlite
 @pytest.mark.parametrize(
     ("sampler", "inequalities"),
-    [*((sampler, THIN) for sampler in SAMPLERS), (SAMPLERS[0], WIDE), (SAMPLERS[2], WIDE)],
+    [*((sampler, THIN) for sampler in SAMPLERS), (SAMPLERS[2], WIDE)],
     ids=lambda each: each["name"] if isinstance(each, dict) else f"{len(each)} inequalities",
 )
 def test_every_sampler_stays_within_them_also_across_restarts(
@@ -73,7 +73,7 @@ def test_every_sampler_stays_within_them_also_across_restarts(
         "parameters": PARAMETERS,
         "parameter_constraints": inequalities,
         "sampler": {"seed": 5, **sampler},
-        "budget": {"trials": 12, "parallel": 1},
+        "budget": {"trials": 8, "parallel": 1},
         "duplicates": "resample",
     }
     found = proposals(yard, study("s", **sections))

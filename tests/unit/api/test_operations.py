@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from sqlalchemy import update
@@ -9,7 +10,7 @@ from sqlalchemy import update
 from store.bus import open_redis, worker_key
 from store.models import StudyRow, TrialState
 from store.queue import TrialQueue
-from store.roster import drain_key
+from store.roster import crowds_key, drain_key
 from store.session import connect, writes
 from store.settings import Settings
 from tests.api_server import ApiServer, definition, on_sqlite, serving
@@ -54,6 +55,21 @@ def test_workers_show_what_they_work_at(server: ApiServer) -> None:
     assert (new["name"], new["pool"], new["study"], new["gpu"], new["pid"]) == ("a-new-one", "cpu", None, False, None)
     expected = {"name": "node7-gpu-0", "host": "node7", "pid": 4242, "device": "cuda:0", "gpu": True, "study": "s"}
     assert busy | expected | {"trial": 3, "attempt": 1, "done": 2, "state": "busy"} == busy
+
+
+@on_sqlite
+def test_slots_that_are_counted_show_what_was_measured_and_why(server: ApiServer) -> None:
+    server.create("s")
+    picture = {"study": str(server.study_id()), "wanted": 1, "rates": [{"slots": 1, "rate": 100.0}], "why": None}
+    with open_redis(server.settings.redis_url) as client:
+        client.hset(worker_key("w"), mapping={"pool": "default", "supervisor": "node7/a1", "crowd": "cpu"})
+        client.hset(worker_key("other"), mapping={"pool": "default", "supervisor": "node7/a1", "crowd": ""})
+        client.hset(crowds_key("node7/a1"), "cpu", json.dumps(picture))
+
+    other, counted = server.http.get("/api/v1/workers").json()["items"]
+
+    assert counted["crowd"] == picture | {"study": "s", "device": "cpu"}
+    assert other["crowd"] is None
 
 
 def test_metrics_count_what_there_is(server: ApiServer) -> None:
