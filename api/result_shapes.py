@@ -14,11 +14,14 @@ from store.models import TaskRow
 
 
 class Importance(Shape):
-    """How much each parameter decides whether a trial is among the best tenth, as shares; from so many trials.
+    """How much each parameter decides what a trial comes to, as shares; from so many complete trials.
 
-    `importance` is that of the first objective; `by_objective` has each by its metric.
+    `importance` is that of the first objective; `by_objective` has each by its metric. Both are empty in the state
+    `computing`.
     """
 
+    method: str
+    state: str
     trials: int
     importance: dict[str, float]
     by_objective: dict[str, dict[str, float]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from trialyard.resources import (
     Worker,
 )
 
+COMPUTING_SECONDS = 0.5  # between two looks at what the server computes
 PAGE = "200"  # how many trials or reports are fetched at a time
 
 ExportForm = Literal["csv", "parquet", "json", "optuna"]
@@ -82,13 +84,20 @@ class Client(ModelCalls):
         query = {} if reference is None else {"reference": ",".join(repr(float(value)) for value in reference)}
         return Pareto.model_validate(self._ask("GET", _path(study, "pareto"), query=query))
 
-    def importance(self, study: str, metric: str | None = None) -> dict[str, float]:
-        """How much each parameter decides whether a trial is among the best tenth, as shares, the largest first.
+    def importance(
+        self, study: str, metric: str | None = None, method: Literal["ped_anova", "fanova"] = "ped_anova"
+    ) -> dict[str, float]:
+        """How much each parameter decides what a trial comes to, as shares, the largest first.
 
         Args:
             metric: of which objective; the first one's if left out.
+            method: whether a trial is among the best tenth, or the variance of all; the second takes seconds, and is
+                waited for.
         """
-        found = self._ask("GET", _path(study, "importance"))
+        found = self._ask("GET", _path(study, "importance"), query={"method": method})
+        while found.get("state") == "computing":
+            time.sleep(COMPUTING_SECONDS)
+            found = self._ask("GET", _path(study, "importance"), query={"method": method})
         shares: dict[str, float] = found["importance"] if metric is None else found["by_objective"][metric]
         return shares
 
