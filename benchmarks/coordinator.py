@@ -197,8 +197,8 @@ class Service:
     redis_url: str
     scheduler: subprocess.Popen[bytes]
 
-    def begin(self, name: str, sampler: str, trials: int, parallel: int) -> int:
-        """Make a study that runs, with as many trials queued as may run at once."""
+    def begin(self, name: str, sampler: str, trials: int, parallel: int, **sections: Any) -> int:
+        """Make a study that runs, with as many trials queued as may run at once. `sections`: of its definition."""
         definition = parse(
             {
                 "name": name,
@@ -208,6 +208,7 @@ class Service:
                 "budget": {"trials": trials, "parallel": parallel},
                 "trial": {"kind": "objective", "name": "nothing"},
             }
+            | sections
         )
         document = definition.document()
         engine = connect(self.database_url)

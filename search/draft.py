@@ -17,19 +17,24 @@ class Draft(optuna.Trial):
     """Draws what `optuna.Trial` draws, by the same sampler and in the same order.
 
     Optuna copies the trial into its storage anew with every parameter. Here the storage gets them together, from
-    `params` and `distributions`, when all are drawn.
+    `drawn`, when all are drawn.
     """
 
     def __init__(self, study: optuna.Study, trial_id: int) -> None:
         super().__init__(study, trial_id)
         self._cached_frozen_trial = _without_parameters(self._cached_frozen_trial)
 
+    @property
+    def drawn(self) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """The parameters and their distributions."""
+        return self._cached_frozen_trial.params, self._cached_frozen_trial.distributions
+
     @override
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        drawn = self._cached_frozen_trial
+        params, distributions = self.drawn
         value = self._value(name, distribution)
-        drawn.params[name] = distribution.to_external_repr(distribution.to_internal_repr(value))
-        drawn.distributions[name] = distribution
+        params[name] = distribution.to_external_repr(distribution.to_internal_repr(value))
+        distributions[name] = distribution
         return value
 
     def _value(self, name: str, distribution: BaseDistribution) -> Any:

@@ -54,7 +54,7 @@ class Drawing:
         draft = Draft(self._study, trial._trial_id)
         parameters = self._space.suggest(draft)
         if is_known is None:
-            self._storage.set_params(trial._trial_id, draft.params, draft.distributions)
+            self._storage.set_params(trial._trial_id, *draft.drawn)
             return parameters
         region, outside = self._space.region, 0
         for _ in range(MOST_DRAWS):
@@ -67,7 +67,7 @@ class Drawing:
             draft = Draft(self._study, trial._trial_id)
             parameters = self._space.suggest(draft)
         if region.broken(parameters) is None:
-            self._storage.set_params(trial._trial_id, draft.params, draft.distributions)
+            self._storage.set_params(trial._trial_id, *draft.drawn)
             return parameters
         found = self._inside(parameters, is_known, np.random.default_rng(seed))
         self._storage.set_params(trial._trial_id, *self._space.internal(found))

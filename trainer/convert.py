@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trainer.data.prepared import Part
 from trainer.errors import TrainerError
+from trainer.int8 import has_small_layers
 from trainer.loop import evaluate
 from trainer.models.layers import Network
 
@@ -43,6 +44,8 @@ def convert(model: Network, rows: Part, form: str) -> bytes:
     Raises:
         NotConverted.
     """
+    if form == "onnx" and has_small_layers(model):
+        raise NotConverted("ONNX cannot hold layers in eight bits as ours are; take a trial without compression.int8")
     model.eval()
     compared = Part(tuple(tensor[:COMPARED_ROWS] for tensor in rows.inputs), rows.y[:COMPARED_ROWS])
     with _quiet():

@@ -108,6 +108,10 @@ def as_floats(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def has_small_layers(model: nn.Module) -> bool:
+    return any(isinstance(module, Int8Linear | Int8Table) for module in model.modules())
+
+
 def learned_in(model: nn.Module) -> Iterator[Tensor]:
     """What a model has learned, in floats or in eight bits; scales are no numbers of their own."""
     yield from model.parameters()

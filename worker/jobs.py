@@ -57,6 +57,7 @@ class Bench:
     should_rest: Callable[[], bool]
     spools: Path
     report_patience: float
+    lease: float
     wear: Wear
     progress: Progress
 
@@ -86,7 +87,7 @@ def _perform(bench: Bench, study_id: int, number: int | None) -> None:
     assignment = answer if isinstance(answer, Assignment) else None
     while assignment is not None:
         bench.began(assignment.attempt)
-        outgoing = Outgoing(bench.caller, assignment.attempt, bench.spools, bench.report_patience)
+        outgoing = Outgoing(bench.caller, assignment.attempt, bench.spools, bench.report_patience, bench.lease)
         finish = _run(bench, assignment, outgoing)
         bench.wear.trial_ended()
         pull = time.monotonic() - started < bench.pull_seconds and _may_pull(bench)
@@ -115,12 +116,15 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
     """Run a trial to one of its ends. Whatever it raises is its own end, and never the runner's."""
     if bench.should_leave():
         return Finish(attempt=assignment.attempt, outcome="returned")
+
+    def should_leave() -> bool:
+        return outgoing.gives_up or bench.should_leave()
+
     with TrialLog(bench.artifacts.attempt(assignment.attempt)) as output:
         try:
             kind = bench.kinds[assignment.trial["kind"]]
-            ending = kind.run(
-                assignment, Reporter(outgoing, assignment.attempt, output, bench.progress.step), bench.should_leave
-            )
+            reporter = Reporter(outgoing, assignment.attempt, output, bench.progress.step)
+            ending = kind.run(assignment, reporter, should_leave)
             metrics = finite(ending.metrics, "at the end")
             return Finish(attempt=assignment.attempt, outcome=ending.outcome, metrics=metrics)
         except Unavailable:

@@ -121,7 +121,8 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         should_leave=leaving,
         should_rest=Resting(channel),
         spools=spool_folder(settings) / arguments.name,
-        report_patience=settings.lease_seconds,
+        report_patience=settings.lease_seconds / 2,  # the other half it goes on without an answer
+        lease=settings.lease_seconds,
         wear=Wear(settings.runner_trials, settings.runner_growth),
         progress=Progress(channel.send, settings.beat_seconds),
     )

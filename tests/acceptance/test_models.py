@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -104,10 +105,12 @@ def test_a_model_is_taken_away_with_its_card_and_predicts_without_the_service(sy
     best = system.client.best("incomes")
     answered = system.client.predict("incomes", [{"age": 70, "job": "pilot", "member": True, "hours": 43.0}])
 
-    code, output, errors = _types(system, "export-model", "incomes", "-o", tmp_path / "m", "--onnx", "--torch-export")
+    forms = ("--onnx", "--torch-export", "--int8")
+    code, output, errors = _types(system, "export-model", "incomes", "-o", tmp_path / "m", *forms)
 
     assert (code, errors) == (0, "")
-    assert "README.md, model.json, model.onnx, model.pt2, model.safetensors" in output
+    assert re.search(r"^bytes: \d+, int8 \d+$", output, re.MULTILINE)
+    assert "README.md, model.int8.safetensors, model.json, model.onnx, model.pt2, model.safetensors" in output
     model = load(LocalFolder(tmp_path / "m"))
     assert model.metrics["test/accuracy"] == (best.metrics or {})["test/accuracy"]
     row = pd.DataFrame([{"age": 70, "job": "pilot", "member": True, "hours": 43.0}])

@@ -11,6 +11,7 @@ from torch import nn
 from tests.unit.trainer.conftest import CPU, MemoryFolder, Recorder
 from trainer.compress import nonzero, size_in_bytes
 from trainer.config import Data, Model, TrainConfig
+from trainer.convert import NotConverted, convert
 from trainer.data.prepare import prepare, prepare_for
 from trainer.data.prepared import Part, Prepared
 from trainer.ensemble.ensemble_file import parameters_of
@@ -118,6 +119,14 @@ def test_a_training_leaves_the_small_model_and_measures_it(digits: Prepared) -> 
         right = (evaluate(model, part).argmax(1) == part.y).float().mean().item()
         assert fitted.metrics[f"{name}/accuracy"] == pytest.approx(right)
     assert fitted.metrics["val/accuracy"] > plain.metrics["val/accuracy"] - 0.05
+
+
+def test_a_small_model_becomes_a_program_of_torch_and_no_onnx(iris: Prepared) -> None:
+    model = quantized(build(Model(hidden=[8]), iris.schema))
+
+    assert convert(model, iris.validation, "torch")
+    with pytest.raises(NotConverted, match="ONNX cannot hold layers in eight bits"):
+        convert(model, iris.validation, "onnx")
 
 
 def test_folds_and_seeds_are_made_small_each(iris: Prepared) -> None:
