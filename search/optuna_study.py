@@ -18,14 +18,14 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from search.auto import AT_RANDOM
+from search.auto import AT_RANDOM, AutoSampler
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
 from search.fitting import Fitting
 from search.fronts import losses_of
 from search.grid import CANCELLED, GridSampler
 from search.hindsight import StudySoFar, Window
-from search.optuna_trials import OPTUNA_STATE, PastTrial, Proposal, Storage, WarmTrial, blank
+from search.optuna_trials import OPTUNA_STATE, WORST, PastTrial, Proposal, Storage, WarmTrial, blank
 from search.pruners import make_halving, make_pruner, make_rungs
 from search.samplers import make_sampler, reseed
 from search.sorted_pruners import SortedMedianPruner
@@ -39,8 +39,7 @@ FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the run
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
 CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
-WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
-LEARNERS = ("tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
+LEARNERS = ("auto", "tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
 RESAMPLES = 20  # proposals drawn for one trial before a duplicate is accepted: the space may be used up
 
 
@@ -185,7 +184,8 @@ class OptunaStudy:
         """Tell the end of a trial; a COMPLETE one has values. Of its constraints those above 0 are broken."""
         if self._rungs is not None:
             self._rungs.end(number, values[0] if values and state is TrialState.COMPLETE else None)
-            self._set_state(number, OptunaState.RUNNING)
+            if self._storage.get_trial(self._id(number)).state.is_finished():  # for Optuna, while it waited
+                self._set_state(number, OptunaState.RUNNING)
         # These two cannot take constraints that only some trials have.
         is_told = self._definition.constraints or self._definition.sampler.name not in ("cmaes", "gp")
         for key, violation in (constraints or {}).items() if is_told else ():
@@ -360,7 +360,7 @@ class OptunaStudy:
         }
         self._storage._set_trial(trial._trial_id, trial)
         for part in (self._sampler, self._pruner, getattr(self._pruner, "_wrapped_pruner", None)):
-            if isinstance(part, GridSampler | HistoryTPESampler | SortedMedianPruner):
+            if isinstance(part, GridSampler | AutoSampler | HistoryTPESampler | SortedMedianPruner):
                 part.reconsider(trial.number)
 
     def _id(self, number: int) -> int:

@@ -21,6 +21,8 @@ OPTUNA_STATE = {
     TrialState.CANCELLED: OptunaState.FAIL,
 }
 
+WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
+
 _LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
 
 
