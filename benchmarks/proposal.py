@@ -30,6 +30,7 @@ from search.definition import parse
 from search.space import Space
 from search.tpe import HistoryTPESampler
 
+WARM = 8  # proposals before the first that counts
 TRIALS = (1_000, 5_000, 10_000)
 SPACES: dict[str, dict[str, Any]] = {
     "floats": {f"x{place}": {"low": 0.0, "high": 1.0} for place in range(5)},
@@ -78,7 +79,8 @@ class Contestant:
         self._study = optuna.create_study(sampler=sampler)
         self._study.add_trials(trials)
         self.milliseconds: list[float] = []
-        self._propose()  # the history is taken in here, once
+        for _ in range(WARM):  # the history is taken in here, and a model fitted
+            self._propose()
 
     def run(self, proposals: int) -> None:
         for _ in range(proposals):
