@@ -12,7 +12,7 @@ from store.artifacts import Folder
 
 CARD = "README.md"
 ENSEMBLE = "ensemble.json"
-FILES = ("model.json", "model.safetensors", "model.onnx", "model.pt2")  # those that are there
+FILES = ("model.json", "model.safetensors", "model.onnx", "model.pt2", "model.int8.safetensors")  # those that are there
 IN_MEMORY_BYTES = 16 * 2**20
 PIECE_BYTES = 2**18
 

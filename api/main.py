@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse
 from api import auth, errors
 from api.auth import Gate
 from api.bell import Bell
+from api.fanova import Fanova
 from api.headers import SecurityHeaders
 from api.importances import Importances
 from api.keyring import KeyRing, check_exposure
@@ -125,6 +126,7 @@ def _wire(settings: Settings) -> Parts:
         keys=KeyRing(settings, reads(engine)),
         artifacts=Artifacts(settings.artifacts),
         importances=Importances(),
+        fanova=Fanova(),
         clock=lambda: datetime.now(UTC),
     )
 

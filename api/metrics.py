@@ -53,8 +53,8 @@ class ServiceCollector:
             wanted = _wanted_slots(session)
         yield _gauge(
             "trialyard_wanted_slots",
-            "Slots that the open studies could use now, by pool and kind: what a pool may be scaled to.",
-            ["pool", "gpu"],
+            "Slots that the open studies could use now, by pool and GPUs a slot: what a pool may be scaled to.",
+            ["pool", "gpu", "gpus"],
             wanted,
         )
         yield _gauge("trialyard_studies", "Studies by state.", ["state"], studies)
@@ -112,13 +112,13 @@ def _by_state(
     return {(state.lower(),): found.get(state, 0) for state in states}
 
 
-def _wanted_slots(session: Session) -> Counter[tuple[str, str]]:
+def _wanted_slots(session: Session) -> Counter[tuple[str, ...]]:
     """One for a study's preflight; then what its budget lets run at once, and no more than it has trials left."""
     open_states = (StudyState.PREPARING, StudyState.RUNNING)
     query = select(StudyRow.id, StudyRow.state, StudyRow.definition).where(StudyRow.state.in_(map(str, open_states)))
     studies = session.execute(query).all()
     ended = Studies(session).counts([study.id for study in studies])
-    wanted: Counter[tuple[str, str]] = Counter()
+    wanted: Counter[tuple[str, ...]] = Counter()
     for study in studies:
         if study.definition["trial"].get("kind") == "external":
             continue
@@ -126,12 +126,15 @@ def _wanted_slots(session: Session) -> Counter[tuple[str, str]]:
         budget = study.definition["budget"]
         left = budget["trials"] - sum(count for state, count in ended[study.id].items() if state.ended)
         slots = 1 if study.state == StudyState.PREPARING else min(left, budget.get("parallel") or left)
-        wanted[(resources.pool, "yes" if resources.gpus else "no")] += max(0, slots)
+        wanted[(resources.pool, "yes" if resources.gpus else "no", str(resources.gpus))] += max(0, slots)
     return wanted
 
 
 def _gauge(
-    name: str, text: str, labels: list[str], values: Mapping[tuple[str], int] | Mapping[tuple[str, str], int]
+    name: str,
+    text: str,
+    labels: list[str],
+    values: Mapping[tuple[str], int] | Mapping[tuple[str, str], int] | Mapping[tuple[str, ...], int],
 ) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=labels)
     for given, value in values.items():

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,14 +16,17 @@ Study = Mapping[str, Any]  # as `GET /api/v1/studies/{name}` gives it
 
 IN_THE_BAR = ("complete", "pruned", "failed", "cancelled", "running", "paused")
 DONE = IN_THE_BAR[:4]
+BYTES = ("device_memory", "bytes")  # metrics that count them
 ENDED = ("COMPLETE", "CANCELLED", "FAILED")
 
 
 def metric(value: float | None) -> str:
-    """A metric: the same number of decimals in a column, so that digits stand below digits."""
+    """A metric: the same number of decimals in a column, so that digits stand below digits; large counts in full."""
     if value is None:
         return "–"
     size = abs(value)
+    if 1000 <= size < 1e12 and value == int(value):
+        return f"{int(value):,}"
     if size != 0 and (size < 1e-3 or size >= 1e5):
         return _tidy_exponent(f"{value:.3e}")
     return f"{value:.{4 if size < 10 else 3 if size < 100 else 2}f}"
@@ -36,7 +40,20 @@ def measured(metrics: Mapping[str, float] | None) -> list[tuple[str, str]]:
         if not name.startswith(("fold/", "seed/")) and not name.endswith("_se")
     ]
     errors = {name: metrics[f"{name}_se"] for name, _ in shown if metrics and f"{name}_se" in metrics}
-    return [(name, metric(value) + (f" ± {metric(errors[name])}" if name in errors else "")) for name, value in shown]
+    return [
+        (name, _said(name, value) + (f" ± {metric(errors[name])}" if name in errors else "")) for name, value in shown
+    ]
+
+
+def _said(name: str, value: float) -> str:
+    return byte_size(value) if name in BYTES else metric(value)
+
+
+def byte_size(count: float) -> str:
+    """512 MiB, 7.6 GiB."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    power = min(len(units) - 1, int(math.log2(count) // 10) if count else 0)
+    return f"{count / 1024**power:.{1 if power > 2 else 0}f} {units[power]}"
 
 
 def parameter(value: Any) -> str:
@@ -97,8 +114,10 @@ def pool(study: Study) -> str:
 
 def worker_command(study: Study | None = None) -> str:
     """What to type on a machine that shall train (for this study)."""
-    needs_gpu = study is None or (study["definition"].get("resources") or {}).get("gpus", 1) > 0
-    slots = "--gpus all" if needs_gpu else "--cpu-slots 2"
+    gpus = 1 if study is None else (study["definition"].get("resources") or {}).get("gpus", 1)
+    slots = "--gpus all" if gpus else "--cpu-slots 2"
+    if gpus > 1:
+        slots += f" --gpus-per-trial {gpus}"
     settings = [
         "TRIALYARD_DATABASE_URL=postgresql://…",
         "TRIALYARD_REDIS_URL=redis://…",

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.bell import Bell
+from api.fanova import Fanova
 from api.importances import Importances
 from api.keyring import KeyRing
 from api.scheduler_line import SchedulerLine
@@ -30,4 +31,5 @@ class Parts:
     keys: KeyRing
     artifacts: Artifacts
     importances: Importances
+    fanova: Fanova
     clock: Callable[[], datetime]

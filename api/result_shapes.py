@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Self
+from statistics import fmean, stdev
+from typing import Any, Self
 
 from pydantic import ConfigDict, Field
 
 from api.shapes import Best, Shape
+from search.rescoring import scores_of
 from store.models import TaskRow
 
 
 class Importance(Shape):
-    """How much each parameter decides whether a trial is among the best tenth, as shares; from so many trials.
+    """How much each parameter decides what a trial comes to, as shares; from so many complete trials.
 
-    `importance` is that of the first objective; `by_objective` has each by its metric.
+    `importance` is that of the first objective; `by_objective` has each by its metric. Both are empty in the state
+    `computing`.
     """
 
+    method: str
+    state: str
     trials: int
     importance: dict[str, float]
     by_objective: dict[str, dict[str, float]]
@@ -49,12 +54,40 @@ class Pareto(Shape):
     volumes: list[Volume]
 
 
+class Stretch(Shape):
+    """Steps that a member trained with the same parameters: those after `begin` up to `end`. Before, its weights were
+    those of the trial `source` at `begin`; null where it began itself.
+    """
+
+    begin: int
+    end: int
+    parameters: dict[str, Any]
+    source: int | None
+
+
+class MemberLine(Shape):
+    """A member of a population, from its beginning to where it stands."""
+
+    number: int
+    state: str
+    stretches: list[Stretch]
+
+
+class Lineage(Shape):
+    """The members of a population by number."""
+
+    members: list[MemberLine]
+
+
 class Artifact(Shape):
-    """A file that a trial left, by what it is downloaded as."""
+    """A file that a trial left, by what it is downloaded as. `measured`: of a model in eight bits that was just made,
+    its metrics and costs as `int8` beside those of the `original`.
+    """
 
     id: str
     attempt: int
     bytes: int
+    measured: dict[str, dict[str, float]] | None = None
 
 
 class Storage(Shape):
@@ -126,7 +159,8 @@ class Ensemble(Shape):
 
 class Rescore(Shape):
     """A trial trained again from other seeds: what the search saw, and the mean of the objective and its standard error
-    now; null until it is COMPLETE. `metrics` are all of its best epoch.
+    now; null until it is COMPLETE. `metrics` are all of its best epoch. `heat`: of a study's own race, in which a trial
+    has one of these for each heat that it came to, and the newest tells of all `seeds` so far.
     """
 
     number: int
@@ -140,22 +174,27 @@ class Rescore(Shape):
     reason: str | None
     created_at: datetime
     ended_at: datetime | None
+    heat: int | None = None
 
     @classmethod
     def of(cls, task: TaskRow) -> Self:
         request, metrics = task.request, (task.result or {}).get("metrics")
+        mean, error = (metrics or {}).get(request["metric"]), (metrics or {}).get(f"{request['metric']}_se")
+        if metrics and request.get("known") and (scores := scores_of(task)):
+            mean, error = fmean(scores), stdev(scores) / len(scores) ** 0.5
         return cls(
             number=task.number,
             trial=request["number"],
-            seeds=request["seeds"],
+            seeds=len(request.get("known", ())) + request["seeds"],
             state=task.state,
             searched=request["searched"],
-            rescored=(metrics or {}).get(request["metric"]),
-            standard_error=(metrics or {}).get(f"{request['metric']}_se"),
+            rescored=mean,
+            standard_error=error,
             metrics=metrics,
             reason=task.reason,
             created_at=task.created_at,
             ended_at=task.ended_at,
+            heat=request.get("heat"),
         )
 
 

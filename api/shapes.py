@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from store.curves import Curve
 from store.messages import DecisionName
-from store.models import AttemptRow, DatasetRow, ReportRow, StudyRow, TrialRow, TrialState
+from store.models import AttemptRow, CopyRow, DatasetRow, ReportRow, StudyRow, TrialRow, TrialState
 
 T = TypeVar("T")
 
@@ -81,10 +81,13 @@ class Study(Shape):
     space_version: int
     past_spaces: list[dict[str, Any]]
     warm_start: dict[str, Any] | None
+    rescoring: str | None = None  # where the definition has `rescore`: WAITING for the search, RUNNING or COMPLETE
     waiting_for: str | None = None  # the worker that the study needs, when none that is live can ever serve it
 
     @classmethod
-    def of(cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None) -> Self:
+    def of(
+        cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None, rescoring: str | None = None
+    ) -> Self:
         errors = None if study.errors is None else [_problem_item(each) for each in study.errors]
         return cls(
             name=study.name,
@@ -102,6 +105,7 @@ class Study(Shape):
             space_version=len(study.past_spaces) + 1,
             past_spaces=study.past_spaces,
             warm_start=study.warm_start,
+            rescoring=rescoring,
         )
 
 
@@ -115,13 +119,12 @@ class Attempt(Shape):
     ended_at: datetime | None
     ended: str | None
     reason: str | None
-    device_seconds: float | None  # for which it has held its device; null while it runs
+    device_seconds: float | None  # for which it has held its devices, each counted; null while it runs
 
     @classmethod
     def of(cls, attempt: AttemptRow) -> Self:
-        ended_at = attempt.ended_at
         return cls(
-            device_seconds=None if ended_at is None else (ended_at - attempt.started_at).total_seconds(),
+            device_seconds=attempt.device_seconds,
             attempt=attempt.attempt,
             worker=attempt.worker,
             device=attempt.device,
@@ -132,10 +135,31 @@ class Attempt(Shape):
         )
 
 
+class Copied(Shape):
+    """A member of a population gave up its own training at `step`, and went on from the checkpoint that an attempt of
+    the trial `source` had left at `source_step`; with the parameters `after` in the place of `before`.
+    """
+
+    step: int
+    value: float | None
+    source: int
+    source_attempt: int
+    source_step: int
+    source_value: float
+    before: dict[str, Any]
+    after: dict[str, Any]
+    at: datetime
+
+    @classmethod
+    def of(cls, copy: CopyRow) -> Self:
+        return cls(**{name: getattr(copy, name) for name in cls.model_fields})
+
+
 class Trial(Shape):
     """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`.
 
-    `feasible`: whether it keeps the study's constraints and fits into memory; null while that is not known.
+    `feasible`: whether it keeps the study's constraints and fits into memory; null while that is not known. `lineage`:
+    in a population, what it went on from, in order; `parameters` are those of now.
     """
 
     number: int
@@ -150,11 +174,14 @@ class Trial(Shape):
     ended_at: datetime | None
     reason: str | None
     space_version: int
+    inherits: int | None  # the trial whose weights it began with
+    device_seconds: float  # of its ended attempts together
     attempts: list[Attempt]
+    lineage: list[Copied]
 
     @classmethod
-    def of(cls, trial: TrialRow, attempts: Sequence[AttemptRow]) -> Self:
-        return cls(**trial_fields(trial, attempts))
+    def of(cls, trial: TrialRow, attempts: Sequence[AttemptRow], copies: Sequence[CopyRow] = ()) -> Self:
+        return cls(**trial_fields(trial, attempts, copies))
 
 
 class BestTrial(Trial):
@@ -164,7 +191,7 @@ class BestTrial(Trial):
     artifacts: str | None
 
 
-def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, Any]:
+def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow], copies: Sequence[CopyRow] = ()) -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": trial.state,
@@ -178,7 +205,10 @@ def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow]) -> dict[str, A
         "ended_at": trial.ended_at,
         "reason": trial.reason,
         "space_version": trial.space_version,
+        "inherits": trial.inherits,
+        "device_seconds": sum(attempt.device_seconds or 0.0 for attempt in attempts),
         "attempts": [Attempt.of(attempt) for attempt in attempts],
+        "lineage": [Copied.of(copy) for copy in copies],
     }
 
 
@@ -222,6 +252,23 @@ class CurveShape(Shape):
         return cls(number=curve.number, state=curve.state, steps=curve.steps, values=curve.values)
 
 
+class Measured(Shape):
+    """What a device did with so many slots, all of them busy with one study."""
+
+    slots: int
+    rate: float  # rows a second; where their number is not known, steps
+
+
+class CrowdShape(Shape):
+    """Why a device has as many slots as it has, where that is found out (`auto`)."""
+
+    device: str
+    study: str | None
+    wanted: int
+    rates: list[Measured]
+    why: str | None  # None while it is being measured
+
+
 class Worker(Shape):
     """A worker as it describes itself in its last sign of life; `study`, `trial` and `attempt` are what it works at."""
 
@@ -231,6 +278,7 @@ class Worker(Shape):
     pool: str | None
     device: str | None
     gpu: bool
+    gpus: int  # of each trial
     state: str | None
     study: str | None
     trial: int | None
@@ -241,6 +289,7 @@ class Worker(Shape):
     machine: str | None
     memory: int | None  # bytes of the host's that a trial may count on
     idle_share: float | None  # of the time since its start
+    crowd: CrowdShape | None
     figures: dict[str, float]  # bytes, shares of 1, °C, W; those of the GPU are of all of it
 
 

@@ -62,7 +62,7 @@ PARAMETERS = tuple(f"x{place}" for place in range(5))
 METRIC = "loss"
 PATIENCE = 60.0
 
-Errand = Callable[[], int]  # what a process is sent to do; it answers how many trials it did
+Errand = Callable[[], Any]  # what a process is sent to do, and what it answers: here how many trials it did
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,8 @@ class Crew:
             self._lines.append(ours)
             self._processes.append(process)
 
-    def do(self, errands: Sequence[Errand]) -> tuple[int, float]:
-        """Send each to a process of its own; how many trials they did, and the seconds until the last was back."""
+    def do(self, errands: Sequence[Errand]) -> tuple[list[Any], float]:
+        """Send each to a process of its own; what they answered, and the seconds until the last was back."""
         start = time.perf_counter()
         lines = self._lines[: len(errands)]
         for line, errand in zip(lines, errands, strict=True):
@@ -176,7 +176,7 @@ class Crew:
         for each in done:
             if isinstance(each, BaseException):
                 raise each
-        return sum(done), seconds
+        return done, seconds
 
 
 def _serve(line: Connection) -> None:
@@ -197,8 +197,8 @@ class Service:
     redis_url: str
     scheduler: subprocess.Popen[bytes]
 
-    def begin(self, name: str, sampler: str, trials: int, parallel: int) -> int:
-        """Make a study that runs, with as many trials queued as may run at once."""
+    def begin(self, name: str, sampler: str, trials: int, parallel: int, **sections: Any) -> int:
+        """Make a study that runs, with as many trials queued as may run at once. `sections`: of its definition."""
         definition = parse(
             {
                 "name": name,
@@ -208,6 +208,7 @@ class Service:
                 "budget": {"trials": trials, "parallel": parallel},
                 "trial": {"kind": "objective", "name": "nothing"},
             }
+            | sections
         )
         document = definition.document()
         engine = connect(self.database_url)
@@ -245,14 +246,14 @@ def service(server_url: str, redis_url: str) -> Iterator[Service]:
 
 
 @contextmanager
-def peers(server_url: str, journal_url: str) -> Iterator[dict[str, tuple[str, str]]]:
-    """The storages of the peers, by name: their kinds and addresses."""
+def peers(server_url: str, journal_url: str, proxied: bool = True) -> Iterator[dict[str, tuple[str, str]]]:
+    """The storages of the peers, by name: their kinds and addresses. `proxied`: with the gRPC proxy, if installed."""
     url = make_url(database(server_url, "optuna")).set(drivername="postgresql+psycopg")
     rdb = ("rdb", url.render_as_string(hide_password=False))
     storage_of(*rdb)  # makes the tables
     found = {"rdb": rdb, "journal": ("journal", journal_url)}
     with ExitStack() as stack:
-        if importlib.util.find_spec("grpc") is not None:
+        if proxied and importlib.util.find_spec("grpc") is not None:
             found["grpc"] = ("grpc", stack.enter_context(grpc_proxy(rdb)))
         yield found
 
@@ -313,16 +314,16 @@ class Contest:
         study_id = self._ours.begin(name, sampler, trials, workers)
         used = self._ours.cpu_seconds()
         done, seconds = self._crew.do([Work(self._ours.redis_url, study_id, number) for number in range(workers)])
-        assert done == trials, (done, trials)
-        self.rates["ours", sampler, workers].append(done / seconds)
-        self.cpu["ours", sampler, workers].append(1000 * (self._ours.cpu_seconds() - used) / done)
+        assert sum(done) == trials, (done, trials)
+        self.rates["ours", sampler, workers].append(trials / seconds)
+        self.cpu["ours", sampler, workers].append(1000 * (self._ours.cpu_seconds() - used) / trials)
 
     def _run_peer(self, peer: str, name: str, sampler: str) -> None:
         where = self._others[peer]
         optuna.create_study(study_name=name, storage=storage_of(*where))
         errand = PeerWork(where, name, sampler, self._scale.peer_seconds)
         done, seconds = self._crew.do([errand] * PEER_WORKERS)
-        self.rates[peer, sampler, PEER_WORKERS].append(done / seconds)
+        self.rates[peer, sampler, PEER_WORKERS].append(sum(done) / seconds)
 
 
 def ratios(rates: Figures) -> dict[str, float]:

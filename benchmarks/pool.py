@@ -1,11 +1,17 @@
-"""How long does a slot stand still between two trials? From one trial's end to the next one's first step.
+"""How long does a slot stand still between two trials, and what do many slots at once wait for?
 
-    python -m benchmarks.pool [--quick]
+    python -m benchmarks.pool [--quick] [--only pauses slots crowd] [--minutes 10]
 
-One slot and an objective that notes when it begins and returns at once; medians and 99th percentiles of the pauses in
-between, over rounds by turns. Ours is the whole service (SQLite, a Redis of its own, RQ, the runner), by random search
-and by TPE. Peers: RQ's stock worker (a fork a job), RQ's SimpleWorker (in the worker's own process), both with jobs
-that wait in the queue and no search at all; Optuna over SQLite in this process; Ray Tune, if it is installed.
+`slots`: 64 simulated slots whose trials sleep and report as learning curves say, half a second an epoch, TPE and
+Hyperband over PostgreSQL: which share of the slots' time lies in trials. They pull for five seconds and then take a job
+from the queue, as workers do. `crowd`: 500 simulated workers that send 2,000 reports a second for so many minutes:
+how long a report waits for its decision, whether all of them arrive, and what it does to the scheduler's memory.
+
+`pauses`, from one trial's end to the next one's first step: one slot and an objective that notes when it begins and
+returns at once; medians and 99th percentiles, over rounds by turns. Ours is the whole service (SQLite, a Redis of its
+own, RQ, the runner), by random search and by TPE. Peers: RQ's stock worker (a fork a job), RQ's SimpleWorker (in the
+worker's own process), both with jobs that wait in the queue and no search at all; Optuna over SQLite in this process;
+Ray Tune, if it is installed.
 """
 
 from __future__ import annotations
@@ -19,7 +25,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,8 +35,11 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.coordinator import Crew, service
+from benchmarks.crowd import PROCESSES, Outcome, run_crowd
 from store.embedded_redis import embedded_redis
 from store.settings import Settings
+from tests.services import RedisServer, postgres_server
 from trialyard.client import Client
 from trialyard.follow import follow
 from trialyard.local import free_port, local_service
@@ -134,7 +144,53 @@ _PYTHONPATH = os.environ.get("PYTHONPATH", "")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short round")
-    quick = parser.parse_args().quick
+    parser.add_argument("--only", nargs="+", choices=("pauses", "slots", "crowd"), default=("pauses", "slots", "crowd"))
+    parser.add_argument("--minutes", type=float, default=10.0, help="of the crowd")
+    arguments = parser.parse_args()
+    figures: dict[str, Any] = {}
+    if {"slots", "crowd"} & set(arguments.only):
+        minutes = min(arguments.minutes, 0.2) if arguments.quick else arguments.minutes
+        figures |= measure_crowds(arguments.only, 15.0 if arguments.quick else 120.0, 60 * minutes)
+    if "pauses" in arguments.only:
+        figures["pauses"] = measure_pauses(arguments.quick)
+    print(json.dumps({"benchmark": "pool", "cores": os.cpu_count(), "load": os.getloadavg()[0], **figures}))
+
+
+def measure_crowds(only: Collection[str], slots_seconds: float, crowd_seconds: float) -> dict[str, Any]:
+    """The figures of `slots` and `crowd`, which share one service."""
+    crew = Crew(PROCESSES)
+    figures: dict[str, Any] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pool-")))
+        redis_url = stack.enter_context(RedisServer(folder)).url
+        ours = stack.enter_context(service(stack.enter_context(postgres_server(durable=True)), redis_url))
+        if "slots" in only:
+            figures["slots"] = figures_of(run_crowd(crew, ours, 64, slots_seconds, 0.5, "tpe", by_jobs=True))
+        if "crowd" in only:
+            figures["crowd"] = figures_of(run_crowd(crew, ours, 500, crowd_seconds, 0.25, "random", by_jobs=False))
+    table = Table("", *figures, box=None)
+    for figure in next(iter(figures.values())):
+        table.add_row(figure, *(str(each[figure]) for each in figures.values()))
+    Console().print(table)
+    return figures
+
+
+def figures_of(crowd: Outcome) -> dict[str, Any]:
+    return {
+        "share_in_trials": round(crowd.share("held"), 4),
+        "share_training": round(crowd.share("trained"), 4),
+        "reports_per_second": round(crowd.reports / (crowd.end - crowd.begin), 1),
+        "p50_ms": round(crowd.percentile(50), 1),
+        "p99_ms": round(crowd.percentile(99), 1),
+        "lost": crowd.reports - crowd.stored,
+        "refused": crowd.refused,
+        "memory_first_mib": round(crowd.memory[0]),
+        "memory_last_mib": round(crowd.memory[-1]),
+    }
+
+
+def measure_pauses(quick: bool) -> dict[str, Any]:
+    """The pauses of every system, by turns."""
     systems: dict[str, tuple[Callable[[Path, int], None], int]] = {
         "Trialyard, random": (lambda folder, trials: ours(folder, trials, "random"), 200),
         "Trialyard, TPE": (lambda folder, trials: ours(folder, trials, "tpe"), 200),
@@ -152,10 +208,10 @@ def main() -> None:
             started = time.monotonic()
             found[name].append(pauses(run, max(5, trials // 10) if quick else trials))
             print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
-    report(found)
+    return report(found)
 
 
-def report(found: dict[str, list[list[float]]]) -> None:
+def report(found: dict[str, list[list[float]]]) -> dict[str, Any]:
     table = Table("one slot", "median, ms", "p99, ms", "medians of the rounds", box=None)
     figures: dict[str, Any] = {}
     for name, rounds in found.items():
@@ -166,7 +222,7 @@ def report(found: dict[str, list[list[float]]]) -> None:
         table.add_row(name, f"{middle:.2f}", f"{p99:.1f}", " ".join(f"{median:.2f}" for median in medians))
         figures[name] = {"median_ms": round(middle, 3), "p99_ms": round(p99, 2), "medians_ms": medians}
     Console().print(table)
-    print(json.dumps({"benchmark": "pool", "cores": os.cpu_count(), "pauses": figures}))
+    return figures
 
 
 if __name__ == "__main__":

@@ -40,6 +40,9 @@ def changed(document: dict[str, Any], request: Amend, versions: int) -> Definiti
     if document.get("deterministic") and "parallel" in request.budget:
         message = "decides what a deterministic study knows when it proposes, and cannot be changed"
         findings.append(Finding(("budget", "parallel"), message, "begin another study"))
+    if request.parameters and document["sampler"]["name"] == "pbt":
+        message = "are the members' own while they train, and cannot be changed"
+        findings.append(Finding(("parameters",), message, "begin another study"))
     if request.parameters and versions >= MOST_SPACES:
         findings.append(Finding(("parameters",), f"have been changed {versions:,} times", "begin another study"))
     if findings:

@@ -78,9 +78,9 @@ class Rungs:
             level *= reduction_factor
 
     @property
-    def waiting(self) -> int:
-        """How many trials wait."""
-        return sum(len(rung.waiting) for rung in self._all())
+    def promotable(self) -> int:
+        """How many of those that wait may go on: the next one alone is known."""
+        return int(self.next() is not None)
 
     def load(self, number: int, stored: Mapping[str, Any]) -> None:
         """Take in what `stored` gave for a trial."""

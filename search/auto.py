@@ -22,8 +22,8 @@ from scipy.special import ndtr
 from typing_extensions import override
 
 from search.auto_rungs import AutoRungs
-from search.candidates import like_the_best, near_the_best
 from search.cube import Cube, Floats
+from search.neighbours import like_the_best, near_the_best
 from search.ranked import Observed, Ranked
 from search.space import Space
 from search.surrogate import NOISE, SCALE, Surrogate

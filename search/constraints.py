@@ -12,7 +12,7 @@ from search.knobs import METRIC, check_metric
 from search.sections import Section
 
 MOST_CONSTRAINTS = 16
-BLIND_SAMPLERS = ("cmaes",)  # those that would search as if there were none
+BLIND_SAMPLERS = ("cmaes", "pbt")  # those that would search as if there were none
 
 
 class Constraint(Section):

@@ -9,18 +9,25 @@ from pydantic import JsonValue
 
 from search.conditions import Conditions
 from search.parameters import Parameter, identity
+from search.region import Region
+from search.repair import nearest
 
 MOST_CORNERS = 200
 
 Point = dict[str, JsonValue]
 
 
-def corners_of(parameters: Mapping[str, Parameter]) -> list[Point]:
+def corners_of(region: Region) -> list[Point]:
     """All low, all high, then one parameter at a time away from the low point, until every extreme has been seen.
 
-    Of conditional parameters the others are set so that they are active. At most 200 points.
+    Of conditional parameters the others are set so that they are active. What inequalities cut off gives way to the
+    nearest point that is left, if there is one. At most 200 points.
     """
-    return list(islice(_corners(parameters), MOST_CORNERS))
+    corners = islice(_corners(region.parameters), MOST_CORNERS)
+    if not region.inequalities:
+        return list(corners)
+    kept = [nearest(region, point) for point in corners]
+    return list({identity(point): point for point in kept if point is not None}.values())
 
 
 def _corners(parameters: Mapping[str, Parameter]) -> Iterator[Point]:

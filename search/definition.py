@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -11,13 +11,19 @@ from search.conditions import Conditions
 from search.constraints import Constraint, check_constraints, read_constraints
 from search.corners import corners_of
 from search.entries import read_parameters
-from search.findings import Finding, of_model, problems
-from search.knobs import Kind, check_knobs, check_points, check_trial, longest_training, put_in
+from search.evolving import check_population
+from search.evolving import filled as of_population
+from search.findings import Finding, of_model, problems, shown
+from search.inequality import Inequality
+from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, longest_training, put_in
 from search.objectives import check_objectives, read_objectives
+from search.parameter_constraints import SECTION, check_inequalities, read_inequalities
 from search.parameters import Parameter, Range
 from search.plain import NotPlain, check_plain
+from search.region import Region
 from search.sections import (
     BOUNDED,
+    MOST_GP_TRIALS,
     MOST_TRIALS,
     UNHURRIED,
     UNTEACHABLE,
@@ -28,6 +34,7 @@ from search.sections import (
     Objective,
     Priority,
     PrunerSpec,
+    Rescore,
     Resources,
     SamplerSpec,
     Section,
@@ -46,6 +53,7 @@ class Definition(Section):
     objectives: Annotated[tuple[Objective, ...], Field(alias="objective")]
     constraints: tuple[Constraint, ...] = ()
     parameters: dict[str, Parameter]
+    parameter_constraints: tuple[Inequality, ...] = ()
     sampler: Annotated[SamplerSpec, Field(discriminator="name")] = Field(default_factory=lambda: Tpe(name="tpe"))
     pruner: Annotated[PrunerSpec, Field(discriminator="name")] = NoPruner(name="none")
     budget: Budget
@@ -56,6 +64,7 @@ class Definition(Section):
     trial: dict[str, Any]
     resources: Resources = Resources()
     keep: Keep = Keep()
+    rescore: Rescore | None = None
 
     @property
     def objective(self) -> Objective:
@@ -71,6 +80,17 @@ class Definition(Section):
         """One trial's section `trial`: for the built-in training with the parameters at their paths, else as it is."""
         return put_in(self.trial, parameters) if self.kind == "train" else dict(self.trial)
 
+    @property
+    def may_inherit(self) -> bool:
+        """Whether some trial begins with the weights of another one."""
+        searched = self.parameters.get("transfer.inherit")
+        return self.kind == "train" and (searched is not None or self.inherits({}) != "none")
+
+    def inherits(self, parameters: Mapping[str, Any]) -> str:
+        """What a trial of the built-in training takes its weights from: `transfer.inherit`."""
+        told: str = parameters.get("transfer.inherit") or (self.trial.get("transfer") or {}).get("inherit", "none")
+        return told
+
     def metrics(self) -> dict[str, str]:
         """The metrics that the search looks at, by their paths in the document."""
         bounded = {f"constraints[{place}].metric": each.metric for place, each in enumerate(self.constraints)}
@@ -80,7 +100,12 @@ class Definition(Section):
 
     def corners(self) -> list[dict[str, Any]]:
         """Trial sections that show each parameter's extremes and choices, at most 200: what a preflight builds."""
-        return [self.resolve(point) for point in corners_of(self.parameters)]
+        return [self.resolve(point) for point in corners_of(self.region)]
+
+    @property
+    def region(self) -> Region:
+        """Where in the space the inequalities between its parameters hold."""
+        return Region(self.parameters, self.parameter_constraints)
 
     def document(self) -> dict[str, Any]:
         """The definition as JSON, defaults filled in where they are ours; `parse` makes the same definition of it."""
@@ -91,6 +116,7 @@ class Definition(Section):
             "objective": objectives if len(objectives) > 1 else objectives[0],
             **({"constraints": constraints} if constraints else {}),
             "parameters": {name: parameter.document() for name, parameter in self.parameters.items()},
+            **({SECTION: [each.text for each in self.parameter_constraints]} if self.parameter_constraints else {}),
             "sampler": self.sampler.document(),
             "pruner": self.pruner.document(),
             "budget": self.budget.model_dump(),
@@ -101,6 +127,7 @@ class Definition(Section):
             "trial": self.trial,
             "resources": self.resources.model_dump(),
             **({"keep": self.keep.model_dump()} if self.keep != Keep() else {}),
+            **({"rescore": self.rescore.model_dump()} if self.rescore else {}),
         }
 
 
@@ -122,11 +149,16 @@ def parse(document: object) -> Definition:
     findings += wrong + check_objectives(objectives, document)
     constraints, wrong = read_constraints(document.get("constraints", []))
     findings += wrong or check_constraints(constraints, document)
+    inequalities, wrong = read_inequalities(document.get(SECTION, []))
+    findings += wrong or check_inequalities(inequalities, parameters, document.get("parameters"))
     findings += _check_meaning(document, parameters)
-    definition, wrong = _build(document, parameters, objectives, constraints)
+    definition, wrong = _build(document, parameters, objectives, constraints, inequalities)
     findings += wrong
     if definition is not None and not findings and definition.kind == "train":
-        findings += check_points(corners_of(parameters), definition.trial)
+        findings += check_points(corners_of(definition.region), definition.trial) or _check_batches(definition)
+    if definition is not None and definition.kind != "train" and definition.resources.processes > 1:
+        message = f"a trial of kind {definition.kind} starts its own processes"
+        findings.append(Finding(("resources", "processes"), message, "leave it out"))
     if definition is None or findings:
         raise DefinitionError(problems(findings, document))
     return definition
@@ -142,10 +174,16 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
         findings += check_knobs(parameters, trial, section)
     if document.get("deterministic") is True:
         findings += _check_deterministic(document)
+    if document.get("rescore") is not None:
+        findings += _check_rescore(document)
     if "warm_start" in document:
         findings += _check_learning(document.get("sampler", {"name": "tpe"}))
     if _is_named(document.get("sampler"), "grid"):
         findings += _check_grid(document, parameters)
+    if _is_named(document.get("sampler"), "gp"):
+        findings += _check_gp(document.get("budget"))
+    if _is_named(document.get("sampler"), "pbt"):
+        findings += check_population(document, parameters)
     if _is_named(document.get("sampler"), "cmaes") and parameters:
         findings += _check_ranges(parameters)
     return findings
@@ -171,10 +209,18 @@ def _check_ranges(parameters: dict[str, Parameter]) -> list[Finding]:
     return [Finding(("sampler", "name"), message, "take another sampler, such as tpe or nsga2")]
 
 
+def _check_gp(budget: object) -> list[Finding]:
+    trials = budget.get("trials") if isinstance(budget, dict) else None
+    if not isinstance(trials, int) or trials <= MOST_GP_TRIALS:
+        return []
+    message = f"gp fits all trials at once, and takes {MOST_GP_TRIALS:,} at most, not {trials:,}"
+    return [Finding(("budget", "trials"), message, "take fewer, or another sampler, such as tpe")]
+
+
 def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
     """What a study cannot have whose trials shall not depend on the workers' speed."""
     budget, pruner = document.get("budget"), document.get("pruner")
-    findings = []
+    findings = list(_check_heritage(document))
     if isinstance(budget, dict):
         if budget.get("parallel") is None:
             hint = "say how many trials run at once, as in parallel: 4"
@@ -199,6 +245,33 @@ def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
     return findings
 
 
+def _check_rescore(document: dict[str, Any]) -> Iterator[Finding]:
+    """What cannot be trained again from other seeds, or has no mean over them."""
+    trial, objective = document.get("trial"), document.get("objective")
+    kind = trial.get("kind", "train") if isinstance(trial, dict) else "train"
+    if kind != "train":
+        yield Finding(("rescore",), "has no seeds to change: the trials run code of their own", "leave it out")
+    elif _is_named(document.get("sampler"), "pbt"):
+        message = "cannot train the members of a population again: their schedules are no trial's parameters"
+        yield Finding(("rescore",), message, "leave it out")
+    elif isinstance(objective, list):
+        yield Finding(("rescore",), "ranks trials by one objective, and the study has several", "leave it out")
+    elif isinstance(objective, dict) and not str(objective.get("metric", "val/")).startswith("val/"):
+        hint = "search by a metric val/…, or leave it out"
+        yield Finding(("rescore",), f"{shown(objective['metric'])} is the same from all seeds, or measures none", hint)
+
+
+def _check_heritage(document: dict[str, Any]) -> Iterator[Finding]:
+    hint = "leave it out, or deterministic"
+    message = "begins with whichever trial has ended by then"
+    parameters, trial = document.get("parameters"), document.get("trial")
+    if isinstance(parameters, dict) and "transfer.inherit" in parameters:
+        yield Finding(("parameters", "transfer.inherit"), message, hint)
+    transfer = trial.get("transfer") if isinstance(trial, dict) else None
+    if isinstance(transfer, dict) and transfer.get("inherit", "none") != "none":
+        yield Finding(("trial", "transfer", "inherit"), message, hint)
+
+
 def _check_learning(sampler: object) -> list[Finding]:
     name = sampler.get("name") if isinstance(sampler, dict) else None
     if name not in UNTEACHABLE:
@@ -212,6 +285,7 @@ def _build(
     parameters: dict[str, Parameter],
     objectives: tuple[Objective, ...],
     constraints: tuple[Constraint, ...],
+    inequalities: tuple[Inequality, ...],
 ) -> tuple[Definition | None, list[Finding]]:
     """The definition around what of it has been read, with the defaults that follow from other sections."""
     filled = dict(document)
@@ -222,12 +296,16 @@ def _build(
         filled["objective"] = objectives
     if "constraints" in document:
         filled["constraints"] = constraints
+    if SECTION in document:
+        filled[SECTION] = inequalities
     if isinstance(trial, dict):
         filled["trial"] = {"kind": "train", **trial}
         if "pruner" in document:
             filled |= _reach(document["pruner"], parameters, trial)
     if _is_named(document.get("sampler"), "grid"):
         filled |= _whole_grid(document.get("budget", {}), parameters)
+    if _is_named(document.get("sampler"), "pbt"):
+        filled |= of_population(document, parameters)
     try:
         return Definition.model_validate(filled, strict=True), []
     except ValidationError as error:
@@ -258,6 +336,19 @@ def _whole_grid(budget: object, parameters: dict[str, Parameter]) -> dict[str, A
 
 def _is_named(section: object, name: str) -> bool:
     return isinstance(section, dict) and section.get("name") == name
+
+
+def _check_batches(definition: Definition) -> list[Finding]:
+    """Each process of a group takes a piece of every batch, and norms need two rows of it."""
+    ranks = definition.resources.ranks
+    if ranks == 1:
+        return []
+    smallest = min(knob_values(corner)["batch_size"] for corner in definition.corners())
+    if smallest >= 2 * ranks:
+        return []
+    path = ("parameters", "batch_size") if "batch_size" in definition.parameters else ("trial", "batch_size")
+    message = f"a batch of {smallest} is split over {ranks} processes, each of which needs 2 rows"
+    return [Finding(path, message, f"at least {2 * ranks}")]
 
 
 def _count(number: int) -> str:

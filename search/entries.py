@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from pydantic import JsonValue
@@ -36,15 +36,18 @@ def read_parameters(section: object) -> tuple[dict[str, Parameter], list[Finding
         return {}, [Finding(("parameters",), f"has {len(section):,} entries", f"{MOST_PARAMETERS:,} are the most")]
     parameters: dict[str, Parameter] = {}
     findings: list[Finding] = []
+    bounds: dict[str, dict[str, _Bounds]] = {}
     for name, entry in section.items():
         reader = _Entry(name, entry)
         parameter = reader.read()
         findings += reader.findings
         if parameter is not None:
             parameters[name] = parameter
+            bounds[name] = reader.bounds
         if len(findings) >= MOST_PROBLEMS:
             return {}, findings
-    wrong = _check_conditions(parameters, section)
+    parameters, wrong = _spread(parameters, bounds)
+    wrong = wrong or _check_conditions(parameters, section)
     if findings or wrong:
         return {name: replace(each, when={}) for name, each in parameters.items()}, findings + wrong
     return _canonical(parameters), []
@@ -58,6 +61,7 @@ class _Entry:
         self._name = name
         self._entry: dict[str, Any] = dict(entry) if isinstance(entry, dict) else {}
         self._is_mapping = isinstance(entry, dict)
+        self.bounds: dict[str, _Bounds] = {}  # of `when`, in place of values
         self.findings: list[Finding] = []
 
     def read(self) -> Parameter | None:
@@ -176,11 +180,27 @@ class _Entry:
             return {}
         allowed: dict[str, tuple[JsonValue, ...]] = {}
         for other, values in when.items():
+            if isinstance(values, dict) and values.keys() & {"at_least", "at_most"}:
+                self._bound_of(other, values)
+                continue
             several = values if isinstance(values, list) else [values]
             if not several:
                 self.findings.append(Finding((*self._at, "when", other), "lists no values", "name at least one"))
             allowed[other] = tuple({identity(value): value for value in several}.values())
         return allowed
+
+    def _bound_of(self, other: str, told: dict[str, Any]) -> None:
+        """`when: {model.depth: {at_least: 2}}`."""
+        at = (*self._at, "when", other)
+        for key, value in told.items():
+            if key not in ("at_least", "at_most"):
+                self.findings.append(Finding((*at, key), "is no key that is known here", "write at_least or at_most"))
+            elif isinstance(value, bool) or not isinstance(value, int | float):
+                self.findings.append(
+                    Finding((*at, key), f"must be a number, not {shown(value)}", "or list the values themselves")
+                )
+        if not self.findings:
+            self.bounds[other] = _Bounds(told.get("at_least", -math.inf), told.get("at_most", math.inf))
 
     def _wrong(self, key: str, message: str, hint: str = "") -> None:
         """Note a finding at a key of the entry, or at the entry itself, and go on."""
@@ -189,6 +209,19 @@ class _Entry:
     def _refuse(self, key: str, message: str, hint: str = "") -> NoReturn:
         """The same, where nothing more can be read."""
         raise _Refused(Finding((*self._at, key) if key else self._at, message, hint))
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """The values of another parameter that a condition lets in."""
+
+    low: float
+    high: float
+
+    def of(self, other: Parameter) -> tuple[JsonValue, ...]:
+        values = (other.at(place) for place in range(other.size or 0))
+        numbers = (each for each in values if isinstance(each, int | float) and not isinstance(each, bool))
+        return tuple(each for each in numbers if self.low <= each <= self.high)
 
 
 class _Refused(Exception):
@@ -205,6 +238,27 @@ def _unquoted(value: object) -> str:
         return "write it without quotes" if isinstance(value, str) and math.isfinite(float(value)) else ""
     except ValueError:
         return ""
+
+
+def _spread(
+    parameters: dict[str, Parameter], bounds: Mapping[str, Mapping[str, _Bounds]]
+) -> tuple[dict[str, Parameter], list[Finding]]:
+    """Bounds in conditions as the values that lie within them."""
+    findings = []
+    spread = dict(parameters)
+    for name, of in bounds.items():
+        for other, bound in of.items():
+            values: tuple[JsonValue, ...] = ()
+            if other in parameters:
+                at, size = ("parameters", name, "when", other), parameters[other].size
+                if size is not None and size > MOST_CHOICES:
+                    findings.append(Finding(at, f"has {size:,} values", "give it a step, or depend on another"))
+                    continue
+                values = bound.of(parameters[other])
+                if size is not None and not values:
+                    findings.append(Finding(at, "no value lies within these bounds", _values_of(parameters[other])))
+            spread[name] = replace(spread[name], when={**spread[name].when, other: values})
+    return spread, findings
 
 
 def _check_conditions(parameters: Mapping[str, Parameter], section: Mapping[str, object]) -> list[Finding]:

@@ -185,14 +185,8 @@ _PATTERNS = {
     ),
 }
 
-NOT_THERE_YET = {
-    "gp": "the sampler gp is not there yet: it computes with PyTorch, which the scheduler does not load",
-}
-
 
 def _no_such_name(name: str, known: list[str]) -> tuple[str, str]:
-    if name in NOT_THERE_YET:
-        return NOT_THERE_YET[name], f"this version has {', '.join(known)}"
     return f"{shown(name)} is none of {', '.join(known)}", _did_you_mean(name, known)
 
 

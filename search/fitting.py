@@ -18,7 +18,7 @@ class Fitting:
     """Tells which trials a sampler of this definition may learn from."""
 
     def __init__(self, definition: Definition) -> None:
-        self._space = Space(definition.parameters)
+        self._space = Space(definition.parameters, definition.parameter_constraints)
         # What a trial trained with where its space had no such parameter: the trial section says it.
         self._fixed = knob_values(definition.trial) if definition.kind == "train" else {}
 

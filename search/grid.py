@@ -12,9 +12,11 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import JsonValue
 from typing_extensions import override
 
+from search.repair import is_empty
 from search.space import Space
 from store.errors import Conflict
 
+FRUITLESS = 500  # so many steps without a cell, and it is worth a solver's time to ask whether there is any
 Cell = tuple[int | None, ...]  # for each searched parameter, which of its values; None where it is not active
 
 # A trial's system attribute: it FAILED because a person ended it, so its cell is not tried again.
@@ -39,7 +41,7 @@ class GridSampler(BaseSampler):
         self._failed: dict[Cell, set[int]] = defaultdict(set)  # … and of those that FAILED there
         self._seen = 0  # trials looked at
         self._open: set[int] = set()  # those of them that may still change
-        self._next: Cell | None = self._first_cell(())  # everything before it has been tried
+        self._next: Cell | None = self._from(())  # everything before it has been tried
         self._chosen: Cell | None = None  # of the trial that was asked for last
 
     def is_exhausted(self, study: Study) -> bool:
@@ -129,19 +131,64 @@ class GridSampler(BaseSampler):
 
     def _successor(self, cell: Cell) -> Cell | None:
         """The next cell: the last active parameter that can turns by one, those after it begin again."""
-        for position in reversed(range(len(cell))):
-            place = cell[position]
-            if place is not None and place + 1 < (self._space.parameters[self._space.searched[position]].size or 0):
-                return self._first_cell((*cell[:position], place + 1))
+        return self._from(self._turned(cell))
+
+    def _from(self, start: Cell | None) -> Cell | None:
+        """The first cell that begins with the given places or comes after them, and keeps the inequalities.
+
+        Where these leave a parameter no value beside those before it, everything below is passed over at once.
+        """
+        places, steps = start, 0
+        while places is not None and not self._is_cell(places):
+            steps += 1
+            if steps % FRUITLESS == 0:
+                places = self._alive(places)
+            elif len(places) == len(self._space.searched):
+                places = self._turned(places)
+            elif self._space.searched[len(places)] not in self._values(places):
+                places = (*places, None)
+            else:
+                first = self._next_place(places, 0)
+                places = self._turned(places) if first is None else (*places, first)
+        return places
+
+    def _is_cell(self, places: Cell) -> bool:
+        if len(places) < len(self._space.searched):
+            return False
+        return not self._space.region.inequalities or self._space.region.broken(self._values(places)) is None
+
+    def _turned(self, places: Cell) -> Cell | None:
+        """With the last active parameter that can one value further; None at the end of the grid."""
+        for position in reversed(range(len(places))):
+            place = places[position]
+            if place is not None and (after := self._next_place(places[:position], place + 1)) is not None:
+                return (*places[:position], after)
         return None
 
-    def _first_cell(self, start: Cell) -> Cell:
-        """The first of the cells that begin with the given places."""
-        values = self._values(start)
-        rest = (0,) * (len(self._space.searched) - len(start))
-        return tuple(
-            place if name in values else None for name, place in zip(self._space.searched, start + rest, strict=True)
-        )
+    def _next_place(self, before: Cell, place: int) -> int | None:
+        """The first place from one on that the parameter after these may have beside them."""
+        name = self._space.searched[len(before)]
+        if not self._space.region.inequalities:
+            return place if place < (self._space.parameters[name].size or 0) else None
+        known, absent = self._decided(before)
+        return self._space.region.next_place(name, known, absent, place)
+
+    def _alive(self, places: Cell) -> Cell | None:
+        """The same places, or, if for certain nothing begins with the first of them, those after these."""
+        if not self._space.region.inequalities:
+            return places
+        for length in range(1, len(places) + 1):
+            known, _ = self._decided(places[:length])
+            free = {name: each for name, each in self._space.parameters.items() if not each.when}
+            point = {name: each.at(0) for name, each in free.items()} | known
+            if is_empty(self._space.region, point, held=known):
+                return self._turned(places[:length])
+        return places
+
+    def _decided(self, places: Cell) -> tuple[dict[str, JsonValue], set[str]]:
+        """The values that the places stand for, and the parameters that are not active beside them."""
+        values, decided = self._values(places), self._space.searched[: len(places)]
+        return {name: values[name] for name in decided if name in values}, set(decided) - values.keys()
 
     def _values(self, cell: Cell) -> dict[str, JsonValue]:
         """The parameters of a cell, constants included; where the cell says nothing, the first value."""

@@ -1,24 +1,26 @@
 """Which of a study's files are kept, and when the rest is collected.
 
-What is kept: the models and predictions of as many of the best trials as the study says, those of the members of its
-ensembles, and all that an open trial may go on from. Logs are kept as long as the study. The collection is a task: a
-worker deletes what it is told when it takes the task, and may do so twice.
+What is kept: the models and predictions of as many of the best trials as the study says, of several objectives those of
+the whole front, those of the members of its ensembles, and all that an open trial may go on from. Logs are kept as long
+as the study. The collection is a task: a worker deletes what it is told when it takes the task, and may do so twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import Any
 
+import numpy as np
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from search.definition import Definition, parse
+from search.fronts import best_first, front, losses_of
 from search.ledger import Ledger
 from search.live_study import LiveStudy
 from search.live_tasks import COLLECT
+from search.racing import Races
 from store.messages import Nothing, TaskAssignment
 from store.models import AttemptRow, StudyRow, StudyState, TaskRow, TaskState, TrialRow, TrialState
 
@@ -31,10 +33,12 @@ class Housekeeping:
     """Orders collections; what it remembers may be lost, as a collection that is ordered twice does no harm."""
 
     def __init__(self) -> None:
+        self._races = Races()
         self._complete: dict[int, int] = {}  # trials of running studies at their last collections
 
     def look_round(self, session: Session, studies: Iterable[LiveStudy], ledger: Ledger) -> None:
-        """Order the collections that are due, and drop what requests waited for whose server has died."""
+        """Order the collections and the heats that are due, and drop what requests waited for whose server has died."""
+        self._races.look_round(session, ledger)
         for study_id in _uncollected(session):
             ledger.add_task(study_id, COLLECT)
         for study in studies:
@@ -61,16 +65,20 @@ def surplus(session: Session, study_id: int) -> dict[str, Any] | None:
     if study is None:
         return None
     definition = parse(study.definition)
-    ranked = _ranked(session, study)
+    ranked, in_front = _ranked(session, study_id, definition)
     members = _members(session, study_id)
     closed = [*ranked, *_unsuccessful(session, study_id)] if StudyState(study.state).ended else ranked
     attempts = _attempts(session, study_id)
 
     def beyond(most: int | None) -> list[list[int]]:
-        kept = {*ranked[:most], *members}
+        kept = {*ranked[:most], *in_front, *members}
         return [[number, attempt] for number in closed if number not in kept for attempt in attempts.get(number, ())]
 
-    return {"models": beyond(definition.keep.models), "predictions": beyond(definition.keep.predictions)}
+    found = {"models": beyond(definition.keep.models), "predictions": beyond(definition.keep.predictions)}
+    if definition.sampler.name == "pbt" and StudyState(study.state).ended:
+        # While it ran, each member's last ones stayed for the others.
+        found["checkpoints"] = [[number, attempt] for number in closed for attempt in attempts.get(number, ())]
+    return found
 
 
 def _uncollected(session: Session) -> list[int]:
@@ -84,9 +92,10 @@ def _uncollected(session: Session) -> list[int]:
 
 
 def _has_grown(definition: Definition, trials: int) -> bool:
-    """Whether a running study has enough new trials for a collection. Not a population's, whose members take over each
-    other's weights."""
-    if definition.kind != "train" or str(definition.sampler.name) == "pbt" or definition.keep.models is None:
+    """Whether a running study has enough new trials for a collection. Not one whose trials take over each other's
+    weights, a population's among them."""
+    takes_over = definition.sampler.name == "pbt" or definition.may_inherit
+    if definition.kind != "train" or takes_over or definition.keep.models is None:
         return False
     return trials >= max(GROWTH, definition.keep.models)
 
@@ -97,20 +106,25 @@ def _abandoned(session: Session, at: datetime) -> list[tuple[int, int]]:
     return [(study_id, number) for study_id, number in rows]
 
 
-def _ranked(session: Session, study: StudyRow) -> list[int]:
-    """The complete trials, the best first; of several objectives the best by each, then the second best by each …"""
-    listed = study.definition["objective"]
-    objectives = listed if isinstance(listed, list) else [listed]
-    query = select(TrialRow.number, TrialRow.values).where(
-        TrialRow.study_id == study.id, TrialRow.state == str(TrialState.COMPLETE)
+def _ranked(session: Session, study_id: int, definition: Definition) -> tuple[list[int], set[int]]:
+    """The complete trials, the best first, those that break a constraint last; and of several objectives the front,
+    which is the study's result however large it is.
+    """
+    objectives = definition.objectives
+    query = select(TrialRow.number, TrialRow.values, TrialRow.violation).where(
+        TrialRow.study_id == study_id, TrialRow.state == str(TrialState.COMPLETE)
     )
-    rows: list[Any] = list(session.execute(query))
-    orders = [_by(rows, each["metric"], -1 if each["direction"] == "maximize" else 1) for each in objectives]
-    return list(dict.fromkeys(chain.from_iterable(zip(*orders, strict=True))))
-
-
-def _by(rows: Iterable[Any], metric: str, sign: int) -> list[int]:
-    return [number for _, number in sorted((sign * values[metric], number) for number, values in rows)]
+    rows: list[Any] = list(session.execute(query.order_by(TrialRow.number)))
+    feasible = [(number, values) for number, values, violation in rows if (violation or 0) <= 0]
+    others = [number for number, _, violation in rows if (violation or 0) > 0]
+    numbers = [number for number, _ in feasible]
+    losses = losses_of(objectives, [[values[each.metric] for each in objectives] for _, values in feasible])
+    if len(objectives) == 1:
+        return [numbers[place] for place in np.argsort(losses[:, 0], kind="stable")] + others, set()
+    most = max(definition.keep.models or 0, definition.keep.predictions or 0)
+    first = [numbers[place] for place in best_first(losses, min(most, len(numbers)))]
+    behind = sorted(set(numbers) - set(first))
+    return [*first, *behind, *others], {numbers[place] for place in np.flatnonzero(front(losses))}
 
 
 def _unsuccessful(session: Session, study_id: int) -> list[int]:

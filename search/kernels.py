@@ -37,8 +37,7 @@ def log_density(
     count = len(next(iter(observations.values())))
     weights = np.append(default_weights(count), 1.0)
     constant = np.log(weights / weights.sum())  # (kernels,): what does not depend on the point
-    of_points = [np.ones(len(next(iter(points.values()))))]
-    of_kernels = [constant]
+    floats: dict[str, _Axis] = {}
     tables: list[Floats] = []
     for name, distribution in space.items():
         if isinstance(distribution, CategoricalDistribution):
@@ -46,14 +45,13 @@ def log_density(
         elif isinstance(distribution, FloatDistribution | IntDistribution):
             axis = _Axis.of(distribution)
             if axis.step is None:
-                x, kernels, offset = _of_floats(axis, observations[name], points[name])
-                of_points += [x * x, x]
-                of_kernels += kernels
-                constant += offset
+                floats[name] = axis
             else:
                 tables.append(_of_steps(axis, axis.step, observations[name], points[name]))
-    # The squares (x - mu)^2 / sigma^2 of all parameters, multiplied out, are one product of matrices.
-    total = np.array(of_points).T @ np.array(of_kernels)  # (points, kernels)
+    if floats:
+        total = _of_floats(floats, observations, points, constant)
+    else:
+        total = np.tile(constant, (len(next(iter(points.values()))), 1))
     for table in tables:
         total += table
     return _log_sum_exp(total)
@@ -81,12 +79,7 @@ class _Axis:
 
     def bandwidths(self, means: Floats) -> Floats:
         """(kernels - 1,) ascending means: a kernel is as wide as the wider of the gaps beside it, within limits."""
-        gaps = np.diff(means)
-        widths = np.empty(len(means))
-        widths[0], widths[-1] = gaps[0], gaps[-1]
-        np.maximum(gaps[:-1], gaps[1:], out=widths[1:-1])
-        reach = self.high - self.low
-        return np.clip(widths, reach / min(100.0, 2.0 + len(means)), reach)
+        return _bandwidths(means, np.array([self.high - self.low]))
 
     @property
     def prior(self) -> tuple[float, float]:
@@ -94,20 +87,42 @@ class _Axis:
         return 0.5 * (self.low + self.high), self.high - self.low
 
 
-def _of_floats(axis: _Axis, observed: Floats, points: Floats) -> tuple[Floats, list[Floats], Floats]:
-    """Truncated normal kernels, as (points,) x, two (kernels,) factors of x^2 and x, and (kernels,) the rest."""
-    means = axis.place(observed)
+def _bandwidths(means: Floats, reach: Floats) -> Floats:
+    """The same for several parameters at once: means (…, kernels - 1), and how far the parameters reach (…, 1)."""
+    gaps = np.diff(means)
+    widths = np.empty_like(means)
+    widths[..., 0], widths[..., -1] = gaps[..., 0], gaps[..., -1]
+    np.maximum(gaps[..., :-1], gaps[..., 1:], out=widths[..., 1:-1])
+    return np.clip(widths, reach / min(100.0, 2.0 + means.shape[-1]), reach, out=widths)
+
+
+def _of_floats(
+    axes: Mapping[str, _Axis], observed: Mapping[str, Floats], points: Mapping[str, Floats], constant: Floats
+) -> Floats:
+    """(points, kernels): the logs of truncated normal kernels, all parameters' added up, and the (kernels,) `constant`.
+
+    The arrays of the parameters are (parameters, kernels) or (parameters, points).
+    """
+    means = np.array([axis.place(observed[name]) for name, axis in axes.items()])
+    low, high = np.array([[axis.low] for axis in axes.values()]), np.array([[axis.high] for axis in axes.values()])
+    middle, reach = 0.5 * (low + high), high - low
     order = np.argsort(means)
-    mean, width = np.append(means, axis.prior[0]), np.empty(len(means) + 1)
-    width[order] = axis.bandwidths(means[order])
-    width[-1] = axis.prior[1]
+    width = np.empty((len(means), len(constant)))
+    np.put_along_axis(width, order, _bandwidths(np.take_along_axis(means, order, axis=1), reach), axis=1)
+    width[:, -1:] = reach  # the prior's
+    mean = np.concatenate([means, middle], axis=1)
     precision = 1.0 / width
     rest = np.log(precision) - _LOG_ROOT_TWO_PI
-    rest -= _log_mass_inside((axis.low - mean) * precision, (axis.high - mean) * precision)
-    mean -= axis.prior[0]  # measured from the middle of the range less is lost where squares cancel
+    rest -= log_mass_inside((low - mean) * precision, (high - mean) * precision)
+    mean -= middle  # measured from the middle of the range less is lost where squares cancel
     scaled = mean * precision * precision
     rest -= 0.5 * mean * scaled
-    return axis.place(points) - axis.prior[0], [-0.5 * precision * precision, scaled], rest
+    x = np.array([axis.place(points[name]) for name, axis in axes.items()]) - middle
+    # The squares (x - mu)^2 / sigma^2 of all parameters, multiplied out, are one product of matrices.
+    of_points = np.concatenate([np.ones((1, x.shape[1])), x * x, x])
+    of_kernels = np.concatenate([(constant + rest.sum(axis=0))[None], -0.5 * precision * precision, scaled])
+    product: Floats = of_points.T @ of_kernels
+    return product
 
 
 def _of_steps(axis: _Axis, step: float, observed: Floats, points: Floats) -> Floats:
@@ -140,14 +155,15 @@ def _of_choices(observed: Floats, choices: int, points: Floats) -> Floats:
     return table[points.astype(np.intp)]
 
 
-def _log_mass_inside(low: Floats, high: Floats) -> Floats:
+def log_mass_inside(low: Floats, high: Floats) -> Floats:
     """The log of the normal mass between `low` <= 0 and `high` >= 0: only kernels near an edge lose any."""
-    lost = np.zeros_like(low)
+    shape, lost = low.shape, np.zeros(low.size)
+    low, high = low.ravel(), high.ravel()
     near = np.flatnonzero(low > -_FAR)
     lost[near] -= ndtr(low[near])
     near = np.flatnonzero(high < _FAR)
     lost[near] -= ndtr(-high[near])
-    logarithm: Floats = np.log1p(lost)
+    logarithm: Floats = np.log1p(lost).reshape(shape)
     return logarithm
 
 

@@ -9,8 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from search.conditions import Conditions
 from search.findings import WANTS_WHOLE, Finding, Location, nearest, of_model, shown
+from search.layers import DEPTH, check_layers
 from search.parameters import Choice, Parameter, Range, identity
-from trainer.config import ONLY_WITH, WITH_COMPRESSION, TrainConfig, knob_paths, metric_names
+from trainer.config import (
+    LAYERED,
+    MOST_LAYERS,
+    ONLY_WITH,
+    WITH_COMPRESSION,
+    TrainConfig,
+    knob_paths,
+    layer_of,
+    metric_names,
+)
+from trainer.config.layered import Layer
 
 Kind = Literal["train", "objective", "external"]
 
@@ -37,8 +48,11 @@ _MODELS: dict[str, type[BaseModel]] = {"train": TrainConfig, "objective": Object
 
 
 def put_in(trial: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The trial section with parameters at their dotted paths; sections that are not there are made."""
+    """The trial section with parameters at their dotted paths; sections that are not there are made, and lists of those
+    that name single layers.
+    """
     result = dict(trial)
+    lists = {layer.of for path in parameters if (layer := layer_of(path)) is not None}
     for path, value in parameters.items():
         *sections, leaf = path.split(".")
         section = result
@@ -46,6 +60,11 @@ def put_in(trial: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str,
             section[name] = dict(section.get(name) or {})
             section = section[name]
         section[leaf] = value
+    for path in lists:
+        of, key = path.split(".")
+        layers = result[of][key]
+        if all(str(place) in layers for place in range(len(layers))):
+            result[of][key] = [layers[str(place)] for place in range(len(layers))]
     return result
 
 
@@ -100,11 +119,14 @@ def check_knobs(
         section: all of the document's.
     """
     known = knob_paths()
-    findings = [_unknown(name, known) for name in section if name not in known]
-    knobs = {name: parameter for name, parameter in parameters.items() if name in known}
+    strange = {name for name in section if name not in known and layer_of(name) is None}
+    findings = [_unknown(name, known) for name in section if name in strange]
+    knobs = {name: parameter for name, parameter in parameters.items() if name not in strange}
     base = _refusals(TrainConfig, trial)
     for name, parameter in knobs.items():
         findings += _check_values(name, parameter, trial, base)
+    if all(each.when.keys() <= knobs.keys() for each in knobs.values()):
+        findings += check_layers(knobs, trial)
     return findings + list(_without_effect(knobs, trial, section))
 
 
@@ -163,15 +185,19 @@ def _unknown(name: str, known: list[str]) -> Finding:
             "cannot be searched: trials on other rows or of another kind could not be compared",
             f"set it below trial, or search one of {', '.join(path for path in known if path.startswith('data.'))}",
         )
+    of, _, place = name.rpartition(".")
+    if of in LAYERED and place.isdecimal():
+        return Finding(at, "there is no such layer", f"they are counted from 0 to {MOST_LAYERS - 1}, as in {of}.0")
     return Finding(at, "there is no such knob", nearest(name, known))
 
 
 def _check_values(name: str, parameter: Parameter, trial: Mapping[str, Any], base: list[Finding]) -> list[Finding]:
     """The values of one knob that the trainer refuses, at most three of them."""
     findings: list[Finding] = []
+    layer = layer_of(name)
     for value in _probes(parameter):
         try:
-            tried = put_in(trial, {name: value})
+            tried = _with_layers(trial, layer, value) if layer else put_in(trial, {name: value})
         except (TypeError, ValueError, AttributeError):
             return []  # a section of the trial is no mapping, which is found there
         refusals = [each for each in _refusals(TrainConfig, tried) + _unwatched(tried, name) if each not in base]
@@ -183,6 +209,14 @@ def _check_values(name: str, parameter: Parameter, trial: Mapping[str, Any], bas
         if len(findings) == 3:
             break
     return _joined(findings)
+
+
+def _with_layers(trial: Mapping[str, Any], layer: Layer, value: JsonValue) -> dict[str, Any]:
+    """The trial with as many layers as one of them needs, all alike."""
+    others = {key for key in LAYERED if key != layer.of}
+    model = {key: each for key, each in dict(trial.get("model") or {}).items() if f"model.{key}" not in others}
+    layers = layer.place + 1
+    return put_in({**trial, "model": model}, {layer.of: [value] * layers, DEPTH: layers})
 
 
 def _unwatched(trial: Mapping[str, Any], name: str) -> list[Finding]:
@@ -213,8 +247,13 @@ def _without_effect(
 ) -> Iterator[Finding]:
     """Knobs that act for no value that their partner can have. Those that act for some values are fine."""
     needs = Conditions(knobs).needs if all(each.when.keys() <= knobs.keys() for each in knobs.values()) else {}
-    for name in knobs.keys() & ONLY_WITH.keys() if needs else ():
-        partner, acting = ONLY_WITH[name]
+    by_layer = any(layer_of(name) for name in knobs)
+    for name in knobs if needs else ():
+        layer = layer_of(name)
+        rule = ONLY_WITH.get(layer.of if layer else name)
+        if rule is None or (name == DEPTH and by_layer):  # then it says how many layers there are
+            continue
+        partner, acting = rule
         if partner in section and partner not in knobs:
             continue  # it could not be read
         possible = needs[name].get(partner) or _possible(partner, knobs, trial)

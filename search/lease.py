@@ -12,23 +12,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
+from search.rows import Batch
 from store.errors import LostLease
 from store.models import SchedulerLeaseRow
 
 FREE = ""  # the holder's name after it left in good order
 
-# Built once, and run without the ORM's part: it is in every transaction.
-_LEASE = SchedulerLeaseRow.__table__
-_BEAT = (
-    update(SchedulerLeaseRow)
-    .where(_LEASE.c.id == 1, _LEASE.c.fence == bindparam("fence_held"))
-    .values(beat=_LEASE.c.beat + 1)
-    .returning(_LEASE.c.beat)
-)
+_BEAT = "UPDATE scheduler_lease SET beat = beat + 1 WHERE id = 1 AND fence = {fence}"
 
 
 class SchedulerLease:
@@ -61,15 +55,14 @@ class SchedulerLease:
                 return False
             return self._take_over(session, row)
 
-    def renew(self, session: Session) -> None:
+    def renew(self, rows: Batch) -> None:
         """Part of every transaction of the active scheduler.
 
         Raises:
-            LostLease: another one has taken over; the transaction must not commit.
+            LostLease: another one has taken over, and the transaction does not commit; on PostgreSQL it is the batch
+                that raises it.
         """
-        if session.connection().execute(_BEAT, {"fence_held": self._fence}).first() is None:
-            self._fence = 0
-            raise LostLease("another scheduler has taken over")
+        rows.require(_BEAT, {"fence": self._fence}, LostLease("another scheduler has taken over"))
 
     def release(self) -> None:
         """Leave in good order, so that a standby need not wait."""

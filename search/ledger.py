@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, bindparam, delete, update
+from sqlalchemy import Table, delete, update
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from search.rows import batch
+from search.population import Copy
+from search.rows import Batch
 from store.messages import AttemptKey, Metrics
-from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TaskRow, TrialRow, TrialState
+from store.models import (
+    AttemptRow,
+    CopyRow,
+    EventRow,
+    Outcome,
+    ReportRow,
+    StudyRow,
+    StudyState,
+    TaskRow,
+    TrialRow,
+    TrialState,
+)
 from store.tasks import Tasks
 
 Event = tuple[str, dict[str, Any]]  # its kind and its body
@@ -40,6 +52,7 @@ class LiveTrial:
     retries: int = 0
     reason: str | None = None
     space_version: int = 1
+    inherits: int | None = None  # the trial whose weights it began with
     started_at: datetime | None = None
     ended_at: datetime | None = None
     attempt: int = 0  # the newest one's number
@@ -77,12 +90,13 @@ class Ledger:
         self._system_attrs = system_attrs
         self._new: dict[TrialKey, LiveTrial] = {}
         self._changed: dict[TrialKey, LiveTrial] = {}
-        self._attempts: list[dict[str, Any]] = []
+        self._attempts: dict[AttemptKey, dict[str, Any]] = {}
         self._ends: list[dict[str, Any]] = []
+        self._copies: list[dict[str, Any]] = []
         self._reports: list[dict[str, Any]] = []
         self._studies: list[tuple[StudyChange, Event]] = []
         self._dropped_tasks: list[tuple[int, int]] = []
-        self._new_tasks: list[tuple[int, str]] = []
+        self._new_tasks: list[tuple[int, str, dict[str, Any]]] = []
         self._task_columns: dict[tuple[int, int], dict[str, Any]] = defaultdict(dict)
         self._study_columns: dict[int, dict[str, Any]] = defaultdict(dict)
         self._events: dict[int, list[Event]] = defaultdict(list)
@@ -90,6 +104,10 @@ class Ledger:
     def add(self, trial: LiveTrial) -> None:
         """A trial was proposed."""
         self._new[trial.key] = trial
+
+    def copy(self, trial: LiveTrial, copy: Copy) -> None:
+        """A member of a population has other parameters from now on, and why."""
+        self._copies.append({"study_id": trial.study_id, "number": trial.number, **asdict(copy), "at": self.at})
 
     def change(self, trial: LiveTrial) -> None:
         """A trial's columns changed; what stands in it when the ledger is written counts."""
@@ -103,10 +121,15 @@ class Ledger:
     def begin(self, trial: LiveTrial) -> None:
         """The trial's newest attempt has begun."""
         row = {"worker": trial.worker, "device": trial.device, "started_at": self.at}
-        self._attempts.append({**trial.attempt_key._asdict(), **row})
+        self._attempts[trial.attempt_key] = {**trial.attempt_key._asdict(), **row, **_OPEN}
 
-    def end(self, attempt: AttemptKey, outcome: Outcome, reason: str | None) -> None:
-        self._ends.append({**attempt._asdict(), "ended_at": self.at, "outcome": str(outcome), "reason": reason})
+    def end(self, attempt: AttemptKey, outcome: Outcome, reason: str | None, device_seconds: float) -> None:
+        """An attempt has ended; one that began in the same batch is written as ended."""
+        end = {"ended_at": self.at, "outcome": str(outcome), "reason": reason, "device_seconds": device_seconds}
+        if attempt not in self._attempts:
+            self._ends.append({**attempt._asdict(), **end})
+        elif self._attempts[attempt]["ended_at"] is None:
+            self._attempts[attempt] |= end
 
     def report(self, attempt: AttemptKey, step: int, metrics: Metrics) -> None:
         self._reports.append({**attempt._asdict(), "step": step, "metrics": metrics, "at": self.at})
@@ -117,9 +140,9 @@ class Ledger:
         """A task has moved; it may have been deleted meanwhile."""
         self._task_columns[study_id, number] |= columns
 
-    def add_task(self, study_id: int, kind: str) -> None:
+    def add_task(self, study_id: int, kind: str, request: dict[str, Any] | None = None) -> None:
         """A task of the scheduler's own, for any worker of the study's pool."""
-        self._new_tasks.append((study_id, kind))
+        self._new_tasks.append((study_id, kind, request or {}))
 
     def drop_tasks(self, keys: Iterable[tuple[int, int]]) -> None:
         """Tasks that nobody waits for any more."""
@@ -147,17 +170,13 @@ class Ledger:
         self._events[change.study_id].append(event)
         self._studies.append((change, event))
 
-    def write(self, session: Session) -> dict[int, int]:
-        """Write everything, in an order that the foreign keys allow.
-
-        Returns:
-            The newest event's number of each study that got events.
-        """
+    def write_studies(self, session: Session) -> None:
+        """Write what few batches have: tasks, and changes of studies as a whole. To be done before `write`."""
         for study_id, number in self._dropped_tasks:
             session.execute(delete(TaskRow).where(TaskRow.study_id == study_id, TaskRow.number == number))
-        for study_id, kind in self._new_tasks:
+        for study_id, kind, request in self._new_tasks:
             if (study := session.get(StudyRow, study_id)) is not None:
-                Tasks(session, study).add(kind, {}, self.at)
+                Tasks(session, study).add(kind, request, self.at)
         for (study_id, number), columns in self._task_columns.items():
             session.execute(
                 update(TaskRow).where(TaskRow.study_id == study_id, TaskRow.number == number).values(columns)
@@ -167,15 +186,28 @@ class Ledger:
         for change, event in self._studies:
             if not self._write_study(session, change):
                 self._events[change.study_id].remove(event)
-        newest = self._number_events(session)
-        with batch(session.connection()) as rows:
-            rows.insert(_TRIALS, [self._trial_row(trial) for trial in self._new.values()])
-            rows.insert(_ATTEMPTS, self._attempts)
-            rows.update(_ATTEMPTS, self._ends, unless_set="ended_at")
-            rows.insert(_REPORTS, self._reports, unless_there=True)
-            rows.update(_TRIALS, [_changeable(self._trial_row(trial)) for trial in self._changed.values()])
-            rows.insert(_EVENTS, [row for study_id, last in newest.items() for row in self._event_rows(study_id, last)])
-        return newest
+        session.flush()
+
+    def write(self, rows: Batch) -> Callable[[], dict[int, int]]:
+        """Write everything else, in an order that the foreign keys allow.
+
+        Returns:
+            To be called when it is committed: the newest event's number of each study that got events. A study that
+            was deleted meanwhile has none.
+        """
+        last = {
+            study_id: rows.append(_EVENTS, _STUDIES.c.last_event, study_id, self._event_rows(events))
+            for study_id, events in self._events.items()
+            if events
+        }
+        rows.insert(_TRIALS, [self._trial_row(trial) for trial in self._new.values()])
+        rows.update(_ATTEMPTS, self._ends, unless_set="ended_at")  # first: of a trial one may be open
+        rows.insert(_ATTEMPTS, list(self._attempts.values()))
+        rows.insert(_REPORTS, self._reports, unless_there=True)
+        rows.update(_TRIALS, [_changeable(self._trial_row(trial)) for trial in self._changed.values()])
+        rows.insert(_COPIES, self._copies)
+        rows.update(_TRIALS, [_copied(copy) for copy in self._copies])
+        return lambda: {study_id: number for study_id, read in last.items() if (number := read()) is not None}
 
     def _trial_row(self, trial: LiveTrial) -> dict[str, Any]:
         row = {name: getattr(trial, name) for name in _TRIAL_COLUMNS}
@@ -194,24 +226,13 @@ class Ledger:
         statement = update(StudyRow).where(*unchanged).values(columns).returning(StudyRow.id)
         return session.execute(statement).first() is not None
 
-    def _number_events(self, session: Session) -> dict[int, int]:
-        """Take numbers for the events; the last of them by study. A study that was deleted meanwhile has none."""
-        newest: dict[int, int] = {}
-        for study_id, events in self._events.items():
-            taken = {"k_study": study_id, "count": len(events)}
-            if events and (row := session.connection().execute(_TAKE_NUMBERS, taken).first()):
-                newest[study_id] = row.last_event
-        return newest
-
-    def _event_rows(self, study_id: int, last: int) -> Iterator[dict[str, Any]]:
-        events = self._events[study_id]
-        for sequence, (kind, body) in enumerate(events, last - len(events) + 1):
-            yield {"study_id": study_id, "sequence": sequence, "kind": kind, "body": body, "at": self.at}
+    def _event_rows(self, events: Iterable[Event]) -> list[dict[str, Any]]:
+        return [{"kind": kind, "body": body, "at": self.at} for kind, body in events]
 
 
 _TRIAL_COLUMNS = (
     "study_id", "number", "state", "parameters", "values", "violation", "metrics", "step", "retries", "reason",
-    "space_version",
+    "space_version", "inherits",
     "created_at", "started_at", "ended_at",
 )  # fmt: skip
 _FIXED = ("parameters", "created_at", "space_version")
@@ -225,18 +246,18 @@ def _table(row: type[DeclarativeBase]) -> Table:
 
 
 _STUDIES, _TRIALS, _ATTEMPTS = _table(StudyRow), _table(TrialRow), _table(AttemptRow)
-_REPORTS, _EVENTS = _table(ReportRow), _table(EventRow)
+_REPORTS, _EVENTS, _COPIES = _table(ReportRow), _table(EventRow), _table(CopyRow)
 
-_TAKE_NUMBERS = (
-    update(_STUDIES)
-    .where(_STUDIES.c.id == bindparam("k_study"))
-    .values(last_event=_STUDIES.c.last_event + bindparam("count"))
-    .returning(_STUDIES.c.last_event)
-)
+
+_OPEN = {"ended_at": None, "outcome": None, "reason": None, "device_seconds": None}  # of an attempt
 
 
 def _changeable(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in _FIXED}
+
+
+def _copied(copy: dict[str, Any]) -> dict[str, Any]:
+    return {"study_id": copy["study_id"], "number": copy["number"], "parameters": copy["after"]}
 
 
 def _trial_event(trial: LiveTrial) -> dict[str, Any]:

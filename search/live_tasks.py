@@ -36,7 +36,7 @@ class LiveTask:
     kind: str
     request: dict[str, Any]
     pool: str
-    gpu: bool
+    gpus: int
     state: TaskState
     attempt: int
     retries: int
@@ -74,7 +74,7 @@ class LiveTasks:
         jobs = {WaitingJob(*task.key, task.attempt + 1): task for task in queued}
         for job in jobs.keys() - self._enqueued:
             task = jobs[job]
-            queue.enqueue_task(job, pool=task.pool, gpu=task.gpu, at_front=task.kind != COLLECT)
+            queue.enqueue_task(job, pool=task.pool, gpus=task.gpus, at_front=task.kind != COLLECT)
         self._enqueued = set(jobs)
 
     def workers(self) -> set[str]:
@@ -151,7 +151,7 @@ def _load(session: Session, key: TaskKey) -> LiveTask:
         kind=task.kind,
         request=task.request,
         pool=resources["pool"],
-        gpu=resources["gpus"] > 0,
+        gpus=resources["gpus"],
         state=TaskState(task.state),
         attempt=task.attempt,
         retries=task.retries,

@@ -7,10 +7,12 @@ says that it did; so no clock skew, no wipe of Redis and no restart of the sched
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import redis
 
+from search.ledger import LiveTrial
+from search.live_study import LiveStudy
 from search.placing import Offer
 from store.bus import worker_key
 from store.roster import read_workers
@@ -57,3 +59,14 @@ class Liveness:
         for name in names:
             pipeline.hget(worker_key(name), "beat")
         return list(pipeline.execute())
+
+
+def sign_of_life(study: LiveStudy, trial: LiveTrial) -> str:
+    """By what name a trial's worker shows that it lives: an external one by its attempts' messages."""
+    return trial.attempt_key.token if study.is_external else trial.worker
+
+
+def workers_of(studies: Sequence[LiveStudy]) -> set[str]:
+    """By these names the workers of all that runs."""
+    held = {sign_of_life(study, trial) for study in studies for trial in study.running()}
+    return held | {study.preflight_worker for study in studies if study.preflight_worker}

@@ -17,10 +17,12 @@ from typing import Any
 
 from search.allowance import Allowance
 from search.definition import Definition
-from search.ledger import Ledger, LiveTrial
+from search.heritage import Heritage
+from search.ledger import Ledger, LiveTrial, StudyChange
 from search.optuna_study import OptunaStudy
 from search.optuna_trials import Proposal, WarmTrial
-from store.messages import Assignment, AttemptKey
+from search.population import Copy, Population
+from store.messages import Assignment, AttemptKey, Membership
 from store.models import Outcome, StudyState, TrialState
 
 
@@ -48,6 +50,7 @@ class OpenTrials:
         self._results: dict[int, tuple[dict[str, float] | None, int | None]] = {}  # metrics and step, to be reused
         self._last_failure = ""
         self.origins: dict[str, AttemptKey] = {}  # of sources `trial:…`
+        self.heritage = Heritage(study_id, definition)
 
     @property
     def is_external(self) -> bool:
@@ -76,11 +79,12 @@ class OpenTrials:
         if self.definition.duplicates == "reuse":
             self._results[number] = (metrics, step)
 
-    def recall_attempt(self, number: int, began: datetime, ended: datetime | None) -> None:
-        """An attempt that began, and perhaps ended, before this process held the study."""
-        self._allowance.attempt_began(number, began)
-        if ended is not None:
-            self._allowance.attempt_ended(number, ended)
+    def recall_attempt(self, number: int, began: datetime, device_seconds: float | None) -> None:
+        """An attempt that began before this process held the study, and if it has ended, what it used."""
+        if device_seconds is None:
+            self._allowance.attempt_began(number, began)
+        else:
+            self._allowance.recall_used(device_seconds)
 
     # Moves
 
@@ -89,11 +93,13 @@ class OpenTrials:
         trial = LiveTrial(self.id, proposal.number, state, proposal.parameters, ledger.at, space_version=version)
         self.open[trial.number] = trial
         self.counts[state] += 1
+        if self._optuna.population is not None:
+            self._optuna.population.enter(trial.number, trial.parameters)
         ledger.add(trial)
         return trial
 
     def _next(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
-        """The trial to run next: one that waits, else one that is promoted from its rung, else a new one."""
+        """The trial to run next: one that waits, else one that may go on from where it is held, else a new one."""
         if self.counts[TrialState.WAITING]:
             trial = next(each for each in self.open.values() if each.state is TrialState.WAITING)
             if state is not TrialState.WAITING:
@@ -103,12 +109,25 @@ class OpenTrials:
         if number is None:
             return self._propose(state, ledger)
         trial = self.open[number]
+        if self._optuna.population is not None:
+            self._copy(trial, self._optuna.population.copy_of(number), ledger)
         self._optuna.promote(number)
         self._to(trial, state, ledger)
         return trial
 
+    def _copy(self, trial: LiveTrial, copy: Copy | None, ledger: Ledger) -> None:
+        """A member of a population goes on as it is, or from another's checkpoint with parameters of its own."""
+        if copy is not None:
+            trial.parameters = copy.after
+            ledger.copy(trial, copy)
+
     def _propose(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
-        """Make the sampler's next trial; None if a twin's value was taken over, so that there is nothing to run."""
+        """Make the sampler's next trial.
+
+        None if there is nothing to run: a twin's value was taken over, or the proposal is still being computed.
+        """
+        if not self._optuna.is_ready():
+            return None
         remembered = self._optuna.study_attrs
         proposal = self._optuna.propose()
         if self._optuna.study_attrs != remembered:
@@ -124,18 +143,34 @@ class OpenTrials:
         ledger.tell(trial)
         return trial
 
+    def _move(
+        self,
+        state: StudyState,
+        ledger: Ledger,
+        reason: str | None = None,
+        errors: list[dict[str, str]] | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        ledger.move(StudyChange(self.id, self.state, state, reason, errors, facts))
+        self.state = state
+
     def _start(self, trial: LiveTrial, worker: str, device: str, ledger: Ledger) -> Assignment:
         trial.attempt += 1
         trial.worker, trial.device = worker, device
         trial.steps = set()
         trial.started_at = trial.started_at or ledger.at
         trial.reason = None
+        if self._optuna.population is not None:
+            self._optuna.population.began(trial.number, trial.attempt)
+        if trial.attempt == 1:
+            trial.inherits = self.heritage.choose(trial.parameters)
         self._allowance.attempt_began(trial.number, ledger.at)
         ledger.begin(trial)
         self._to(trial, TrialState.RUNNING, ledger)
         return self._assignment(trial)
 
     def _assignment(self, trial: LiveTrial) -> Assignment:
+        population = self._optuna.population
         return Assignment(
             attempt=trial.attempt_key,
             study=self.definition.name,
@@ -143,9 +178,17 @@ class OpenTrials:
             trial=self.definition.resolve(trial.parameters),
             metric=self.definition.objective.metric,
             direction=self.definition.objective.direction,
-            resumable=list(range(trial.attempt - 1, 0, -1)),
+            resumable=list(range(trial.attempt - 1, 0 if population is None else population.since(trial.number), -1)),
             origins=self.origins,
+            ranks=self.definition.resources.ranks if self.definition.kind == "train" else 1,
+            inherits=self.heritage.model_of(trial.inherits),
+            membership=None if population is None else self._membership(trial, population),
         )
+
+    def _membership(self, trial: LiveTrial, population: Population) -> Membership:
+        basis, spent = population.copied(trial.number), population.spent(trial.number)
+        copies = None if basis is None else AttemptKey(self.id, basis.number, basis.attempt)
+        return Membership(copies=copies, spent=spent, ends=population.ends(trial.number))
 
     def _again(self, trial: LiveTrial) -> TrialState:
         """Where a trial goes whose attempt did not end it: it runs again at once, when its rung lets it, or never."""
@@ -158,8 +201,8 @@ class OpenTrials:
     def _end_attempt(
         self, trial: LiveTrial, outcome: Outcome, state: TrialState, reason: str | None, ledger: Ledger
     ) -> None:
-        self._allowance.attempt_ended(trial.number, ledger.at)
-        ledger.end(trial.attempt_key, outcome, reason)
+        device_seconds = self._allowance.attempt_ended(trial.number, ledger.at)
+        ledger.end(trial.attempt_key, outcome, reason, device_seconds)
         if state.ended:
             self._end(trial, state, reason, ledger)
         else:
@@ -186,6 +229,8 @@ class OpenTrials:
             self._last_failure = reason or ""
         if state is TrialState.COMPLETE:
             self.recall_result(trial.number, trial.metrics, trial.step)
+            if trial.attempt:  # one that took over a twin's values has no model
+                self.heritage.leaves(trial.number, trial.attempt, trial.parameters)
         self._to(trial, state, ledger)
         del self.open[trial.number]
 
@@ -221,7 +266,13 @@ class OpenTrials:
         else:
             self._end(trial, TrialState.CANCELLED, reason, ledger)
 
+    def _forget(self, trial: LiveTrial) -> None:
+        """A running attempt is gone without a checkpoint that could be counted on: of a population, what it came to."""
+        if self._optuna.population is not None:
+            self._optuna.population.lost(trial.number)
+
     def _prune_parked(self, ledger: Ledger) -> None:
+        why = "it was not among the best of its rung" if self._optuna.population is None else "it waited for a place"
         for trial in [each for each in self.open.values() if each.state is TrialState.PAUSED]:
             if self._optuna.is_held(trial.number):
-                self._end(trial, TrialState.PRUNED, "it was not among the best of its rung", ledger)
+                self._end(trial, TrialState.PRUNED, why, ledger)

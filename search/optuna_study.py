@@ -15,32 +15,41 @@ from typing import Any, Literal
 import optuna
 import orjson
 from optuna.study._tell import _tell_with_warning
-from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from search.auto import AT_RANDOM, AutoSampler
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
+from search.drawing import Drawing
 from search.fitting import Fitting
 from search.fronts import losses_of
+from search.gp import GpSampler, Question
 from search.grid import CANCELLED, GridSampler
 from search.hindsight import StudySoFar, Window
-from search.optuna_trials import OPTUNA_STATE, WORST, PastTrial, Proposal, Storage, WarmTrial, blank
-from search.pruners import make_halving, make_pruner, make_rungs
-from search.samplers import make_sampler, reseed
+from search.optuna_trials import (
+    OPTUNA_STATE,
+    WORST,
+    PastTrial,
+    Proposal,
+    Storage,
+    WarmTrial,
+    blank,
+    frozen,
+    taught,
+)
+from search.pruners import make_halving, make_population, make_pruner, make_rungs
+from search.samplers import make_sampler, reseed, seed_of
 from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
 from search.tpe import HistoryTPESampler
 from store.errors import Problem
 from store.models import TrialState
 
-OF_ONE_SPACE = ("cma:", "NSGAIISampler:parent", "NSGAIIISampler:parent")  # attributes that no other space shares
 FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the rungs, of several objectives
-RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha
+RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha, or in a population
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
 CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
 LEARNERS = ("auto", "tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
-RESAMPLES = 20  # proposals drawn for one trial before a duplicate is accepted: the space may be used up
 
 
 class OptunaStudy:
@@ -52,9 +61,10 @@ class OptunaStudy:
 
     def __init__(self, definition: Definition, warm: Sequence[WarmTrial] = ()) -> None:
         self._definition = definition
-        self._space = Space(definition.parameters)
+        self._space = Space(definition.parameters, definition.parameter_constraints)
         self._fitting = Fitting(definition)
-        self._rungs = make_rungs(definition)
+        self.population = make_population(definition)
+        self._rungs = self.population or make_rungs(definition)
         self._sampler = make_sampler(definition, self._rungs)
         self._pruner = make_pruner(definition, len(warm))
         self._halving = make_halving(definition)
@@ -67,6 +77,7 @@ class OptunaStudy:
             sampler=self._sampler,
             pruner=self._pruner,
         )
+        self._drawing = Drawing(self._study, self._storage, self._space, definition.sampler.name)
         self._warm = len(warm)
         self._window = Window(definition.budget.parallel or 1) if definition.deterministic else None
         self._count = 0
@@ -74,7 +85,7 @@ class OptunaStudy:
         self._reusable: dict[bytes, int] = {}  # … -> the first complete one, where its values may serve another
         self._strangers: set[int] = set()  # trials that are no points of this space
         for each in warm:
-            self._storage.append(self._study._study_id, self._taught(each))
+            self._storage.append(self._study._study_id, taught(self._space, each, self._fitting.point(each.parameters)))
 
     def load(self, trials: Iterable[PastTrial], study_attrs: Mapping[str, Any]) -> None:
         """Add stored trials, all of them, in the order of their numbers from 0, and what is remembered of the study."""
@@ -92,10 +103,12 @@ class OptunaStudy:
             else:
                 self._known.setdefault(_canonical(point), trial.number)
                 self._offer(trial.number, trial.state, point)
-            self._storage.append(self._study._study_id, self._frozen(trial, point))
+            self._storage.append(self._study._study_id, frozen(self._space, trial, point))
             self._count += 1
             if self._halving is not None:
                 self._halving.load(trial.number, trial.system_attrs.get(FRONTS, ()))
+            if self.population is not None:
+                self.population.enter(trial.number, trial.parameters)
             if self._rungs is not None and RUNGS in trial.system_attrs:
                 self._rungs.load(trial.number, trial.system_attrs[RUNGS])
                 if trial.state.ended:
@@ -129,18 +142,29 @@ class OptunaStudy:
         return self._window is not None and not self._window.is_open(self._count)
 
     def propose(self) -> Proposal:
-        """Ask the sampler for the next trial, which counts as running from here on."""
-        for number, withheld in [] if self._window is None else self._window.reveal(self._count):
-            for step, value in withheld.intermediate.items():
-                self._storage.set_trial_intermediate_value(self._id(number), step, value)
-            if withheld.end is not None:
-                self._tell(number, *withheld.end)
-        return self._draw(self._definition.duplicates == "resample" and not isinstance(self._sampler, GridSampler))
+        """Ask the sampler for the next trial, which counts as running from here on.
+
+        Raises:
+            NothingFeasible: no parameters could be found that keep the constraints between them.
+        """
+        self._reveal()
+        return self._draw()
+
+    def is_ready(self) -> bool:
+        """Whether the next trial can be proposed now; if not, there is a question to be answered first."""
+        if not isinstance(self._sampler, GpSampler):
+            return True
+        self._reveal()
+        return self._sampler.is_ready(self._study, self._count, seed_of(self._definition.sampler.seed, self._count))
+
+    @property
+    def question(self) -> Question | None:
+        """What the next proposal waits for, under gp."""
+        return self._sampler.question if isinstance(self._sampler, GpSampler) else None
 
     def enqueue(self, parameters: Mapping[str, Any]) -> Proposal:
         """The next trial, with given parameters, which counts as running from here on."""
-        self._study.enqueue_trial(self._space.internal(parameters)[0])
-        return self._draw(resample=False)
+        return self._draw(self._space.internal(parameters)[0])
 
     def reopen(self, number: int) -> None:
         """A trial that had ended without a value is to run again."""
@@ -213,22 +237,21 @@ class OptunaStudy:
         While nothing has been measured there is no worst, and the trial teaches nothing; nor does it in a study whose
         proposals must not depend on which trials had ended when it did.
         """
-        if self._window is not None:
+        if self._window is not None or self._definition.sampler.name not in LEARNERS:
             return
-        if self._definition.sampler.name not in LEARNERS or (worst := self._worst(number)) is None:
-            return
-        self._storage.set_trial_system_attr(self._id(number), WORST, worst)
+        if (worst := self._worst(number)) is not None:
+            self._storage.set_trial_system_attr(self._id(number), WORST, worst)
 
-    # Under asha
+    # Under asha, and in a population
 
     def is_held(self, number: int) -> bool:
-        """Whether a trial has come to a rung and is not promoted yet."""
+        """Whether a trial has come to where it waits and is not promoted yet."""
         return self._rungs is not None and self._rungs.is_held(number)
 
     @property
-    def parked(self) -> int:
-        """How many trials wait at a rung."""
-        return 0 if self._rungs is None else self._rungs.waiting
+    def promotable(self) -> int:
+        """How many trials that wait may go on, if all places are free."""
+        return 0 if self._rungs is None else self._rungs.promotable
 
     def park(self, number: int) -> None:
         """A trial is PAUSED: if a rung holds it, it waits there, and for the sampler it counts as pruned meanwhile."""
@@ -251,7 +274,8 @@ class OptunaStudy:
 
     def system_attrs(self, number: int) -> dict[str, Any]:
         """What sampler and pruner remember of a trial, to be stored with it."""
-        return dict(self._storage.get_trial(self._id(number)).system_attrs)
+        attrs = dict(self._storage.get_trial(self._id(number)).system_attrs)
+        return attrs if self.population is None else attrs | {RUNGS: self.population.stored(number)}
 
     @property
     def study_attrs(self) -> dict[str, Any]:
@@ -299,16 +323,32 @@ class OptunaStudy:
             withheld.end = (trial.state, trial.values)
         return replace(trial, state=TrialState.RUNNING, values=None, intermediate={})
 
-    def _draw(self, resample: bool) -> Proposal:
+    def _reveal(self) -> None:
+        """Let the sampler know what it may know when the next trial is proposed."""
+        for number, withheld in [] if self._window is None else self._window.reveal(self._count):
+            for step, value in withheld.intermediate.items():
+                self._storage.set_trial_intermediate_value(self._id(number), step, value)
+            if withheld.end is not None:
+                self._tell(number, *withheld.end)
+
+    def _draw(self, given: Mapping[str, Any] | None = None) -> Proposal:
         reseed(self._sampler, self._definition.sampler.seed, self._count)
-        trial = self._study.ask()
+        trial = blank(self._space, OptunaState.RUNNING, {}, None)
+        if given is not None:
+            trial.system_attrs = {"fixed_params": given}  # where `Study.enqueue_trial` puts them
+        self._storage.append(self._study._study_id, trial)
         self._count += 1
-        parameters = self._space.suggest(trial)
-        if resample:
-            parameters = self._resample(trial, parameters)
-        number = trial.number - self._warm
-        self._known.setdefault(_canonical(parameters), number)
-        return Proposal(number, parameters, self._reusable.get(_canonical(parameters)))
+        seed = (self._definition.sampler.seed, self._count)
+        parameters = self._drawing.draw(trial, seed, self._is_unwanted if given is None else None)
+        number, key = trial.number - self._warm, _canonical(parameters)
+        self._known.setdefault(key, number)
+        return Proposal(number, parameters, self._reusable.get(key))
+
+    def _is_unwanted(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether another proposal is to be drawn, as a trial with these parameters exists."""
+        if self._definition.duplicates != "resample" or isinstance(self._sampler, GridSampler):
+            return False
+        return _canonical(parameters) in self._known
 
     def _offer(self, number: int, state: TrialState, point: Mapping[str, Any] | None = None) -> None:
         """A trial has ended: its values may serve a later one with the same parameters."""
@@ -317,18 +357,6 @@ class OptunaStudy:
                 self._space.external(self._storage.get_trial(self._id(number)).params) if point is None else point
             )
             self._reusable.setdefault(_canonical(parameters), number)
-
-    def _resample(self, trial: optuna.Trial, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Draw again, from the generator as it stands, while a trial with the same parameters exists."""
-        for _ in range(RESAMPLES):
-            if _canonical(parameters) not in self._known:
-                break
-            # Optuna has no way to take a suggestion back: put the trial into the state in which `ask` made it.
-            blank = copy.copy(self._storage.get_trial(trial._trial_id))
-            blank.params, blank.distributions, blank.system_attrs = {}, {}, {}
-            self._storage._set_trial(trial._trial_id, blank)
-            parameters = self._space.suggest(optuna.Trial(self._study, trial._trial_id))
-        return parameters
 
     def _worst(self, number: int) -> list[float] | None:
         """By each objective the worst value of complete trials and, of a single one, of what this trial reported."""
@@ -365,28 +393,6 @@ class OptunaStudy:
 
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, self._warm + number)
-
-    def _frozen(self, trial: PastTrial, point: Mapping[str, Any] | None) -> FrozenTrial:
-        """A stored trial for Optuna; `point` are its parameters in this space, None if they are none."""
-        state = OPTUNA_STATE.get(trial.state, OptunaState.RUNNING)
-        values, attrs = trial.values, dict(trial.system_attrs)
-        if WORST in attrs:
-            state, values = OptunaState.COMPLETE, attrs[WORST]
-        if point is None:
-            values, state = None, OptunaState.FAIL if state.is_finished() else state
-        if state is OptunaState.PRUNED and trial.intermediate:
-            values = [trial.intermediate[max(trial.intermediate)]]  # as `Study.tell` does for a pruned trial
-        if not trial.is_of_this_space:  # an evolution strategy's memory has the dimensions of its own space
-            attrs = {key: kept for key, kept in attrs.items() if not key.startswith(OF_ONE_SPACE)}
-        frozen = blank(self._space, state, point or {}, values)
-        frozen.system_attrs, frozen.intermediate_values = attrs, dict(trial.intermediate)
-        return frozen
-
-    def _taught(self, trial: WarmTrial) -> FrozenTrial:
-        point = self._fitting.point(trial.parameters)
-        if point is None:
-            return blank(self._space, OptunaState.FAIL, {}, None)
-        return blank(self._space, OptunaState.COMPLETE, point, trial.values)
 
 
 def _canonical(parameters: Mapping[str, Any]) -> bytes:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from search.gp import KERNELS
 from search.space import Space
 from store.models import TrialState
 
@@ -21,6 +25,7 @@ OPTUNA_STATE = {
     TrialState.CANCELLED: OptunaState.FAIL,
 }
 
+OF_ONE_SPACE = ("cma:", KERNELS, "NSGAIISampler:parent", "NSGAIIISampler:parent")  # attributes no other space shares
 WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
 
 _LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
@@ -62,6 +67,12 @@ class Proposal:
 class Storage(InMemoryStorage):
     """Optuna's own, which also takes trials over as they are: checks and deep copies cost seconds at a restart."""
 
+    def set_params(self, trial_id: int, params: dict[str, Any], distributions: dict[str, BaseDistribution]) -> None:
+        """A trial's parameters are drawn, all of them."""
+        trial = copy.copy(self._get_trial(trial_id))
+        trial.params, trial.distributions = params, distributions
+        self._set_trial(trial_id, trial)
+
     def append(self, study_id: int, trial: FrozenTrial) -> None:
         info = self._studies[study_id]
         self._max_trial_id += 1
@@ -70,6 +81,38 @@ class Storage(InMemoryStorage):
         info.trials.append(trial)
         info.param_distribution |= trial.distributions
         self._update_cache(trial._trial_id, study_id)
+
+
+def frozen(space: Space, trial: PastTrial, point: Mapping[str, Any] | None) -> FrozenTrial:
+    """A stored trial for Optuna; `point` are its parameters in this space, None if they are none."""
+    state = OPTUNA_STATE.get(trial.state, OptunaState.RUNNING)
+    values, attrs = trial.values, dict(trial.system_attrs)
+    if WORST in attrs:
+        state, values = OptunaState.COMPLETE, attrs[WORST]
+    if point is None:
+        values, state = None, OptunaState.FAIL if state.is_finished() else state
+    if state is OptunaState.PRUNED and trial.intermediate:
+        values = [trial.intermediate[max(trial.intermediate)]]  # as `Study.tell` does for a pruned trial
+    if not trial.is_of_this_space:  # an evolution strategy's memory has the dimensions of its own space
+        attrs = {key: kept for key, kept in attrs.items() if not key.startswith(OF_ONE_SPACE)}
+    told = blank(space, state, point or {}, values)
+    told.system_attrs, told.intermediate_values = attrs, dict(trial.intermediate)
+    return told
+
+
+def taught(space: Space, trial: WarmTrial, point: Mapping[str, Any] | None) -> FrozenTrial:
+    """Another study's trial for Optuna, at a point of this space; without one it teaches nothing."""
+    if point is None:
+        return blank(space, OptunaState.FAIL, {}, None)
+    return blank(space, OptunaState.COMPLETE, point, trial.values)
+
+
+def trials_of(study: optuna.Study) -> list[FrozenTrial]:
+    """All trials of a study, to be read and neither changed nor kept: a large study's list takes long to copy."""
+    storage = study._storage
+    if isinstance(storage, Storage):
+        return storage._studies[study._study_id].trials
+    return storage.get_all_trials(study._study_id, deepcopy=False)
 
 
 def blank(space: Space, state: OptunaState, point: Mapping[str, Any], values: Sequence[float] | None) -> FrozenTrial:

@@ -14,10 +14,10 @@ AWAY = ("leaving", "draining")  # states of workers that take nothing new
 
 
 class Offer(NamedTuple):
-    """What a worker offers to trials. `memory` in bytes, None if it does not say."""
+    """What a worker offers to each trial. `memory` in bytes, None if it does not say."""
 
     pool: str
-    gpu: bool
+    gpus: int
     memory: int | None
     is_open: bool
 
@@ -27,7 +27,7 @@ class Offer(NamedTuple):
         memory = worker.get("memory", "")
         return cls(
             worker.get("pool", ""),
-            worker.get("gpu") == "1",
+            int(worker["gpus"]) if worker.get("gpus", "").isdecimal() else 0,
             int(memory) if memory.isdecimal() else None,
             worker.get("state") not in AWAY,
         )
@@ -35,7 +35,7 @@ class Offer(NamedTuple):
     def serves(self, resources: Resources) -> bool:
         """Whether a trial with these needs may run there."""
         has_memory = not resources.memory or self.memory is None or self.memory >= resources.memory
-        return self.is_open and self.pool == resources.pool and self.gpu == (resources.gpus > 0) and has_memory
+        return self.is_open and self.pool == resources.pool and self.gpus == resources.gpus and has_memory
 
 
 def lacks(resources: Resources, offers: Iterable[Offer]) -> str | None:
@@ -43,21 +43,28 @@ def lacks(resources: Resources, offers: Iterable[Offer]) -> str | None:
     offers = [offer for offer in offers if offer.is_open]
     if any(offer.serves(resources) for offer in offers):
         return None
-    needs = "with a GPU" if resources.gpus else "without a GPU"
+    needs = _with(resources.gpus)
     if resources.memory:
         needs += f" and {human(resources.memory)} of memory a slot"
-    return f"no live worker can serve it: it needs one of the pool {resources.pool!r} {needs}; {_there(offers)}"
+    cure = f" (trialyard worker --gpus-per-trial {resources.gpus})" if resources.gpus > 1 else ""
+    return f"no live worker can serve it: it needs one of the pool {resources.pool!r} {needs}{cure}; {_there(offers)}"
 
 
 def _there(offers: list[Offer]) -> str:
     if not offers:
         return "no worker is live"
     kinds = Counter(
-        f"of the pool {offer.pool!r} {'with' if offer.gpu else 'without'} a GPU"
+        f"of the pool {offer.pool!r} {_with(offer.gpus)}"
         + ("" if offer.memory is None else f" ({human(offer.memory)} a slot)")
         for offer in offers
     )
     return "live are " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+
+
+def _with(gpus: int) -> str:
+    if gpus == 0:
+        return "without a GPU"
+    return "with a GPU" if gpus == 1 else f"with {gpus} GPUs a slot"
 
 
 def human(size: int) -> str:

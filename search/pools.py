@@ -11,7 +11,7 @@ from search.placing import Offer
 from search.shares import FairShares
 from store.messages import Take
 
-Pool = tuple[str, bool]  # its name, and whether it is of its workers with a GPU
+Pool = tuple[str, int]  # its name, and how many GPUs its workers have a slot
 
 
 class Seats:
@@ -49,11 +49,11 @@ class Pools:
             offers: what each live worker offers.
             seconds: the same moment as `at`, on a clock that never goes back.
         """
-        slots = Counter((offer.pool, offer.gpu) for offer in offers if offer.is_open)
+        slots = Counter((offer.pool, offer.gpus) for offer in offers if offer.is_open)
         members: defaultdict[Pool, list[LiveStudy]] = defaultdict(list)
         for study in studies:
             resources = study.definition.resources
-            pool = (resources.pool, resources.gpus > 0)
+            pool = (resources.pool, resources.gpus)
             study.slots, study.share = sum(offer.serves(resources) for offer in offers), None
             if not study.is_external:
                 members[pool].append(study)

@@ -16,13 +16,17 @@ from optuna.pruners import (
 from search.asha import Rungs
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
+from search.evolving import perturbed
+from search.exploring import Explorer
 from search.halving import FrontHalving
+from search.population import Population
 from search.sections import (
     Asha,
     Auto,
     Hyperband,
     Median,
     Patient,
+    Pbt,
     Percentile,
     PrunerSpec,
     SuccessiveHalving,
@@ -74,6 +78,25 @@ def make_rungs(definition: Definition) -> Rungs | None:
     directions = [objective.direction for objective in definition.objectives]
     rungs = AutoRungs if isinstance(definition.sampler, Auto) and len(directions) == 1 else Rungs
     return rungs(pruner.min_resource, pruner.max_resource, pruner.reduction_factor, directions)
+
+
+def make_population(definition: Definition) -> Population | None:
+    """The population of pbt, whose trials wait and go on from each other's checkpoints. None for other samplers."""
+    sampler = definition.sampler
+    if not isinstance(sampler, Pbt):
+        return None
+    changing = perturbed(definition.parameters, sampler.perturb, definition.kind)
+    factors, resampled = sampler.perturbation_factors, sampler.resample_probability
+    return Population(
+        Explorer(definition.region, changing, factors, resampled),
+        definition.objective.direction,
+        seed=sampler.seed,
+        size=sampler.population_size,
+        interval=sampler.perturbation_interval,
+        burn_in=sampler.burn_in_period,
+        last_step=sampler.max_resource,
+        share=sampler.quantile_fraction,
+    )
 
 
 def make_halving(definition: Definition) -> FrontHalving | None:

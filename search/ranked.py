@@ -16,7 +16,7 @@ from scipy.special import ndtri
 
 from search.auto_rungs import AutoRungs
 from search.cube import Cube, Floats
-from search.optuna_trials import WORST
+from search.optuna_trials import WORST, trials_of
 from search.space import Space
 from search.standing import shared, standings
 
@@ -60,7 +60,7 @@ class Ranked:
 
     def follow(self, study: Study) -> None:
         """Take in what has changed since the last call. The newest trial is the one to propose, and takes no part."""
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)[:-1]
+        trials = trials_of(study)[:-1]
         self._make_room(len(trials))
         changed = [trials[number] for number in sorted(self._open) if number < len(trials)] + trials[self._seen :]
         self._seen = len(trials)

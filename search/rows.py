@@ -1,40 +1,99 @@
 """Many rows in one statement: on PostgreSQL as one JSON document, on SQLite as one execution a row.
 
-On PostgreSQL all statements of a `Batch` travel together and are answered together: a round trip for everything.
+On PostgreSQL all statements of a `Batch` travel together and are answered together, with the transaction's beginning
+and its end: one round trip for everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import orjson
 import psycopg
-from sqlalchemy import Column, Connection, Table, bindparam, update
+from psycopg.errors import DivisionByZero
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Column, Connection, Dialect, Table, bindparam, text, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 Row = dict[str, Any]
 
+# The planner takes a document for a hundred rows, and would join them to a hash of the whole table: every batch would
+# read all of it. A plan made while the table was small stays in use when it has grown.
+_BY_INDEX = (
+    "SELECT set_config(name, 'off', true) "
+    "FROM unnest('{enable_seqscan, enable_hashjoin, enable_mergejoin}'::text[]) AS u(name)"
+)
+
 
 class Batch:
-    """Writes rows, given as values by column, within a transaction of somebody else's."""
+    """Writes rows, given as values by column, within a transaction of somebody else's.
 
-    def __init__(self, connection: Connection) -> None:
+    On PostgreSQL nothing is known of what was written before the batch has ended.
+    """
+
+    def __init__(self, connection: Connection, driver: psycopg.Connection[Any] | None) -> None:
         self._connection = connection
-        self._documents = connection.dialect.name == "postgresql"
+        self._driver = driver  # None on SQLite
+        self._cursor = driver.cursor() if driver else None  # of all whose results nobody reads
+        self.refusal: Exception | None = None
+
+    def begin(self) -> None:
+        """To be called before anything is written on PostgreSQL."""
+        if self._cursor is not None:
+            self._cursor.execute(_BY_INDEX)
+
+    def require(self, change: str, values: Row, refusal: Exception) -> None:
+        """Run an UPDATE that must find its row; `{name}` stands for a value.
+
+        Raises:
+            refusal: it found none; on PostgreSQL the batch raises it at its end.
+        """
+        if self._cursor is not None:
+            self.refusal = refusal
+            changed = change.format(**{name: f"%({name})s" for name in values})
+            # An error is what keeps the COMMIT from happening that has been sent already.
+            self._cursor.execute(f"WITH u AS ({changed} RETURNING 1) SELECT 1 / count(*) FROM u", values)  # noqa: S608 - our own text
+        elif (
+            self._connection.execute(text(change.format(**{name: f":{name}" for name in values})), values).rowcount != 1
+        ):
+            raise refusal
+
+    def append(self, log: Table, counter: Column[int], owner: int, rows: Sequence[Row]) -> Callable[[], int | None]:
+        """Add rows to an owner's log, numbered on from its counter.
+
+        Args:
+            log: its primary key is the owner's and the place in the log, of which the rows have neither.
+            counter: a column of the owner, the number of the log's last row.
+
+        Returns:
+            To be called when the batch has ended: the last row's number; None if there is no such owner any more, and
+            nothing was added.
+        """
+        if self._driver is not None:
+            cursor = self._driver.cursor()
+            document = _document([{**row, "place": place} for place, row in enumerate(rows, 1)])
+            values = {"owner": owner, "count": len(rows), "document": document}
+            cursor.execute(_append(log, counter, tuple(rows[0])), values)
+            return lambda: None if (found := cursor.fetchone()) is None else int(found[0])
+        last = self._connection.scalar(_taking(counter), {"k_owner": owner, "count": len(rows)})
+        if last is not None:
+            whose, place = (column.name for column in log.primary_key.columns)
+            numbered = [{**row, whose: owner, place: n} for n, row in enumerate(rows, last - len(rows) + 1)]
+            self._connection.execute(sqlite_insert(log), numbered)
+        return lambda: last
 
     def insert(self, table: Table, rows: Sequence[Row], unless_there: bool = False) -> None:
         """Add rows, all of the same columns; `unless_there`: one whose key is there already is left as it stands."""
         if not rows:
             return
-        columns = [table.c[name] for name in rows[0]]
-        if self._documents:
-            names = ", ".join(_quoted(column) for column in columns)
-            conflict = " ON CONFLICT DO NOTHING" if unless_there else ""
-            statement = f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {{}}{conflict}"  # noqa: S608 - our own names
-            self._send(statement, columns, rows)
+        if self._cursor is not None:
+            self._cursor.execute(_insert(table, tuple(rows[0]), unless_there), (_document(rows),))
         else:
             plain = sqlite_insert(table)
             self._connection.execute(plain.on_conflict_do_nothing() if unless_there else plain, rows)
@@ -43,45 +102,112 @@ class Batch:
         """Change the rows with the same primary keys, but for those where the column `unless_set` has a value."""
         if not rows:
             return
+        if self._cursor is not None:
+            self._cursor.execute(_update(table, tuple(rows[0]), unless_set), (_document(rows),))
+            return
         keys = [column for column in table.primary_key.columns if column.name in rows[0]]
         others = [table.c[name] for name in rows[0] if not table.c[name].primary_key]
-        if self._documents:
-            changes = ", ".join(f"{_quoted(column)} = u.{_quoted(column)}" for column in others)
-            same = [f"t.{_quoted(column)} = u.{_quoted(column)}" for column in keys]
-            where = " AND ".join([*same, *([f"t.{unless_set} IS NULL"] if unless_set else [])])
-            statement = f"UPDATE {table.name} AS t SET {changes} FROM {{}} WHERE {where}"  # noqa: S608 - our own names
-            self._send(statement, [table.c[name] for name in rows[0]], rows)
-        else:
-            change = update(table).where(*(column == bindparam(f"k_{column.name}") for column in keys))
-            if unless_set:
-                change = change.where(table.c[unless_set].is_(None))
-            change = change.values({column.name: bindparam(f"n_{column.name}") for column in others})
-            named = {**{c.name: f"k_{c.name}" for c in keys}, **{c.name: f"n_{c.name}" for c in others}}
-            self._connection.execute(change, [{named[name]: value for name, value in row.items()} for row in rows])
-
-    def _send(self, statement: str, columns: Sequence[Column[Any]], rows: Sequence[Row]) -> None:
-        """Run a statement over `{}`, the rows as the table u.
-
-        As a document the rows are one text to the driver; as arrays each of their values would have to be escaped.
-        """
-        types = ", ".join(f"{_quoted(column)} {column.type.compile(self._connection.dialect)}" for column in columns)
-        document = orjson.dumps(rows, option=orjson.OPT_NON_STR_KEYS).decode()
-        self._connection.exec_driver_sql(statement.format(f"json_to_recordset(%s::json) AS u({types})"), (document,))
+        change = update(table).where(*(column == bindparam(f"k_{column.name}") for column in keys))
+        if unless_set:
+            change = change.where(table.c[unless_set].is_(None))
+        change = change.values({column.name: bindparam(f"n_{column.name}") for column in others})
+        named = {**{c.name: f"k_{c.name}" for c in keys}, **{c.name: f"n_{c.name}" for c in others}}
+        self._connection.execute(change, [{named[name]: value for name, value in row.items()} for row in rows])
 
 
 @contextmanager
-def batch(connection: Connection) -> Iterator[Batch]:
-    """Raises: DBAPIError: a statement failed; on PostgreSQL possibly only at the end."""
+def batch(session: Session) -> Iterator[Batch]:
+    """The last writes of a session's transaction, which may be committed with them already.
+
+    Raises:
+        DBAPIError: a statement failed; on PostgreSQL possibly only at the end.
+    """
+    connection = session.connection()
     driver = connection.connection.driver_connection
     if not isinstance(driver, psycopg.Connection):
-        yield Batch(connection)
+        yield Batch(connection, None)
         return
+    rows = Batch(connection, driver)
     try:
-        with driver.pipeline():
-            yield Batch(connection)
+        with _one_transaction(driver), driver.pipeline():
+            rows.begin()
+            yield rows
     except psycopg.Error as error:
+        if rows.refusal is not None and isinstance(error, DivisionByZero):
+            raise rows.refusal from error
         raise DBAPIError("a batch of statements", None, error) from error
 
 
-def _quoted(column: Column[Any]) -> str:
-    return f'"{column.name}"'
+@contextmanager
+def _one_transaction(driver: psycopg.Connection[Any]) -> Iterator[None]:
+    """Let PostgreSQL commit the coming pipeline at its end, unless a transaction has begun.
+
+    Without a BEGIN, for which the driver would wait, all that is sent before the next Sync is one transaction
+    (PostgreSQL, "Pipelining" in the description of the message flow).
+    """
+    if driver.info.transaction_status is not TransactionStatus.IDLE:
+        yield
+        return
+    driver.autocommit = True
+    try:
+        yield
+    finally:
+        if not driver.closed:
+            driver.autocommit = False
+
+
+def _document(rows: Sequence[Row]) -> str:
+    """As a document the rows are one text to the driver; as arrays each of their values would have to be escaped."""
+    return orjson.dumps(rows, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+# The statements on PostgreSQL, over rows of these columns. The names in them are our own.
+
+
+@cache
+def _insert(table: Table, columns: tuple[str, ...], unless_there: bool) -> str:
+    names = ", ".join(map(_quoted, columns))
+    conflict = " ON CONFLICT DO NOTHING" if unless_there else ""
+    return f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {_recordset(table, columns)}{conflict}"  # noqa: S608
+
+
+@cache
+def _update(table: Table, columns: tuple[str, ...], unless_set: str | None) -> str:
+    keys = [name for name in columns if table.c[name].primary_key]
+    changes = ", ".join(f"{_quoted(name)} = u.{_quoted(name)}" for name in columns if name not in keys)
+    where = " AND ".join(f"t.{_quoted(name)} = u.{_quoted(name)}" for name in keys)
+    where += f" AND t.{unless_set} IS NULL" if unless_set else ""
+    return f"UPDATE {table.name} AS t SET {changes} FROM {_recordset(table, columns)} WHERE {where}"  # noqa: S608
+
+
+@cache
+def _append(log: Table, counter: Column[int], columns: tuple[str, ...]) -> str:
+    whose, place = (_quoted(column.name) for column in log.primary_key.columns)
+    names = ", ".join(map(_quoted, columns))
+    rows = _recordset(log, columns, "%(document)s", ", place INTEGER")
+    return (
+        f"WITH taken AS (UPDATE {counter.table.description} SET {counter.name} = {counter.name} + %(count)s "  # noqa: S608
+        f"WHERE id = %(owner)s RETURNING id, {counter.name} AS last), "
+        f"written AS (INSERT INTO {log.name} ({whose}, {place}, {names}) "
+        f"SELECT taken.id, taken.last - %(count)s + u.place, {names} FROM taken, {rows}) "
+        "SELECT last FROM taken"
+    )
+
+
+def _recordset(table: Table, columns: tuple[str, ...], document: str = "%s", more: str = "") -> str:
+    """The rows of a document as the table u."""
+    dialect: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    types = ", ".join(f"{_quoted(name)} {table.c[name].type.compile(dialect)}" for name in columns)
+    return f"json_to_recordset({document}::json) AS u({types}{more})"
+
+
+@cache
+def _taking(counter: Column[int]) -> Any:
+    """The numbers for so many rows, taken from the counter on SQLite: the last of them."""
+    owners = counter.table
+    taken = update(owners).where(owners.c.id == bindparam("k_owner")).values({counter: counter + bindparam("count")})
+    return taken.returning(counter)
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
+from optuna import Study
+from optuna._transform import _SearchSpaceTransform
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
@@ -15,22 +19,28 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
+from optuna.trial import FrozenTrial
+from typing_extensions import override
 
 from search.asha import Rungs
 from search.auto import AutoSampler
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
+from search.gp import GpSampler
 from search.grid import GridSampler
-from search.sections import Auto, CmaEs, Grid, Nsga2, Nsga3, Qmc, Random, SamplerSpec
+from search.population import Population
+from search.sections import Auto, CmaEs, Gp, Grid, Nsga2, Nsga3, Pbt, Qmc, Random, SamplerSpec
 from search.space import Space
 from search.tpe import HistoryTPESampler
 
 
-def make_sampler(definition: Definition, rungs: Rungs | None = None) -> BaseSampler:
+def make_sampler(definition: Definition, rungs: Rungs | Population | None = None) -> BaseSampler:
     """A new sampler; call `reseed` before each `study.ask()`. `rungs`: those of the same study, if it has any."""
     sampler = definition.sampler
     if isinstance(sampler, Grid):
-        return GridSampler(Space(definition.parameters), definition.budget.retries)
+        return GridSampler(Space(definition.parameters, definition.parameter_constraints), definition.budget.retries)
+    if isinstance(sampler, Gp):
+        return GpSampler(sampler.seed, sampler.options, len(definition.constraints))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # what Optuna calls experimental is the user's own choice
         if isinstance(sampler, Auto):
@@ -38,7 +48,7 @@ def make_sampler(definition: Definition, rungs: Rungs | None = None) -> BaseSamp
         return _of_optuna(sampler)
 
 
-def _of_our_own(sampler: Auto, definition: Definition, rungs: Rungs | None) -> BaseSampler:
+def _of_our_own(sampler: Auto, definition: Definition, rungs: Rungs | Population | None) -> BaseSampler:
     """Where trials stand is defined for one objective; several are left to TPE."""
     if len(definition.objectives) > 1:
         return HistoryTPESampler(seed=sampler.seed)
@@ -49,8 +59,8 @@ def _of_our_own(sampler: Auto, definition: Definition, rungs: Rungs | None) -> B
 def _of_optuna(sampler: SamplerSpec) -> BaseSampler:
     options = sampler.options
     match sampler:
-        case Random():
-            return RandomSampler(seed=sampler.seed)
+        case Random() | Pbt():  # of a population the members' beginnings; what comes then: search/population.py
+            return SwiftRandomSampler(seed=sampler.seed)
         case CmaEs():
             return CmaEsSampler(seed=sampler.seed, warn_independent_sampling=False, **options)
         case Nsga2():
@@ -61,6 +71,25 @@ def _of_optuna(sampler: SamplerSpec) -> BaseSampler:
             return QMCSampler(seed=sampler.seed, warn_independent_sampling=False, **options)
         case _:
             return HistoryTPESampler(seed=sampler.seed, **options)
+
+
+class SwiftRandomSampler(RandomSampler):
+    """Optuna's own; it makes what it knows of each distribution once, and not for every value."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self._transforms: dict[str, tuple[BaseDistribution, _SearchSpaceTransform]] = {}
+
+    @override
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        known, transform = self._transforms.get(param_name, (None, None))
+        if transform is None or known is not param_distribution:
+            transform = _SearchSpaceTransform({param_name: param_distribution})
+            self._transforms[param_name] = param_distribution, transform
+        drawn = self._rng.rng.uniform(transform.bounds[:, 0], transform.bounds[:, 1])
+        return transform.untransform(drawn)[param_name]
 
 
 def reseed(sampler: BaseSampler, study_seed: int, number: int) -> None:
@@ -81,6 +110,8 @@ def reseed(sampler: BaseSampler, study_seed: int, number: int) -> None:
         case CmaEsSampler():
             sampler._cma_rng.rng.seed(seed)
             reseed(sampler._independent_sampler, study_seed, number)
+        case GpSampler():  # its other half is seeded with each question
+            reseed(sampler.independent_sampler, study_seed, number)
         case QMCSampler():  # the sequence itself goes by its place in it, which is kept with the study
             reseed(sampler._independent_sampler, study_seed, number)
 

@@ -24,15 +24,17 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from search.gp_process import GpProcess
 from search.keeping import Housekeeping, with_surplus
 from search.lease import SchedulerLease, holder_name
-from search.ledger import Ledger, LiveTrial, StudyChange, TrialKey
+from search.ledger import Ledger, StudyChange, TrialKey
 from search.live_study import LiveStudy
 from search.live_tasks import LiveTasks, TaskKey
-from search.liveness import Liveness
+from search.liveness import Liveness, sign_of_life, workers_of
 from search.loading import load_study, load_trial, study_states
 from search.pools import Pools, Seats
-from store.bus import Inbox, Received, StreamLost, open_redis
+from search.rows import batch
+from store.bus import Caller, Inbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
 from store.messages import (
     Amend,
@@ -56,6 +58,7 @@ from store.messages import (
     Settled,
     Take,
     TakeTask,
+    Wake,
 )
 from store.migrate import upgrade
 from store.models import StudyState
@@ -97,8 +100,8 @@ class Scheduler:
         self._enqueued: set[tuple[int, int | None, int]] = set()  # jobs made by us; the queue itself may be wiped
         self._housekeeping = Housekeeping()
         self._seats = Seats()
-        self._next_round = 0.0
-        self._next_reconciliation = 0.0
+        self._gp = GpProcess(lambda study_id: Caller(client, "").send(Wake(study_id=study_id)))
+        self._next_round = self._next_reconciliation = 0.0
         self._catch_up = True  # read what was delivered and not acknowledged, before anything new
         self._stopping = threading.Event()
 
@@ -120,6 +123,7 @@ class Scheduler:
                 # The transaction failed, so memory is ahead of SQL: drop it and load again.
                 log.error("the database failed; loading again", error=str(error.orig)[:500])
                 self._stopping.wait(RETRY_SECONDS)
+        self._gp.stop()
         try:
             self._lease.release()
         except DBAPIError as error:
@@ -145,6 +149,7 @@ class Scheduler:
         if self._monotonic() >= self._next_round:
             self._look_round(ledger)
         replies = [reply for each in received if (reply := self._reply(each.request, ledger)) is not None]
+        self._gp.hear()
         for study in self._studies.values():
             study.go_on(ledger)
         events = self._commit(ledger)
@@ -152,6 +157,7 @@ class Scheduler:
         self._load_outdated()
         self._enqueue()
         self._drop_ended()
+        self._gp.attend(self._studies)
 
     # Reading
 
@@ -166,8 +172,7 @@ class Scheduler:
             return self._inbox.read(wait or None)
         except StreamLost:
             log.warning("redis was wiped; rebuilding the queue")
-            self._next_reconciliation = 0.0
-            self._next_round = 0.0
+            self._next_round = self._next_reconciliation = 0.0
             return []
 
     def _reply(self, request: Request, ledger: Ledger) -> tuple[str, Reply] | None:
@@ -299,10 +304,11 @@ class Scheduler:
             with self._reads() as session:
                 self._studies[study_id] = load_study(session, study_id)
         except DefinitionError as error:
-            # Stored by a version that knew more, or was less strict, than this one.
+            # Stored by a version that knew more, or was less strict, than this one, or an extra is not installed.
             log.error("a stored study is not valid here", study=study_id, error=str(error))
-            reason = f"this version of the service cannot run the stored definition: {error.problems[0]}"
-            ledger.move(StudyChange(study_id, state, StudyState.FAILED, reason))
+            reason = f"the scheduler cannot run the stored definition: {error.problems[0]}"
+            errors = [problem.as_dict() for problem in error.problems]
+            ledger.move(StudyChange(study_id, state, StudyState.FAILED, reason, errors))
 
     def _expire(self, ledger: Ledger) -> None:
         ours = [study for study in self._studies.values() if not study.is_external]
@@ -312,13 +318,13 @@ class Scheduler:
         for worker in self._liveness.silent(self._tasks.workers(), self._settings.lease_seconds):
             why = f"worker {worker} gave no sign of life for {self._settings.lease_seconds:g} s"
             self._tasks.lose_those_of(worker, why, ledger)
-        self._liveness.forget_all_but(_workers_of([*ours, *external]) | self._tasks.workers())
+        self._liveness.forget_all_but(workers_of([*ours, *external]) | self._tasks.workers())
 
     def _lose_silent(self, studies: Sequence[LiveStudy], seconds: float, ledger: Ledger) -> None:
-        silent = self._liveness.silent(_workers_of(studies), seconds)
+        silent = self._liveness.silent(workers_of(studies), seconds)
         for study in studies:
             for trial in study.running():
-                if _sign_of_life(study, trial) in silent:
+                if sign_of_life(study, trial) in silent:
                     study.lose(trial, f"worker {trial.worker} gave no sign of life for {seconds:g} s", ledger)
             if study.preflight_worker in silent:
                 study.lose_preflight(f"worker {study.preflight_worker} gave no sign of life", ledger)
@@ -327,15 +333,18 @@ class Scheduler:
 
     def _commit(self, ledger: Ledger) -> dict[int, int]:
         with self._writes.begin() as session:
-            self._lease.renew(session)
-            return ledger.write(session)
+            ledger.write_studies(session)
+            with batch(session) as rows:
+                self._lease.renew(rows)
+                newest = ledger.write(rows)
+        return newest()
 
     def _enqueue(self) -> None:
         """Make the jobs that SQL says there should be and that we have not made, or that a wipe has taken."""
         wanted = {job: study for study in self._studies.values() for job in study.jobs()}
         for job in wanted.keys() - self._enqueued:
             resources = wanted[job].definition.resources
-            self._queue.enqueue(*job, pool=resources.pool, gpu=resources.gpus > 0)
+            self._queue.enqueue(*job, pool=resources.pool, gpus=resources.gpus)
         self._enqueued = set(wanted)
         self._tasks.enqueue(self._queue)
 
@@ -355,6 +364,7 @@ class Scheduler:
 
     def _forget(self) -> None:
         self._studies = {}
+        self._gp.stop()
         self._tasks = LiveTasks()
         self._answers = OrderedDict()
         self._enqueued = set()
@@ -365,16 +375,6 @@ class Scheduler:
 
     def _system_attrs(self, key: TrialKey) -> dict[str, Any]:
         return self._studies[key.study_id].optuna.system_attrs(key.number)
-
-
-def _sign_of_life(study: LiveStudy, trial: LiveTrial) -> str:
-    """By what name a trial's worker shows that it lives: an external one by its attempts' messages."""
-    return trial.attempt_key.token if study.is_external else trial.worker
-
-
-def _workers_of(studies: Sequence[LiveStudy]) -> set[str]:
-    held = {_sign_of_life(study, trial) for study in studies for trial in study.running()}
-    return held | {study.preflight_worker for study in studies if study.preflight_worker}
 
 
 def main(settings: Settings) -> int:

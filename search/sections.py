@@ -15,10 +15,13 @@ Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 NonNegative = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Factor = Annotated[int, Field(ge=2, le=1_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Multiplier = Annotated[FiniteFloat, Field(gt=0, le=1_000)]
 
 Priority = Annotated[int, Field(ge=1, le=1_000)]  # slots of a pool are shared in proportion to it
 
 MOST_TRIALS = 1_000_000
+MOST_GP_TRIALS = 1_000  # time grows with the third power, memory with the second: 0.4 GB at 300
+MOST_RANKS = 64
 
 _TIME = "must be a time such as 2h, 90m, 1h30m or 45s, or a number of seconds"
 
@@ -137,6 +140,29 @@ class Qmc(_Seeded):
     scramble: bool = False
 
 
+class Gp(_Seeded):
+    """Gaussian processes with the expected improvement in logarithms (Ament et al. 2023), as Optuna has them."""
+
+    name: Literal["gp"]
+    n_startup_trials: NonNegative = 10
+    deterministic_objective: bool = False
+
+
+class Pbt(_Seeded):
+    """Population based training (Jaderberg et al. 2017): members train side by side, and the worst go on from the
+    checkpoints of the best with knobs that are changed a little. The names are Ray Tune's."""
+
+    name: Literal["pbt"]
+    population_size: Annotated[int, Field(ge=2, le=10_000)] = 8
+    perturbation_interval: Positive = 1  # steps
+    burn_in_period: NonNegative = 0  # steps
+    quantile_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.25
+    resample_probability: Share = 0.25
+    perturbation_factors: Annotated[list[Multiplier], Field(min_length=1, max_length=16)] = [0.8, 1.2]
+    perturb: Annotated[list[str], Field(min_length=1)] | None = None  # all parameters that may be
+    max_resource: Positive  # left out, the epochs of the built-in training
+
+
 class NoPruner(_Named):
     """Every trial runs to its end."""
 
@@ -244,8 +270,9 @@ UNTEACHABLE = {  # the samplers that a warm start is nothing to, and why
     "cmaes": "learns from its own generations alone",
     "nsga2": "learns from its own generations alone",
     "nsga3": "learns from its own generations alone",
+    "pbt": "learns from its own population alone",
 }
-SamplerSpec = Auto | Grid | Random | Tpe | CmaEs | Nsga2 | Nsga3 | Qmc
+SamplerSpec = Auto | Grid | Random | Tpe | Gp | CmaEs | Nsga2 | Nsga3 | Qmc | Pbt
 PrunerSpec = NoPruner | Median | Percentile | Threshold | Patient | SuccessiveHalving | Hyperband | Asha | Wilcoxon
 
 
@@ -298,9 +325,28 @@ class Keep(Section):
     predictions: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = 500
 
 
+class Rescore(Section):
+    """When the search has ended, so many of the best trials are trained again from other seeds."""
+
+    best: Annotated[int, Field(ge=1, le=100)] = 10
+    seeds: Annotated[int, Field(ge=2, le=50)] = 5
+
+
 class Resources(Section):
     """Where the trials run."""
 
     pool: Name = "default"
-    gpus: Annotated[int, Field(ge=0, le=1)] = 0  # a trial fits on one GPU
+    gpus: Annotated[int, Field(ge=0, le=MOST_RANKS)] = 0  # of one machine, with a process on each
+    processes: Annotated[int, Field(ge=1, le=MOST_RANKS)] = 1  # that train a trial together without a GPU
     memory: Annotated[ByteSize, Field(ge=1, le=2**53)] | None = None  # of the host, for one trial
+
+    @model_validator(mode="after")
+    def _has_a_process_a_gpu(self) -> Self:
+        if self.gpus and self.processes > 1:
+            raise ValueError(f"each GPU has one process: leave processes out, or gpus {self.gpus}")
+        return self
+
+    @property
+    def ranks(self) -> int:
+        """How many processes a training is split over."""
+        return max(1, self.gpus, self.processes)

@@ -19,6 +19,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from typing_extensions import override
 
+from search.optuna_trials import trials_of
+
 
 class SortedMedianPruner(MedianPruner):
     """Optuna's median pruner; percentiles of complete trials are read off one sorted column a step."""
@@ -55,7 +57,7 @@ class SortedMedianPruner(MedianPruner):
         return best > _percentile(self._columns[step], self._percentile)
 
     def _follow(self, study: Study) -> None:
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        trials = trials_of(study)
         candidates = [trials[number] for number in self._unfinished] + trials[self._seen :]
         self._seen = len(trials)
         self._unfinished = [trial.number for trial in candidates if not trial.state.is_finished()]
@@ -119,7 +121,7 @@ class SortedHyperbandPruner(HyperbandPruner):
 
     def _follow(self, study: Study) -> None:
         """Take in trials that were loaded; those that come by themselves have reached no rung yet."""
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        trials = trials_of(study)
         for trial in trials[self._seen :]:
             bracket = self._get_bracket_id(study, trial)
             for rung in range(_get_current_rung(trial)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -10,7 +10,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from pydantic import JsonValue
 
 from search.conditions import Conditions
+from search.inequality import Inequality
 from search.parameters import Choice, Constant, Parameter, Range, json_text
+from search.region import Region
 from store.errors import Problem
 
 
@@ -22,9 +24,10 @@ class Space:
     rebuilt from our values proposes exactly what it would have proposed. Constants are ours alone.
     """
 
-    def __init__(self, parameters: Mapping[str, Parameter]) -> None:
+    def __init__(self, parameters: Mapping[str, Parameter], inequalities: Sequence[Inequality] = ()) -> None:
         self.parameters = parameters
         self.conditions = Conditions(parameters)
+        self.region = Region(parameters, inequalities)
         self._codes = {name: _Codes(each) for name, each in parameters.items() if isinstance(each, Choice)}
         self._distributions = {
             name: self._distribution(name)
@@ -34,7 +37,10 @@ class Space:
 
     @property
     def size(self) -> int | None:
-        """How many points there are; None if uncountable. With heavily tied conditions an upper bound."""
+        """How many points there are; None if uncountable.
+
+        An upper bound with inequalities, or with heavily tied conditions.
+        """
         return self.conditions.size
 
     @property
@@ -86,6 +92,8 @@ class Space:
                 )
             if active and name in parameters:
                 values[name] = parameters[name]
+        if not problems and (broken := self.region.broken(parameters)) is not None:
+            problems.append(Problem("parameters", f"break the constraint {broken.text}", "see parameter_constraints"))
         return problems
 
     def _distribution(self, name: str) -> BaseDistribution:
@@ -101,16 +109,8 @@ class Space:
 
     def _suggest(self, trial: optuna.Trial, name: str) -> JsonValue:
         distribution = self._distributions.get(name)
-        match distribution:
-            case CategoricalDistribution():
-                drawn: Any = trial.suggest_categorical(name, distribution.choices)
-            case IntDistribution(low=low, high=high, step=step, log=log):
-                drawn = trial.suggest_int(name, low, high, step=step, log=log)
-            case FloatDistribution(low=low, high=high, step=step, log=log):
-                drawn = trial.suggest_float(name, low, high, step=step, log=log)
-            case _:
-                drawn = None
-        return self._decode(name, drawn)
+        # `suggest_float` and its like would make the distribution anew, to compare it.
+        return self._decode(name, None if distribution is None else trial._suggest(name, distribution))
 
     def _external(self, name: str, optuna_params: Mapping[str, Any]) -> JsonValue:
         return self._decode(name, optuna_params[name] if name in self._distributions else None)

@@ -22,17 +22,20 @@ from optuna.search_space.group_decomposed import _SearchSpaceGroup
 from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
 
+from search.candidates import Candidates
 from search.kernels import Floats, log_density
+from search.optuna_trials import trials_of
 
-FEW_KERNELS = 64  # up to here Optuna's own arithmetic is as fast
+FEWEST_KERNELS = 2  # beside the prior's; with fewer Optuna's own arithmetic is as fast
 TOO_CLOSE = 1e-6  # a difference in log density that rounding cannot make; closer calls are left to Optuna's arithmetic
 
 
 class HistoryTPESampler(TPESampler):
     """TPE for one study; a finished trial that changes must be named to `reconsider`.
 
-    Every proposal is the one that `TPESampler` makes: candidates are drawn by Optuna's code from the same density, and
-    the choice between them differs only where it could not by rounding. Several objectives are left to Optuna.
+    Every proposal is the one that `TPESampler` makes: candidates are drawn with the same random numbers from the same
+    density, the choice between them is Optuna's wherever rounding could change it, and what is chosen goes through
+    Optuna's arithmetic. Several objectives are left to Optuna.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -82,9 +85,7 @@ class HistoryTPESampler(TPESampler):
             return super()._sample(study, trial, search_space)
         running = self._running(study, trial, search_space) if self._constant_liar else {}
         below, above = self._history.split(search_space, running)
-        better = _ParzenEstimator(below, search_space, self._parzen_estimator_parameters)
-        points = better.sample(self._rng.rng, self._n_ei_candidates)
-        chosen = self._choose(points, better, above, search_space)
+        chosen = self._choose(below, above, search_space)
         return {name: each.to_external_repr(chosen[name]) for name, each in search_space.items()}
 
     def _running(
@@ -95,26 +96,34 @@ class HistoryTPESampler(TPESampler):
         for other in self._history.unfinished:
             if other.state is not TrialState.RUNNING or other.number == trial.number:
                 continue
-            params = self._get_params(other, study)
+            # A trial whose parameters are all drawn needs no look at what was drawn for it beforehand.
+            params = other.params
+            if not search_space.keys() <= params.keys():
+                params = self._get_params(other, study)
             if search_space.keys() <= params.keys():
                 values[other.number] = [each.to_internal_repr(params[name]) for name, each in search_space.items()]
         return values
 
     def _choose(
-        self,
-        points: dict[str, Floats],
-        better: _ParzenEstimator,
-        above: dict[str, Floats],
-        search_space: dict[str, BaseDistribution],
+        self, below: dict[str, Floats], above: dict[str, Floats], search_space: dict[str, BaseDistribution]
     ) -> dict[str, int | float]:
-        """The candidate for which the ratio of the densities is greatest."""
-        below = better.log_pdf(points)
-        if len(next(iter(above.values()))) > FEW_KERNELS:
-            ratio = below - log_density(above, search_space, points)
+        """The candidate, drawn from the better trials' density, for which the ratio of the densities is greatest."""
+        better = _ParzenEstimator(below, search_space, self._parzen_estimator_parameters)
+        candidates = Candidates(better._mixture_distribution, self._rng.rng, self._n_ei_candidates)
+        rough = candidates.roughly() if min(_length(below), _length(above)) >= FEWEST_KERNELS else None
+        if rough is not None:
+            points = dict(zip(search_space, rough, strict=True))
+            ratio = log_density(below, search_space, points) - log_density(above, search_space, points)
             if not _is_close_call(points, ratio):
-                return TPESampler._compare(points, ratio)
+                one = candidates.exactly_one(int(np.argmax(ratio)))
+                return {name: value[0].item() for name, value in zip(search_space, one, strict=True)}
+        points = dict(zip(search_space, candidates.exactly(), strict=True))
         worse = _ParzenEstimator(above, search_space, self._parzen_estimator_parameters)
-        return TPESampler._compare(points, below - worse.log_pdf(points))
+        return TPESampler._compare(points, better.log_pdf(points) - worse.log_pdf(points))
+
+
+def _length(observations: dict[str, Floats]) -> int:
+    return len(next(iter(observations.values())))
 
 
 def _is_close_call(points: dict[str, Floats], ratio: Floats) -> bool:
@@ -147,7 +156,7 @@ class _History:
 
     def follow(self, study: Study) -> None:
         """Take in the trials that have finished since the last call."""
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        trials = trials_of(study)
         self._grow(len(trials))
         candidates = [trials[number] for number in sorted(self._open)] + trials[self._seen :]
         self._seen = len(trials)

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from store.errors import Unavailable
+from store.errors import CutOff, Unavailable
 from store.messages import REQUESTS, Answer, Decision, Reply, Request, Settled
 
 STREAM = "trialyard:reports"
@@ -64,6 +64,7 @@ class Caller:
         # clock says so, and no clock that is set back.
         self._sequences = itertools.count(time.monotonic_ns() // 1000)
         self._lock = threading.Lock()
+        self._is_connected = True
 
     def call(self, request: Request, patience: float, on_wait: Callable[[], None] | None = None) -> Answer:
         """Send a request until it is answered.
@@ -76,7 +77,7 @@ class Caller:
             on_wait: called once if no answer has come with the first sending.
 
         Raises:
-            Unavailable: no answer came within `patience`.
+            Unavailable: no answer came within `patience`; CutOff, if Redis could not be reached in the end.
         """
         with self._lock:
             sequence = next(self._sequences)
@@ -91,6 +92,8 @@ class Caller:
                     on_wait()
                     on_wait = None
                 wait = min(wait * 2, 5.0)
+        if not self._is_connected:
+            raise CutOff(f"Redis could not be reached within {patience:g} s")
         raise Unavailable(f"the scheduler did not answer within {patience:g} s; is `trialyard scheduler` running?")
 
     def send(self, request: Request) -> None:
@@ -105,6 +108,7 @@ class Caller:
             pipeline.xadd(STREAM, {"m": document})
             pipeline.blpop([key], timeout=wait)
             popped = pipeline.execute()[1]
+            self._is_connected = True
             while popped is not None:
                 reply = Reply.model_validate_json(popped[1])
                 if reply.sequence == sequence:
@@ -113,6 +117,7 @@ class Caller:
                 popped = self._redis.blpop([key], timeout=max(left, 0.001)) if left > 0 else None
         except (RedisConnectionError, RedisTimeoutError) as error:
             log.warning("redis is away", error=str(error))
+            self._is_connected = False
             time.sleep(wait)  # the connection failed at once; without a pause this would spin
         return None
 

@@ -64,6 +64,10 @@ class Unavailable(TrialyardError):
     """A part that the request needs does not answer now (the scheduler, Redis, the database); asking again may work."""
 
 
+class CutOff(Unavailable):
+    """Redis cannot be reached: nobody sees that this process lives."""
+
+
 class TooLate(TrialyardError):
     """What a request needs was asked of a worker and was not done within the time that the request may take."""
 

@@ -192,6 +192,14 @@ Request = (
 )
 
 
+class Membership(_Message):
+    """What a trial of a population has beside its parameters: its checkpoints stay, as others may go on from them."""
+
+    copies: AttemptKey | None = None  # whose checkpoint it goes on from, if `resumable` has none
+    spent: list[int] = []  # its own earlier attempts whose checkpoints nobody goes on from any more
+    ends: bool = False  # the search is over: it is finished as its checkpoint has it
+
+
 class Assignment(_Message):
     """A trial to run, as one attempt. `trial` is the study's trial section with the parameters put in."""
 
@@ -204,6 +212,9 @@ class Assignment(_Message):
     direction: Literal["minimize", "maximize"]
     resumable: list[int] = []  # earlier attempts of this trial, newest first: their checkpoints may be gone on with
     origins: dict[str, AttemptKey] = {}  # of sources `trial:…`, the attempts whose models are begun with
+    ranks: int = 1  # processes that the training is split over
+    inherits: AttemptKey | None = None  # whose weights it begins with, as far as they fit
+    membership: Membership | None = None
 
 
 class PreflightTask(_Message):

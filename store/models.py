@@ -177,6 +177,7 @@ class TrialRow(Base):
     metrics: Mapped[dict[str, Any] | None]
     step: Mapped[int | None]
     space_version: Mapped[int] = mapped_column(default=1, server_default="1")  # of the space that it was proposed in
+    inherits: Mapped[int | None]  # the trial of the same study whose weights it began with
     retries: Mapped[int] = mapped_column(default=0)  # attempts that were lost or failed, counted against budget.retries
     reason: Mapped[str | None]
     created_at: Mapped[datetime]
@@ -226,6 +227,39 @@ class AttemptRow(Base):
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(16))
     reason: Mapped[str | None]
+    device_seconds: Mapped[float | None]  # once it has ended: its time, times its devices
+
+
+class CopyRow(Base):
+    """A member of a population went on from another's checkpoint: from then on it has the parameters `after`.
+
+    `turn` counts a trial's copies from 1; `step` and `value` are what it had come to itself, null for nothing.
+    """
+
+    __tablename__ = "copied"
+    __table_args__ = (
+        ForeignKeyConstraint(["study_id", "number"], ["trial.study_id", "trial.number"], ondelete="CASCADE"),
+        ForeignKeyConstraint(
+            ["study_id", "source", "source_attempt"],
+            ["attempt.study_id", "attempt.number", "attempt.attempt"],
+            ondelete="CASCADE",
+        ),
+        CheckConstraint("turn >= 1", name="counts_from_one"),
+        {"sqlite_with_rowid": False},
+    )
+
+    study_id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    turn: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    step: Mapped[int]
+    value: Mapped[float | None]
+    source: Mapped[int]
+    source_attempt: Mapped[int]
+    source_step: Mapped[int]
+    source_value: Mapped[float]
+    before: Mapped[dict[str, Any]]
+    after: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
 
 
 class ReportRow(Base):

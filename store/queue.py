@@ -38,9 +38,15 @@ class WaitingJob(NamedTuple):
     attempt: int
 
 
-def queue_name(pool: str, gpu: bool) -> str:
-    """The one queue of a kind of worker: RQ takes from a single queue atomically, from several it does not."""
-    return f"trials:{pool}:gpu" if gpu else f"trials:{pool}"
+def queue_name(pool: str, gpus: int) -> str:
+    """The one queue of a kind of worker: RQ takes from a single queue atomically, from several it does not.
+
+    Args:
+        gpus: how many a trial has.
+    """
+    if gpus == 0:
+        return f"trials:{pool}"
+    return f"trials:{pool}:gpu" if gpus == 1 else f"trials:{pool}:gpu:{gpus}"
 
 
 class TrialJob(Job):
@@ -70,16 +76,16 @@ class TrialQueue:
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
 
-    def enqueue(self, study_id: int, number: int | None, attempt: int, pool: str, gpu: bool) -> None:
+    def enqueue(self, study_id: int, number: int | None, attempt: int, pool: str, gpus: int) -> None:
         """Put a job for a trial (or a preflight, without a number) at the queue's end, once however often called."""
         what = f"preflight-{study_id}" if number is None else f"trial-{study_id}-{number}"
         arguments = (study_id,) if number is None else (study_id, number)
-        self._enqueue(queue_name(pool, gpu), what, attempt, arguments, at_front=False)
+        self._enqueue(queue_name(pool, gpus), what, attempt, arguments, at_front=False)
 
-    def enqueue_task(self, job: WaitingJob, pool: str, gpu: bool, *, at_front: bool) -> None:
+    def enqueue_task(self, job: WaitingJob, pool: str, gpus: int, *, at_front: bool) -> None:
         """Put a job for a task into the queue; at its beginning, if somebody waits for it."""
         what, arguments = f"task-{job.study_id}-{job.number}", (job.study_id, job.number or 0, "task")
-        self._enqueue(queue_name(pool, gpu), what, job.attempt, arguments, at_front=at_front)
+        self._enqueue(queue_name(pool, gpus), what, job.attempt, arguments, at_front=at_front)
 
     def waiting(self) -> set[WaitingJob]:
         """The trials' jobs and preflights that no worker has taken yet, in all pools."""

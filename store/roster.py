@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import redis
 
@@ -14,6 +16,24 @@ DRAIN_SECONDS = 24 * 3600  # how long the word waits for a worker that is cut of
 def drain_key(name: str) -> str:
     """Exists when a worker, or all workers of a supervisor, shall leave."""
     return f"trialyard:drain:{name}"
+
+
+def crowds_key(supervisor: str) -> str:
+    """Of a supervisor that finds out how many slots its devices should have: the pictures, by the slots' `crowd`."""
+    return f"trialyard:crowds:{supervisor}"
+
+
+def read_crowds(client: redis.Redis, workers: Iterable[dict[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The pictures of the workers' devices, by supervisor and `crowd`; see `worker.crowd`."""
+    supervisors = sorted({each["supervisor"] for each in workers if each.get("crowd")})
+    pipeline = client.pipeline(transaction=False)
+    for supervisor in supervisors:
+        pipeline.hgetall(crowds_key(supervisor))
+    return {
+        (supervisor, crowd.decode()): json.loads(picture)
+        for supervisor, crowds in zip(supervisors, pipeline.execute(), strict=True)
+        for crowd, picture in crowds.items()
+    }
 
 
 def read_workers(client: redis.Redis) -> list[dict[str, str]]:

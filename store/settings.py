@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     external_lease_seconds: float = Field(default=600.0, gt=0, description="the same for attempts handed out by `ask`")
     scheduler_lease_seconds: float = Field(default=5.0, gt=0, description="silence after which a standby takes over")
     pull_seconds: float = Field(default=5.0, ge=0, description="how long one job goes on pulling short trials")
+    crowd_seconds: float = Field(
+        default=30.0, gt=0, description="how long a number of slots is tried, where it is to be found out (auto)"
+    )
     runner_trials: int = Field(default=1000, ge=1, description="a runner is replaced after so many trials,")
     runner_growth: ByteSize = Field(
         default=ByteSize(4 * 2**30), gt=0, description="or when it has grown by so much since its first one"

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, defer
 
 from store.errors import NotFound
 from store.messages import AttemptKey
-from store.models import AttemptRow, ReportRow, StudyRow, TrialRow, TrialState
+from store.models import AttemptRow, CopyRow, ReportRow, StudyRow, TrialRow, TrialState
 
 SortColumn = Literal["number", "value", "duration", "started_at", "ended_at"]
 SortKey = float | datetime | None
@@ -94,6 +94,18 @@ class Trials:
         for attempt in self._session.scalars(query.order_by(AttemptRow.number, AttemptRow.attempt)):
             attempts[attempt.number].append(attempt)
         return attempts
+
+    def copies(self, numbers: Collection[int] | None = None) -> dict[int, list[CopyRow]]:
+        """Of members of a population, or of all of them, what each went on from, in order."""
+        copies: dict[int, list[CopyRow]] = defaultdict(list)
+        if self._study.definition["sampler"]["name"] != "pbt":
+            return copies
+        query = select(CopyRow).where(CopyRow.study_id == self._study.id)
+        if numbers is not None:
+            query = query.where(CopyRow.number.in_(numbers))
+        for copy in self._session.scalars(query.order_by(CopyRow.number, CopyRow.turn)):
+            copies[copy.number].append(copy)
+        return copies
 
     def attempt(self, key: AttemptKey) -> AttemptRow | None:
         return self._session.get(AttemptRow, key)

@@ -184,7 +184,7 @@ class Yard:
 
     def oldest_job(self) -> tuple[int, int | None] | None:
         """The study and the trial (None: its preflight) of the job that RQ would hand out next."""
-        names = self.client.lrange(f"rq:queue:{queue_name('default', gpu=False)}", 0, 0)
+        names = self.client.lrange(f"rq:queue:{queue_name('default', gpus=0)}", 0, 0)
         if not names:
             return None
         kind, study_id, *rest = names[0].decode().split("-")  # type: ignore[index]
@@ -193,7 +193,7 @@ class Yard:
     def pop(self, job: WaitingJob) -> None:
         """What RQ does when a worker takes a job."""
         what = f"trial-{job.study_id}-{job.number}" if job.number is not None else f"preflight-{job.study_id}"
-        self.client.lrem(f"rq:queue:{queue_name('default', gpu=False)}", 0, f"{what}-{job.attempt}")
+        self.client.lrem(f"rq:queue:{queue_name('default', gpus=0)}", 0, f"{what}-{job.attempt}")
 
 
 @dataclass
@@ -225,7 +225,7 @@ class Worker:
 
     def beat(self) -> None:
         self.beats += 1
-        fields = {"pool": "default", "gpu": "0", "state": "idle", "beat": str(self.beats)}
+        fields = {"pool": "default", "gpus": "0", "state": "idle", "beat": str(self.beats)}
         self.yard.client.hset(worker_key(self.name), mapping=fields)  # type: ignore[arg-type]
 
     def take(self, study_id: int, number: int | None) -> Answer:

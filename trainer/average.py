@@ -139,9 +139,9 @@ def measure_statistics(model: Network, part: Part) -> None:
     # Mixed, because a part may be sorted by class; always in the same way, because a seed decides all.
     mixed = torch.randperm(part.rows, generator=torch.Generator(part.y.device).manual_seed(0), device=part.y.device)
     with torch.no_grad():
-        for rows in torch.split(mixed, STATISTICS_ROWS):
+        for rows in torch.split(mixed.to(part.home), STATISTICS_ROWS):
             if len(rows) > 1:
-                model(*(tensor[rows] for tensor in part.inputs))
+                model(*part.take(rows))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 

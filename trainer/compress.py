@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from trainer.config import Compression, Model, TrainConfig
 from trainer.errors import ModelError
-from trainer.models.layers import Network
+from trainer.int8 import learned_in
+from trainer.models.layers import BATCH_NORMS, Network
 
 LATENCY_ROWS = 64
 LATENCY_TIMES = 15
@@ -54,9 +55,10 @@ def narrowed(model: Model, share: float) -> Model:
         return model.model_copy(update={"architecture": own.model_dump(mode="json")})
     if model.name in ("mlp", "embedding_bag") and model.skip == "none":
         return model.model_copy(update={"hidden": [_left(width, share) for width in model.hidden]})
-    if model.name == "cnn":
+    if model.name == "cnn" and set(model.stage_cells) == {"conv"}:
         return model.model_copy(update={"channels": [_left(width, share) for width in model.stage_channels]})
-    message = f"units can be taken out of mlp (without skip), embedding_bag and cnn, not out of {model.name}"
+    of = "a cnn of other cells than conv" if model.name == "cnn" else model.name
+    message = f"units can be taken out of mlp (without skip), embedding_bag and cnn, not out of {of}"
     raise ModelError("trial.compression.name", message, "take magnitude")
 
 
@@ -78,7 +80,7 @@ def without_units(old: Network, new: Network) -> dict[str, Tensor]:
             weights[f"{name}.weight"] = weight[stay]
             if module.bias is not None:
                 weights[f"{name}.bias"] = module.bias[stay]
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm) and stay is not None:
+        elif isinstance(module, (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm)) and stay is not None:
             for leaf, tensor in module.state_dict().items():
                 weights[f"{name}.{leaf}"] = tensor[stay] if tensor.ndim else tensor
     return {name: tensor.detach().clone() for name, tensor in weights.items()}
@@ -108,9 +110,8 @@ def masks_of(model: Network, share: float) -> Masks:
     return Masks({name: weight.abs() > threshold for name, weight in weights.items()})
 
 
-def latency(model: Network, inputs: tuple[Tensor, ...]) -> float:
-    """Milliseconds for a batch of 64 rows (or all, if they are fewer), the median of several times."""
-    rows = tuple(tensor[:LATENCY_ROWS] for tensor in inputs)
+def latency(model: Network, rows: tuple[Tensor, ...]) -> float:
+    """Milliseconds for a batch of LATENCY_ROWS rows (or all, if they are fewer), the median of several times."""
     model.eval()
     times = []
     with torch.inference_mode():
@@ -124,8 +125,8 @@ def latency(model: Network, inputs: tuple[Tensor, ...]) -> float:
 
 
 def nonzero(model: Network) -> int:
-    """How many parameters are not zero."""
-    return sum(int(parameter.count_nonzero()) for parameter in model.parameters())
+    """How many parameters are not zero, those in eight bits among them."""
+    return sum(int(tensor.count_nonzero()) for tensor in learned_in(model))
 
 
 def size_in_bytes(model: Network) -> int:

@@ -19,10 +19,11 @@ from torch import Tensor
 
 from trainer.data.prepared import Part
 from trainer.errors import TrainerError
+from trainer.int8 import has_small_layers
 from trainer.loop import evaluate
 from trainer.models.layers import Network
 
-FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
+FILES = {"onnx": "model.onnx", "torch": "model.pt2", "int8": "model.int8.safetensors"}
 TOLERANCE = 1e-4  # of outputs that are logits or deviations; kernels sum in another order
 COMPARED_ROWS = 256
 
@@ -43,6 +44,8 @@ def convert(model: Network, rows: Part, form: str) -> bytes:
     Raises:
         NotConverted.
     """
+    if form == "onnx" and has_small_layers(model):
+        raise NotConverted("ONNX cannot hold layers in eight bits as ours are; take a trial without compression.int8")
     model.eval()
     compared = Part(tuple(tensor[:COMPARED_ROWS] for tensor in rows.inputs), rows.y[:COMPARED_ROWS])
     with _quiet():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainer.compress import latency, nonzero, size_in_bytes
+from trainer.compress import LATENCY_ROWS, latency, nonzero, size_in_bytes
 from trainer.config import Model
 from trainer.data.prepared import AnySchema, Prepared
 from trainer.models.build import build
@@ -72,7 +72,7 @@ class Costs:
         self._measured = {
             "nonzero": nonzero(model),
             "bytes": size_in_bytes(model),
-            "latency": latency(model, self._prepared.validation.inputs),
+            "latency": latency(model, self._prepared.validation.first(LATENCY_ROWS)),
         }
 
 

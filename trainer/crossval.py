@@ -13,14 +13,15 @@ from torch import Tensor
 
 from trainer import predictions
 from trainer.checkpoint import Checkpoint, below, prefixed
-from trainer.config import TrainConfig
+from trainer.config import TrainConfig, but_schedule
 from trainer.costs import Costs
 from trainer.data.prepared import Folds, Prepared
-from trainer.loop import evaluate
+from trainer.heritage import Heritage
 from trainer.members import Member, mean_outputs
 from trainer.metrics import measure
 from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience
+from trainer.ranks import ALONE, Ranks
 from trainer.training import Training, refuse_divergence
 from trainer.transfer import Origin
 
@@ -43,32 +44,50 @@ class JointTraining:
         *,
         folds: Folds | None = None,
         origin: Origin | None = None,
+        heritage: Heritage | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Use `on_folds` or `from_seeds`."""
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None  # its weights are with the trainings
         self._config, self._monitor, self._prepared, self._folds = config, monitor, prepared, folds
         own = [config.model_copy(update={"early_stopping": None, "seed": seed % 2**32}) for seed in seeds]
-        self._trainings = [Training(each, part, monitor, origin) for each, part in zip(own, prepared, strict=True)]
+        self._trainings = [
+            Training(each, part, monitor, origin, heritage.of_member(place) if heritage else None, ranks)
+            for place, (each, part) in enumerate(zip(own, prepared, strict=True))
+        ]
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
         self._kind: Literal["fold", "seed"] = "fold" if folds else "seed"
 
     @classmethod
     def on_folds(
-        cls, config: TrainConfig, folds: Folds, monitor: Monitor, origin: Origin | None = None
+        cls,
+        config: TrainConfig,
+        folds: Folds,
+        monitor: Monitor,
+        origin: Origin | None = None,
+        heritage: Heritage | None = None,
+        ranks: Ranks = ALONE,
     ) -> JointTraining:
         """Train on each fold; those of one repeat from the same seed."""
         a_repeat = len(folds.parts) // folds.repeats
         seeds = [config.seed + index // a_repeat for index in range(len(folds.parts))]
-        return cls(config, folds.parts, seeds, monitor, folds=folds, origin=origin)
+        return cls(config, folds.parts, seeds, monitor, folds=folds, origin=origin, heritage=heritage, ranks=ranks)
 
     @classmethod
     def from_seeds(
-        cls, config: TrainConfig, prepared: Prepared, monitor: Monitor, origin: Origin | None = None
+        cls,
+        config: TrainConfig,
+        prepared: Prepared,
+        monitor: Monitor,
+        origin: Origin | None = None,
+        heritage: Heritage | None = None,
+        ranks: Ranks = ALONE,
     ) -> JointTraining:
         """Train on the same rows from `config.seeds` seeds."""
         seeds = [config.seed + index for index in range(config.seeds)]
-        return cls(config, [prepared] * config.seeds, seeds, monitor, origin=origin)
+        parts = [prepared] * config.seeds
+        return cls(config, parts, seeds, monitor, origin=origin, heritage=heritage, ranks=ranks)
 
     @property
     def epoch(self) -> int:
@@ -82,6 +101,10 @@ class JointTraining:
     @property
     def made_anew(self) -> list[str]:
         return self._trainings[0].made_anew
+
+    @property
+    def inherited(self) -> float:
+        return self._trainings[0].inherited
 
     @property
     def over(self) -> bool:
@@ -122,13 +145,15 @@ class JointTraining:
             raise ValueError("no epoch has been trained")
         for training in self._trainings:
             training.load_best()
-        parts = [part.test for part in self._prepared if part.test is not None]
-        if not parts:
-            return self.best
-        outputs = [evaluate(member.model, part) for member, part in zip(self.members, parts, strict=True)]
-        targets = [member.schema.target for member in self.members]
-        measured = measure(mean_outputs(outputs, targets), parts[0].y, targets[0].deviation)
-        metrics = self.best.metrics | {f"test/{name}": value for name, value in measured.items()}
+        metrics = dict(self.best.metrics)
+        if self._config.compression is not None and self._config.compression.int8:
+            metrics |= self._summary([training.measured("val") for training in self._trainings])
+        test = self._prepared[0].test
+        if test is not None:
+            outputs = [training.outputs["test"] for training in self._trainings]
+            targets = [member.schema.target for member in self.members]
+            measured = measure(mean_outputs(outputs, targets), test.y, targets[0].deviation)
+            metrics |= {f"test/{name}": value for name, value in measured.items()}
         refuse_divergence(self.best.epoch, metrics)
         return Best(self.best.epoch, metrics, {})
 
@@ -172,6 +197,10 @@ class JointTraining:
     def accepts(self, checkpoint: Checkpoint) -> bool:
         """Whether the checkpoint is of a training told the same."""
         return bool(checkpoint.scalars["config"] == self._identity())
+
+    def may_copy(self, checkpoint: Checkpoint) -> bool:
+        """Whether the checkpoint is of a training that differs in schedule knobs at most, and can be gone on from."""
+        return bool(but_schedule(checkpoint.scalars["config"]) == but_schedule(self._identity()))
 
     def _identity(self) -> dict[str, object]:
         return self._config.model_dump(mode="json", exclude={"checkpoint"})

@@ -57,5 +57,9 @@ class Diverged(TrainerError):
         super().__init__(f"diverged at epoch {epoch}: {seen}; a lower optimizer.lr or a max_grad_norm may help")
 
 
+class NothingToCopy(TrainerError):
+    """A training should take over another's, which left no whole checkpoint of a training like it."""
+
+
 class Damaged(TrainerError):
     """A checkpoint or a model file is cut short, or its checksum does not match."""

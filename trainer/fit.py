@@ -5,18 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Protocol
 
 from trainer import checkpoint, model_file, predictions
 from trainer.config import TrainConfig
 from trainer.crossval import JointTraining
 from trainer.data.prepared import Folds, Prepared
+from trainer.errors import NothingToCopy
 from trainer.folder import Folder
+from trainer.heritage import Heritage
 from trainer.progress import Monitor
+from trainer.ranks import ALONE, Ranks
 from trainer.training import Training
 from trainer.transfer import Origin
 
-__all__ = ["Decision", "Fitted", "Folder", "Monitor", "Reporter", "fit"]
+__all__ = ["Decision", "Fitted", "Folder", "Membership", "Monitor", "Reporter", "fit"]
 
 Decision = Literal["continue", "prune", "stop", "pause"]
 
@@ -29,6 +33,17 @@ class Reporter(Protocol):
 
     def log(self, line: str) -> None:
         """Take a line for the trial's log."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What a training of a population has (Jaderberg et al. 2017): its checkpoints stay, as others may go on from them,
+    and it may itself go on from those in `copies`, of a training that differs in schedule knobs at most. One that
+    `ends` is finished as its checkpoint has it.
+    """
+
+    copies: Folder | None = None
+    ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,10 +68,13 @@ def fit(
     monitor: Monitor,
     reporter: Reporter,
     origin: Origin | None = None,
+    heritage: Heritage | None = None,
     folder: Folder,
     resume_from: Sequence[Folder] = (),
+    membership: Membership | None = None,
     should_leave: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
+    ranks: Ranks = ALONE,
 ) -> Fitted:
     """Train until the epochs or the patience are used up, or until told otherwise.
 
@@ -65,69 +83,109 @@ def fit(
 
     Args:
         origin: what a pretrained model begins with; it has resolved the configuration.
+        heritage: what another trial has left, to begin with as far as it fits.
         folder: takes the checkpoints and, at the end, the model; of this attempt alone.
         resume_from: folders of earlier attempts, newest first; their newest valid checkpoint is gone on from.
-
+        membership: of a training of a population; what it copies counts where there is no checkpoint of its own.
         clock: counts seconds; when the next checkpoint is due depends on it, and no step does.
+        ranks: who trains this together. The first one alone reports, decides and writes, and reads what is resumed.
 
     Raises:
         Diverged: a loss or a metric is not finite.
+        NothingToCopy: there is no whole checkpoint to copy.
     """
-    training = _training(config, prepared, monitor, origin)
+    training = _training(config, prepared, monitor, origin, heritage, ranks)
     if training.made_anew:
         reporter.log(f"from {config.model.source}, but for {', '.join(training.made_anew)}")
+    if heritage:
+        reporter.log(f"began with the weights of {heritage.name}: {training.inherited:.0%} of its own")
     costs = training.costs
-    _resume(training, resume_from, reporter)
+    if not _resume(training, resume_from, reporter, ranks) and membership and membership.copies:
+        _copy(training, membership.copies, reporter, ranks)
     written_at = clock()
-    while not training.over:
+    while not training.over and not (membership and membership.ends and training.epoch):
         began_at = clock()
         metrics = training.run_epoch()
         trained_at = clock()
         costs.seconds += trained_at - began_at
         reporter.log(_line(training.epoch, config.epochs, metrics))
         waited = trained_at - written_at >= config.checkpoint.every_seconds
-        due = waited and training.epoch % config.checkpoint.every_epochs == 0
+        due = waited and training.epoch % config.checkpoint.every_epochs == 0 and ranks.is_first
         if due:
             checkpoint.write(folder, training.checkpoint())
             written_at = clock()
-        decision = reporter.report(training.epoch, metrics | costs.metrics())
+        reported = metrics | costs.metrics()
+        decision = ranks.agreed(partial(_heard, reporter, training.epoch, reported, should_leave))
         if decision == "prune":
-            checkpoint.clear(folder)
+            if ranks.is_first:
+                checkpoint.clear(folder)
             return _ended(training, "pruned")
         if decision == "stop":
             break
-        if decision == "pause" or should_leave():
-            if not due:
+        if decision in ("pause", "leave"):
+            if ranks.is_first and not due:
                 checkpoint.write(folder, training.checkpoint())
             return _ended(training, "paused" if decision == "pause" else "returned")
-    return _finish(training, [folder, *resume_from])
+    return _finish(training, folder, [] if membership else [folder, *resume_from], ranks)
+
+
+def _heard(
+    reporter: Reporter, epoch: int, metrics: Mapping[str, float], should_leave: Callable[[], bool]
+) -> Decision | Literal["leave"]:
+    decision = reporter.report(epoch, metrics)
+    return "leave" if decision == "continue" and should_leave() else decision
 
 
 def _training(
-    config: TrainConfig, prepared: Prepared | Folds, monitor: Monitor, origin: Origin | None
+    config: TrainConfig,
+    prepared: Prepared | Folds,
+    monitor: Monitor,
+    origin: Origin | None,
+    heritage: Heritage | None,
+    ranks: Ranks,
 ) -> Training | JointTraining:
     if isinstance(prepared, Folds):
-        return JointTraining.on_folds(config, prepared, monitor, origin)
+        return JointTraining.on_folds(config, prepared, monitor, origin, heritage, ranks)
     if config.seeds > 1:
-        return JointTraining.from_seeds(config, prepared, monitor, origin)
-    return Training(config, prepared, monitor, origin)
+        return JointTraining.from_seeds(config, prepared, monitor, origin, heritage, ranks)
+    return Training(config, prepared, monitor, origin, heritage.of_member(0) if heritage else None, ranks)
 
 
-def _resume(training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter) -> None:
+def _resume(training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter, ranks: Ranks) -> bool:
+    """Whether there was a checkpoint to go on from."""
+    found = ranks.agreed(lambda: _newest(training.accepts, folders, reporter))
+    if found is not None:
+        training.restore(found)
+        reporter.log(f"resumed after epoch {found.epoch}")
+    return found is not None
+
+
+def _copy(training: Training | JointTraining, source: Folder, reporter: Reporter, ranks: Ranks) -> None:
+    """Take over weights, the optimizer's state, the epoch and the best one so far."""
+    found = ranks.agreed(lambda: _newest(training.may_copy, [source], reporter))
+    if found is None:
+        raise NothingToCopy("the trial whose training it should take over has no checkpoint that can be used")
+    training.restore(found)
+    reporter.log(f"goes on from another training's epoch {found.epoch}")
+
+
+def _newest(
+    fits: Callable[[checkpoint.Checkpoint], bool], folders: Sequence[Folder], reporter: Reporter
+) -> checkpoint.Checkpoint | None:
     for found in checkpoint.read_newest(folders, reporter.log):
-        if training.accepts(found):
-            training.restore(found)
-            reporter.log(f"resumed after epoch {found.epoch}")
-            return
+        if fits(found):
+            return found
         reporter.log(f"the checkpoint of epoch {found.epoch} is of another configuration, and not used")
+    return None
 
 
-def _finish(training: Training | JointTraining, folders: Sequence[Folder]) -> Fitted:
+def _finish(training: Training | JointTraining, folder: Folder, spent: Sequence[Folder], ranks: Ranks) -> Fitted:
     best = training.restore_best()
-    predictions.save(folders[0], training.predictions())
-    model_file.save(folders[0], training.members, training.config, metrics=best.metrics, best_epoch=best.epoch)
-    for folder in folders:  # the model is written: nothing will be gone on from
-        checkpoint.clear(folder)
+    if ranks.is_first:
+        predictions.save(folder, training.predictions())
+        model_file.save(folder, training.members, training.config, metrics=best.metrics, best_epoch=best.epoch)
+        for each in spent:  # the model is written: nothing will be gone on from
+            checkpoint.clear(each)
     return Fitted("finished", best.metrics, training.epoch, best.epoch, training.costs.metrics())
 
 

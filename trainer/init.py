@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import init
 
+from trainer.models.numbers import Numbers
 from trainer.models.residual import Residual, last_weights
 from trainer.models.transformer import Vectors
 
@@ -52,7 +53,7 @@ def initialize(
                 init.normal_(module.weight, std=deviation, generator=generator)
                 if module.padding_idx is not None:
                     module.weight[module.padding_idx] = 0  # what stands for nothing
-            elif isinstance(module, Vectors):
+            elif isinstance(module, Vectors | Numbers):
                 module.draw(generator)
             elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm):
                 module.reset_parameters()  # draws nothing

@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps over tensors that lie on the device. No loader, no hooks, no trainer class.
+"""The training loop: epochs of steps over tensors. No loader, no hooks, no trainer class.
 
 Whatever may differ between trials without changing a tensor's shape (learning rate, decay, penalties, dropout,
 smoothing, clipping) is read from the configuration at every step, and baked into nothing.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Protocol
 
 import torch
@@ -19,6 +20,7 @@ from trainer.data.prepared import Part
 from trainer.models.layers import Network
 from trainer.optim import decay_all, set_lr, weights_of
 from trainer.precision import Precision
+from trainer.ranks import ALONE, Forward, Ranks
 from trainer.regularize import add_penalty_gradients, clip_gradients, task_loss
 from trainer.schedule import learning_rate
 
@@ -42,15 +44,19 @@ def train_epoch(
     *,
     epoch: int,
     generator: Generator,
+    noise: Generator,
     class_weight: Tensor | None,
     lr_scale: float = 1.0,
     precision: Precision,
     followers: Sequence[AfterStep] = (),
+    ranks: Ranks = ALONE,
 ) -> float:
     """Train on as many rows as there are, in an order drawn anew.
 
     Args:
         epoch: counted from 0.
+        generator: draws the order, alike on all ranks.
+        noise: draws what is done to rows; of a training that is alone, the same one.
         lr_scale: what the schedule's learning rate is multiplied by.
         precision: what the passes compute in.
         followers: are called after each step, in this order.
@@ -58,7 +64,9 @@ def train_epoch(
     Returns:
         The mean of the batches' losses over the rows, without the penalties.
     """
-    order = _order(model, part, config, generator)
+    order = _order(model, part, config, generator, ranks.size)
+    split = ranks.split(order, config.batch_size, None if class_weight is None else class_weight[part.y[order]])
+    ranks.begin_epoch(generator, noise)
     accumulate, rows_a_step = config.accumulate, config.accumulate * config.batch_size
     steps = math.ceil(len(order) / rows_a_step)
     parameters, weights = list(model.parameters()), weights_of(model)
@@ -67,28 +75,28 @@ def train_epoch(
     model.set_rates(config.regularization)
     optimizer.zero_grad()
     changes, changed = config.data.augment.acting, bool(config.data.augment.chosen)
-    seen = 0
-    for batch, (*inputs, y) in enumerate(_batches(part, order, config.batch_size, model.pad), start=1):
-        rows = augment(tuple(inputs), y, changes, generator) if changed else Mixed(tuple(inputs))
-        with precision.forward():
-            loss = _loss(model, rows, y, config, class_weight)
-            if changes.fgsm:
-                loss = (loss + _loss(model, uphill(rows, loss, changes.fgsm), y, config, class_weight)) / 2
-        of_step = seen // rows_a_step  # of this epoch, from 0
-        share = len(y) / min(rows_a_step, len(order) - of_step * rows_a_step)
-        precision.backward(loss if share == 1 else share * loss)
-        losses.append(loss.detach())
-        seen += len(y)
-        if batch % accumulate and seen < len(order):
-            continue
-        step = epoch * steps + of_step
-        lr = lr_scale * _learning_rate(config, step, steps)
-        _step(optimizer, parameters, weights, config, lr, precision)
-        for follower in followers:
-            follower.after_step(model, step)
-    missing = len(losses) * config.batch_size - len(order)  # rows that the last batch is short of
-    total: float = (config.batch_size * torch.stack(losses).sum() - missing * losses[-1]).item()
-    return total / len(order)
+    with ranks.stepping(model) as forward:
+        for batch, (*inputs, y) in enumerate(_batches(part, split.order, split.rows, model.pad)):
+            rows = augment(tuple(inputs), y, changes, noise) if changed else Mixed(tuple(inputs))
+            of_step = batch // accumulate  # of this epoch, from 0
+            ends_step = (batch + 1) % accumulate == 0 or batch + 1 == len(split.counts)
+            share = ranks.size * split.counts[batch] / min(rows_a_step, len(order) - of_step * rows_a_step)
+            with nullcontext() if ends_step else ranks.apart(forward):
+                with precision.forward():
+                    loss = _loss(forward, rows, y, config, class_weight)
+                    if changes.fgsm:  # by the model itself: those gradients join the others
+                        loss = (loss + _loss(model, uphill(rows, loss, changes.fgsm), y, config, class_weight)) / 2
+                precision.backward(loss if share == 1 else share * loss)
+            losses.append(loss.detach())
+            if not ends_step:
+                continue
+            step = epoch * steps + of_step
+            lr = lr_scale * _learning_rate(config, step, steps)
+            _step(optimizer, parameters, weights, config, lr, precision)
+            for follower in followers:
+                follower.after_step(model, step)
+    of_rank = torch.stack(losses) @ torch.tensor(split.counts, device=losses[0].device)
+    return float(ranks.sum(of_rank)) / len(order)
 
 
 def _learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
@@ -120,7 +128,7 @@ def _step(
         parameter.grad = None
 
 
-def _loss(model: Network, rows: Mixed, y: Tensor, config: TrainConfig, class_weight: Tensor | None) -> Tensor:
+def _loss(model: Forward, rows: Mixed, y: Tensor, config: TrainConfig, class_weight: Tensor | None) -> Tensor:
     """The loss against the targets, or against the two that each row is mixed of, by their shares."""
     outputs, smoothing = model(*rows.inputs).float(), config.regularization.label_smoothing
     loss = task_loss(outputs, y, loss=config.loss, label_smoothing=smoothing, class_weight=class_weight)
@@ -130,32 +138,37 @@ def _loss(model: Network, rows: Mixed, y: Tensor, config: TrainConfig, class_wei
     return rows.share * loss + (1 - rows.share) * other
 
 
-def evaluate(model: Network, part: Part) -> Tensor:
-    """The model's outputs for all rows of a part, in their order: (rows, classes) or (rows,)."""
+def evaluate(model: Network, part: Part, ranks: Ranks = ALONE) -> Tensor:
+    """The model's outputs for all rows of a part, in their order: (rows, classes) or (rows,). Ranks share the rows, and
+    each gets all outputs.
+    """
     rows = model.cpu_rows if part.y.device.type == "cpu" else EVALUATED_ON_GPU
     model.eval()
     with torch.inference_mode():
-        batches = zip(*(torch.split(tensor, rows) for tensor in part.inputs), strict=True)
-        return torch.cat([model(*inputs) for inputs in batches])
+        return ranks.gathered(torch.cat([model(*inputs) for inputs in ranks.share(part).batches(rows)]), part.rows)
 
 
-def _order(model: Network, part: Part, config: TrainConfig, generator: Generator) -> Tensor:
-    """The rows of an epoch: each once, or with balanced sampling any of a class as likely as one of another."""
+def _order(model: Network, part: Part, config: TrainConfig, generator: Generator, ranks: int) -> Tensor:
+    """The rows of an epoch: each once, or with balanced sampling any of a class as likely as one of another. Where a
+    batch needs two rows on each rank, a last batch with fewer is left out.
+    """
     if config.sampling == "balanced":
         likely = 1 / part.y.bincount()[part.y].float()
         order = torch.multinomial(likely, part.rows, replacement=True, generator=generator)
     else:
         order = torch.randperm(part.rows, generator=generator, device=generator.device)
-    alone = part.rows > 1 and part.rows % config.batch_size == 1
-    return order[:-1] if alone and model.needs_two_rows else order
+    rest = part.rows % config.batch_size
+    if 0 < rest < 2 * ranks and rest < part.rows and model.needs_two_rows:
+        return order[: part.rows - rest]
+    return order
 
 
 def _batches(part: Part, order: Tensor, batch_size: int, pad: int | None = None) -> Iterator[tuple[Tensor, ...]]:
     """Batches of (*inputs, y); the last one may be short. Where `pad` stands for nothing, without what all texts of a
     batch are padded with.
     """
-    for rows in torch.split(order, GATHERED_BATCHES * batch_size):
-        gathered = [tensor[rows] for tensor in (*part.inputs, part.y)]
+    for rows in torch.split(order.to(part.home), GATHERED_BATCHES * batch_size):
+        gathered = [*part.take(rows), part.y[rows.to(part.y.device)]]
         batches = zip(*(torch.split(tensor, batch_size) for tensor in gathered), strict=True)
         if pad is None:
             yield from batches

@@ -23,6 +23,7 @@ from trainer.data.images import ImageSchema
 from trainer.data.prepared import AnySchema, Part
 from trainer.errors import Damaged, DataError
 from trainer.folder import Folder
+from trainer.int8 import quantized
 from trainer.loop import evaluate
 from trainer.members import Member, mean_outputs
 from trainer.snapshots import assemble
@@ -44,6 +45,10 @@ class Predictor:
         self.best_epoch: int = document["best_epoch"]
         self.config = TrainConfig.model_validate(document["config"])
         self.members = members
+
+    def make_small(self) -> None:
+        """From here on, predict with models in eight bits."""
+        self.members = [Member(quantized(member.model), member.schema) for member in self.members]
 
     def predict(self, rows: pd.DataFrame | NDArray[np.uint8]) -> NDArray[Any]:
         """(rows,): the names of the likeliest classes, or the target in its own unit.
@@ -99,7 +104,7 @@ def save(
     best_epoch: int,
 ) -> None:
     """Write the tensors, then the document that names them by their checksum: a document never lacks its tensors."""
-    tensors = safetensors.torch.save(_tensors(members))
+    tensors = packed(members)
     document = {
         "format": FORMAT,
         "config": config.model_dump(mode="json"),
@@ -113,16 +118,24 @@ def save(
     folder.write(DOCUMENT, json.dumps(document, indent=1).encode())
 
 
-def load(folder: Folder) -> Predictor:
+def packed(members: Sequence[Member]) -> bytes:
+    """The tensors of models as a file."""
+    return safetensors.torch.save(_tensors(members))
+
+
+def load(folder: Folder, tensors_in: str = TENSORS) -> Predictor:
     """The model of a finished training, on the CPU.
+
+    Args:
+        tensors_in: `model.int8.safetensors` for the same in eight bits, where it has been converted.
 
     Raises:
         FileNotFoundError: the training has left none.
         Damaged: the tensors are not those that the document names.
     """
     document = json.loads(folder.read(DOCUMENT))
-    tensors = folder.read(TENSORS)
-    if hashlib.sha256(tensors).hexdigest() != document["sha256"]:
+    tensors = folder.read(tensors_in)
+    if tensors_in == TENSORS and hashlib.sha256(tensors).hexdigest() != document["sha256"]:
         raise Damaged(f"{TENSORS} is not the file that {DOCUMENT} names")
     config, weights = TrainConfig.model_validate(document["config"]), safetensors.torch.load(tensors)
     schemas = document.get("members")

@@ -44,6 +44,17 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group.get("scale", 1.0)
 
 
+def begin_momenta(optimizer: torch.optim.Optimizer) -> None:
+    """Give a momentum that was off so far, and is on now, its beginning at zero: the optimizer makes one only with a
+    parameter's first step.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            state = optimizer.state[parameter]
+            if state and "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def weights_of(model: nn.Module) -> list[nn.Parameter]:
     """The parameters that are penalized and decayed: matrices and embeddings, not biases and not norms, nor what is
     frozen.

@@ -28,6 +28,7 @@ from trainer.folder import Folder
 from trainer.loop import evaluate
 from trainer.members import mean_outputs
 from trainer.models.layers import Network
+from trainer.ranks import ALONE, Ranks
 
 NAME = "predictions.npz"
 FORMAT = 1
@@ -58,8 +59,20 @@ class Predictions:
 
 def of_training(model: Network, prepared: Prepared) -> Predictions:
     """What a trained model says of the parts that it was not trained on."""
-    test = None if prepared.test is None else _held(model, prepared.test)
-    return Predictions(prepared.fingerprint, prepared.schema.target, _held(model, prepared.validation), test)
+    return of_outputs(outputs_of(model, prepared), prepared)
+
+
+def outputs_of(model: Network, prepared: Prepared, ranks: Ranks = ALONE) -> dict[str, Tensor]:
+    """A trained model's outputs for `val` and, where there is a test part, `test`. All ranks call it together."""
+    parts = {"val": prepared.validation} | ({"test": prepared.test} if prepared.test is not None else {})
+    return {name: evaluate(model, part, ranks) for name, part in parts.items()}
+
+
+def of_outputs(outputs: Mapping[str, Tensor], prepared: Prepared) -> Predictions:
+    """The same from what `outputs_of` has found."""
+    test = None if prepared.test is None else _held(outputs["test"], prepared.test)
+    validation = _held(outputs["val"], prepared.validation)
+    return Predictions(prepared.fingerprint, prepared.schema.target, validation, test)
 
 
 def of_seeds(members: Sequence[Predictions]) -> Predictions:
@@ -117,8 +130,8 @@ def load(folder: Folder) -> Predictions:
         raise Damaged(f"{NAME} cannot be read: {error}") from error
 
 
-def _held(model: Network, part: Part) -> Held:
-    return Held(_array(evaluate(model, part).float()), _array(part.y))
+def _held(outputs: Tensor, part: Part) -> Held:
+    return Held(_array(outputs.float()), _array(part.y))
 
 
 def _tests(members: Sequence[Predictions]) -> Held | None:

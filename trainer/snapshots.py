@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainer.config import Model
 from trainer.data.prepared import AnySchema
+from trainer.int8 import shaped_as
 from trainer.models.build import build
 from trainer.models.layers import Network
 
@@ -35,6 +36,6 @@ def assemble(config: Model, schema: AnySchema, weights: Mapping[str, Tensor]) ->
     """The model that has these weights: a single one, or an ensemble of as many as there are."""
     members = {name.split(".")[1] for name in weights if name.startswith(_MEMBER)}
     models = [build(config, schema) for _ in members or (0,)]
-    model = SnapshotEnsemble(models) if members else models[0]
+    model = shaped_as(SnapshotEnsemble(models) if members else models[0], weights)
     model.load_state_dict(dict(weights))
     return model

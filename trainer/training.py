@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,21 +14,24 @@ from trainer import predictions
 from trainer.average import Follower, followers
 from trainer.checkpoint import Checkpoint, below, prefixed
 from trainer.compress import Masks, masks_of, model_in, share_before, steps_of, without_units
-from trainer.config import TrainConfig
+from trainer.config import TrainConfig, but_schedule
 from trainer.costs import Costs
 from trainer.data.prepared import Part, Prepared
 from trainer.errors import Diverged
 from trainer.freezing import freeze, parameter_groups
+from trainer.heritage import take_over
 from trainer.init import initialize
+from trainer.int8 import quantized
 from trainer.loop import evaluate, train_epoch
 from trainer.members import Member
 from trainer.metrics import measure
 from trainer.models.build import build
 from trainer.models.layers import Network
-from trainer.optim import make_optimizer
+from trainer.optim import begin_momenta, make_optimizer
 from trainer.precision import Precision
 from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience, Plateau
+from trainer.ranks import ALONE, Ranks
 from trainer.schedule import falls_end
 from trainer.snapshots import SnapshotEnsemble, assemble
 from trainer.transfer import Origin, take
@@ -36,21 +40,35 @@ from trainer.transfer import Origin, take
 class Training:
     """The state of one training. `config.seed` and the device decide all that is random in it."""
 
-    def __init__(self, config: TrainConfig, prepared: Prepared, monitor: Monitor, origin: Origin | None = None) -> None:
-        """`origin` is what a pretrained model begins with; the configuration has been resolved by it."""
+    def __init__(
+        self,
+        config: TrainConfig,
+        prepared: Prepared,
+        monitor: Monitor,
+        origin: Origin | None = None,
+        heritage: Mapping[str, Tensor] | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        """`origin` is what a pretrained model begins with; the configuration has been resolved by it. `heritage` are
+        weights to begin with as far as they fit. All ranks that train together make the same training.
+        """
         self.epoch = 0  # finished ones
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None
         self.costs = Costs(config.model, prepared)
-        self._config, self._prepared, self._monitor = config, prepared, monitor
+        self._config, self._prepared, self._monitor, self._ranks = config, prepared, monitor, ranks
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
         self._plateau = Plateau(config.schedule) if config.schedule.name == "plateau" else None
-        self._origin = origin
+        self._origin, self._heritage = origin, heritage or {}
+        self._is_small = config.compression is not None and config.compression.int8
+        self.outputs: dict[str, Tensor] = {}  # of the best epoch's model: `val` and `test`
+        self.inherited = 0.0  # of the model's numbers, the share that it began with
         self._model_config = config.model  # narrower after units have been taken out
         self._masks: Masks | None = None
         self._steps = frozenset(steps_of(config.compression, config.epochs))
         # Order and dropout are drawn on the device; weights on the CPU, so that they are the same on every device.
         self._generator = torch.Generator(prepared.device).manual_seed(config.seed)
+        self._noise = ranks.noise(self._generator)
         model, self.made_anew = self._first_model()
         self._followers: list[Follower] = []
         self._begin_with(model)
@@ -119,15 +137,19 @@ class Training:
                 self._config,
                 epoch=self.epoch,
                 generator=self._generator,
+                noise=self._noise,
                 class_weight=self._prepared.class_weight,
                 lr_scale=self._plateau.scale if self._plateau else 1.0,
                 precision=self._precision,
                 followers=[self._masks, *self._followers] if self._masks else self._followers,
+                ranks=self._ranks,
             )
+        self._ranks.even_out([self.model, *(follower.model for follower in self._followers)])
         self.epoch += 1
         for follower in self._followers:
             follower.after_epoch(self.model, self.epoch)
-        self.metrics = {"train/loss": loss} | self._measure("val", self._prepared.validation)
+        measured = {"train/loss": loss} | self._measure("val", self._prepared.validation)
+        self.metrics = self._ranks.agreed(lambda: measured)
         refuse_divergence(self.epoch, self.metrics)
         if self._plateau:
             self._plateau.observe(self.metrics)
@@ -143,28 +165,42 @@ class Training:
         """Put the weights of the best epoch back into the model, and measure the test part with them, if there is one.
 
         Returns:
-            The best epoch, with its `test/…` metrics among the others.
+            The best epoch, with its `test/…` metrics among the others. Of a model in eight bits `val/…` are its own.
         """
         best = self.load_best()
-        if self._prepared.test is None:
-            return best
-        metrics = best.metrics | self._measure("test", self._prepared.test)
+        measured = self.measured("val") if self._is_small else {}
+        if self._prepared.test is not None:
+            measured |= self.measured("test")
+        metrics = best.metrics | self._ranks.agreed(lambda: measured)
         refuse_divergence(best.epoch, metrics)
         return Best(best.epoch, metrics, best.weights)
 
+    def measured(self, name: Literal["val", "test"]) -> dict[str, float]:
+        """The metrics of the best epoch's model, which `load_best` has put back, on a part that is there."""
+        part = self._prepared.validation if name == "val" else self._prepared.test
+        if part is None:
+            raise ValueError("there is no test part")
+        found = measure(self.outputs[name], part.y, self._prepared.schema.target.deviation)
+        return {f"{name}/{metric}": value for metric, value in found.items()}
+
     def load_best(self) -> Best:
-        """Put the weights of the best epoch back into the model."""
+        """Put the weights of the best epoch back into the model, and find out what it says of the rows that it was not
+        trained on.
+        """
         if self.best is None:
             raise ValueError("no epoch has been trained")
         self.model = self._placed(assemble(self._model_config, self._prepared.schema, self.best.weights))
         self._followers, self._snapshots = [], []  # the best weights are theirs
+        if self._is_small:
+            self.model = quantized(self.model)
         if self._config.compression:
             self.costs.measure(self.model)
+        self.outputs = predictions.outputs_of(self.model, self._prepared, self._ranks)
         return self.best
 
     def predictions(self) -> Predictions:
-        """What the model says now of the rows that it was not trained on."""
-        return predictions.of_training(self.model, self._prepared)
+        """What the model put back by `load_best` says of the rows that it was not trained on."""
+        return predictions.of_outputs(self.outputs, self._prepared)
 
     def checkpoint(self) -> Checkpoint:
         """The state after this epoch, at least one."""
@@ -223,11 +259,15 @@ class Training:
         """Whether the checkpoint is of a training told the same: its steps are then the same, too."""
         return bool(checkpoint.scalars["config"] == self._identity())
 
+    def may_copy(self, checkpoint: Checkpoint) -> bool:
+        """Whether the checkpoint is of a training that differs in schedule knobs at most, and can be gone on from."""
+        return bool(but_schedule(checkpoint.scalars["config"]) == but_schedule(self._identity()))
+
     def _identity(self) -> dict[str, object]:
         return self._config.model_dump(mode="json", exclude={"checkpoint"})
 
     def _measure(self, name: str, part: Part) -> dict[str, float]:
-        metrics = measure(evaluate(self._judged, part), part.y, self._prepared.schema.target.deviation)
+        metrics = measure(evaluate(self._judged, part, self._ranks), part.y, self._prepared.schema.target.deviation)
         return {f"{name}/{metric}": value for metric, value in metrics.items()}
 
     @property
@@ -241,8 +281,10 @@ class Training:
 
     def _first_model(self) -> tuple[Network, list[str]]:
         """The model as it begins, and of a pretrained one the tensors that the source did not have."""
-        model = build(self._config.model, self._prepared.schema, self._generator)
+        model = build(self._config.model, self._prepared.schema, self._noise)
         _draw_weights(model, self._config)
+        if self._heritage:
+            self.inherited = take_over(model, self._heritage)
         if self._origin is None:
             return model, []
         return model, take(model, self._origin.weights(len(self._prepared.classes) or 1))
@@ -251,11 +293,11 @@ class Training:
         """The model of the size that it has in an epoch; its weights are yet to come."""
         self._model_config = model_in(self._config, epoch)
         self.costs.resize(self._model_config)
-        return build(self._model_config, self._prepared.schema, self._generator)
+        return build(self._model_config, self._prepared.schema, self._noise)
 
     def _begin_with(self, model: Network) -> None:
         """Train a model from here on: the optimizer and the averages know nothing of another one."""
-        config, self.model = self._config, self._placed(model)
+        config, self.model = self._config, self._ranks.joined(self._placed(model))
         self._precision = Precision(config.precision, self.model, self._prepared.device)
         learned = parameter_groups(self.model, config.transfer) if self._origin else self.model.parameters()
         self._optimizer = make_optimizer(learned, config.optimizer)
@@ -301,6 +343,7 @@ class Training:
             index, name = path.split(".", 1)
             state.setdefault(int(index), {})[name] = _laid_out_as(parameters[int(index)], tensor)
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state})
+        begin_momenta(self._optimizer)
 
 
 def _draw_weights(model: Network, config: TrainConfig) -> None:

@@ -24,6 +24,7 @@ from trainer.data.subwords import SubwordSchema
 from trainer.data.texts import TextSchema
 from trainer.errors import DataError, ModelError
 from trainer.folder import Folder
+from trainer.int8 import as_floats
 from trainer.models.layers import Network
 from trainer.models.pretrained import quiet
 
@@ -106,6 +107,7 @@ class Origins:
             raise ModelError(PATH, f"{name} is no model of ours ({error})", hint) from error
         for part in ("member.0", "members.0"):  # of several folds, seeds or snapshots the first
             weights = below(part, weights) or weights
+        weights = as_floats(weights)
         architecture = model.architecture if model.architecture is not None else model.model_dump(mode="json")
         return Origin(architecture, schema.model_copy(update={"target": _NO_TARGET}), None, lambda _: weights)
 

@@ -102,7 +102,7 @@ def _distinct(definition: Definition, folders: list[Path]) -> list[tuple[Corner,
 
 
 def _corners(definition: Definition) -> Iterator[Corner]:
-    for point in corners_of(definition.parameters):
+    for point in corners_of(definition.region):
         yield Corner(point, TrainConfig.model_validate(definition.resolve(point)))
 
 

@@ -119,9 +119,15 @@ def scheduler() -> None:
 @app.command()
 def worker(
     gpus: Annotated[str, typer.Option(help="GPUs to use: all, none, or their numbers as in 0,2.")] = "all",
-    slots_per_gpu: Annotated[int, typer.Option(min=1, help="Trials at a time on each GPU.")] = 1,
+    slots_per_gpu: Annotated[
+        str, typer.Option(metavar="N", help="Trials at a time on each GPU; auto: as many as raise its throughput.")
+    ] = "1",
+    gpus_per_trial: Annotated[
+        str, typer.Option(metavar="N", help="GPUs that one trial has for itself; 4,2,2 for groups of several sizes.")
+    ] = "1",
     cpu_slots: Annotated[
-        int | None, typer.Option(min=0, help="Trials at a time without a GPU; one a core where no GPU is used.")
+        str | None,
+        typer.Option(metavar="N", help="Trials at a time without a GPU, or auto; one a core where no GPU is used."),
     ] = None,
     memory_per_slot: Annotated[
         str | None, typer.Option(metavar="SIZE", help="The host's memory that a trial may use, as in 8GiB.")
@@ -136,7 +142,14 @@ def worker(
 
         raise typer.Exit(
             services.work(
-                _settings(objectives_file=objectives), pool, cpu_slots, gpus, slots_per_gpu, memory_per_slot, name
+                _settings(objectives_file=objectives),
+                pool,
+                cpu_slots,
+                gpus,
+                slots_per_gpu,
+                gpus_per_trial,
+                memory_per_slot,
+                name,
             )
         )
 

@@ -6,26 +6,11 @@ import math
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import quote
 
-import httpx
-from pydantic import TypeAdapter, ValidationError
-
-from trialyard.errors import (
-    ApiError,
-    Conflict,
-    InvalidRequest,
-    NotFound,
-    Problem,
-    ServerError,
-    Unauthorized,
-    Unreachable,
-)
-from trialyard.events import parse_events
+from trialyard.errors import InvalidRequest, Problem
 from trialyard.model_calls import ModelCalls
 from trialyard.model_calls import path_of as _path
 from trialyard.resources import (
@@ -42,50 +27,14 @@ from trialyard.resources import (
     Worker,
 )
 
-DEFAULT_SERVER_URL = "http://127.0.0.1:8080"
-RETRY_SECONDS = (0.2, 0.6, 1.8)  # pauses before a request that cannot do harm twice is sent again
-CONNECT_SECONDS = 10.0
-SILENCE_SECONDS = 45.0  # the server pings an event stream every 15 s: one that is silent for longer is dead
-
+COMPUTING_SECONDS = 0.5  # between two looks at what the server computes
 PAGE = "200"  # how many trials or reports are fetched at a time
 
 ExportForm = Literal["csv", "parquet", "json", "optuna"]
 
-_PROBLEMS = TypeAdapter(list[Problem])
-
 
 class Client(ModelCalls):
-    """A client of one server. Every method raises `ApiError` or one of its kinds.
-
-    Args:
-        server_url: where the server listens; the API is below it at /api/v1.
-        api_key: the bearer key, where the server wants one.
-        timeout: seconds to wait for an answer.
-        transport: how requests travel; for tests.
-    """
-
-    def __init__(
-        self,
-        server_url: str = DEFAULT_SERVER_URL,
-        api_key: str | None = None,
-        timeout: float = 45.0,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        self.server_url = server_url.rstrip("/")
-        self._api_key = api_key
-        self._transport = transport
-        self._http = self._connect(httpx.Timeout(timeout))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._http.close()
+    """A client of one server, made as a `Connection` is. Every method raises `ApiError` or one of its kinds."""
 
     def create_study(self, definition: dict[str, Any]) -> Study:
         """Create a study, once: a repeat after a broken connection carries the same Idempotency-Key.
@@ -135,13 +84,20 @@ class Client(ModelCalls):
         query = {} if reference is None else {"reference": ",".join(repr(float(value)) for value in reference)}
         return Pareto.model_validate(self._ask("GET", _path(study, "pareto"), query=query))
 
-    def importance(self, study: str, metric: str | None = None) -> dict[str, float]:
-        """How much each parameter decides whether a trial is among the best tenth, as shares, the largest first.
+    def importance(
+        self, study: str, metric: str | None = None, method: Literal["ped_anova", "fanova"] = "ped_anova"
+    ) -> dict[str, float]:
+        """How much each parameter decides what a trial comes to, as shares, the largest first.
 
         Args:
             metric: of which objective; the first one's if left out.
+            method: whether a trial is among the best tenth, or the variance of all; the second takes seconds, and is
+                waited for.
         """
-        found = self._ask("GET", _path(study, "importance"))
+        found = self._ask("GET", _path(study, "importance"), query={"method": method})
+        while found.get("state") == "computing":
+            time.sleep(COMPUTING_SECONDS)
+            found = self._ask("GET", _path(study, "importance"), query={"method": method})
         shares: dict[str, float] = found["importance"] if metric is None else found["by_objective"][metric]
         return shares
 
@@ -231,12 +187,7 @@ class Client(ModelCalls):
             OSError: the file cannot be read.
         """
         with file.open("rb") as stream:
-            try:
-                response = self._http.post("/datasets", params={"name": name, "file": file.name}, content=stream)
-            except httpx.TransportError as error:
-                raise Unreachable(self._unreachable(error)) from error
-        _check(response)
-        return Dataset.model_validate(response.json())
+            return Dataset.model_validate(self._send("/datasets", {"name": name, "file": file.name}, stream))
 
     def datasets(self) -> Iterator[Dataset]:
         return (Dataset.model_validate(item) for item in self._pages("/datasets"))
@@ -283,102 +234,10 @@ class Client(ModelCalls):
             NotFound: there is no such study, or it was deleted.
             Unauthorized: the key is not good (any more).
         """
-        pauses = iter(RETRY_SECONDS)
-        with self._connect(httpx.Timeout(CONNECT_SECONDS, read=SILENCE_SECONDS)) as http:
-            while True:
-                try:
-                    with _stream_events(http, study, after) as response:
-                        if response.status_code == httpx.codes.NO_CONTENT:
-                            return
-                        for event in parse_events(response.iter_lines()):
-                            after = event.id
-                            pauses = iter(RETRY_SECONDS)
-                            yield event
-                except (httpx.TransportError, ServerError):
-                    pass  # the server restarts, or the connection broke: what was missed is replayed
-                time.sleep(next(pauses, RETRY_SECONDS[-1]))
-
-    def _connect(self, timeout: httpx.Timeout) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
-        base_url = f"{self.server_url}/api/v1"
-        return httpx.Client(base_url=base_url, headers=headers, timeout=timeout, transport=self._transport)
+        return self._follow(_path(study, "events"), after)
 
     def _trial(self, method: str, study: str, *rest: str | int, body: dict[str, Any] | None = None) -> Trial:
         return Trial.model_validate(self._ask(method, _path(study, "trials", *rest), body=body))
-
-    def _pages(self, path: str, **parameters: str | None) -> Iterator[dict[str, Any]]:
-        query = {name: value for name, value in parameters.items() if value is not None}
-        while True:
-            page = self._ask("GET", path, query=query)
-            yield from page["items"]
-            if page.get("next_cursor") is None:
-                return
-            query["cursor"] = page["next_cursor"]
-
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-        query: dict[str, str] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Any:
-        harmless_twice = method == "GET" or "Idempotency-Key" in (headers or {})
-        pauses = iter(RETRY_SECONDS if harmless_twice else ())
-        while True:
-            try:
-                response = self._http.request(method, path, json=body, params=query, headers=headers)
-                break
-            except httpx.TransportError as error:
-                pause = None if isinstance(error, httpx.TimeoutException) else next(pauses, None)
-                if pause is None:
-                    raise Unreachable(self._unreachable(error)) from error
-                time.sleep(pause)
-        _check(response)
-        return response.json() if response.content else None
-
-    def _stream(self, path: str, query: dict[str, str] | None = None) -> Iterator[bytes]:
-        try:
-            with self._http.stream("GET", path, params=query) as response:
-                _check_stream(response)
-                yield from response.iter_bytes()
-        except httpx.TransportError as error:
-            raise Unreachable(self._unreachable(error)) from error
-
-    def _unreachable(self, error: httpx.TransportError) -> str:
-        if isinstance(error, httpx.TimeoutException):
-            return f"the server at {self.server_url} did not answer in time"
-        return (
-            f"no server answers at {self.server_url} ({error}); start one with `trialyard up`, "
-            "or name another with --server or TRIALYARD_SERVER_URL"
-        )
-
-
-@contextmanager
-def _stream_events(http: httpx.Client, study: str, after: int) -> Iterator[httpx.Response]:
-    headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
-    with http.stream("GET", _path(study, "events"), headers=headers) as response:
-        _check_stream(response)
-        yield response
-
-
-def _check(response: httpx.Response) -> None:
-    """Raises: ApiError: the answer is not a success."""
-    if response.is_success:
-        return
-    status = response.status_code
-    document = _problem_document(response)
-    detail = str(document.get("detail") or document.get("title") or f"the server answered {status}")
-    raise _error_kind(status)(
-        detail, status=status, title=str(document.get("title", "")), errors=_problems(document.get("errors"))
-    )
-
-
-def _check_stream(response: httpx.Response) -> None:
-    """The same for an answer that is read piece by piece: one that is an error is read at once."""
-    if not response.is_success:
-        response.read()
-    _check(response)
 
 
 def _not_finite(value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
@@ -392,32 +251,3 @@ def _not_finite(value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _not_finite(item, (*path, str(index)))
-
-
-def _problem_document(response: httpx.Response) -> dict[str, Any]:
-    try:
-        document = response.json()
-    except ValueError:
-        return {}  # not from our server: a proxy's page of HTML
-    return document if isinstance(document, dict) else {}
-
-
-def _problems(errors: Any) -> list[Problem]:
-    try:
-        return _PROBLEMS.validate_python(errors or [])
-    except ValidationError:
-        return []
-
-
-def _error_kind(status: int) -> type[ApiError]:
-    match status:
-        case 401 | 403:
-            return Unauthorized
-        case 404:
-            return NotFound
-        case 409:
-            return Conflict
-        case _ if 400 <= status < 500:
-            return InvalidRequest
-        case _:
-            return ServerError

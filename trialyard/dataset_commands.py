@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trialyard.client import DEFAULT_SERVER_URL
+from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput
 from trialyard.terminal import Server, open_client
 

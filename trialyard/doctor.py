@@ -27,8 +27,8 @@ from store.errors import SettingsError
 from store.migrate import is_current
 from store.session import connect
 from store.settings import Settings
-from trainer.config import ONLY_WITH, TrainConfig, knob_paths
-from trialyard.client import DEFAULT_SERVER_URL
+from trainer.config import LAYERED, MOST_LAYERS, ONLY_WITH, TrainConfig, knob_paths
+from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput
 from worker.objectives_file import read_objectives
 
@@ -232,7 +232,10 @@ def knobs_table() -> Table:
     for path in knob_paths():
         leaf = _leaf(schema, path)
         partner, values = ONLY_WITH.get(path, ("", ()))
-        table.add_row(path, _allowed(leaf), _default(leaf), f"{partner} {', '.join(sorted(values))}" if partner else "")
+        acts = f"{partner} {', '.join(sorted(values))}" if partner else ""
+        table.add_row(path, _allowed(leaf), _default(leaf), acts)
+        if path in LAYERED:
+            table.add_row(f"{path}.N", f"one of them, N from 0 to {MOST_LAYERS - 1}", "", acts)
     return table
 
 

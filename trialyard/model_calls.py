@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
+from trialyard.connection import Connection
 from trialyard.resources import Artifact, Ensemble, Predictions
 
 
@@ -15,7 +15,7 @@ def path_of(study: str, *rest: str | int) -> str:
     return "/".join(["/studies", quote(study, safe=""), *map(str, rest)])
 
 
-class ModelCalls:
+class ModelCalls(Connection):
     """A part of the client; every method raises `ApiError` or one of its kinds."""
 
     def report_page(self, study: str) -> Iterator[bytes]:
@@ -23,13 +23,20 @@ class ModelCalls:
         yield from self._stream(path_of(study, "report"))
 
     def predict(
-        self, study: str, rows: Sequence[Any], trial: int | None = None, ensemble: int | None = None
+        self,
+        study: str,
+        rows: Sequence[Any],
+        trial: int | None = None,
+        ensemble: int | None = None,
+        *,
+        int8: bool = False,
     ) -> Predictions:
         """What the best trial's model, or that of a trial or an ensemble, says of rows; a worker of the study's pool is
         asked.
 
         Args:
             rows: mappings of columns to values; texts; nested lists of pixels, or image files in base64.
+            int8: with linear layers in eight bits; not of an ensemble.
 
         Raises:
             InvalidRequest: rows do not fit what the model was trained on; `errors` name row and column.
@@ -38,6 +45,7 @@ class ModelCalls:
         """
         asked = {"trial": trial, "ensemble": ensemble}
         body = {"rows": list(rows)} | {name: number for name, number in asked.items() if number is not None}
+        body |= {"int8": True} if int8 else {}
         return Predictions.model_validate(self._ask("POST", path_of(study, "predict"), body=body))
 
     def build_ensemble(self, study: str, method: str, **options: int) -> Ensemble:
@@ -73,8 +81,9 @@ class ModelCalls:
         """A file that a trial left, in pieces. Raises: NotFound. Conflict: its model is gone."""
         yield from self._stream(path_of(study, "trials", number, "artifacts", artifact))
 
-    def convert(self, study: str, number: int, form: Literal["onnx", "torch"]) -> Artifact:
-        """Put a trial's model into another form beside it, if that says of real rows what the original says.
+    def convert(self, study: str, number: int, form: Literal["onnx", "torch", "int8"]) -> Artifact:
+        """Put a trial's model into another form beside it. `onnx` and `torch` say of real rows what the original says;
+        `int8`, with linear layers in eight bits, comes with what was `measured` of both.
 
         Raises:
             InvalidRequest: the model cannot be put into that form, and why.
@@ -87,19 +96,3 @@ class ModelCalls:
         """The bytes of the study's files, by what they are: models, checkpoints, predictions, logs, ensembles …"""
         kinds: dict[str, int] = self._ask("GET", path_of(study, "storage"))["kinds"]
         return kinds
-
-    @abstractmethod
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-        query: dict[str, str] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Any: ...
-
-    @abstractmethod
-    def _pages(self, path: str, **parameters: str | None) -> Iterator[dict[str, Any]]: ...
-
-    @abstractmethod
-    def _stream(self, path: str, query: dict[str, str] | None = None) -> Iterator[bytes]: ...

@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from trialyard.client import DEFAULT_SERVER_URL
+from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput, CommandError
+from trialyard.resources import Artifact
 from trialyard.terminal import Server, StudyName, open_client
 
 commands = typer.Typer()
@@ -34,13 +35,14 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The CSV file to write; standard output if left out.")
     ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="With linear layers in eight bits.")] = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
     """Predict for the rows of a file: a class with its probability, or a value, beside each row."""
     from trialyard.predict import predict_file
 
     with open_client(server) as client:
-        for note in predict_file(client, study, files, trial, ensemble, output):
+        for note in predict_file(client, study, files, trial, ensemble, output, int8=int8):
             typer.echo(note, err=True)
 
 
@@ -52,12 +54,13 @@ def export_model(
     ensemble: OfEnsemble = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also as ONNX, compared with the original.")] = False,
     torch: Annotated[bool, typer.Option("--torch-export", help="Also as a program of torch.export, likewise.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Also with linear layers in eight bits, measured.")] = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
     """Write a model into a folder: weights, configuration, preprocessing, class names and a card."""
     if output.exists() and any(output.iterdir()):
         raise BadInput(f"{output}: there are files in it already")
-    if ensemble is not None and (trial is not None or onnx or torch):
+    if ensemble is not None and (trial is not None or onnx or torch or int8):
         raise BadInput("--ensemble takes no --trial, and other forms are made of single models")
     with open_client(server) as client:
         if ensemble is not None:
@@ -70,6 +73,8 @@ def export_model(
                 client.convert(study, number, "onnx")
             if torch:
                 client.convert(study, number, "torch")
+            if int8:
+                _tell(client.convert(study, number, "int8"))
             _unpack(client.download(study, number, "model"), output)
     typer.echo(f"{study}, {what}: {', '.join(sorted(file.name for file in output.iterdir()))}")
 
@@ -144,6 +149,14 @@ def write_report(
     except OSError as error:
         raise BadInput(f"{file}: {error.strerror}") from error
     typer.echo(f"{study}: {file}")
+
+
+def _tell(artifact: Artifact) -> None:
+    """What a model in eight bits is worth and costs, beside the original."""
+    measured = artifact.measured or {}
+    before, after = measured.get("original", {}), measured.get("int8", {})
+    for name in before:
+        typer.echo(f"{name}: {before[name]:.5g}, int8 {after[name]:.5g}")
 
 
 def _unpack(pieces: Iterable[bytes], output: Path) -> None:

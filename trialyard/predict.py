@@ -30,6 +30,8 @@ def predict_file(
     trial: int | None = None,
     ensemble: int | None = None,
     output: Path | None = None,
+    *,
+    int8: bool = False,
 ) -> list[str]:
     """Write each row with its prediction; for a classification also the probability of each class.
 
@@ -42,7 +44,7 @@ def predict_file(
     rows = [row for file in files for row in _read(file)]
     if not rows:
         raise BadInput(f"{files[0]}: there are no rows in it")
-    answers = list(_ask(client, study, rows, trial, ensemble))
+    answers = list(_ask(client, study, rows, trial, ensemble, int8=int8))
     names = [str(file) for file in files if file.suffix.lower() in IMAGES]
     with _opened(output) as stream:
         _write(stream, names or rows, answers)
@@ -80,14 +82,14 @@ def _table(stream: TextIO, separator: str) -> Iterator[Row]:
 
 
 def _ask(
-    client: Client, study: str, rows: Sequence[Row], trial: int | None, ensemble: int | None
+    client: Client, study: str, rows: Sequence[Row], trial: int | None, ensemble: int | None, *, int8: bool
 ) -> Iterator[Predictions]:
     """In portions, all of one trial. Raises: BadInput: rows do not fit the model."""
     first = 0
     while first < len(rows):
         portion = _portion(rows, first)
         try:
-            answer = client.predict(study, portion, trial, ensemble)
+            answer = client.predict(study, portion, trial, ensemble, int8=int8)
         except InvalidRequest as error:
             before = f"behind row {first}: " if first else ""
             raise BadInput(before + str(error)) from error

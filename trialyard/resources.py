@@ -60,6 +60,7 @@ class Study(Resource):
     best: Best | None = None
     reason: str | None = None
     errors: list[Problem] | None = None
+    rescoring: str | None = None
     waiting_for: str | None = None
     space_version: int = 1
     warm_start: dict[str, Any] | None = None
@@ -98,6 +99,20 @@ class Attempt(Resource):
     device_seconds: float | None = None
 
 
+class Copied(Resource):
+    """A member of a population gave up its own training at `step`, and went on from the checkpoint that the trial
+    `source` had left at `source_step`, with the parameters `after` in the place of `before`."""
+
+    step: int
+    value: float | None = None
+    source: int
+    source_attempt: int
+    source_step: int
+    source_value: float
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
 class Trial(Resource):
     """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`."""
 
@@ -111,7 +126,10 @@ class Trial(Resource):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     reason: str | None = None
+    inherits: int | None = None
+    device_seconds: float = 0.0
     attempts: list[Attempt] = []
+    lineage: list[Copied] = []
 
     @property
     def ended(self) -> bool:
@@ -194,6 +212,7 @@ class Artifact(Resource):
     id: str
     attempt: int
     bytes: int
+    measured: dict[str, dict[str, float]] | None = None
 
 
 class Member(Resource):
@@ -245,6 +264,7 @@ class Rescore(Resource):
     rescored: float | None = None
     standard_error: float | None = None
     reason: str | None = None
+    heat: int | None = None
 
     @property
     def ended(self) -> bool:

@@ -18,6 +18,7 @@ from trialyard.client import Client
 from trialyard.errors import BadInput, NotFound
 from trialyard.follow import follow
 from trialyard.local import free_port, local_service
+from trialyard.rescoring import follow_race
 from trialyard.resources import Study
 from trialyard.results import conclude
 from trialyard.signals import Stopped, StopSignals
@@ -66,6 +67,7 @@ def run(
                 if not study.ended:
                     study = follow(client, study, console, service.check)
                 conclude(console, client, study)
+                follow_race(client, study, console, service.check)
     except Stopped as stopped:
         again = ["trialyard", "run", str(file), "--home", str(home)]
         if settings.objectives_file is not None:
@@ -127,7 +129,9 @@ def _slots(definition: Definition, workers: int) -> list[str]:
     """The arguments of `trialyard worker` for one study; none for one whose trials are run by others."""
     if definition.kind == "external":
         return []
-    if definition.resources.gpus:
+    if definition.resources.gpus > 1:
+        kind = ["--gpus", "all", "--gpus-per-trial", str(definition.resources.gpus), "--cpu-slots", "0"]
+    elif definition.resources.gpus:
         kind = ["--gpus", "all", "--slots-per-gpu", str(workers), "--cpu-slots", "0"]
     else:
         kind = ["--gpus", "none", "--cpu-slots", str(workers)]

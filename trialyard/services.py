@@ -34,20 +34,23 @@ def schedule(settings: Settings) -> int:
 def work(
     settings: Settings,
     pool: str,
-    cpu_slots: int | None,
+    cpu_slots: str | None,
     gpus: str,
-    slots_per_gpu: int,
+    slots_per_gpu: str,
+    gpus_per_trial: str,
     memory_per_slot: str | None,
     name: str | None,
 ) -> int:
+    from worker.places import read_slots
     from worker.pool import Pool
 
     return Pool(
         _with_redis(settings),
         pool=pool,
-        cpu_slots=cpu_slots,
+        cpu_slots=None if cpu_slots is None else read_slots("--cpu-slots", cpu_slots),
         gpus=gpus,
-        slots_per_gpu=slots_per_gpu,
+        slots_per_gpu=read_slots("--slots-per-gpu", slots_per_gpu),
+        gpus_per_trial=gpus_per_trial,
         memory_per_slot=None if memory_per_slot is None else _bytes(memory_per_slot),
         name=name,
     ).run()

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from trialyard.client import DEFAULT_SERVER_URL, ExportForm
+from trialyard.client import ExportForm
+from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.signals import StopSignals
 from trialyard.terminal import (
     AsJson,
@@ -35,6 +36,7 @@ def submit(
 ) -> None:
     """Send a study to a server."""
     from trialyard.follow import follow, page_of
+    from trialyard.rescoring import follow_race
     from trialyard.results import conclude
 
     console = screen()
@@ -47,7 +49,8 @@ def submit(
         if wait:
             with StopSignals() as signals:
                 ended = follow(client, study, console, signals.check)
-            conclude(console, client, ended)
+                conclude(console, client, ended)
+                follow_race(client, ended, console, signals.check)
 
 
 @commands.command()

@@ -59,6 +59,7 @@ class Beats:
         self._beat = 0
         self._done = 0
         self._refused = 0
+        self._went = {"steps": 0, "rows": 0, "crowded": 0}
         self._started = time.monotonic()
         self._busy_seconds = 0.0
         self._busy_since: float | None = None
@@ -111,6 +112,14 @@ class Beats:
         self._done += 1
         self._refused += refused
 
+    def went(self, steps: int, rows: int, crowded: int) -> None:
+        """So much has been done on top; shown with the next beat."""
+        self._went = {
+            "steps": self._went["steps"] + steps,
+            "rows": self._went["rows"] + rows,
+            "crowded": self._went["crowded"] + crowded,
+        }
+
     def draining(self) -> None:
         self._show(state="draining")
 
@@ -139,7 +148,7 @@ class Beats:
     def _send(self) -> None:
         self._beat += 1
         counts = {"beat": self._beat, "done": self._done, "refused": self._refused, "idle_share": self._idle_share()}
-        fields: dict[Any, Any] = {**self._fields, **self._measure(), **counts}
+        fields: dict[Any, Any] = {**self._fields, **self._measure(), **self._went, **counts}
         pipeline = self._redis.pipeline()
         pipeline.hset(self._key, mapping=fields)
         pipeline.pexpire(self._key, self._ttl_ms)

@@ -35,6 +35,15 @@ class Began(_Word):
     attempt: AttemptKey
 
 
+class Went(_Word):
+    """Runner to slot: so much has been done since the last such word."""
+
+    kind: Literal["went"] = "went"
+    steps: int = 0
+    rows: int = 0
+    crowded: int = 0  # trials that found no memory beside their neighbours
+
+
 class Ended(_Word):
     """Runner to slot: the scheduler knows how the attempt ended."""
 
@@ -50,7 +59,7 @@ class Done(_Word):
     worn: str | None = None
 
 
-Word = Do | Rest | Began | Ended | Done
+Word = Do | Rest | Began | Went | Ended | Done
 
 _WORDS: TypeAdapter[Word] = TypeAdapter(Annotated[Word, Field(discriminator="kind")])
 

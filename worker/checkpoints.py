@@ -78,6 +78,18 @@ class Checkpoints:
         self._kept = files
 
 
+def discard(folder: Folder) -> None:
+    """Delete what an attempt has left here, if nobody goes on from it any more."""
+    if isinstance(folder, LocalFolder):
+        shutil.rmtree(folder.path / NAME, ignore_errors=True)
+        return
+    with suppress(FileNotFoundError):
+        names = json.loads(folder.read(INDEX))
+        folder.delete(INDEX)
+        for name in names:
+            folder.delete(f"{NAME}/{name}")
+
+
 def bytes_below(folder: Path) -> int:
     """What the files below a folder take on the disk."""
     total = 0

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from store.artifacts import Folder
 from store.messages import AttemptKey
 from worker.tasks import Workplace
 
-MODELS = ("model.", "checkpoint-")
-PREDICTIONS = ("predictions.",)
+CHECKPOINTS = ("checkpoint-",)
+KINDS = {"models": ("model.", *CHECKPOINTS), "predictions": ("predictions.",), "checkpoints": CHECKPOINTS}
 
 
 class Collecting:
-    """The request lists the attempts whose models, and those whose predictions, are not kept. What is gone already is
-    no error: a collection that was interrupted begins anew.
+    """The request lists by kind the attempts whose models, predictions or checkpoints are not kept. What is gone is no
+    error: a collection that was interrupted begins anew.
     """
 
     keeps_log: ClassVar[bool] = False
@@ -22,12 +23,17 @@ class Collecting:
     def run(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
         """Raises: Returned."""
         files = freed = 0
-        for kind, prefixes in (("models", MODELS), ("predictions", PREDICTIONS)):
-            for number, attempt in request[kind]:
+        for kind, prefixes in KINDS.items():
+            for number, attempt in request.get(kind, ()):
                 place.check()
-                folder = place.artifacts.attempt(AttemptKey(place.study_id, number, attempt))
-                for name, size in folder.sizes().items():
-                    if name.startswith(prefixes):
-                        folder.delete(name)
-                        files, freed = files + 1, freed + size
+                gone = delete(place.artifacts.attempt(AttemptKey(place.study_id, number, attempt)), prefixes)
+                files, freed = files + len(gone), freed + sum(gone)
         return {"files": files, "bytes": freed}
+
+
+def delete(folder: Folder, prefixes: tuple[str, ...]) -> list[int]:
+    """Delete the files whose names begin so; their sizes."""
+    gone = {name: size for name, size in folder.sizes().items() if name.startswith(prefixes)}
+    for name in gone:
+        folder.delete(name)
+    return list(gone.values())

@@ -17,7 +17,6 @@ from store.messages import MAX_STEP, DecisionName, Metrics
 from worker.ending import CommandFailed
 from worker.printed import Pattern
 from worker.reporter import NotANumber, finite
-from worker.triallog import TrialLog
 
 CHUNK_BYTES = 2**16
 LONGEST_LINE = 2**16
@@ -28,6 +27,12 @@ class Reports(Protocol):
     """Where the reports go."""
 
     def report(self, step: int, metrics: Mapping[str, float]) -> DecisionName: ...
+
+
+class Log(Protocol):
+    """Where what is printed is kept."""
+
+    def write(self, data: bytes) -> None: ...
 
 
 class ImpossibleStep(TrialyardError):
@@ -103,7 +108,7 @@ class Conversation:
 class Output:
     """Carries what a command prints to the trial's log, and its lines to whoever reads them."""
 
-    def __init__(self, source: int, log: TrialLog, hear: Callable[[str], None] | None) -> None:
+    def __init__(self, source: int, log: Log, hear: Callable[[str], None] | None) -> None:
         """`source`: the file descriptor to read from. It is read to its end, however fast it is written."""
         self._source = source
         self._log = log

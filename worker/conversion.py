@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from store.errors import Problem, TrialyardError
 from store.messages import AttemptKey
 from worker.library import Library
 from worker.tasks import Workplace
 
+if TYPE_CHECKING:
+    from trainer.data.prepared import Prepared
+    from trainer.members import Member
+
 
 class Converting:
-    """The request names a trial's attempt and a form: `onnx` or `torch`."""
+    """The request names a trial's attempt and a form: `onnx`, `torch` or `int8`."""
 
     keeps_log: ClassVar[bool] = False
 
@@ -20,16 +24,18 @@ class Converting:
         self._library = library
 
     def run(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
-        """The name of the file; or the problem, where the model cannot be put into the form."""
+        """The name of the file, and of `int8` what it costs beside the original; or the problem, where the model cannot
+        be put into the form.
+        """
         from trainer.errors import TrainerError
 
         try:
-            return {"name": self._convert(request, place)}
+            return self._convert(request, place)
         except (TrialyardError, TrainerError) as error:
             return {"problems": [Problem("form", str(error)).as_dict()], "message": str(error)}
 
-    def _convert(self, request: Mapping[str, Any], place: Workplace) -> str:
-        """The name of the file that is kept.
+    def _convert(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
+        """What the task comes to.
 
         Raises:
             TrialyardError: the trial has several models.
@@ -40,13 +46,15 @@ class Converting:
 
         from trainer.convert import FILES, convert
         from trainer.data.prepare import prepare
-        from trainer.model_file import load
+        from trainer.int8 import quantized
+        from trainer.members import Member
+        from trainer.model_file import load, packed
 
         folder = place.artifacts.attempt(AttemptKey(place.study_id, request["trial"], request["attempt"]))
         model = load(folder)
         if len(model.members) > 1:
             raise TrialyardError(f"the trial has {len(model.members)} models, of its folds or seeds, and no single one")
-        config = model.config
+        config, [member] = model.config, model.members
         prepared = prepare(
             self._library.local(config.data),
             device=torch.device("cpu"),
@@ -54,5 +62,25 @@ class Converting:
             as_images=config.takes_images,
         )
         name = FILES[request["form"]]
-        folder.write(name, convert(model.members[0].model, prepared.validation, request["form"]))
-        return name
+        if request["form"] != "int8":
+            folder.write(name, convert(member.model, prepared.validation, request["form"]))
+            return {"name": name}
+        small = Member(quantized(member.model), member.schema)
+        folder.write(name, packed([small]))
+        return {"name": name, "measured": {"original": _figures(member, prepared), "int8": _figures(small, prepared)}}
+
+
+def _figures(member: Member, prepared: Prepared) -> dict[str, float]:
+    """How good a model is on the validation rows, and what it costs on this processor."""
+    from trainer.compress import LATENCY_ROWS, latency, nonzero, size_in_bytes
+    from trainer.loop import evaluate
+    from trainer.metrics import measure
+
+    part, model = prepared.validation, member.model
+    metrics = measure(evaluate(model, part), part.y, member.schema.target.deviation)
+    costs = {
+        "nonzero": nonzero(model),
+        "bytes": size_in_bytes(model),
+        "latency": latency(model, part.first(LATENCY_ROWS)),
+    }
+    return {f"val/{name}": value for name, value in metrics.items()} | costs

@@ -29,12 +29,30 @@ class CommandFailed(TrialyardError):
         super().__init__(f"{headline}; its last lines:\n{last_lines}" if last_lines else headline)
 
 
+class CrowdedOut(TrialyardError):
+    """A training found no device memory beside its neighbours, on a device whose slots are being counted."""
+
+
+class GroupFailed(TrialyardError):
+    """A training in several processes did not come to an end of its own."""
+
+    def __init__(self, outcome: Literal["failed", "diverged", "infeasible", "lost"], reason: str) -> None:
+        self.outcome = outcome
+        super().__init__(reason)
+
+
 class OutOfDeviceMemory(TrialyardError):
     """A training did not fit into the device's memory."""
 
 
-def outcome_of(error: BaseException) -> Literal["failed", "diverged", "infeasible"]:
-    """What an error of a trial says about its parameters: nothing, that they lead astray, or that they do not fit."""
+def outcome_of(error: BaseException) -> Literal["failed", "diverged", "infeasible", "lost"]:
+    """What an error of a trial says about its parameters: nothing, that they lead astray, or that they do not fit; or
+    that a process of it died, which says nothing about them and may not happen again.
+    """
+    if isinstance(error, GroupFailed):
+        return error.outcome
+    if isinstance(error, CrowdedOut):
+        return "lost"
     torch = sys.modules.get("torch")  # a trial that has run out of its memory has imported it
     if isinstance(error, OutOfDeviceMemory) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return "infeasible"

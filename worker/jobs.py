@@ -17,8 +17,9 @@ from store.artifacts import Artifacts
 from store.bus import Caller
 from store.errors import DefinitionError, Problem, StaleAttempt, Unavailable
 from store.messages import Assignment, AttemptKey, Finish, Preflighted, PreflightTask, Take, TakeTask
-from worker.ending import CommandFailed, Ending, outcome_of, reason_of
+from worker.ending import CommandFailed, CrowdedOut, Ending, GroupFailed, outcome_of, reason_of
 from worker.outgoing import Outgoing
+from worker.progress import Progress
 from worker.reporter import PATIENCE_SECONDS, Reporter, finite
 from worker.tasks import TaskKind, do_task
 from worker.triallog import TrialLog
@@ -56,7 +57,9 @@ class Bench:
     should_rest: Callable[[], bool]
     spools: Path
     report_patience: float
+    lease: float
     wear: Wear
+    progress: Progress
 
 
 def perform(bench: Bench, study_id: int, number: int | None = None, kind: Literal["trial", "task"] = "trial") -> None:
@@ -84,7 +87,7 @@ def _perform(bench: Bench, study_id: int, number: int | None) -> None:
     assignment = answer if isinstance(answer, Assignment) else None
     while assignment is not None:
         bench.began(assignment.attempt)
-        outgoing = Outgoing(bench.caller, assignment.attempt, bench.spools, bench.report_patience)
+        outgoing = Outgoing(bench.caller, assignment.attempt, bench.spools, bench.report_patience, bench.lease)
         finish = _run(bench, assignment, outgoing)
         bench.wear.trial_ended()
         pull = time.monotonic() - started < bench.pull_seconds and _may_pull(bench)
@@ -113,10 +116,15 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
     """Run a trial to one of its ends. Whatever it raises is its own end, and never the runner's."""
     if bench.should_leave():
         return Finish(attempt=assignment.attempt, outcome="returned")
+
+    def should_leave() -> bool:
+        return outgoing.gives_up or bench.should_leave()
+
     with TrialLog(bench.artifacts.attempt(assignment.attempt)) as output:
         try:
             kind = bench.kinds[assignment.trial["kind"]]
-            ending = kind.run(assignment, Reporter(outgoing, assignment.attempt, output), bench.should_leave)
+            reporter = Reporter(outgoing, assignment.attempt, output, bench.progress.step)
+            ending = kind.run(assignment, reporter, should_leave)
             metrics = finite(ending.metrics, "at the end")
             return Finish(attempt=assignment.attempt, outcome=ending.outcome, metrics=metrics)
         except Unavailable:
@@ -124,12 +132,15 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
         except StaleAttempt:
             # This end is refused as well; with it the worker may still ask for the study's next trial.
             return Finish(attempt=assignment.attempt, outcome="returned")
-        except CommandFailed as error:
-            output.write(f"trialyard: {error.headline}\n".encode(errors="backslashreplace"))
+        except (CommandFailed, GroupFailed) as error:
+            headline = error.headline if isinstance(error, CommandFailed) else str(error)
+            output.write(f"trialyard: {headline}\n".encode(errors="backslashreplace"))
             return Finish(attempt=assignment.attempt, outcome=outcome_of(error), reason=reason_of(error))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may raise anything
             traceback.print_exc()
             bench.wear.failed(error)
+            if isinstance(error, CrowdedOut):
+                bench.progress.crowded()
             return Finish(attempt=assignment.attempt, outcome=outcome_of(error), reason=reason_of(error))
 
 

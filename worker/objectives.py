@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from search.definition import Definition
 from store.artifacts import Artifacts, Folder
 from store.errors import Problem, TrialyardError
 from store.messages import Assignment, DecisionName, Metrics
-from worker.checkpoints import Checkpoints
+from worker.checkpoints import Checkpoints, discard
 from worker.command import Command
 from worker.command import preflight as preflight_command
 from worker.ending import Ending, Outcome
@@ -39,12 +40,18 @@ class ObjectiveTrial:
         parameters: the trial's parameters by name.
         options: the study's `trial.options`.
         folder: where it may keep files (`write`, `read`, `names`, `delete`).
+        checkpoint_dir: what an attempt writes below it, the one that goes on from there finds again.
         last_reported: the metrics of its last report; they count where it returns None.
         outcome: how it ends if it returns now, by what it was told last.
     """
 
     def __init__(
-        self, assignment: Assignment, folder: Folder, reporter: Reporter, should_leave: Callable[[], bool]
+        self,
+        assignment: Assignment,
+        folder: Folder,
+        reporter: Reporter,
+        should_leave: Callable[[], bool],
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.parameters = assignment.parameters
         self.options: dict[str, Any] = assignment.trial.get("options", {})
@@ -53,6 +60,14 @@ class ObjectiveTrial:
         self.outcome: Outcome = "finished"
         self._reporter = reporter
         self._should_leave = should_leave
+        self._checkpoints = checkpoints
+
+    @cached_property
+    def checkpoint_dir(self) -> Path:
+        if self._checkpoints is None:
+            raise ObjectiveFailed("a command has its own folder, TRIALYARD_CHECKPOINT_DIR")
+        self._checkpoints.fetch()
+        return self._checkpoints.path
 
     def report(self, step: int, metrics: Mapping[str, float]) -> DecisionName:
         """Report the metrics of a step, and hear whether to go on.
@@ -94,14 +109,31 @@ class Objectives:
             ObjectiveFailed: it is not registered here, or did not return the study's metric.
             CommandFailed: the command did not come to a result.
         """
-        name = assignment.trial["name"]
-        entry = self._entry(name)
+        entry = self._entry(assignment.trial["name"])
+        for spent in assignment.membership.spent if assignment.membership else ():
+            discard(self._artifacts.attempt(assignment.attempt._replace(attempt=spent)))
         folder = self._artifacts.attempt(assignment.attempt)
-        trial = ObjectiveTrial(assignment, folder, reporter, should_leave)
+        checkpoints_in = partial(Checkpoints, folder, self._earlier(assignment))
         if isinstance(entry, CommandObjective):
-            earlier = [self._artifacts.attempt(assignment.attempt._replace(attempt=k)) for k in assignment.resumable]
+            trial = ObjectiveTrial(assignment, folder, reporter, should_leave)
             command = Command(entry, assignment, trial, should_leave, self._leave_seconds)
-            return command.run(partial(Checkpoints, folder, earlier), reporter.output)
+            return command.run(checkpoints_in, reporter.output)
+        with tempfile.TemporaryDirectory(prefix="trialyard-", ignore_cleanup_errors=True) as scratch:
+            checkpoints = checkpoints_in(Path(scratch))
+            trial = ObjectiveTrial(assignment, folder, reporter, should_leave, checkpoints)
+            ending = self._call(entry, assignment, trial)
+            if "checkpoint_dir" in vars(trial):
+                checkpoints.keep()
+            return ending
+
+    def _earlier(self, assignment: Assignment) -> list[Folder]:
+        """Where checkpoints may lie that an attempt goes on from, the first first."""
+        keys = [assignment.attempt._replace(attempt=attempt) for attempt in assignment.resumable]
+        copies = assignment.membership.copies if assignment.membership else None
+        return [self._artifacts.attempt(key) for key in (*keys, *([copies] if copies else []))]
+
+    def _call(self, entry: str, assignment: Assignment, trial: ObjectiveTrial) -> Ending:
+        name = assignment.trial["name"]
         metrics = _metrics(name, _load(name, entry)(trial), trial)
         if trial.outcome == "finished" and assignment.metric not in metrics:
             named = ", ".join(sorted(metrics)) or "nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from store.bus import Caller
-from store.errors import StaleAttempt, TrialyardError, Unavailable
+from store.errors import CutOff, StaleAttempt, TrialyardError, Unavailable
 from store.messages import AttemptKey, Decision, DecisionName, Finish, Report, Settled
 from worker.spool import Spool
 
@@ -30,6 +31,7 @@ class Outgoing:
 
     Attributes:
         refused: how many messages came after the attempt had ended without us.
+        gives_up: whether nobody has seen us for a lease, so that the trial may run elsewhere by now.
     """
 
     def __init__(
@@ -38,14 +40,18 @@ class Outgoing:
         attempt: AttemptKey,
         spools: Path,
         patience: float,
+        lease: float = math.inf,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
             spools: the folder of this worker's spools.
             patience: seconds that a report waits for its answer before the training goes on without.
+            lease: seconds without Redis after which the training gives up. While Redis is there and only the scheduler
+                is not, the lease does not run out.
         """
         self.refused = 0
+        self.gives_up = False
         self._caller = caller
         self._attempt = attempt
         self._patience = patience
@@ -53,6 +59,8 @@ class Outgoing:
         self._spool = Spool(spools, attempt)
         self._unheard: deque[Report] = deque()
         self._try_at = 0.0
+        self._lease = lease
+        self._cut_off_since: float | None = None
 
     def report(self, report: Report) -> DecisionName:
         """Send a report and return its decision; "continue" while nobody can be reached.
@@ -66,13 +74,15 @@ class Outgoing:
             self._spool.append(report)
             if self._monotonic() < self._try_at:
                 return "continue"
+        began_at = self._monotonic()
         try:
             return self._deliver(TRY_SECONDS if is_cut_off else self._patience)
-        except Unavailable:
+        except Unavailable as error:
+            self._watch_lease(error, began_at)
             if not is_cut_off:
                 log.warning("the scheduler cannot be reached; going on without", attempt=self._attempt.token)
                 self._spool.append(report)
-            self._try_at = self._monotonic() + PAUSE_SECONDS
+            self._try_at = self._monotonic() + min(PAUSE_SECONDS, self._lease)
             return "continue"
 
     def finish(self, finish: Finish) -> Settled:
@@ -87,6 +97,16 @@ class Outgoing:
         finally:
             self._spool.close()
         return settled
+
+    def _watch_lease(self, error: Unavailable, began_at: float) -> None:
+        """Count from the first try that did not even reach Redis; a single one is not believed."""
+        if not isinstance(error, CutOff):
+            self._cut_off_since = None
+        elif self._cut_off_since is None:
+            self._cut_off_since = began_at
+        elif self._monotonic() - self._cut_off_since >= self._lease and not self.gives_up:
+            log.warning("cut off for longer than the lease; giving the trial up", attempt=self._attempt.token)
+            self.gives_up = True
 
     def _settle(self, finish: Finish) -> Settled:
         try:
@@ -114,6 +134,7 @@ class Outgoing:
                 self._unheard.clear()
                 raise StaleAttempt(f"attempt {self._attempt.token} has ended already")
             self._unheard.popleft()
+            self._cut_off_since = None
             decision = answer.decision
         self._unheard.clear()
         return decision

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from types import FrameType
 
@@ -20,16 +21,20 @@ from store.errors import SettingsError
 from store.messages import Gone
 from store.settings import Settings
 from worker.courier import Courier
+from worker.crowd import Crowd
+from worker.crowds import Crowds
 from worker.gpu import choose, list_gpus
 from worker.log import configure
 from worker.objectives_file import read_objectives
 from worker.oom import OomWatch
-from worker.places import Place, cores, environment_of, places_for
+from worker.places import Place, Slots, cores, environment_of, most_slots, places_for, read_group_sizes
 from worker.serve import DRAINED
+from worker.shelf import shelf_folder
 from worker.spool import spool_folder
 
 FIRST_PAUSE_SECONDS = 0.5  # before a slot that died is started again; doubled with every further death
 LONGEST_PAUSE_SECONDS = 30.0
+LOOK_SECONDS = 1.0  # between two looks at slots that are being counted
 STEADY_SECONDS = 60.0  # a slot that lived this long begins with the first pause again
 
 log = structlog.get_logger(__name__)
@@ -45,6 +50,7 @@ class _Slot:
     started_at: float = 0.0
     start_at: float = 0.0
     pause: float = FIRST_PAUSE_SECONDS
+    is_leaving: bool = False  # we have asked it to, when its trial is done
 
 
 class Pool:
@@ -55,18 +61,21 @@ class Pool:
         settings: Settings,
         *,
         pool: str,
-        cpu_slots: int | None = None,
+        cpu_slots: Slots | None = None,
         gpus: str = "all",
-        slots_per_gpu: int = 1,
+        slots_per_gpu: Slots = 1,
+        gpus_per_trial: str = "1",
         memory_per_slot: int | None = None,
         name: str | None = None,
     ) -> None:
         """
         Args:
             pool: which pool's trials to serve.
-            cpu_slots: how many slots without a GPU; if left out one for each core where no GPU is served, else none.
-            gpus: "all", "none", or indices such as "0,2"; every slot sees one GPU and nothing of the others.
-            slots_per_gpu: how many slots share one GPU.
+            cpu_slots: how many slots without a GPU; if left out one for each core where no GPU is served, else none;
+                "auto" finds it out while they work.
+            gpus: "all", "none", or indices such as "0,2"; every slot sees its own and nothing of the others.
+            slots_per_gpu: how many slots share one GPU; "auto" finds it out.
+            gpus_per_trial: how many GPUs make a slot, "2", or of each group "4,2,2"; the rest serve singly.
             memory_per_slot: bytes of the host's memory that a trial may use; if left out it may use all, and a slot
                 offers its share of what there is.
             name: what workers' names begin with; the host's name if left out.
@@ -79,7 +88,7 @@ class Pool:
         served = choose(list_gpus(), gpus) if gpus != "none" else []
         if cpu_slots is None:
             cpu_slots = 0 if served else cores()
-        places = places_for(served, cpu_slots, slots_per_gpu, memory_per_slot)
+        places = places_for(served, cpu_slots, slots_per_gpu, memory_per_slot, read_group_sizes(gpus_per_trial))
         if not places:
             raise SettingsError("a worker needs at least one slot; give --cpu-slots, or --gpus where there are some")
         self._settings = settings
@@ -87,6 +96,9 @@ class Pool:
         self._machine = name or socket.gethostname()
         self._supervisor = f"{self._machine}/{secrets.token_hex(4)}"
         self._oom = OomWatch()
+        crowds = [Crowd(place, most_slots(place), settings.crowd_seconds) for place in places if place.crowd]
+        look_seconds = min(LOOK_SECONDS, settings.beat_seconds)
+        self._crowds = Crowds(open_redis(settings.redis_url), self._supervisor, crowds, look_seconds)
         self._courier = Courier(open_redis(settings.redis_url), self._supervisor, spool_folder(settings))
         self._slots = [_Slot(place) for place in places]
 
@@ -97,12 +109,13 @@ class Pool:
         second signal, is killed. To be called by the main thread.
         """
         configure(sys.stderr)
-        with _Signals() as signals:
+        with _Signals() as signals, shelf_folder(self._settings) as self._shelf:
             with self._courier:
                 while self._slots and not signals.stop:
                     self._start_due()
-                    signals.wait(self._next_start())
+                    signals.wait(self._next_turn())
                     self._note_deaths()
+                    self._follow_crowds()
             log.info("leaving", slots=len(self._slots))
             return self._stop(signals)
 
@@ -114,7 +127,7 @@ class Pool:
     def _start(self, slot: _Slot) -> None:
         slot.name = f"{self._machine}-{slot.place.label}-{secrets.token_hex(3)}"
         options = ["--name", slot.name, "--pool", self._pool, *slot.place.options]
-        options += ["--machine", self._machine, "--supervisor", self._supervisor]
+        options += ["--machine", self._machine, "--supervisor", self._supervisor, "--shelf", str(self._shelf)]
         # -P: never a package that happens to be called `store` in the current folder.
         command = [sys.executable, "-P", "-m", "worker.serve", "--parent", str(os.getpid()), *options]
         environment = environment_of(self._settings, slot.place)
@@ -122,10 +135,33 @@ class Pool:
         slot.started_at = time.monotonic()
         log.info("slot started", worker=slot.name, device=slot.place.device, pid=slot.process.pid)
 
-    def _next_start(self) -> float | None:
-        """Seconds until a slot is due; None if all are running."""
-        due = [slot.start_at for slot in self._slots if slot.process is None]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+    def _next_turn(self) -> float | None:
+        """Seconds until a slot is due or is to be looked at; None if there is no such time."""
+        due = [max(0.0, slot.start_at - time.monotonic()) for slot in self._slots if slot.process is None]
+        look = self._crowds.next_look()
+        return min([*due, *([] if look is None else [look])], default=None)
+
+    def _follow_crowds(self) -> None:
+        """Bring each device to the number of slots that it was found to need."""
+        staying: defaultdict[str, list[_Slot]] = defaultdict(list)
+        for slot in self._slots:
+            if not slot.is_leaving:
+                staying[slot.place.label].append(slot)
+        names = {label: [slot.name for slot in slots] for label, slots in staying.items()}
+        for crowd, wanted in self._crowds.look(names):
+            there = staying[crowd.place.label]
+            self._slots += [_Slot(crowd.place) for _ in range(wanted - len(there))]
+            for slot in there[wanted:]:
+                self._let_go(slot)
+
+    def _let_go(self, slot: _Slot) -> None:
+        """Have a slot leave when its trial is done."""
+        log.info("a slot too many leaves", worker=slot.name)
+        slot.is_leaving = True
+        if slot.process is None:
+            self._slots.remove(slot)
+        else:
+            slot.process.send_signal(signal.SIGUSR1)
 
     def _note_deaths(self) -> None:
         for slot in list(self._slots):
@@ -134,6 +170,8 @@ class Pool:
             if code == DRAINED:
                 log.info("a slot has left for good", worker=slot.name)
                 self._slots.remove(slot)
+                if not slot.is_leaving:
+                    self._crowds.close(slot.place.label)
                 continue
             self._courier.tell(Gone(worker=slot.name, reason=self._how(code)))
             if time.monotonic() - slot.started_at > STEADY_SECONDS:

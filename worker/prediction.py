@@ -48,7 +48,8 @@ class Predicting:
         return {}
 
     def _model(self, request: Mapping[str, Any], place: Workplace) -> Model:
-        key = (place.study_id, request.get("ensemble"), request.get("trial"), request.get("attempt"))
+        wanted = (request.get(name) for name in ("ensemble", "trial", "attempt", "int8"))
+        key = (place.study_id, *wanted)
         if key not in self._models:
             while len(self._models) >= KEPT_MODELS:
                 self._models.popitem(last=False)
@@ -64,6 +65,9 @@ def _load(request: Mapping[str, Any], place: Workplace) -> Model:
         return load_ensemble(place, request["ensemble"])
     key = AttemptKey(place.study_id, request["trial"], request["attempt"])
     try:
-        return load(place.artifacts.attempt(key))
+        model = load(place.artifacts.attempt(key))
     except FileNotFoundError:
         raise TrialyardError(f"the model of trial {key.number} is gone") from None
+    if request.get("int8"):
+        model.make_small()
+    return model

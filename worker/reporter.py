@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import SupportsFloat
 
@@ -21,10 +21,23 @@ class NotANumber(TrialyardError):
 
 
 class Reporter:
-    """The reports of one attempt. `output` is its log, for who prints in another process."""
+    """The reports of one attempt. `output` is its log, for who prints in another process.
 
-    def __init__(self, outgoing: Outgoing, attempt: AttemptKey, output: TrialLog) -> None:
+    Attributes:
+        rows_a_step: how many rows are trained on between two reports; 1 where nobody knows.
+    """
+
+    def __init__(
+        self,
+        outgoing: Outgoing,
+        attempt: AttemptKey,
+        output: TrialLog,
+        went: Callable[[int], None] = lambda _rows: None,
+    ) -> None:
+        """`went` hears of each step, with its rows."""
         self.output = output
+        self.rows_a_step = 1
+        self._went = went
         self._outgoing = outgoing
         self._attempt = attempt
 
@@ -36,6 +49,7 @@ class Reporter:
             NotANumber: a metric is not finite.
         """
         metrics = finite(metrics, f"at step {epoch}")
+        self._went(self.rows_a_step)
         return self._outgoing.report(Report(attempt=self._attempt, step=epoch, metrics=metrics))
 
     def log(self, line: str) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import FrameType
 
 from store.artifacts import Artifacts
@@ -23,7 +24,9 @@ from worker.lifeline import end_with_parent
 from worker.log import configure
 from worker.objectives import Objectives
 from worker.prediction import Predicting
+from worker.progress import Progress
 from worker.rescoring import Rescoring
+from worker.shelf import Shelf
 from worker.spool import spool_folder
 from worker.training import Training
 from worker.wear import Wear
@@ -86,7 +89,16 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
     library = Library(artifacts, settings.data_folders, settings.home / "datasets")
     torch_device = "cuda" if arguments.gpu else "cpu"
     client = open_redis(settings.redis_url)
-    training = Training(artifacts, library, torch_device, arguments.gpu_share, hub=settings.hf_hub)
+    shelf = Shelf(arguments.shelf) if arguments.shelf else None
+    training = Training(
+        artifacts,
+        library,
+        torch_device,
+        arguments.gpu_share,
+        is_crowd=arguments.crowd,
+        hub=settings.hf_hub,
+        shelf=shelf,
+    )
     return Bench(
         worker=arguments.name,
         device=arguments.device,
@@ -109,8 +121,10 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         should_leave=leaving,
         should_rest=Resting(channel),
         spools=spool_folder(settings) / arguments.name,
-        report_patience=settings.lease_seconds,
+        report_patience=settings.lease_seconds / 2,  # the other half it goes on without an answer
+        lease=settings.lease_seconds,
         wear=Wear(settings.runner_trials, settings.runner_growth),
+        progress=Progress(channel.send, settings.beat_seconds),
     )
 
 
@@ -122,6 +136,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", required=True)
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--gpu-share", type=float, default=1.0, help="of the GPU's memory, for one trial")
+    parser.add_argument("--crowd", action="store_true", help="others may train on the GPU, as many as fit")
+    parser.add_argument("--shelf", type=Path, help="the folder that this machine's slots share prepared data in")
     return parser.parse_args()
 
 

@@ -40,11 +40,11 @@ def main() -> int:
     settings = Settings()
     child = RunnerChild(_runner_options(arguments))
     bound = MemoryBound(arguments.memory if arguments.limit_memory else None, lambda: child.pid, child.kill)
-    beats = _beats(settings, arguments, Figures(lambda: child.pid, arguments.gpu))
+    beats = _beats(settings, arguments, Figures(lambda: child.pid, _gpus(arguments)))
     slot = Slot(open_redis(settings.redis_url), arguments.name, child, beats, bound)
     worker = SlotWorker(
         open_redis(settings.redis_url),
-        queue_name(arguments.pool, gpu=bool(arguments.gpu)),
+        queue_name(arguments.pool, gpus=len(_gpus(arguments))),
         arguments.name,
         slot,
         grace_seconds=GRACE_SHARE * settings.grace_seconds,
@@ -71,8 +71,9 @@ def _beats(settings: Settings, arguments: argparse.Namespace, figures: Figures) 
         "supervisor": arguments.supervisor,
         "pool": arguments.pool,
         "device": arguments.device,
-        "gpu": str(int(bool(arguments.gpu))),
+        "gpus": str(len(_gpus(arguments))),
         "memory": str(arguments.memory or ""),
+        "crowd": arguments.crowd,
     }
     return Beats(
         open_redis(settings.redis_url, longest_block=0.0),  # a beat that hangs must not cost the lease
@@ -86,7 +87,15 @@ def _beats(settings: Settings, arguments: argparse.Namespace, figures: Figures) 
 
 def _runner_options(arguments: argparse.Namespace) -> list[str]:
     options = ["--name", arguments.name, "--device", arguments.device]
-    return [*options, "--gpu", "--gpu-share", str(arguments.gpu_share)] if arguments.gpu else options
+    if arguments.shelf:
+        options += ["--shelf", arguments.shelf]
+    if arguments.crowd:
+        options.append("--crowd")
+    return [*options, "--gpu", "--gpu-share", str(arguments.gpu_share)] if arguments.gpus else options
+
+
+def _gpus(arguments: argparse.Namespace) -> list[str]:
+    return [uuid for uuid in arguments.gpus.split(",") if uuid]
 
 
 def _arguments() -> argparse.Namespace:
@@ -98,8 +107,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--supervisor", default="", help="its supervisor's own name, unlike that of any other")
     parser.add_argument("--memory", type=int, default=0, help="bytes of the host's memory that a trial may count on")
     parser.add_argument("--limit-memory", action="store_true", help="end a trial that uses more")
-    parser.add_argument("--gpu", default="", metavar="UUID", help="serve the jobs that want a GPU, on this one")
+    parser.add_argument("--gpus", default="", metavar="UUIDS", help="serve the jobs that want so many GPUs, on these")
     parser.add_argument("--gpu-share", type=float, default=1.0, help="of the GPU's memory, for one trial")
+    parser.add_argument("--crowd", default="", help="the device whose slots are being counted, of which this is one")
+    parser.add_argument("--shelf", default="", metavar="FOLDER", help="which the machine's slots share")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="the process with which this one ends")
     return parser.parse_args()
 

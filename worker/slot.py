@@ -13,7 +13,7 @@ from store.errors import Problem, Unavailable
 from store.messages import AttemptKey, Finish, FinishTask, Preflighted
 from store.queue import Errand
 from worker.beats import Beats
-from worker.channel import Began, Done, Ended
+from worker.channel import Began, Done, Ended, Went
 from worker.child import RunnerChild, RunnerDied
 from worker.memory import MemoryBound
 
@@ -97,6 +97,9 @@ class Slot:
                     self._fruitless_deaths = 0
                     if errand.kind == "trial":
                         self._beats.began(word.attempt)
+                case Went():
+                    self._beats.went(word.steps, word.rows, word.crowded)
+                    meanwhile()
                 case Ended():
                     self._running = None
                     if errand.kind == "trial":

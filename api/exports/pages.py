@@ -33,10 +33,11 @@ def pages(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[list[Tri
         with sessions() as session:
             trials = Trials(session, study)
             page = trials.page((), Sort(), place, PAGE)
-            attempts = trials.attempts([trial.number for trial, _ in page])
+            numbers = [trial.number for trial, _ in page]
+            attempts, copies = trials.attempts(numbers), trials.copies(numbers)
         if not page:
             return
-        yield [Trial.of(trial, attempts[trial.number]) for trial, _ in page]
+        yield [Trial.of(trial, attempts[trial.number], copies[trial.number]) for trial, _ in page]
         place = page[-1][1]
 
 

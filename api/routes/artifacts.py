@@ -30,7 +30,7 @@ ArtifactId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", 
 
 
 class ConvertBody(RequestModel):
-    form: Literal["onnx", "torch"]
+    form: Literal["onnx", "torch", "int8"]
 
 
 @router.get("")
@@ -76,16 +76,19 @@ def read_artifact(
 
 @router.post("", status_code=201)
 def convert_model(name: StudyName, number: Number, body: ConvertBody, parts: Wired) -> Artifact:
-    """Put the trial's model into another form beside it: `onnx`, or `torch` for a program of torch.export.
+    """Put the trial's model into another form beside it: `onnx`, `torch` for a program of torch.export, or `int8` with
+    linear layers in eight bits.
 
-    A worker makes it, and keeps it if it says of real rows what the original says.
+    A worker makes it. Of the first two it keeps what says of real rows what the original says; of the last it measures
+    what it is worth and costs beside the original.
     """
     with parts.reads() as session:
         study = Studies(session).get(name)
         attempt = model_of(parts, study, Trials(session, study), number)
     request = {"trial": number, "attempt": attempt.attempt, "form": body.form}
-    made = have_done(parts, study, "convert", request)["name"]
-    return Artifact(id=made, attempt=attempt.attempt, bytes=parts.artifacts.attempt(attempt).sizes()[made])
+    done = have_done(parts, study, "convert", request)
+    size = parts.artifacts.attempt(attempt).sizes()[done["name"]]
+    return Artifact(id=done["name"], attempt=attempt.attempt, bytes=size, measured=done.get("measured"))
 
 
 def _newest(trials: Trials, number: int) -> AttemptKey | None:

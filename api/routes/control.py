@@ -58,7 +58,8 @@ def change_study(name: StudyName, body: AmendBody, parts: Wired) -> Study:
 def enqueue_trial(name: StudyName, body: EnqueueBody, parts: Wired) -> Trial:
     """Make a trial with these parameters; it is the next one to begin, and counts as one of the budget's."""
     study = _open_study(parts, name)
-    problems = Space(parse(study.definition).parameters).check(body.parameters)
+    definition = parse(study.definition)
+    problems = Space(definition.parameters, definition.parameter_constraints).check(body.parameters)
     if problems:
         raise Unprocessable("; ".join(map(str, problems)), problems)
     return _trial(parts, study, _ask(parts, Enqueue(study_id=study.id, parameters=body.parameters)))
@@ -107,4 +108,4 @@ def _ask(parts: Parts, request: Amend | Enqueue | CancelTrial | RetryTrial) -> i
 def _trial(parts: Parts, study: StudyRow, number: int) -> Trial:
     with parts.reads() as session:
         trials = Trials(session, study)
-        return Trial.of(trials.get(number), trials.attempts([number])[number])
+        return Trial.of(trials.get(number), trials.attempts([number])[number], trials.copies([number])[number])

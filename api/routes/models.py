@@ -29,12 +29,13 @@ class PredictBody(RequestModel):
     rows: Annotated[list[JsonValue], Field(min_length=1, max_length=10_000)]
     trial: Annotated[int, Field(ge=0, le=MAX_STEP)] | None = None
     ensemble: Annotated[int, Field(ge=1, le=MAX_STEP)] | None = None
+    int8: bool = False
 
 
 @router.post("/predict", response_model_exclude_none=True)
 def predict(name: StudyName, body: PredictBody, parts: Wired) -> Predictions:
     """What the best trial's model, or that of a trial or an ensemble, says of rows; a worker of the study's pool is
-    asked.
+    asked. With `int8` its linear layers have weights of eight bits.
 
     A row is a mapping of columns to values; a text alone, of a model of texts; of one of images nested lists of pixels,
     or a PNG or JPEG file in base64.
@@ -60,6 +61,8 @@ def _asked(parts: Parts, session: Session, study: StudyRow, body: PredictBody) -
     if body.ensemble is not None:
         if body.trial is not None:
             raise Unprocessable("trial and ensemble exclude each other; name one of them")
+        if body.int8:
+            raise Unprocessable("int8 is for the model of a trial; leave it or ensemble out")
         return {"ensemble": complete_ensemble(session, study, body.ensemble).number}
     attempt = model_of(parts, study, Trials(session, study), body.trial)
-    return {"trial": attempt.number, "attempt": attempt.attempt}
+    return {"trial": attempt.number, "attempt": attempt.attempt, "int8": body.int8}

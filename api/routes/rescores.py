@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -13,16 +13,13 @@ from api.requests import RequestModel, StrictRoute
 from api.result_shapes import Rescore, Rescores
 from api.shapes import Page
 from search.definition import parse
-from search.origins import find_origins
+from search.rescoring import RESCORE, best_of, requests_of
 from store.errors import Conflict
-from store.models import TrialState
 from store.studies import Studies
 from store.tasks import Tasks
-from store.trials import Sort, Trials
 
 router = APIRouter(prefix="/studies/{name}/rescores", route_class=StrictRoute, tags=["results"])
 
-RESCORE = "rescore"
 MOST_SEEDS = 50
 
 
@@ -41,25 +38,15 @@ def rescore(name: StudyName, body: RescoreBody, parts: Wired) -> Rescores:
         definition = parse(study.definition)
         if definition.kind != "train":
             raise Conflict(f"the study {name!r} runs code of its own; only trials of our training have seeds to change")
-        objective = definition.objective
-        order = Sort("value", descending=objective.direction == "maximize")
-        best = Trials(session, study).page([TrialState.COMPLETE], order, None, body.best)
+        if definition.sampler.name == "pbt":
+            message = f"the members of {name!r} were trained by schedules that no trial's parameters tell"
+            raise Conflict(f"{message}; they cannot be trained again from other seeds")
+        best = best_of(session, study, definition, body.best)
         if not best:
             raise Conflict(f"the study {name!r} has no complete trial yet")
         tasks = Tasks(session, study)
-        origins = {source: list(key) for source, key in find_origins(session, definition).items()}
-        found = []
-        for trial, _ in best:
-            request = {
-                "number": trial.number,
-                "seeds": body.seeds,
-                "searched": (trial.values or {}).get(objective.metric),
-                "trial": _reseeded(definition.resolve(trial.parameters), body.seeds),
-                "metric": objective.metric,
-                "direction": objective.direction,
-                "origins": origins,
-            }
-            found.append(Rescore.of(tasks.add(RESCORE, request, parts.clock())))
+        requests = requests_of(session, definition, best, body.seeds)
+        found = [Rescore.of(tasks.add(RESCORE, request, parts.clock())) for request in requests]
         study_id = study.id
     parts.scheduler.announce(study_id)
     return Rescores(items=found)
@@ -72,14 +59,3 @@ def list_rescores(session: Reading, study: PathStudy, limit: Limit = 50, cursor:
     found = Tasks(session, study).page(RESCORE, cursors.decode(cursor), limit + 1)
     more = cursors.encode(found[limit - 1].number) if len(found) > limit else None
     return Page(items=[Rescore.of(task) for task in found[:limit]], next_cursor=more)
-
-
-def _reseeded(trial: dict[str, Any], seeds: int) -> dict[str, Any]:
-    """The same training from other seeds than the search used: those after its own."""
-    used = trial.get("seeds", 1)
-    folds = trial.get("cross_validation")
-    if folds is None:
-        return {**trial, "seed": (trial.get("seed", 0) + used) % 2**32, "seeds": seeds}
-    used = folds.get("repeats", 1)
-    repeated = folds if folds.get("time_ordered") else {**folds, "repeats": seeds}
-    return {**trial, "seed": (trial.get("seed", 0) + used) % 2**32, "cross_validation": repeated}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from starlette.responses import StreamingResponse
 
 from api.cursors import Cursor
@@ -14,10 +14,12 @@ from api.deps import CursorText, PathStudy, Reading, Wired
 from api.exports.journal import as_journal
 from api.exports.text import as_csv, as_json
 from api.fronts import pareto
+from api.lineages import lineage
 from api.requests import StrictRoute
-from api.result_shapes import Importance, Pareto, Storage
+from api.result_shapes import Importance, Lineage, Pareto, Storage
 from api.routes.studies import shown
 from api.shapes import BestTrial, CurveShape, Page, trial_fields
+from search.analysis import Method
 from search.definition import parse
 from store.curves import read_curves
 from store.errors import Conflict, NotFound, Problem, Unprocessable
@@ -44,10 +46,16 @@ def best_trial(session: Reading, study: PathStudy, parts: Wired) -> BestTrial:
         raise NotFound(f"no trial of the study {study.name!r} is complete yet")
     attempt = trials.newest_attempt(best.number)
     return BestTrial(
-        **trial_fields(best, trials.attempts([best.number])[best.number]),
+        **trial_fields(best, trials.attempts([best.number])[best.number], trials.copies([best.number])[best.number]),
         trial=parse(study.definition).resolve(best.parameters),
         artifacts=parts.artifacts.url_of(attempt) if attempt else None,
     )
+
+
+@router.get("/lineage")
+def read_lineage(session: Reading, study: PathStudy) -> Lineage:
+    """How a population's members came to what they are: the parameters of each over its steps. Empty for others."""
+    return lineage(session, study)
 
 
 @router.get("/pareto")
@@ -68,10 +76,23 @@ def read_front(
 
 
 @router.get("/importance")
-def read_importance(session: Reading, study: PathStudy, parts: Wired) -> Importance:
-    """The parameters' importance by PED-ANOVA, the largest first; empty while fewer than two trials are complete."""
-    trials, by_objective = parts.importances.of(session, study)
-    return Importance(trials=trials, importance=next(iter(by_objective.values()), {}), by_objective=by_objective)
+def read_importance(
+    session: Reading, study: PathStudy, parts: Wired, answer: Response, method: Annotated[Method, Query()] = "ped_anova"
+) -> Importance:
+    """The parameters' importance, the largest first; empty while fewer than two trials are complete.
+
+    By PED-ANOVA: how much a parameter decides whether a trial is among the best tenth. By fANOVA: how much of the
+    variance is its own; that takes seconds, and until it is there the answer is 202 with the state `computing`.
+    """
+    if method == "ped_anova":
+        trials, by_objective = parts.importances.of(session, study)
+    elif (found := parts.fanova.of(session, study)) is not None:
+        trials, by_objective = found.trials, found.shares
+    else:
+        answer.status_code = 202
+        return Importance(method=method, state="computing", trials=0, importance={}, by_objective={})
+    first = next(iter(by_objective.values()), {})
+    return Importance(method=method, state="done", trials=trials, importance=first, by_objective=by_objective)
 
 
 @router.get("/storage")

@@ -19,6 +19,7 @@ from api.requests import StrictRoute
 from api.shapes import Page, Study
 from api.waiting import said_to_lack, with_waiting
 from search.definition import Definition, parse
+from search.racing import stage
 from search.warm_start import warm_trials
 from store.answers import Answers
 from store.errors import Conflict
@@ -106,7 +107,9 @@ def delete_study(name: StudyName, parts: Wired) -> None:
 def shown(session: Session, *studies: StudyRow) -> list[Study]:
     """Studies as the API shows them."""
     counts = Studies(session).counts([study.id for study in studies])
-    return [Study.of(study, counts[study.id], Trials(session, study).best()) for study in studies]
+    return [
+        Study.of(study, counts[study.id], Trials(session, study).best(), stage(session, study)) for study in studies
+    ]
 
 
 def _create(

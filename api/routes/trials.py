@@ -53,10 +53,11 @@ def list_trials(
     trials = Trials(session, study)
     found = trials.page(states, order, Place(*place) if place else None, limit + 1)
     shown = found[:limit]
-    attempts = trials.attempts([trial.number for trial, _ in shown])
+    numbers = [trial.number for trial, _ in shown]
+    attempts, copies = trials.attempts(numbers), trials.copies(numbers)
     last = shown[-1][1] if len(found) > limit else None
     return Page(
-        items=[Trial.of(trial, attempts[trial.number]) for trial, _ in shown],
+        items=[Trial.of(trial, attempts[trial.number], copies[trial.number]) for trial, _ in shown],
         next_cursor=cursors.encode((last.key, last.number)) if last else None,
     )
 
@@ -64,7 +65,7 @@ def list_trials(
 @router.get("/{number}")
 def read_trial(session: Reading, study: PathStudy, number: Number) -> Trial:
     trials = Trials(session, study)
-    return Trial.of(trials.get(number), trials.attempts([number])[number])
+    return Trial.of(trials.get(number), trials.attempts([number])[number], trials.copies([number])[number])
 
 
 @router.get("/{number}/reports")

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Path
 
 from api.deps import Reading, Wired
 from api.requests import StrictRoute
-from api.shapes import Draining, Page, Worker
+from api.shapes import CrowdShape, Draining, Page, Worker
 from store.errors import NotFound
-from store.roster import drain, read_workers
+from store.roster import drain, read_crowds, read_workers
 from store.studies import Studies
 
 # What a worker measures, by the names of its fields.
@@ -33,9 +33,10 @@ router = APIRouter(prefix="/workers", route_class=StrictRoute, tags=["workers"])
 def list_workers(parts: Wired, session: Reading) -> Page[Worker]:
     """By name. A worker that has not shown itself for some seconds is not among them."""
     found = read_workers(parts.redis)
-    ids = {int(worker["study"]) for worker in found if worker.get("study", "").isdecimal()}
-    names = Studies(session).names(ids)
-    return Page(items=[_shown(worker, names) for worker in found])
+    crowds = read_crowds(parts.redis, found)
+    told = [worker.get("study", "") for worker in found] + [crowd["study"] for crowd in crowds.values()]
+    names = Studies(session).names({int(study) for study in told if study.isdecimal()})
+    return Page(items=[_shown(worker, names, crowds) for worker in found])
 
 
 @router.post("/{name}/drain", status_code=202)
@@ -47,15 +48,17 @@ def drain_worker(name: WorkerName, parts: Wired) -> Draining:
     return Draining(workers=leaving)
 
 
-def _shown(worker: dict[str, str], names: dict[int, str]) -> Worker:
+def _shown(worker: dict[str, str], names: dict[int, str], crowds: dict[tuple[str, str], dict[str, Any]]) -> Worker:
     study = _number(worker, "study")
+    gpus = _number(worker, "gpus") or 0
     return Worker(
         name=worker["name"],
         host=worker.get("host"),
         pid=_number(worker, "pid"),
         pool=worker.get("pool"),
         device=worker.get("device"),
-        gpu=worker.get("gpu") == "1",
+        gpu=bool(gpus),
+        gpus=gpus,
         state=worker.get("state"),
         study=names.get(study) if study is not None else None,
         trial=_number(worker, "trial"),
@@ -65,9 +68,20 @@ def _shown(worker: dict[str, str], names: dict[int, str]) -> Worker:
         refused=_number(worker, "refused"),
         machine=worker.get("machine") or None,
         memory=_number(worker, "memory"),
+        crowd=_crowd(worker, names, crowds),
         idle_share=_float(worker, "idle_share"),
         figures={name: figure for name in FIGURES if (figure := _float(worker, name)) is not None},
     )
+
+
+def _crowd(
+    worker: dict[str, str], names: dict[int, str], crowds: dict[tuple[str, str], dict[str, Any]]
+) -> CrowdShape | None:
+    picture = crowds.get((worker.get("supervisor", ""), worker.get("crowd", "")))
+    if picture is None:
+        return None
+    study = names.get(int(picture["study"])) if picture["study"] else None
+    return CrowdShape.model_validate({**picture, "study": study, "device": worker["crowd"]})
 
 
 def _number(worker: dict[str, Any], field: str) -> int | None:

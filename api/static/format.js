@@ -1,9 +1,12 @@
 // Numbers, times and values as text. The server's first rendering follows the same rules (api/pages.py).
 
-/** A metric: the same number of decimals in a column, so that digits stand below digits. */
+const BYTES = new Set(["device_memory", "bytes"]); // metrics that count them
+
+/** A metric: the same number of decimals in a column, so that digits stand below digits; large counts in full. */
 export function metric(value) {
   if (value == null) return "–";
   const size = Math.abs(value);
+  if (size >= 1000 && size < 1e12 && Number.isInteger(value)) return value.toLocaleString("en-US");
   if (size !== 0 && (size < 1e-3 || size >= 1e5)) return tidyExponent(value.toExponential(3));
   return value.toFixed(size < 10 ? 4 : size < 100 ? 3 : 2);
 }
@@ -11,7 +14,8 @@ export function metric(value) {
 /** What a list of metrics shows, [name, text]: means with their standard errors, and nothing of single folds or seeds. */
 export function measured(metrics) {
   const shown = Object.entries(metrics ?? {}).filter(([name]) => !ofOneModel(name) && !name.endsWith("_se"));
-  return shown.map(([name, value]) => [name, `${name}_se` in metrics ? `${metric(value)} ± ${metric(metrics[`${name}_se`])}` : metric(value)]);
+  const said = ([name, value]) => (BYTES.has(name) ? bytes(value) : metric(value));
+  return shown.map((pair) => [pair[0], `${pair[0]}_se` in metrics ? `${said(pair)} ± ${metric(metrics[`${pair[0]}_se`])}` : said(pair)]);
 }
 
 /** Whether a metric is of one fold or seed of several. */

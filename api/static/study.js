@@ -6,6 +6,7 @@ import { Curves } from "./curves.js";
 import { Ensembles } from "./ensembles.js";
 import { Rescores } from "./rescores.js";
 import { History } from "./history.js";
+import { Lineage } from "./lineage.js";
 import { Live, showStatus } from "./live.js";
 import { STATES, Study } from "./model.js";
 import { Pareto } from "./pareto.js";
@@ -24,6 +25,7 @@ const history = study.several
   : new History($("#history"), study, { open, log: $("#history-log") });
 const curves = new Curves($("#curves"), study, { open, log: $("#curves-log"), select: $("#curves-metric"), caption: $("#curves-caption") });
 const parallel = new Parallel($("#parallel"), study, { open, scale: $("#parallel-scale"), brush: (text) => table.filter(text) });
+const lineage = $("#lineage") && new Lineage($("#lineage"), study, { open, select: $("#lineage-parameter"), caption: $("#lineage-caption") });
 const ensembles = new Ensembles(study);
 const rescores = new Rescores(study);
 
@@ -40,7 +42,7 @@ async function start() {
     first = false;
   }
   curves.offer(study.metricNames());
-  await Promise.all([draw(), curves.load()]);
+  await Promise.all([draw(), curves.load(), lineage?.load()]);
   live?.release();
   setInterval(showTimes, 1000);
 }
@@ -54,6 +56,7 @@ function follow(events) {
   curves.offer(study.metricNames());
   draw();
   curves.draw();
+  lineage?.stir();
 }
 
 function draw() {

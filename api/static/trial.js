@@ -1,7 +1,7 @@
 // The page of one trial: every metric's curve, its attempts, and the end of its log.
 
 import { $, badge, boot, copies, h, sample } from "./dom.js";
-import { between, duration, keepTimes, measured, metric, ofOneModel } from "./format.js";
+import { between, duration, keepTimes, measured, metric, ofOneModel, parameter } from "./format.js";
 import { Live, showStatus } from "./live.js";
 import { Study } from "./model.js";
 import { Plot, axis, colour, faint } from "./plot.js";
@@ -15,6 +15,7 @@ const path = `${studyPath(study.name)}/trials/${first.number}`;
 const trial = () => study.trials.get(first.number);
 const isOver = () => ["COMPLETE", "PRUNED", "FAILED", "CANCELLED"].includes(trial().state);
 const reports = new Map(); // step -> metrics; a resumed attempt overwrites what it trains again
+const SIZES = new Set(["params", "flops", "nonzero", "bytes"]);
 const plots = new Map(); // name of a figure -> Plot
 
 async function start() {
@@ -60,6 +61,7 @@ function show() {
   $("#reason").textContent = now.state === "FAILED" ? "" : (now.reason ?? "");
   const failure = h("div", { class: "notice is-failed" }, h("h2", {}, `Failed: ${now.reason}`));
   $("#notice").replaceChildren(...(now.state === "FAILED" ? [failure] : []));
+  if ($("#lineage")) showLineage(now.lineage ?? []);
   showAttempts(now.attempts ?? []);
   showDuration();
 }
@@ -67,6 +69,34 @@ function show() {
 function showDuration() {
   $("#duration").textContent = duration(between(trial().started_at, trial().ended_at));
 }
+
+/** Of a member of a population: whose checkpoints it went on from, and which parameters changed. */
+function showLineage(copies) {
+  const pairs = Object.entries(trial().parameters).flatMap(([path, value]) => [h("dt", {}, path), h("dd", {}, parameter(value))]);
+  $("#parameters").replaceChildren(...pairs);
+  $("#no-lineage").hidden = copies.length > 0;
+  $("#lineage-table").hidden = !copies.length;
+  $("#lineage").replaceChildren(
+    ...copies.map((each) =>
+      h(
+        "tr",
+        {},
+        h("td", { class: "num" }, each.step),
+        h("td", { class: "num" }, metric(each.value)),
+        h("td", {}, h("a", { href: `/studies/${study.name}/trials/${each.source}` }, `trial ${each.source}`)),
+        h("td", { class: "num" }, each.source_step),
+        h("td", { class: "num" }, metric(each.source_value)),
+        h("td", { class: "text" }, changes(each)),
+      ),
+    ),
+  );
+}
+
+const changes = ({ before, after }) =>
+  Object.keys(after)
+    .filter((path) => JSON.stringify(before[path]) !== JSON.stringify(after[path]))
+    .map((path) => `${path} ${parameter(before[path])} → ${parameter(after[path])}`)
+    .join(", ");
 
 function showAttempts(attempts) {
   $("#no-attempts").hidden = attempts.length > 0;
@@ -81,6 +111,7 @@ function showAttempts(attempts) {
         h("td", {}, each.device),
         h("td", {}, new Date(each.started_at).toLocaleString()),
         h("td", { class: "num" }, duration(between(each.started_at, each.ended_at))),
+        h("td", { class: "num", title: "its time, times its GPUs" }, each.device_seconds == null ? "–" : duration(each.device_seconds)),
         h("td", {}, each.ended ?? badge("RUNNING")),
         h("td", { class: "text soft" }, each.reason ?? ""),
       ),
@@ -92,7 +123,7 @@ function showAttempts(attempts) {
 function drawCurves() {
   const steps = [...reports.keys()].sort((a, b) => a - b);
   const names = [...new Set(steps.flatMap((step) => Object.keys(reports.get(step))))];
-  const figures = Map.groupBy(names, quantity);
+  const figures = Map.groupBy(names.filter((name) => !isFixed(name, steps)), quantity);
   if (!figures.size) return showNoCurves();
   if (!plots.size) $("#curves").replaceChildren();
   for (const [title, series] of figures) {
@@ -124,6 +155,9 @@ function addFigure(title) {
   };
   plots.set(title, draw);
 }
+
+/** Whether it says how large the model is, and that has not changed: a number among the metrics tells as much. */
+const isFixed = (name, steps) => SIZES.has(name) && new Set(steps.map((step) => reports.get(step)[name])).size === 1;
 
 const quantity = (name) => name.split("/").at(-1).replace(/_se$/, "");
 

@@ -1,7 +1,7 @@
 // The pool: every slot by host, looked at anew every few seconds.
 
 import { $, badge, boot, h, say } from "./dom.js";
-import { between, bytes, duration } from "./format.js";
+import { between, bytes, duration, metric } from "./format.js";
 import { showStatus } from "./live.js";
 import { API, get, post } from "./rest.js";
 
@@ -19,8 +19,23 @@ function hostPanel(host, slots) {
   const machines = [...new Set(slots.map((slot) => slot.machine).filter(Boolean))];
   const head = HEAD.map((title) => h("th", { scope: "col" }, title));
   const table = h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, sorted.map(slotRow)));
-  return h("section", { class: "panel", "aria-label": host }, h("header", {}, h("h2", {}, host), h("span", { class: "soft" }, `pool ${pools}${hostLoad(slots)}`), h("div", { class: "tools" }, machines.map((name) => drainButton(name, "Drain machine")))), h("div", { class: "scroll" }, table));
+  return h("section", { class: "panel", "aria-label": host }, h("header", {}, h("h2", {}, host), h("span", { class: "soft" }, `pool ${pools}${hostLoad(slots)}`), h("div", { class: "tools" }, machines.map((name) => drainButton(name, "Drain machine")))), h("div", { class: "scroll" }, table), crowdsOf(slots).map(crowdFigure));
 }
+
+/** The devices whose number of slots is found out, each once. */
+const crowdsOf = (slots) => [...new Map(slots.filter((slot) => slot.crowd).map((slot) => [slot.crowd.device, slot.crowd])).values()];
+
+/** What a device did with so many slots, and why it has as many as it has. */
+function crowdFigure({ device, study, wanted, rates, why }) {
+  const most = Math.max(...rates.map(({ rate }) => rate));
+  const bars = rates.map(({ slots, rate }) =>
+    h("li", { class: slots === wanted ? "is-wanted" : null }, h("span", {}, count(slots)), h("meter", { min: 0, max: most || 1, value: rate, "aria-label": count(slots) }), h("span", {}, `${metric(rate)} rows/s`)),
+  );
+  const verdict = why ? `${count(wanted)}, because ${why}` : `trying ${count(wanted)}`;
+  return h("figure", { class: "crowd" }, h("ul", {}, bars), h("figcaption", {}, `${device}${study ? `, ${study}` : ""}: ${verdict}`));
+}
+
+const count = (slots) => `${slots} ${slots === 1 ? "slot" : "slots"}`;
 
 function slotRow(slot) {
   const study = slot.study ? h("a", { href: `/studies/${slot.study}` }, slot.study) : unset();

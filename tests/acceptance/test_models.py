@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -79,6 +80,10 @@ def test_the_rows_of_a_file_are_predicted_as_the_training_measured(system: Syste
         rows = list(csv.DictReader(file))
     hits = sum(row["prediction"] == row["income"] for row in rows)
     assert hits / TEST_ROWS == pytest.approx((best.metrics or {})["test/accuracy"])
+    predict_file(system.client, "incomes", [system.folder / "test.csv"], output=tmp_path / "small.csv", int8=True)
+    with (tmp_path / "small.csv").open() as stream:
+        small = [row["prediction"] for row in csv.DictReader(stream)]
+    assert sum(a == row["prediction"] for a, row in zip(small, rows, strict=True)) > 0.95 * len(rows)
     assert list(rows[0])[-4:] == ["prediction", "probability", "probability of high", "probability of low"]
     assert notes == [next(note for note in notes if note.startswith("age: ") and "as in training" in note)]
 
@@ -100,10 +105,12 @@ def test_a_model_is_taken_away_with_its_card_and_predicts_without_the_service(sy
     best = system.client.best("incomes")
     answered = system.client.predict("incomes", [{"age": 70, "job": "pilot", "member": True, "hours": 43.0}])
 
-    code, output, errors = _types(system, "export-model", "incomes", "-o", tmp_path / "m", "--onnx", "--torch-export")
+    forms = ("--onnx", "--torch-export", "--int8")
+    code, output, errors = _types(system, "export-model", "incomes", "-o", tmp_path / "m", *forms)
 
     assert (code, errors) == (0, "")
-    assert "README.md, model.json, model.onnx, model.pt2, model.safetensors" in output
+    assert re.search(r"^bytes: \d+, int8 \d+$", output, re.MULTILINE)
+    assert "README.md, model.int8.safetensors, model.json, model.onnx, model.pt2, model.safetensors" in output
     model = load(LocalFolder(tmp_path / "m"))
     assert model.metrics["test/accuracy"] == (best.metrics or {})["test/accuracy"]
     row = pd.DataFrame([{"age": 70, "job": "pilot", "member": True, "hours": 43.0}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import yaml
 from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import select
 
-from api.page_text import metric, parameter
+from api.page_text import measured, metric, parameter
 from store.bus import worker_key
 from store.models import ReportRow, StudyRow, StudyState, TrialRow
+from store.roster import crowds_key
 from store.session import reads, writes
 from tests.browser.conftest import Site, Visitor, serving
 from tests.browser.seed import METRIC, Author, bare_study, definition
@@ -208,7 +210,7 @@ def test_a_trial_shows_its_attempts_its_curves_and_its_log(visitor: Visitor) -> 
 
 def test_a_trial_of_several_folds_shows_their_mean_its_error_and_each_of_them(visitor: Visitor) -> None:
     folds = {f"fold/{fold}/accuracy": 0.9 + fold / 100 for fold in (1, 2, 3)}
-    metrics = {"train/loss": 0.3, "val/accuracy": 0.92, "val/accuracy_se": 0.0058, **folds}
+    metrics = {"train/loss": 0.3, "val/accuracy": 0.92, "val/accuracy_se": 0.0058, "params": 2186.0, **folds}
     with writes(visitor.site.engine).begin() as session:
         author = Author(session, definition("folds-mlp", trials=1), 1)
         author.begin(0, running=1, hours_ago=0.1)
@@ -219,9 +221,9 @@ def test_a_trial_of_several_folds_shows_their_mean_its_error_and_each_of_them(vi
 
     page = visitor.open("/studies/folds-mlp/trials/0")
 
-    expect(page.locator("#metrics dt")).to_have_text(["train/loss", "val/accuracy"])
-    expect(page.locator("#metrics dd")).to_have_text(["0.3000", "0.9200 ± 0.0058"])
-    expect(page.locator("#curves .js-plotly-plot")).to_have_count(2)  # loss, accuracy
+    expect(page.locator("#metrics dt")).to_have_text(["train/loss", "val/accuracy", "params"])
+    expect(page.locator("#metrics dd")).to_have_text(["0.3000", "0.9200 ± 0.0058", "2,186"])
+    expect(page.locator("#curves .js-plotly-plot")).to_have_count(2)  # loss, accuracy; the size is always the same
     expect(page.locator("#curves .legend").last).to_contain_text("3 folds")
     assert page.locator("#curves .js-plotly-plot").last.locator("path.js-fill").count() == 1
 
@@ -278,7 +280,7 @@ def test_workers_come_and_go_on_their_page(visitor: Visitor) -> None:
     page = visitor.open("/workers")
     expect(page.get_by_role("heading", name="No worker is connected")).to_be_visible()
 
-    beat = {"host": "atlas", "pool": "default", "device": "cuda:0 A100", "state": "busy", "gpu": "1"}
+    beat = {"host": "atlas", "pool": "default", "device": "cuda:0 A100", "state": "busy", "gpus": "1"}
     visitor.site.redis.hset(
         worker_key("atlas-gpu0"), mapping=beat | {"study": study_id(visitor.site, "digits-mlp"), "trial": "44"}
     )
@@ -286,19 +288,52 @@ def test_workers_come_and_go_on_their_page(visitor: Visitor) -> None:
     cells = page.locator("#hosts td, #hosts th")
     assert cells.evaluate_all("all => all.filter(cell => cell.scrollWidth > cell.clientWidth).length") == 0
 
+    picture = {
+        "study": "",
+        "wanted": 2,
+        "rates": [{"slots": 1, "rate": 100.0}, {"slots": 2, "rate": 180.0}],
+        "why": None,
+    }
+    visitor.site.redis.hset(worker_key("atlas-gpu0"), mapping={"supervisor": "atlas/1", "crowd": "GPU-1"})
+    visitor.site.redis.hset(crowds_key("atlas/1"), "GPU-1", json.dumps(picture | {"why": "3 slots did less"}))
+    figure = page.get_by_role("figure")
+    expect(figure).to_contain_text("GPU-1: 2 slots, because 3 slots did less")
+    expect(figure.get_by_role("meter")).to_have_count(2)
+
     visitor.site.redis.delete(worker_key("atlas-gpu0"))
     expect(page.get_by_role("heading", name="No worker is connected")).to_be_visible()
 
 
 def test_the_browser_writes_numbers_as_the_server_does(visitor: Visitor) -> None:
     page = visitor.open("/")
-    numbers = [0, 1, 64, 0.97, 12.3456, 123.4567, 0.000123456, 250_000.5, -0.5, 1e-3, 0.0038461, 123_456_789, 2.5e-7]
+    numbers = [
+        0,
+        1,
+        64,
+        0.97,
+        12.3456,
+        123.4567,
+        0.000123456,
+        250_000.5,
+        -0.5,
+        1e-3,
+        0.0038461,
+        123_456_789,
+        2.5e-7,
+        1000,
+        -168_714,
+    ]
 
     for name, written in (("metric", metric), ("parameter", parameter)):
         by_browser = page.evaluate(
             f"numbers => import('/static/format.js').then(format => numbers.map(format.{name}))", numbers
         )
         assert by_browser == [written(number) for number in numbers]
+    assert metric(168_714.0) == "168,714"
+    metrics = {"params": 168_714.0, "device_memory": 576_651_264.0, "bytes": 900.0, "val/accuracy": 0.5}
+    listed = page.evaluate("metrics => import('/static/format.js').then(format => format.measured(metrics))", metrics)
+    assert [tuple(pair) for pair in listed] == measured(metrics)
+    assert dict(measured(metrics))["device_memory"] == "550 MiB"
 
 
 def test_a_study_that_does_not_exist_is_a_page_that_says_so(site: Site, browser: Browser) -> None:

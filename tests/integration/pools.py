@@ -44,12 +44,33 @@ def steps(trial):
         time.sleep(0.01)
 
 
+def crowded(trial):
+    """Those that name the same folder are in each other's way: two do half of what one does."""
+    own = Path(trial.parameters["folder"]) / str(os.getpid())
+    own.touch()
+    step, decision = 0, "continue"
+    while decision == "continue":
+        time.sleep(0.02 * len(list(own.parent.iterdir())) ** 2)
+        step += 1
+        decision = trial.report(step, {"loss": 1.0})
+    own.unlink()
+
+
 def one_step(trial):
     """Reports its process once and then works, as long as the file `until` is not there."""
     trial.report(0, {"loss": 1.0, "pid": os.getpid()})
     while not Path(trial.parameters["until"]).exists():
         time.sleep(0.01)
     return {"loss": 0.5}
+
+
+def marks(trial):
+    mark = trial.checkpoint_dir / "steps"
+    first = len(mark.read_text()) if mark.exists() else 0
+    for step in range(first, trial.parameters["steps"]):
+        mark.write_text("x" * (step + 1))
+        if trial.report(step, {"loss": 1 / (step + 1)}) != "continue":
+            return None
 
 
 def wait(trial):

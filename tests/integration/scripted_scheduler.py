@@ -37,12 +37,12 @@ R = TypeVar("R", bound=Request)
 class ScriptedScheduler:
     """Answers on a thread of its own. An attempt is open from its assignment to its first end."""
 
-    def __init__(self, redis_url: str, pool: str = "default", gpu: bool = False) -> None:
+    def __init__(self, redis_url: str, pool: str = "default", gpus: int = 0) -> None:
         self.decide: Callable[[Report], DecisionName] = lambda _report: "continue"
         self.to_pull: deque[Assignment] = deque()
         self.requests: list[Request] = []
         self.preflights: dict[int, dict[str, Any]] = {}
-        self.pool, self.gpu = pool, gpu
+        self.pool, self.gpus = pool, gpus
         self._client = open_redis(redis_url)
         self._inbox = Inbox(self._client)
         self._queue = TrialQueue(self._client)
@@ -68,7 +68,7 @@ class ScriptedScheduler:
         """Put a trial into the queue, for whoever takes its job."""
         study_id, number, attempt = assignment.attempt
         self.hand_out_again(assignment)
-        self._queue.enqueue(study_id, number, attempt, self.pool, self.gpu)
+        self._queue.enqueue(study_id, number, attempt, self.pool, self.gpus)
 
     def hand_out_again(self, assignment: Assignment) -> None:
         """Have a trial ready for whoever asks for it next, without a job of its own."""
@@ -78,7 +78,7 @@ class ScriptedScheduler:
 
     def preflight(self, study_id: int, definition: dict[str, Any]) -> None:
         self.preflights[study_id] = definition
-        self._queue.enqueue(study_id, None, 1, self.pool, self.gpu)
+        self._queue.enqueue(study_id, None, 1, self.pool, self.gpus)
 
     def end(self, attempt: AttemptKey) -> None:
         """Consider an attempt ended, as after a lease ran out: what still comes from it is stale."""

@@ -111,6 +111,21 @@ def collect_again(yard: Yard, artifacts: Artifacts, study_id: int) -> list[TaskR
     return collections(yard, study_id)[1:]
 
 
+def test_the_checkpoints_that_members_of_a_population_left_go_with_its_end(yard: Yard, artifacts: Artifacts) -> None:
+    pbt = {"name": "pbt", "population_size": 2, "seed": 7}
+    study_id = yard.submit(trained(sampler=pbt, budget={"parallel": 2}))
+    leave(yard, artifacts, study_id, {0: 0.9, 1: 0.1})
+    yard.set_state(study_id, StudyState.CANCELLED)
+    yard.clock.advance(6)
+    yard.turn()
+
+    [task] = collections(yard, study_id)
+    collect(yard, artifacts, study_id, task.number)
+
+    left = {name for name in FILES if not name.startswith("checkpoint-")}
+    assert files(artifacts, study_id, 0) == files(artifacts, study_id, 1) == left
+
+
 def test_a_running_study_is_collected_when_it_has_grown_and_what_is_open_is_left_alone(
     yard: Yard, artifacts: Artifacts
 ) -> None:
@@ -126,6 +141,39 @@ def test_a_running_study_is_collected_when_it_has_grown_and_what_is_open_is_left
     assert files(artifacts, study_id, 10) == files(artifacts, study_id, 11) == set(FILES)
     assert files(artifacts, study_id, 12) == {"log.txt", "predictions.npz"}
     assert files(artifacts, study_id, 70) == set(FILES)  # it may be run again
+
+
+def test_of_several_objectives_the_whole_front_stays_and_what_breaks_a_constraint_does_not(
+    yard: Yard, artifacts: Artifacts
+) -> None:
+    objectives = [{"metric": name, "direction": "minimize"} for name in ("val/loss", "params")]
+    study_id = yard.submit(trained(objective=objectives, keep={"models": 1, "predictions": 1}))
+    leave(yard, artifacts, study_id, dict.fromkeys(range(6), 0.5))
+    # 0, 1 and 2 make the front, 1 being the best by neither objective; 3 and 4 lie behind it; 5 is not feasible.
+    points = [(0.1, 900), (0.4, 400), (0.9, 100), (0.5, 500), (0.9, 900), (0.0, 50)]
+    with writes(yard.engine).begin() as session:
+        for trial in session.query(TrialRow):
+            loss, params = points[trial.number]
+            trial.values, trial.violation = {"val/loss": loss, "params": params}, float(trial.number == 5)
+    yard.set_state(study_id, StudyState.CANCELLED)
+    yard.clock.advance(6)
+    yard.turn()
+
+    [task] = collections(yard, study_id)
+    collect(yard, artifacts, study_id, task.number)
+
+    assert [number for number in range(6) if files(artifacts, study_id, number) == set(FILES)] == [0, 1, 2]
+
+
+def test_a_running_study_whose_trials_take_over_weights_is_not_collected(yard: Yard, artifacts: Artifacts) -> None:
+    trial = {"kind": "train", "data": {"source": "sklearn:iris"}, "transfer": {"inherit": "nearest"}}
+    study_id = yard.begin(trained(keep={"models": 2}, budget={"trials": 100, "parallel": 1}) | {"trial": trial})
+    leave(yard, artifacts, study_id, dict.fromkeys(range(10, 70), 1.0))
+    yard.restart()
+    yard.clock.advance(6)
+    yard.turn()
+
+    assert collections(yard, study_id) == []
 
 
 def test_a_collection_that_was_interrupted_begins_anew_and_a_study_that_keeps_all_loses_nothing(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from store.messages import Assignment, Finish, Preflighted, Report
+from store.messages import Assignment, Finish, Membership, Preflighted, Report
 from tests.integration.pools import RunningPool, eventually, is_alive, objective, running_pool
 from tests.integration.scripted_scheduler import ScriptedScheduler
 from tests.services import redis_server
@@ -220,6 +220,31 @@ def test_what_one_attempt_left_is_there_for_the_next(scheduler: ScriptedSchedule
     assert finish_of(scheduler, 3, attempt=3).outcome == "finished"
     again = scheduler.seen(Report, lambda report: report.attempt.attempt == 3)
     assert [report.step for report in again] == [3, 4, 5]
+
+
+@pytest.mark.parametrize(("name", "number"), [("reporting", 90), ("marks", 95)])  # a command, and a function
+def test_a_member_of_a_population_finds_the_folder_of_the_one_that_it_copies(
+    scheduler: ScriptedScheduler, pool: RunningPool, name: str, number: int
+) -> None:
+    first, second = (objective(name, number=at, steps=6) for at in (number, number + 1))
+    pauses = {number: 2, number + 1: 0}
+    scheduler.decide = lambda report: (
+        "pause" if report.attempt.attempt == 1 and report.step == pauses[report.attempt.number] else "continue"
+    )
+    for trial in (first, second):
+        scheduler.assign(trial.model_copy(update={"membership": Membership()}))
+        assert finish_of(scheduler, trial.attempt.number).outcome == "paused"
+    folder = pool.folder / "home/artifacts/studies/7/trials"
+    assert (folder / f"{number + 1}/attempt-1/checkpoints/steps").read_text() == "x"
+    copying = Membership(copies=first.attempt, spent=[1])
+    key = second.attempt._replace(attempt=2)
+    scheduler.assign(second.model_copy(update={"attempt": key, "membership": copying}))
+
+    assert finish_of(scheduler, number + 1, attempt=2).outcome == "finished"
+    again = scheduler.seen(Report, lambda report: report.attempt == key)
+    assert [report.step for report in again] == [3, 4, 5]
+    assert (folder / f"{number}/attempt-1/checkpoints/steps").read_text() == "xxx"
+    assert not (folder / f"{number + 1}/attempt-1/checkpoints").exists()
 
 
 def test_parameters_arrive_as_arguments(pool: RunningPool, scheduler: ScriptedScheduler, tmp_path: Path) -> None:

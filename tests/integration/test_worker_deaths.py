@@ -321,6 +321,24 @@ def test_a_result_arrives_after_redis_was_away(
     assert finish_of(scheduler, 2).sender == name
 
 
+def test_who_is_cut_off_for_longer_than_its_lease_gives_its_trial_up(
+    pool: RunningPool, scheduler: ScriptedScheduler, server: RedisServer
+) -> None:
+    name = pool.worker()["name"]
+    scheduler.assign(objective("steps", number=1))
+    runner = runner_of(scheduler, 1)
+    spools = pool.folder / "home" / "spool"
+
+    server.stop()
+    eventually(lambda: [file for file in spools.rglob("7.1.1.jsonl") if '"returned"' in file.read_text()])
+    server.start()
+
+    assert finish_of(scheduler, 1).outcome == "returned"
+    scheduler.assign(objective("reports_its_process", number=2))
+    finish = finish_of(scheduler, 2)
+    assert (finish.sender, finish.metrics["pid"]) == (name, runner)  # the slot is as it was
+
+
 def test_an_idle_worker_survives_a_redis_that_was_away(
     pool: RunningPool, scheduler: ScriptedScheduler, server: RedisServer
 ) -> None:

@@ -26,7 +26,7 @@ def test_a_gpu_slot_sees_its_own_gpu_alone_and_before_torch_is_imported(tmp_path
     (tmp_path / "pynvml.py").write_text(DRIVER)
     with (
         redis_server(tmp_path) as url,
-        ScriptedScheduler(url, gpu=True) as scheduler,
+        ScriptedScheduler(url, gpus=1) as scheduler,
         running_pool(tmp_path, url, cpu_slots=0, gpus="1") as pool,
     ):
         worker = pool.worker()
@@ -34,6 +34,22 @@ def test_a_gpu_slot_sees_its_own_gpu_alone_and_before_torch_is_imported(tmp_path
         finish = scheduler.await_request(Finish)
 
         assert "torch=False visible=GPU-11234567-89ab-cdef" in pool.log(finish.attempt)
-        assert worker["gpu"] == "1"
+        assert worker["gpus"] == "1"
         assert "-11234567-" in worker["name"]
         assert scheduler.seen(Take)[0].device == worker["device"] == "Test GPU GPU-11234567-89ab-cdef"
+
+
+def test_a_group_of_gpus_takes_the_jobs_that_want_as_many_and_shows_them_all_to_the_trial(tmp_path: Path) -> None:
+    (tmp_path / "pynvml.py").write_text(DRIVER)
+    with (
+        redis_server(tmp_path) as url,
+        ScriptedScheduler(url, gpus=2) as scheduler,
+        running_pool(tmp_path, url, cpu_slots=0, gpus="all", gpus_per_trial="2") as pool,
+    ):
+        worker = pool.worker()
+        scheduler.assign(objective("surroundings", number=1))
+        finish = scheduler.await_request(Finish)
+
+        assert "visible=GPU-01234567-89ab-cdef,GPU-11234567-89ab-cdef" in pool.log(finish.attempt)
+        assert worker["gpus"] == "2"
+        assert worker["device"].startswith("2 x Test GPU GPU-0")

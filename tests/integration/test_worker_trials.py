@@ -149,7 +149,7 @@ def test_a_worker_says_what_it_is_and_what_it_does(
     finish_of(scheduler, 70)
     idle = pool.worker(lambda worker: worker["state"] == "idle")
 
-    assert (busy["state"], busy["study"], busy["pool"], busy["device"], busy["gpu"]) == (
+    assert (busy["state"], busy["study"], busy["pool"], busy["device"], busy["gpus"]) == (
         "busy",
         "7",
         "default",

@@ -11,9 +11,12 @@ from trainer.config.knobs import (
     COST_METRICS,
     REGRESSION_METRICS,
     WITH_COMPRESSION,
+    but_schedule,
     knob_paths,
     metric_names,
+    schedule_knobs,
 )
+from trainer.config.layered import LAYERED, MOST_LAYERS, layer_of
 from trainer.config.model import MODELS, Compression, Model, Transfer
 from trainer.config.only_with import ONLY_WITH
 from trainer.config.steps import (
@@ -32,8 +35,10 @@ __all__ = [
     "AUGMENTED",
     "CLASSIFICATION_METRICS",
     "COST_METRICS",
+    "LAYERED",
     "LOSSES",
     "MODELS",
+    "MOST_LAYERS",
     "NORMALIZED",
     "ONLY_WITH",
     "OVERSAMPLERS",
@@ -55,6 +60,9 @@ __all__ = [
     "TaskName",
     "TrainConfig",
     "Transfer",
+    "but_schedule",
     "knob_paths",
+    "layer_of",
     "metric_names",
+    "schedule_knobs",
 ]

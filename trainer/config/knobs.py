@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
@@ -36,6 +37,34 @@ def knob_paths() -> list[str]:
     """
     return [path for path in _leaves(TrainConfig, "") if not path.startswith(_NOT_SEARCHED)]
 
+
+def schedule_knobs() -> list[str]:
+    """The knobs that a training may be told anew between two epochs: none of them shapes a tensor, divides the rows or
+    says which parts a model is trained by. Those of the augmentation are all among them.
+    """
+    return [path for path in knob_paths() if path.startswith("data.augment.") or path in _SCHEDULE]
+
+
+def but_schedule(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What is left of a whole section `trial`, as JSON, without these."""
+    left = {name: dict(value) if isinstance(value, dict) else value for name, value in section.items()}
+    for path in _SCHEDULE:
+        part, knob = path.split(".")
+        left[part].pop(knob, None)
+    left["data"].pop("augment", None)
+    return left
+
+
+_SCHEDULE = frozenset({
+    "optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "optimizer.nesterov", "optimizer.beta1",
+    "optimizer.beta2", "optimizer.alpha", "optimizer.eps",
+    "schedule.warmup_epochs", "schedule.step_epochs", "schedule.milestones", "schedule.factor", "schedule.min_factor",
+    "schedule.power", "schedule.plateau_epochs",
+    "loss.gamma", "loss.delta",
+    "regularization.l1", "regularization.l2", "regularization.dropout", "regularization.dropout_shape",
+    "regularization.stochastic_depth", "regularization.shake_drop", "regularization.label_smoothing",
+    "regularization.max_grad_norm", "regularization.max_grad_value", "regularization.swa_lr",
+})  # fmt: skip
 
 _NOT_SEARCHED = (
     "kind", "checkpoint.", "data.source", "data.test_source", "data.task", "data.target", "data.drop",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, FiniteFloat, model_validator
 
 from trainer.config.base import Probability, Section, Width
+from trainer.config.layered import MOST_LAYERS
 
 MOST_MODELS = 100  # of one trial
 MODEL_SOURCE = r"^((hf|file):[^\x00-\x1f]{1,1024}|trial:[a-z0-9-]{1,64}/[0-9]{1,9})$"
@@ -20,6 +21,7 @@ TEXT_MODELS = MODELS["text"]
 TRANSFORMERS = frozenset({"ft_transformer", "vit", "transformer"})
 DEEP = frozenset({"cnn", "resnet"}) | TRANSFORMERS
 PRETRAINED = frozenset({"pretrained"})
+Cell = Literal["conv", "residual", "separable", "inverted", "squeeze", "identity"]
 
 
 class Model(Section):
@@ -31,6 +33,10 @@ class Model(Section):
     ] = "mlp"  # fmt: skip
     source: Annotated[str, Field(pattern=MODEL_SOURCE)] | None = None  # pretrained: where the weights come from
     hidden: Annotated[list[Width], Field(max_length=64)] = Field(default=[128, 64])
+    numbers: Literal["plain", "linear", "periodic"] = "plain"  # mlp, resnet of tables: how a column is seen
+    number_width: Annotated[int, Field(ge=1, le=1024)] = 16  # of the vector that a column becomes
+    frequencies: Annotated[int, Field(ge=1, le=1024)] = 32  # periodic: of each column
+    frequency_scale: Annotated[FiniteFloat, Field(gt=0, le=1000)] = 0.1  # periodic: their deviation, in 1 / unit
     activation: Literal["relu", "gelu", "silu", "tanh", "elu", "leaky_relu"] = "relu"
     norm: Literal["none", "batch", "layer", "group"] = "none"
     groups: Annotated[int, Field(ge=1, le=4096)] = 8  # of channels, each normalized by itself
@@ -40,9 +46,13 @@ class Model(Section):
     expansion: Annotated[FiniteFloat, Field(ge=0.25, le=8)] = 2.0  # the layer within a block, in widths
     heads: Annotated[int, Field(ge=1, le=64)] = 4  # of attention; they divide the width
     patch: Annotated[int, Field(ge=1, le=256)] = 4  # vit: the side of the squares that an image is cut into
-    channels: Annotated[list[Width], Field(max_length=32)] = Field(
+    channels: Annotated[list[Width], Field(max_length=MOST_LAYERS)] = Field(
         default=[]
     )  # cnn: of each stage, in place of depth and width
+    cell: Cell = "conv"  # cnn: what each stage is made of
+    cells: Annotated[list[Cell], Field(max_length=MOST_LAYERS)] = Field(
+        default=[]
+    )  # cnn: of each stage, in place of cell
     kernel: Annotated[int, Field(ge=1, le=15)] = 3
     init: Literal[
         "default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "lecun_normal", "orthogonal",
@@ -61,6 +71,11 @@ class Model(Section):
         """The channels of each stage of a cnn: twice as many as in the one before, if they are not given."""
         return self.channels or [self.width * 2**stage for stage in range(self.depth)]
 
+    @property
+    def stage_cells(self) -> list[Cell]:
+        """What each stage of a cnn is made of."""
+        return self.cells or [self.cell] * len(self.stage_channels)
+
     @model_validator(mode="after")
     def _is_from_somewhere(self) -> Self:
         if self.name == "pretrained" and self.source is None:
@@ -69,8 +84,11 @@ class Model(Section):
 
 
 class Transfer(Section):
-    """How a pretrained model is trained on. Its blocks are counted from the input; the head is none of them."""
+    """What weights a training takes over, and how a pretrained model is trained on. Its blocks are counted from the
+    input; the head is none of them.
+    """
 
+    inherit: Literal["none", "nearest"] = "none"  # a finished trial of the study, chosen as this one begins
     freeze: Literal["none", "all_but_head", "blocks"] = "none"
     frozen_blocks: Annotated[int, Field(ge=0, le=10_000)] = 0  # blocks: so many, from the input on
     unfreeze_every: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # epochs until the next block thaws; 0 is never
@@ -88,6 +106,7 @@ class Compression(Section):
     steps: Annotated[int, Field(ge=1, le=1000)] = 1
     begin: Probability = 0.5
     end: Probability = 0.75
+    int8: bool = False  # the model that is left has linear layers and tables of eight bits
     rewind: bool = False  # magnitude: what stays goes back to what it began with (Frankle and Carbin 2019)
 
     @model_validator(mode="after")

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from trainer.config.layered import LAYERED
 from trainer.config.model import DEEP, PRETRAINED, TEXT_MODELS, TRANSFORMERS
 
 # A knob on the left acts only where the knob on the right has one of the values.
 ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
-    "model.hidden": ("model.name", frozenset({"mlp", "embedding_bag"})),
+    "model.hidden": ("model.name", LAYERED["model.hidden"]),
+    "model.numbers": ("model.name", frozenset({"mlp", "resnet"})),
+    "model.number_width": ("model.numbers", frozenset({"linear", "periodic"})),
+    "model.frequencies": ("model.numbers", frozenset({"periodic"})),
+    "model.frequency_scale": ("model.numbers", frozenset({"periodic"})),
     "model.norm": ("model.name", frozenset({"mlp", "embedding_bag", "cnn", "resnet"})),
     "model.skip": ("model.name", frozenset({"mlp"})),
-    "model.zero_residual": ("model.name", frozenset({"mlp", "resnet"}) | TRANSFORMERS),
+    "model.zero_residual": ("model.name", frozenset({"mlp", "cnn", "resnet"}) | TRANSFORMERS),
     "model.groups": ("model.norm", frozenset({"group"})),
     "model.depth": ("model.name", DEEP),
     "model.width": ("model.name", DEEP | TEXT_MODELS),
-    "model.expansion": ("model.name", TRANSFORMERS | {"resnet"}),
+    "model.expansion": ("model.name", TRANSFORMERS | {"cnn", "resnet"}),
     "model.heads": ("model.name", TRANSFORMERS),
     "model.patch": ("model.name", frozenset({"vit"})),
     "model.source": ("model.name", PRETRAINED),
     "model.lora_rank": ("model.name", PRETRAINED),
     "model.lora_alpha": ("model.name", PRETRAINED),
     "model.lora_targets": ("model.name", PRETRAINED),
-    "model.channels": ("model.name", frozenset({"cnn"})),
+    "model.channels": ("model.name", LAYERED["model.channels"]),
+    "model.cells": ("model.name", LAYERED["model.cells"]),
+    "model.cell": ("model.name", frozenset({"cnn"})),
     "compression.share": ("compression.name", frozenset({"magnitude", "units"})),
     "compression.steps": ("compression.name", frozenset({"magnitude", "units"})),
     "compression.begin": ("compression.name", frozenset({"magnitude", "units"})),

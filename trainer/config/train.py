@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from trainer.config.base import Count, Section, Seed
 from trainer.config.data import Data
+from trainer.config.layered import LAYERED
 from trainer.config.model import (
     IMAGE_MODELS,
     MOST_MODELS,
@@ -89,6 +90,10 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _only_what_is_there_is_transferred(self) -> Self:
         told = [key for key, value in self.transfer if value != Transfer.model_fields[key].default]
+        if self.transfer.inherit != "none":
+            told.remove("inherit")
+            if self.model.name == "pretrained":
+                raise ValueError("transfer.inherit: a pretrained model begins with its source; set it to none")
         if self.model.name != "pretrained" and told:
             raise ValueError(f"transfer.{told[0]}: acts only with model.name pretrained, and it is {self.model.name}")
         return self
@@ -115,11 +120,19 @@ class TrainConfig(Section):
             )
         if model.norm != "group" or model.name not in ONLY_WITH["model.norm"][1]:
             return self
-        for width in model.hidden if model.name in ONLY_WITH["model.hidden"][1] else [model.width]:
+        widths = {"cnn": model.stage_channels, **dict.fromkeys(LAYERED["model.hidden"], model.hidden)}
+        for width in widths.get(model.name, [model.width]):
             if width % model.groups:
                 raise ValueError(
                     f"model.groups: {model.groups} groups do not divide a width of {width}; take a number that does"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _each_stage_has_a_cell(self) -> Self:
+        cells, stages = len(self.model.cells), len(self.model.stage_channels)
+        if self.model.name == "cnn" and cells not in (0, stages):
+            raise ValueError(f"model.cells: names {cells} cells for {stages} stages; name one for each")
         return self
 
     @model_validator(mode="after")

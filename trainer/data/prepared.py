@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -24,6 +24,8 @@ AnySchema = Annotated[Schema | ImageSchema | TextSchema | SubwordSchema, Field(d
 class Part:
     """Rows as the model takes them. Never written to: trials share them.
 
+    The targets lie on the device. The inputs do, too, if they fit; else they stay in the host's memory.
+
     The inputs are, of a table, its numbers (rows, numeric) float32 and its categories (rows, categorical) int64, where
     0 is missing or unseen; of images their pixels (rows, channels, height, width) uint8; of texts their tokens
     (rows, length) int32.
@@ -35,6 +37,25 @@ class Part:
     @property
     def rows(self) -> int:
         return len(self.y)
+
+    @property
+    def home(self) -> torch.device:
+        """Where the inputs lie."""
+        return self.inputs[0].device
+
+    def take(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """The inputs of some rows, on the device; `rows` may lie anywhere, and are best at home."""
+        rows = rows.to(self.home)
+        return tuple(_fetched(tensor[rows], self.y.device) for tensor in self.inputs)
+
+    def first(self, rows: int) -> tuple[Tensor, ...]:
+        """The inputs of the first rows, on the device."""
+        return tuple(_fetched(tensor[:rows], self.y.device) for tensor in self.inputs)
+
+    def batches(self, rows: int) -> Iterator[tuple[Tensor, ...]]:
+        """All inputs in their order, so many rows at a time, on the device."""
+        for inputs in zip(*(torch.split(tensor, rows) for tensor in self.inputs), strict=True):
+            yield tuple(_fetched(tensor, self.y.device) for tensor in inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,3 +123,10 @@ class Folds:
     def facts(self) -> dict[str, Any]:
         """Those of the first fold, and how many there are."""
         return self.parts[0].facts() | {"folds": len(self.parts)}
+
+
+def _fetched(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device; to a GPU it goes while the host gathers the next one."""
+    if tensor.device == device:
+        return tensor
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)

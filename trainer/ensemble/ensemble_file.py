@@ -21,6 +21,7 @@ from trainer.data.schema import Schema
 from trainer.data.texts import TextSchema
 from trainer.ensemble.combine import COMBINATIONS, Combination, Scores
 from trainer.folder import Folder
+from trainer.int8 import learned_in
 from trainer.loop import evaluate
 from trainer.members import Member
 from trainer.model_file import Predictor
@@ -113,7 +114,7 @@ def load(folder: Folder, folder_of: Callable[[int, int], Folder] | None = None) 
 
 def parameters_of(predictors: Sequence[Predictor]) -> int:
     """How many numbers the models consist of, together."""
-    return sum(p.numel() for each in predictors for member in each.members for p in member.model.parameters())
+    return sum(each.numel() for one in predictors for member in one.members for each in learned_in(member.model))
 
 
 def latency_ms(predictors: Sequence[Predictor]) -> float:

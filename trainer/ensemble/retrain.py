@@ -137,7 +137,7 @@ def _cost(combined: Scores, y: NDArray[Any]) -> float:
 
 def _take(part: Part, rows: NDArray[np.int64]) -> Part:
     places = torch.from_numpy(rows).to(part.y.device)
-    return Part(tuple(tensor[places] for tensor in part.inputs), part.y[places])
+    return Part(tuple(tensor[places.to(part.home)] for tensor in part.inputs), part.y[places])
 
 
 def _probabilities(logits: Tensor) -> Scores:

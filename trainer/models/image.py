@@ -10,7 +10,8 @@ from torch import Generator, Tensor, nn
 from trainer.config import Model
 from trainer.data.images import ImageSchema
 from trainer.errors import ModelError
-from trainer.models.layers import ACTIVATIONS, Dropout, Network, hidden_layers, one_a_row
+from trainer.models.cells import cell_of
+from trainer.models.layers import ACTIVATIONS, Dropout, Network, hidden_layers, image_norm, one_a_row
 from trainer.models.residual import Residual
 
 RESNET_STAGES = 3
@@ -50,8 +51,8 @@ class ImageMLP(Network):
 
 
 class CNN(Network):
-    """Stages of convolution, norm, activation and 2 × 2 max pooling, each with twice the channels of the one before;
-    then dropout and a linear head over what is left of the image (LeCun et al. 1998).
+    """Stages of a cell and 2 × 2 max pooling, each with twice the channels of the one before; then dropout and a linear
+    head over what is left of the image (LeCun et al. 1998). The cell `conv` is a convolution, norm and activation.
 
     Raises:
         ModelError: the image cannot be halved `depth` times.
@@ -69,12 +70,16 @@ class CNN(Network):
         channels = [schema.channels, *stages]
         self.stages = nn.Sequential(Pixels(schema))
         height, width = schema.height, schema.width
-        for before, after in pairwise(channels):
-            self.stages.append(nn.Conv2d(before, after, config.kernel, padding=config.kernel // 2))
-            self.stages.append(_norm(config, after))
-            self.stages.append(ACTIVATIONS[config.activation]())
+        for cell, (before, after) in zip(config.stage_cells, pairwise(channels), strict=True):
+            grown = 0
+            if cell == "conv":
+                self.stages.append(nn.Conv2d(before, after, config.kernel, padding=config.kernel // 2))
+                self.stages.append(image_norm(config, after))
+                self.stages.append(ACTIVATIONS[config.activation]())
+                grown = 1 - config.kernel % 2  # an even kernel, padded on both sides, sees one place more
+            else:
+                self.stages.append(cell_of(config, cell, before, after, noise))
             self.stages.append(nn.MaxPool2d(2))
-            grown = 1 - config.kernel % 2  # an even kernel, padded on both sides, sees one place more
             height, width = (height + grown) // 2, (width + grown) // 2
         self.dropout = Dropout(noise)
         self.head = nn.Linear(channels[-1] * height * width, outputs)
@@ -93,7 +98,7 @@ class ResNet(Network):
     def __init__(self, config: Model, schema: ImageSchema, outputs: int, noise: Generator | None) -> None:
         super().__init__()
         stem = nn.Conv2d(schema.channels, config.width, 3, padding=1, bias=False)
-        norm, activation = _norm(config, config.width), ACTIVATIONS[config.activation]()
+        norm, activation = image_norm(config, config.width), ACTIVATIONS[config.activation]()
         self.stages = nn.Sequential(Pixels(schema), stem, norm, activation)
         channels = config.width
         for stage in range(RESNET_STAGES):
@@ -114,22 +119,10 @@ def _residual_block(config: Model, channels: int, *, halves: bool, noise: Genera
     stride, after = (2, 2 * channels) if halves else (1, channels)
     branch = nn.Sequential(
         nn.Conv2d(channels, after, 3, stride=stride, padding=1, bias=False),
-        _norm(config, after),
+        image_norm(config, after),
         ACTIVATIONS[config.activation](),
         nn.Conv2d(after, after, 3, padding=1, bias=False),
-        _norm(config, after),
+        image_norm(config, after),
     )
     shortcut = nn.Conv2d(channels, after, 1, stride=2, bias=False) if halves else nn.Identity()
     return Residual([branch], shortcut, noise)
-
-
-def _norm(config: Model, channels: int) -> nn.Module:
-    """`layer` normalizes each image over all of its channels and places, `group` over shares of the channels."""
-    match config.norm:
-        case "batch":
-            return nn.BatchNorm2d(channels)
-        case "layer":
-            return nn.GroupNorm(1, channels)
-        case "group":
-            return nn.GroupNorm(config.groups, channels)
-    return nn.Identity()

@@ -23,10 +23,14 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
+
+
 class Network(nn.Module):
     """A model whose `forward` takes the inputs of a part, and gives (batch, outputs), or (batch,) for one output."""
 
     cpu_rows = 1024  # so many rows' activations stay in a processor's cache during evaluation
+    may_leave_out = False  # whether a pass may do without some of its parameters
     frozen: Sequence[nn.Module] = ()  # parts that do not learn: their statistics stay as they are, too
 
     def train(self, mode: bool = True) -> Self:
@@ -40,7 +44,7 @@ class Network(nn.Module):
     @property
     def needs_two_rows(self) -> bool:
         """Whether a batch of one row cannot be trained on: it has no variance to normalize by."""
-        return any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in self.modules())
+        return any(isinstance(module, BATCH_NORMS) for module in self.modules())
 
     def set_rates(self, knobs: Regularization) -> None:
         """Let dropout, and what is done to residual branches, act as told from the next step on."""
@@ -129,6 +133,20 @@ def norm_of(config: Model, width: int) -> nn.Module:
             return nn.LayerNorm(width)
         case "group":
             return nn.GroupNorm(config.groups, width)
+    return nn.Identity()
+
+
+def image_norm(config: Model, channels: int) -> nn.Module:
+    """The normalization of (batch, channels, height, width). `layer` normalizes each image over all of its channels and
+    places, `group` over shares of the channels.
+    """
+    match config.norm:
+        case "batch":
+            return nn.BatchNorm2d(channels)
+        case "layer":
+            return nn.GroupNorm(1, channels)
+        case "group":
+            return nn.GroupNorm(config.groups, channels)
     return nn.Identity()
 
 

@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from trainer.config import Model
 from trainer.models.layers import Network, hidden_layers, one_a_row
+from trainer.models.numbers import Numbers
 
 MAX_EMBEDDING = 32
 
@@ -29,13 +30,16 @@ class MLP(Network):
     ) -> None:
         super().__init__()
         self.embedding = Embeddings(categories) if categories else None
-        inputs = numeric + (self.embedding.width if self.embedding else 0)
+        self.numbers = Numbers(config, numeric)
+        inputs = self.numbers.width + (self.embedding.width if self.embedding else 0)
         self.blocks = hidden_layers(config, inputs, noise)
         self.head = nn.Linear([inputs, *config.hidden][-1], outputs)
 
     def forward(self, x_num: Tensor, x_cat: Tensor) -> Tensor:
         """(batch, numeric) float32 and (batch, categorical) int64 to (batch, outputs); (batch,) for a single output."""
-        x = x_num if self.embedding is None else torch.cat([x_num, self.embedding(x_cat)], dim=1)
+        x = self.numbers(x_num)
+        if self.embedding is not None:
+            x = torch.cat([x, self.embedding(x_cat)], dim=1)
         return one_a_row(self.head(self.blocks(x)))
 
 

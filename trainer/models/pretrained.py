@@ -30,6 +30,7 @@ class PretrainedText(Network):
     """A model for classifying sequences (or regressing on them), over tokens of its own tokenizer."""
 
     cpu_rows = 64
+    may_leave_out = True  # such as a pooler that nothing asks
 
     def __init__(
         self, architecture: Mapping[str, Any], schema: SubwordSchema, outputs: int, noise: Generator | None
@@ -57,6 +58,7 @@ class PretrainedImages(Network):
     """
 
     cpu_rows = 32
+    may_leave_out = True
 
     def __init__(
         self, architecture: Mapping[str, Any], schema: ImageSchema, outputs: int, noise: Generator | None

@@ -11,6 +11,7 @@ from torch.nn import functional
 from trainer.config import Model
 from trainer.models.layers import ACTIVATIONS, Dropout, Network, norm_of, one_a_row
 from trainer.models.mlp import Embeddings, offsets_of
+from trainer.models.numbers import Numbers
 from trainer.models.residual import Residual
 from trainer.models.transformer import Encoder, Vectors
 
@@ -26,7 +27,8 @@ class TableResNet(Network):
         """As of `MLP`."""
         super().__init__()
         self.embedding = Embeddings(categories) if categories else None
-        inputs = numeric + (self.embedding.width if self.embedding else 0)
+        self.numbers = Numbers(config, numeric)
+        inputs = self.numbers.width + (self.embedding.width if self.embedding else 0)
         self.stem = nn.Linear(inputs, config.width)
         self.blocks = nn.Sequential(*(_residual_block(config, noise) for _ in range(config.depth)))
         self.blocks.append(norm_of(config, config.width))
@@ -35,7 +37,9 @@ class TableResNet(Network):
 
     def forward(self, x_num: Tensor, x_cat: Tensor) -> Tensor:
         """(batch, numeric) float32 and (batch, categorical) int64 to (batch, outputs); (batch,) for a single output."""
-        x = x_num if self.embedding is None else torch.cat([x_num, self.embedding(x_cat)], dim=1)
+        x = self.numbers(x_num)
+        if self.embedding is not None:
+            x = torch.cat([x, self.embedding(x_cat)], dim=1)
         return one_a_row(self.head(self.blocks(self.stem(x))))
 
 

@@ -19,6 +19,7 @@ TRAIN = {
     "trial": {"kind": "train", "data": {"source": "sklearn:iris"}},
 }
 ROWS = {"rows": [{"petal width (cm)": 1.0}]}
+BOTH = ROWS | {"ensemble": 1, "int8": True}
 
 pytestmark = on_sqlite
 
@@ -72,14 +73,14 @@ def test_without_a_worker_it_is_said_at_once_and_with_a_busy_one_after_the_time_
     assert "no worker of the pool 'default' is there" in refused(server, 503)
 
     with open_redis(server.settings.redis_url) as client:
-        client.hset(worker_key("w"), mapping={"pool": "default", "gpu": "0", "state": "busy"})
+        client.hset(worker_key("w"), mapping={"pool": "default", "gpus": "0", "state": "busy"})
     assert "no worker came to it within 0.1 s: 1 of the pool's 1 are busy" in refused(server, 504)
 
     with reads(server.engine)() as session:
         assert session.query(TaskRow).all() == []  # nobody waits: it must not be done later
 
 
-@pytest.mark.parametrize("body", [{"rows": []}, {"rows": "x"}, {}, ROWS | {"trial": -1}, ROWS | {"trail": 1}])
+@pytest.mark.parametrize("body", [{"rows": []}, {"rows": "x"}, {}, ROWS | {"trial": -1}, ROWS | {"trail": 1}, BOTH])
 def test_a_wrong_body_is_refused(server: ApiServer, body: object) -> None:
     server.create(**TRAIN)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from sqlalchemy import update
@@ -9,7 +10,7 @@ from sqlalchemy import update
 from store.bus import open_redis, worker_key
 from store.models import StudyRow, TrialState
 from store.queue import TrialQueue
-from store.roster import drain_key
+from store.roster import crowds_key, drain_key
 from store.session import connect, writes
 from store.settings import Settings
 from tests.api_server import ApiServer, definition, on_sqlite, serving
@@ -41,7 +42,7 @@ def test_a_database_without_the_schema_is_not_ready(settings: Settings, tmp_path
 @on_sqlite
 def test_workers_show_what_they_work_at(server: ApiServer) -> None:
     server.create("s")
-    fields = {"host": "node7", "pid": 4242, "pool": "default", "device": "cuda:0", "gpu": "1", "state": "busy",
+    fields = {"host": "node7", "pid": 4242, "pool": "default", "device": "cuda:0", "gpus": "1", "state": "busy",
               "study": server.study_id(), "trial": 3, "attempt": 1, "beat": 17, "done": 2}  # fmt: skip
     with open_redis(server.settings.redis_url) as client:
         client.hset(worker_key("node7-gpu-0"), mapping=fields)
@@ -54,6 +55,21 @@ def test_workers_show_what_they_work_at(server: ApiServer) -> None:
     assert (new["name"], new["pool"], new["study"], new["gpu"], new["pid"]) == ("a-new-one", "cpu", None, False, None)
     expected = {"name": "node7-gpu-0", "host": "node7", "pid": 4242, "device": "cuda:0", "gpu": True, "study": "s"}
     assert busy | expected | {"trial": 3, "attempt": 1, "done": 2, "state": "busy"} == busy
+
+
+@on_sqlite
+def test_slots_that_are_counted_show_what_was_measured_and_why(server: ApiServer) -> None:
+    server.create("s")
+    picture = {"study": str(server.study_id()), "wanted": 1, "rates": [{"slots": 1, "rate": 100.0}], "why": None}
+    with open_redis(server.settings.redis_url) as client:
+        client.hset(worker_key("w"), mapping={"pool": "default", "supervisor": "node7/a1", "crowd": "cpu"})
+        client.hset(worker_key("other"), mapping={"pool": "default", "supervisor": "node7/a1", "crowd": ""})
+        client.hset(crowds_key("node7/a1"), "cpu", json.dumps(picture))
+
+    other, counted = server.http.get("/api/v1/workers").json()["items"]
+
+    assert counted["crowd"] == picture | {"study": "s", "device": "cpu"}
+    assert other["crowd"] is None
 
 
 def test_metrics_count_what_there_is(server: ApiServer) -> None:
@@ -93,8 +109,8 @@ def test_metrics_tell_how_many_slots_the_open_studies_could_use(server: ApiServe
 
     wanted = {line for line in lines if line.startswith("trialyard_wanted_slots{")}
     assert wanted == {
-        'trialyard_wanted_slots{gpu="no",pool="default"} 3.0',
-        'trialyard_wanted_slots{gpu="yes",pool="big"} 4.0',
+        'trialyard_wanted_slots{gpu="no",gpus="0",pool="default"} 3.0',
+        'trialyard_wanted_slots{gpu="yes",gpus="1",pool="big"} 4.0',
     }
     assert "trialyard_refused_messages_total 0.0" in lines
 
@@ -107,7 +123,7 @@ def test_a_study_that_no_live_worker_can_serve_says_so_at_once(server: ApiServer
 
     made = server.http.post("/api/v1/studies", json=document, headers=key).json()
     with open_redis(server.settings.redis_url) as client:
-        client.hset(worker_key("w"), mapping={"pool": "default", "gpu": "0", "memory": 2**30, "state": "idle"})
+        client.hset(worker_key("w"), mapping={"pool": "default", "gpus": "0", "memory": 2**30, "state": "idle"})
         beside = server.get("large")["waiting_for"]
         client.hset(worker_key("w"), "memory", 8 * 2**30)
 

@@ -7,9 +7,10 @@ import pytest
 from search.definition import Resources
 from search.placing import Offer, lacks
 
-SMALL = {"pool": "default", "gpu": "0", "memory": str(4 * 2**30), "state": "busy"}
+SMALL = {"pool": "default", "gpus": "0", "memory": str(4 * 2**30), "state": "busy"}
 LARGE = SMALL | {"memory": str(16 * 2**30)}
-GPU = {"pool": "default", "gpu": "1", "memory": "", "state": "idle"}
+GPU = {"pool": "default", "gpus": "1", "memory": "", "state": "idle"}
+PAIR = GPU | {"gpus": "2"}
 
 
 @pytest.mark.parametrize(
@@ -18,13 +19,16 @@ GPU = {"pool": "default", "gpu": "1", "memory": "", "state": "idle"}
         ({}, [SMALL, LARGE]),
         ({"memory": "8GiB"}, [LARGE]),
         ({"gpus": 1, "memory": "8GiB"}, [GPU]),  # it does not say what it has
+        ({"gpus": 2}, [PAIR]),  # two single ones do not make a pair
+        ({"gpus": 4}, []),
+        ({"processes": 2}, [SMALL, LARGE]),
         ({"pool": "other"}, []),
         ({"memory": "32GiB"}, []),
     ],
 )
 def test_a_worker_serves_its_pool_its_kind_and_what_fits(resources: dict[str, object], servers: list[object]) -> None:
     needs = Resources.model_validate(resources)
-    workers = [SMALL, LARGE, GPU, LARGE | {"state": "draining"}]
+    workers = [SMALL, LARGE, GPU, PAIR, LARGE | {"state": "draining"}]
 
     assert [worker for worker in workers if Offer.of(worker).serves(needs)] == servers
     assert (lacks(needs, map(Offer.of, workers)) is None) == bool(servers)
@@ -38,3 +42,12 @@ def test_what_is_lacking_is_said_beside_what_there_is() -> None:
         "live are 1 of the pool 'default' with a GPU, 2 of the pool 'default' without a GPU (4.0GiB a slot)"
     )
     assert lacks(needs, []).endswith("; no worker is live")  # type: ignore[union-attr]
+
+
+def test_who_needs_several_gpus_is_told_how_to_offer_them() -> None:
+    needs = Resources.model_validate({"gpus": 4})
+
+    assert lacks(needs, [Offer.of(PAIR)]) == (
+        "no live worker can serve it: it needs one of the pool 'default' with 4 GPUs a slot "
+        "(trialyard worker --gpus-per-trial 4); live are 1 of the pool 'default' with 2 GPUs a slot"
+    )

@@ -68,7 +68,7 @@ SECTIONS = sections(TrainConfig)
 
 
 def test_the_example_is_a_study():
-    [example] = re.findall(r"```yaml\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+    example, *_ = re.findall(r"```yaml\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
 
     assert parse(from_yaml(example)).name == "adult-mlp"
 

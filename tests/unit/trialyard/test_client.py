@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from trialyard import client as client_module
+from trialyard import connection
 from trialyard.client import Client
 from trialyard.errors import ApiError, Conflict, InvalidRequest, NotFound, ServerError, Unauthorized, Unreachable
 from trialyard.events import parse_events
@@ -44,7 +44,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "RETRY_SECONDS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(connection, "RETRY_SECONDS", (0.0, 0.0, 0.0))
 
 
 def test_numbers_that_json_cannot_carry_are_refused_by_their_path_before_anything_is_sent() -> None:

@@ -118,7 +118,7 @@ def test_a_study_whose_events_do_not_come_is_seen_to_end_all_the_same(
 def test_a_server_that_stays_away_is_given_up(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr("trialyard.client.RETRY_SECONDS", (0.01,))
+    monkeypatch.setattr("trialyard.connection.RETRY_SECONDS", (0.01,))
 
     def away(_request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")

@@ -45,7 +45,7 @@ def test_a_slot_on_the_cores_measures_its_runner_and_the_load() -> None:
 def test_a_gpus_figures_are_shares_bytes_degrees_and_watts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "open_nvml", lambda: driver(power=310_400))
 
-    found = Figures(lambda: 0, gpu="GPU-1")()
+    found = Figures(lambda: 0, gpus=["GPU-1"])()
 
     assert found.pop("load")
     assert found == {
@@ -60,4 +60,4 @@ def test_a_gpus_figures_are_shares_bytes_degrees_and_watts(monkeypatch: pytest.M
 def test_a_sensor_that_is_not_there_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "open_nvml", lambda: driver(power=None))
 
-    assert "gpu_power" not in Figures(lambda: 0, gpu="MIG-1")()
+    assert "gpu_power" not in Figures(lambda: 0, gpus=["MIG-1"])()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import StaleAttempt, Unavailable
-from store.messages import Answer, AttemptKey, Decision, Finish, Report, Request, Settled
+from store.errors import CutOff, StaleAttempt, Unavailable
+from store.messages import Answer, AttemptKey, Decision, Done, Finish, Report, Request, Settled
 from tests.yard import Clock
 from worker.outgoing import PAUSE_SECONDS, Outgoing
 from worker.spool import Spool, left_behind
@@ -16,6 +16,7 @@ from worker.spool import Spool, left_behind
 KEY = AttemptKey(1, 2, 3)
 GO_ON = Decision(decision="continue")
 AWAY = None
+CUT = Done()  # which no attempt is ever answered with
 
 
 class Line:
@@ -31,6 +32,8 @@ class Line:
         answer = next(self._answers)
         if answer is None:
             raise Unavailable("nobody answers")
+        if answer is CUT:
+            raise CutOff("Redis could not be reached")
         self.heard.append(request)
         return answer
 
@@ -40,7 +43,7 @@ def report(step: int) -> Report:
 
 
 def outgoing(folder: Path, line: Line, clock: Clock) -> Outgoing:
-    return Outgoing(line, KEY, folder, patience=8.0, monotonic=clock.monotonic)  # type: ignore[arg-type]
+    return Outgoing(line, KEY, folder, patience=8.0, lease=16.0, monotonic=clock.monotonic)  # type: ignore[arg-type]
 
 
 def test_a_training_that_is_cut_off_goes_on_and_tries_again_after_a_while(tmp_path: Path) -> None:
@@ -57,6 +60,30 @@ def test_a_training_that_is_cut_off_goes_on_and_tries_again_after_a_while(tmp_pa
     assert line.heard == [report(0), report(1), report(2)]
     out.finish(Finish(attempt=KEY, outcome="finished"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("then", "gives_up"),
+    [
+        ([(8, CUT)], False),  # 8 s after the first try
+        ([(8, CUT), (8, CUT)], True),  # 16 s, which is the lease
+        ([(8, AWAY), (8, CUT), (8, CUT)], False),  # Redis was there meanwhile, and with it our signs of life
+        ([(8, AWAY), (8, AWAY), (8, AWAY)], False),  # the scheduler alone is away: no lease runs out
+        ([(8, GO_ON), (8, CUT), (8, CUT)], False),
+    ],
+)
+def test_who_could_not_reach_redis_for_a_lease_gives_up(
+    tmp_path: Path, then: list[tuple[int, Answer | None]], gives_up: bool
+) -> None:
+    clock = Clock()
+    answers = [answer for _, answer in then for _ in range(1 + (answer is GO_ON))]  # two reports are heard then
+    out = outgoing(tmp_path, Line([CUT, *answers]), clock)
+    out.report(report(0))
+    for step, (seconds, _) in enumerate(then, start=1):
+        clock.advance(seconds)
+        assert out.report(report(step)) == "continue"
+
+    assert out.gives_up == gives_up
 
 
 def test_a_late_decision_to_prune_counts_and_what_came_after_it_is_dropped(tmp_path: Path) -> None:

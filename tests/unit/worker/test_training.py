@@ -6,7 +6,7 @@ import pytest
 from store.artifacts import Artifacts
 from store.messages import Assignment, AttemptKey, DecisionName
 from trainer.errors import DataError, ModelError
-from worker.ending import OutOfDeviceMemory
+from worker.ending import CrowdedOut, OutOfDeviceMemory, outcome_of
 from worker.library import Library
 from worker.training import KEPT_DATA_SETS, Training
 
@@ -76,6 +76,28 @@ def test_a_full_device_is_told_in_a_sentence_and_emptied(training: Training, mon
         run(training, assignment(study_id=1))
     monkeypatch.undo()
     assert run(training, assignment(study_id=1)) == "finished"
+
+
+def test_a_trial_without_room_beside_its_neighbours_is_tried_again_where_slots_are_counted(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def fit(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training, "_is_crowd", True)
+    monkeypatch.setattr("trainer.fit.fit", fit)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 10)
+    free = [20]  # of 100, so that neighbours hold 70
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free[0], 100))
+
+    with pytest.raises(CrowdedOut, match="70% of which its neighbours hold") as crowded:
+        run(training, assignment(study_id=1))
+    assert outcome_of(crowded.value) == "lost"
+    free[0] = 85  # alone but for 5, it is its own fault
+    with pytest.raises(OutOfDeviceMemory):
+        run(training, assignment(study_id=1))
 
 
 def test_slots_that_share_a_gpu_take_no_more_than_their_share_of_its_memory(

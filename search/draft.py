@@ -1,0 +1,54 @@
+"""A trial while its parameters are drawn, all of them at once."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.distributions import _get_single_value as single_value
+from optuna.pruners import _filter_study as filter_study
+from optuna.trial import FrozenTrial
+from typing_extensions import override
+
+
+class Draft(optuna.Trial):
+    """Draws what `optuna.Trial` draws, by the same sampler and in the same order.
+
+    Optuna copies the trial into its storage anew with every parameter. Here the storage gets them together, from
+    `drawn`, when all are drawn.
+    """
+
+    def __init__(self, study: optuna.Study, trial_id: int) -> None:
+        super().__init__(study, trial_id)
+        self._cached_frozen_trial = _without_parameters(self._cached_frozen_trial)
+
+    @property
+    def drawn(self) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """The parameters and their distributions."""
+        return self._cached_frozen_trial.params, self._cached_frozen_trial.distributions
+
+    @override
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        params, distributions = self.drawn
+        value = self._value(name, distribution)
+        params[name] = distribution.to_external_repr(distribution.to_internal_repr(value))
+        distributions[name] = distribution
+        return value
+
+    def _value(self, name: str, distribution: BaseDistribution) -> Any:
+        if self._is_fixed_param(name, distribution):
+            return self._fixed_params[name]
+        if distribution.single():
+            return single_value(distribution)
+        if self._is_relative_param(name, distribution):
+            return self.relative_params[name]
+        trial = self._get_latest_trial()
+        return self.study.sampler.sample_independent(filter_study(self.study, trial), trial, name, distribution)
+
+
+def _without_parameters(trial: FrozenTrial) -> FrozenTrial:
+    blank = copy.copy(trial)
+    blank.params, blank.distributions = {}, {}
+    return blank

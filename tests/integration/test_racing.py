@@ -1,0 +1,174 @@
+"""The best trials again from other seeds when the search ends, in heats from which drops who is behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from search.definition import parse
+from search.racing import heats_of, left, race_of, stage
+from store.errors import DefinitionError
+from store.messages import FinishTask, TakeTask, TaskAssignment
+from store.models import StudyRow, StudyState, TaskRow, TrialRow
+from store.session import writes
+from tests.yard import Yard, study
+from trialyard.rescoring import standings
+from trialyard.resources import Rescore
+
+KNOBS = {"optimizer.lr": {"low": 0.01, "high": 0.1}}
+TRAIN = {"kind": "train", "data": {"source": "sklearn:iris"}, "seed": 40, "seeds": 2}
+
+
+def raced(**sections: Any) -> dict[str, Any]:
+    return study(parameters=KNOBS, trial=TRAIN, rescore={"best": 3, "seeds": 5}) | sections
+
+
+@pytest.mark.parametrize(
+    ("seeds", "heats"), [(2, [2]), (4, [4]), (5, [3, 2]), (6, [3, 3]), (7, [3, 2, 2]), (8, [3, 2, 3])]
+)
+def test_no_heat_has_a_single_seed(seeds: int, heats: list[int]) -> None:
+    assert heats_of(seeds) == heats
+
+
+def test_behind_is_who_is_worse_from_nearly_every_seed_and_not_who_is_worse_by_one() -> None:
+    leader = [0.10, 0.20, 0.30]
+    # Differences 0.05, 0.06, 0.07: 0.06 is more than 2.92 * 0.01 / sqrt(3); 0, 0, 0.3: 0.1 is less than 2.92 * 0.1.
+    scores = {7: leader, 3: [0.15, 0.26, 0.37], 5: [0.10, 0.20, 0.60], 9: leader}
+
+    assert left(scores, "minimize") == [7, 9, 5]
+    assert left({number: [-score for score in each] for number, each in scores.items()}, "maximize") == [7, 9, 5]
+
+
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        ({"trial": {"kind": "objective", "name": "mine"}}, "no seeds to change"),
+        ({"objective": [{"metric": m, "direction": "minimize"} for m in ("val/loss", "params")]}, "several"),
+        ({"objective": {"metric": "params", "direction": "minimize"}}, '"params" is the same from all seeds'),
+        ({"rescore": {"best": 0}}, "must be at least 1"),
+        ({"rescore": {"seed": 5}}, "did you mean 'seeds'"),
+    ],
+)
+def test_what_cannot_be_raced_is_refused(sections: dict[str, Any], says: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        parse(raced(**sections))
+
+    [problem] = [each for each in caught.value.problems if each.path.startswith("rescore")]
+    assert says in f"{problem.message}; {problem.hint}"
+
+
+def searched(yard: Yard, losses: dict[int, float], **sections: Any) -> int:
+    """A study whose search is over, with these complete trials."""
+    study_id = yard.submit(raced(**sections))
+    now = yard.clock.now()
+    with writes(yard.engine).begin() as session:
+        for number, loss in losses.items():
+            plain = {"parameters": {"optimizer.lr": 0.05}, "system_attrs": {}, "created_at": now, "ended_at": now}
+            row = {"study_id": study_id, "number": number, "state": "COMPLETE", "values": {"val/loss": loss}}
+            session.add(TrialRow(**row, **plain))
+    return study_id
+
+
+def look(yard: Yard) -> None:
+    yard.clock.advance(6)
+    yard.turn()
+
+
+def heat(yard: Yard, study_id: int) -> list[TaskRow]:
+    """The tasks of the newest heat."""
+    with Session(yard.engine) as session:
+        tasks = race_of(session, study_id)
+    last = max((task.request["heat"] for task in tasks), default=0)
+    return [task for task in tasks if task.request["heat"] == last]
+
+
+def stage_of(yard: Yard, study_id: int) -> str | None:
+    with Session(yard.engine) as session:
+        return stage(session, session.get_one(StudyRow, study_id))
+
+
+def score(yard: Yard, task: TaskRow, *losses: float) -> None:
+    """What a worker comes to."""
+    worker = yard.worker()
+    given = worker.say(TakeTask(study_id=task.study_id, number=task.number, worker=worker.name))
+    assert isinstance(given, TaskAssignment)
+    metrics = {f"seed/{place}/loss": loss for place, loss in enumerate(losses, start=1)}
+    mean = {"val/loss": sum(losses) / len(losses), "val/loss_se": 0.5}
+    worker.say(FinishTask(attempt=given.attempt, outcome="finished", result={"metrics": metrics | mean, "epochs": 3}))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+def test_a_race_begins_when_the_search_ends_and_goes_on_over_a_restart(yard: Yard) -> None:
+    study_id = searched(yard, {0: 0.9, 1: 0.1, 2: 0.3, 3: 0.2})
+    look(yard)
+    assert (heat(yard, study_id), stage_of(yard, study_id)) == ([], "WAITING")
+    yard.set_state(study_id, StudyState.COMPLETE)
+    look(yard)
+
+    first = heat(yard, study_id)
+    assert [task.request["number"] for task in first] == [1, 3, 2]
+    assert {(task.request["trial"]["seed"], task.request["trial"]["seeds"]) for task in first} == {(42, 3)}
+    score(yard, first[0], 0.30, 0.31, 0.32)
+    look(yard)
+    assert len(heat(yard, study_id)) == 3  # a heat waits for all
+    score(yard, first[1], 0.30, 0.35, 0.29)
+    yard.restart()
+    assert stage_of(yard, study_id) == "RUNNING"
+    score(yard, first[2], 0.50, 0.51, 0.52)  # clearly behind
+    look(yard)
+
+    second = heat(yard, study_id)
+    assert [task.request["number"] for task in second] == [1, 3]
+    assert {(task.request["trial"]["seed"], task.request["trial"]["seeds"]) for task in second} == {(45, 2)}
+    assert second[1].request["known"] == [0.30, 0.35, 0.29]
+    score(yard, second[0], 0.33, 0.34)
+    score(yard, second[1], 0.20, 0.21)
+    look(yard)
+    yard.restart()
+    look(yard)
+
+    assert [task.number for task in heat(yard, study_id)] == [task.number for task in second]  # it is over
+    assert stage_of(yard, study_id) == "COMPLETE"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_study_that_was_cancelled_or_has_nothing_to_race_with_has_no_race(yard: Yard) -> None:
+    cancelled, empty = searched(yard, {0: 0.5}), searched(yard, {}, name="empty")
+    yard.set_state(cancelled, StudyState.CANCELLED)
+    yard.set_state(empty, StudyState.COMPLETE)
+    look(yard)
+
+    assert heat(yard, cancelled) == heat(yard, empty) == []
+    assert (stage_of(yard, cancelled), stage_of(yard, empty)) == (None, "COMPLETE")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_folds_race_in_one_heat_and_a_training_that_fails_drops_out(yard: Yard) -> None:
+    folds = {"kind": "train", "data": {"source": "sklearn:iris"}, "cross_validation": {"folds": 3}}
+    in_folds = searched(yard, {0: 0.5, 1: 0.4}, trial=folds)
+    failing = searched(yard, {0: 0.5, 1: 0.4}, name="failing")
+    for study_id in (in_folds, failing):
+        yard.set_state(study_id, StudyState.COMPLETE)
+    look(yard)
+
+    assert [task.request["trial"]["cross_validation"]["repeats"] for task in heat(yard, in_folds)] == [5, 5]
+    good, bad = heat(yard, failing)
+    score(yard, good, 0.3, 0.4, 0.5)
+    worker = yard.worker()
+    given = worker.say(TakeTask(study_id=failing, number=bad.number, worker=worker.name))
+    assert isinstance(given, TaskAssignment)
+    worker.say(FinishTask(attempt=given.attempt, outcome="failed", reason="it diverged"))
+    look(yard)
+    assert [task.request["number"] for task in heat(yard, failing)] == [1]
+
+
+def test_the_standings_are_the_newest_heats_those_that_came_furthest_first() -> None:
+    def of(number: int, trial: int, heat: int | None, rescored: float | None) -> Rescore:
+        plain = {"seeds": 3, "state": "COMPLETE"}
+        return Rescore.model_validate({"number": number, "trial": trial, "heat": heat, "rescored": rescored, **plain})
+
+    found = [of(1, 7, 1, 0.5), of(2, 8, 1, 0.6), of(3, 9, 1, None), of(4, 7, 2, 0.55), of(5, 3, None, 0.1)]
+
+    assert [each.number for each in standings(found, "minimize")] == [4, 2, 3]

@@ -1,0 +1,67 @@
+"""Importances by fANOVA, which are computed beside the requests."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+import api.fanova
+from tests.api_server import ApiServer, on_sqlite
+from trialyard.client import Client
+from trialyard.errors import ApiError
+
+TRIALS = 20
+
+
+def add(server: ApiServer) -> None:
+    """x decides all, y nothing."""
+    server.create(
+        "s", parameters={"x": {"low": 0.0, "high": 1.0}, "y": {"low": 0.0, "high": 1.0}}, budget={"trials": 90}
+    )
+    with server.scheduling(), Client(server.url) as client:
+        for handout in client.ask("s", "w", count=TRIALS):
+            client.tell("s", handout, "complete", {"val/loss": handout.parameters["x"]})
+
+
+@on_sqlite
+def test_it_is_begun_by_the_first_request_and_told_when_it_is_there(server: ApiServer) -> None:
+    add(server)
+    began = time.monotonic()
+    first = server.http.get("/api/v1/studies/s/importance", params={"method": "fanova"})
+    took = time.monotonic() - began
+
+    assert (first.status_code, first.json()["state"], first.json()["importance"]) == (202, "computing", {})
+    assert took < 5  # seconds of a busy machine
+    assert server.get("s/importance")["method"] == "ped_anova"  # beside it, everything is as before
+    with Client(server.url) as client:
+        shares = client.importance("s", method="fanova")
+    assert list(shares) == ["x", "y"]
+    assert shares["x"] > 0.8
+    assert sum(shares.values()) == pytest.approx(1)
+    again = server.get("s/importance", method="fanova")
+    assert (again["state"], again["trials"], again["importance"]) == ("done", TRIALS, shares)
+
+
+@on_sqlite
+def test_a_process_that_dies_is_told_and_the_next_request_tries_again(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(server)
+    monkeypatch.setattr(api.fanova, "_work", os.abort)  # it takes no arguments, which ends the process
+    with Client(server.url) as client, pytest.raises(ApiError, match="ended with exit code 1"):
+        client.importance("s", method="fanova")
+
+    assert server.http.get("/api/v1/studies/s/importance", params={"method": "fanova"}).status_code == 202
+
+
+@on_sqlite
+def test_what_cannot_be_computed_is_refused(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.create("s")
+    unknown = server.http.get("/api/v1/studies/s/importance", params={"method": "anova"})
+    monkeypatch.setattr(api.fanova, "find_spec", lambda _: None)
+    lacking = server.http.get("/api/v1/studies/s/importance", params={"method": "fanova"})
+
+    assert (unknown.status_code, lacking.status_code) == (422, 422)
+    assert "pip install scikit-learn" in lacking.text
