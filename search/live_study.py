@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from search.amending import amended
+from search.attempt_ends import AttemptEnds
 from search.definition import Definition
 from search.drawing import NothingFeasible
 from search.ledger import Ledger, LiveTrial
-from search.open_trials import OpenTrials
 from search.optuna_trials import OF_ONE_SPACE, WarmTrial
 from search.shares import Claim
 from store.errors import DefinitionError
@@ -37,7 +37,7 @@ from store.messages import (
 from store.models import Outcome, StudyState, TrialState
 
 
-class LiveStudy(OpenTrials):
+class LiveStudy(AttemptEnds):
     """One study in memory. `slots`: how many workers its pool has, kept up to date by the scheduler."""
 
     def __init__(
@@ -115,18 +115,6 @@ class LiveStudy(OpenTrials):
             self._move(StudyState.RUNNING, ledger, facts=request.facts)
 
     # What the clock and people do
-
-    def lose(self, trial: LiveTrial, why: str, ledger: Ledger) -> None:
-        """The attempt's worker is gone: the trial runs again, unless it has been tried often enough."""
-        self._forget(trial)
-        if self._optuna.standing(trial.number) != "continue":
-            self._end_attempt(trial, Outcome.LOST, self._again(trial), why, ledger)
-        elif trial.retries >= self.definition.budget.retries:
-            reason = f"lost {trial.retries + 1} times, the last time because {why}"
-            self._end_attempt(trial, Outcome.LOST, TrialState.FAILED, reason, ledger)
-        else:
-            trial.retries += 1
-            self._end_attempt(trial, Outcome.LOST, self._again(trial), why, ledger)
 
     def lose_those_of(self, worker: str, why: str, ledger: Ledger) -> None:
         """A worker is gone, with whatever it held of this study."""
@@ -248,8 +236,10 @@ class LiveStudy(OpenTrials):
 
     def room(self, at: datetime) -> int:
         """How many more trials may run now."""
-        if self.state is not StudyState.RUNNING or self.is_outdated or self._allowance.spent(at) is not None:
+        if self.state is not StudyState.RUNNING or self.is_outdated:
             return 0
+        if self._is_closing(at):
+            return self._closing_room()
         room = self._allowance.room(None if self.is_external else self.slots)
         if self._optuna.question is not None:  # the next new one is still being computed
             room = min(room, self._allowance.startable_at_once)
@@ -283,14 +273,44 @@ class LiveStudy(OpenTrials):
             self.cancel("the study has failed", ledger)
             reason = f"{failed} trials failed, budget.max_failed is {most}; the last one: {self._last_failure}"
             self._move(StudyState.FAILED, ledger, reason=reason)
-        elif (spent := self._allowance.spent(ledger.at)) is not None and not self.running():
-            unfinished = self._allowance.left > 0 or bool(self.open)
-            self._prune_parked(ledger)
-            self.cancel(spent, ledger)
-            self._complete_study(spent if unfinished else None, ledger)
+        elif (spent := self._allowance.spent(ledger.at)) is not None:
+            self._end_early(spent, ledger)
         elif self._allowance.busy == 0 and self._allowance.startable == 0:
             self._prune_parked(ledger)
             self._complete_study(None, ledger)
+
+    def _end_early(self, why: str, ledger: Ledger) -> None:
+        """The search is over: end the study once nothing of it runs."""
+        if self.running() or self._closes(why, ledger):
+            return
+        population = self._optuna.population
+        unfinished = (
+            self._allowance.left > 0 or bool(self.open) or (population is not None and population.is_unfinished)
+        )
+        self._prune_parked(ledger)
+        self.cancel(why, ledger)
+        self._complete_study(why if unfinished else None, ledger)
+
+    def _is_closing(self, at: datetime) -> bool:
+        """Whether the search is over although trials may be left; then no member of a population waits any more."""
+        is_over = self._allowance.spent(at) is not None
+        if self._optuna.population is not None:
+            self._optuna.population.is_closing = is_over
+        return is_over
+
+    def _closing_room(self) -> int:
+        """How many members of a population that waited may come to their ends now, with what they have."""
+        if self._optuna.population is None:
+            return 0
+        return min((self.definition.budget.parallel or self.slots) - self._allowance.busy, self._optuna.promotable)
+
+    def _closes(self, why: str, ledger: Ledger) -> bool:
+        """Whether there are such members, and workers for them; those that have not begun need not begin any more."""
+        if self._optuna.population is None or not self.slots:
+            return False
+        for trial in [each for each in self.queued() if each.attempt == 0]:
+            self._cancel(trial, why, ledger)
+        return self._optuna.promotable + self._allowance.busy > 0
 
     def _take_preflight(self, request: Take) -> Answer:
         if self.state is not StudyState.PREPARING or self.preflight_worker not in ("", request.worker):
@@ -315,67 +335,6 @@ class LiveStudy(OpenTrials):
         if self.state is StudyState.PAUSED:
             return "pause"
         return "continue" if self._allowance.spent(at) is None else "stop"
-
-    def _settle(self, trial: LiveTrial, request: Finish, ledger: Ledger) -> Refused | None:
-        """End the running attempt in the way that its worker says."""
-        match request.outcome:
-            case "finished":
-                return self._complete(trial, request, ledger)
-            case "failed":
-                reason = request.reason or "the trial failed without a reason"
-                self._end_attempt(trial, Outcome.FAILED, TrialState.FAILED, reason, ledger)
-            case "diverged" if self._may_be_replaced(trial):
-                trial.retries += 1
-                reason = f"{request.reason or 'it diverged'}; it goes on from another member"
-                self._end_attempt(trial, Outcome.PAUSED, TrialState.PAUSED, reason, ledger)
-            case "diverged":
-                self._optuna.count_as_worst(trial.number)
-                reason = request.reason or "the trial diverged"
-                self._end_attempt(trial, Outcome.FAILED, TrialState.FAILED, reason, ledger)
-            case "infeasible":
-                self._end_infeasible(trial, request.reason or "it does not fit into the device's memory", ledger)
-            case "pruned":
-                self._end_attempt(trial, Outcome.PRUNED, TrialState.PRUNED, request.reason, ledger)
-            case "paused":
-                again = self._again(trial)
-                waits = self.state is StudyState.PAUSED and not again.ended
-                self._end_attempt(trial, Outcome.PAUSED, TrialState.PAUSED if waits else again, request.reason, ledger)
-            case "returned":
-                self._forget(trial)
-                self._end_attempt(trial, Outcome.RETURNED, self._again(trial), request.reason, ledger)
-            case "lost":
-                self.lose(trial, request.reason or "its process died", ledger)
-        return None
-
-    def _may_be_replaced(self, trial: LiveTrial) -> bool:
-        """Whether one that diverged may go on from another member of a population; then it is held."""
-        population, retries = self._optuna.population, self.definition.budget.retries
-        return population is not None and trial.retries < retries and population.replace(trial.number)
-
-    def _complete(self, trial: LiveTrial, request: Finish, ledger: Ledger) -> Refused | None:
-        known = self._last_values(trial) | request.metrics
-        bounded = [constraint.metric for constraint in self.definition.constraints]
-        missing = [metric for metric in (*self._metrics, *bounded) if metric not in known]
-        if missing:
-            whose = "the objective's metric" if missing[0] in self._metrics else "a constraint's metric"
-            message = f"metrics: {whose} {missing[0]!r} is missing and was never reported"
-            if self.is_external:
-                return Refused(message=message)
-            self._end_attempt(trial, Outcome.FAILED, TrialState.FAILED, message, ledger)
-            return None
-        if request.metrics:
-            trial.metrics = {metric: known[metric] for metric in bounded} | request.metrics
-        if self._optuna.standing(trial.number) == "prune":
-            self._end_attempt(trial, Outcome.PRUNED, TrialState.PRUNED, request.reason, ledger)
-            return None
-        trial.values = {metric: known[metric] for metric in self._metrics}
-        self._end_attempt(trial, Outcome.FINISHED, TrialState.COMPLETE, request.reason, ledger)
-        return None
-
-    def _last_values(self, trial: LiveTrial) -> dict[str, float]:
-        """What a trial has reported last: of a single objective also when its newest report is without it."""
-        last = self._optuna.last_value(trial.number)
-        return (trial.metrics or {}) | ({} if last is None else {self._metrics[0]: last})
 
     def _pull(self, request: Finish, worker: str, device: str, ledger: Ledger) -> Assignment | None:
         if not request.pull:

@@ -187,7 +187,7 @@ class OpenTrials:
     def _membership(self, trial: LiveTrial, population: Population) -> Membership:
         basis, spent = population.copied(trial.number), population.spent(trial.number)
         copies = None if basis is None else AttemptKey(self.id, basis.number, basis.attempt)
-        return Membership(copies=copies, spent=spent)
+        return Membership(copies=copies, spent=spent, ends=population.ends(trial.number))
 
     def _again(self, trial: LiveTrial) -> TrialState:
         """Where a trial goes whose attempt did not end it: it runs again at once, when its rung lets it, or never."""

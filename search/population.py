@@ -121,13 +121,21 @@ class Population:
         self._interval, self._burn_in, self._last_step = interval, burn_in, last_step
         self._members: dict[int, Member] = {}
         self._waiting: set[int] = set()
+        self.is_closing = False  # the search is over: nobody copies or waits, and who waited comes to its end
 
     # As asha's rungs
 
     @property
     def promotable(self) -> int:
         """How many members that wait may go on."""
+        if self.is_closing:
+            return sum(self.ends(number) for number in self._waiting)
         return 0 if self.next() is None else len(self._waiting)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a member has ended before its last interval."""
+        return any(each.step + self._interval < self._last_step for each in self._members.values() if not each.is_out)
 
     def load(self, number: int, stored: Mapping[str, Any]) -> None:
         """Take in what `stored` gave for a member that has entered."""
@@ -143,6 +151,8 @@ class Population:
     def report(self, number: int, step: int, values: Sequence[float]) -> None:
         """A running member has come to a step."""
         member = self._members[number]
+        if self.is_closing:
+            return
         if step < self._last_step and step >= member.step + self._interval and member.reported is None:
             member.reported = (step, values[0])
 
@@ -167,9 +177,10 @@ class Population:
 
     def next(self) -> int | None:
         """The member that goes on next: the one that has come least far."""
-        if len(self._members) < self._size or not self._waiting:
+        if len(self._members) < self._size and not self.is_closing:
             return None
-        return min(self._waiting, key=lambda number: (self._members[number].step, number))
+        able = [number for number in self._waiting if not self.is_closing or self.ends(number)]
+        return min(able, key=lambda number: (self._members[number].step, number), default=None)
 
     def promote(self, number: int) -> None:
         """Let a waiting member go on; `copy_of` has said how."""
@@ -207,6 +218,8 @@ class Population:
 
         What is drawn depends on the seed, the member's number and how often it was decided, and on nothing else.
         """
+        if self.is_closing:
+            return None
         member = self._members[number]
         member.decisions += 1
         rng = np.random.default_rng(np.random.SeedSequence((self._seed, number, member.decisions)))
@@ -220,6 +233,10 @@ class Population:
         """The checkpoint of another member that this one begins with."""
         basis = self._members[number].basis
         return None if basis is None or basis.number == number else basis
+
+    def ends(self, number: int) -> bool:
+        """Whether a member comes to its end with the checkpoint that it has, and trains no more."""
+        return self.is_closing and self._members[number].basis is not None
 
     def since(self, number: int) -> int:
         """The attempts up to this one are nothing to go on from."""

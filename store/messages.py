@@ -197,6 +197,7 @@ class Membership(_Message):
 
     copies: AttemptKey | None = None  # whose checkpoint it goes on from, if `resumable` has none
     spent: list[int] = []  # its own earlier attempts whose checkpoints nobody goes on from any more
+    ends: bool = False  # the search is over: it is finished as its checkpoint has it
 
 
 class Assignment(_Message):

@@ -38,10 +38,12 @@ class Reporter(Protocol):
 @dataclass(frozen=True)
 class Membership:
     """What a training of a population has (Jaderberg et al. 2017): its checkpoints stay, as others may go on from them,
-    and it may itself go on from those in `copies`, of a training that differs in schedule knobs at most.
+    and it may itself go on from those in `copies`, of a training that differs in schedule knobs at most. One that
+    `ends` is finished as its checkpoint has it.
     """
 
     copies: Folder | None = None
+    ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def fit(
     if not _resume(training, resume_from, reporter, ranks) and membership and membership.copies:
         _copy(training, membership.copies, reporter, ranks)
     written_at = clock()
-    while not training.over:
+    while not training.over and not (membership and membership.ends and training.epoch):
         began_at = clock()
         metrics = training.run_epoch()
         trained_at = clock()

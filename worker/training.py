@@ -208,7 +208,7 @@ class Training:
     def _membership(self, told: Membership) -> Member:
         from trainer.fit import Membership as Member
 
-        return Member(self._artifacts.attempt(told.copies) if told.copies else None)
+        return Member(self._artifacts.attempt(told.copies) if told.copies else None, told.ends)
 
     def _origins_of(self, study_id: int, attempts: Mapping[str, AttemptKey]) -> Origins:
         """Pretrained models, kept in memory for the study's next trials."""

@@ -223,6 +223,39 @@ def test_a_paused_population_waits_and_what_people_add_is_a_member(yard: Yard) -
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_when_the_time_is_up_members_that_wait_are_finished_with_what_they_have(yard: Yard, restarts: bool) -> None:
+    """Members 0 and 1 wait at step 2, member 2 is at step 1, and member 3 has not begun."""
+    study_id = yard.begin(population(budget={"parallel": 2, "timeout": 100}))
+    worker, other, trainings = yard.worker(), yard.worker("w2"), Trainings()
+    for number in (0, 1):
+        trainings.run(worker, worker.start(study_id, number))
+    running = worker.start(study_id, 2)
+    trainings.step(worker, running, 1)
+    for _ in range(20):
+        yard.clock.advance(6)
+        worker.beat()
+        other.beat()
+        yard.turn()
+    if restarts:
+        yard.restart()
+
+    assert trainings.step(worker, running, 2) == "stop"
+    trainings.end(worker, running.attempt, 2, "stop")
+    assert yard.states(study_id)[2:] == ["COMPLETE", "CANCELLED"]
+    for number in (0, 1):
+        again = other.start(study_id, number)
+        assert again.membership is not None
+        assert again.membership.ends
+        assert trainings.begin(again) == 2
+        other.say(Finish(attempt=again.attempt, outcome="finished", metrics={METRIC: 0.5}))
+
+    assert yard.states(study_id) == ["COMPLETE"] * 3 + ["CANCELLED"]
+    assert not copies(yard, study_id)
+    assert (yard.study(study_id).state, yard.study(study_id).reason) == ("COMPLETE", "budget.timeout was reached")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_population_keeps_its_size_and_its_space(yard: Yard) -> None:
     study_id = yard.begin(population())
     for amend, words in (

@@ -111,3 +111,13 @@ def test_every_knob_of_the_schedule_is_a_knob_and_is_left_out_of_what_must_be_th
         assert knob not in part
     assert left["optimizer"]["name"] == "adamw"
     assert left["regularization"]["ema"] == 0
+
+
+def test_one_that_ends_is_finished_as_its_checkpoint_has_it(iris: Prepared) -> None:
+    config, recorder, folder = configure(optimizer=SGD), Recorder(), MemoryFolder()
+    own = paused(config, iris)
+
+    fitted = run(config, iris, reporter=recorder, folder=folder, resume_from=[own], membership=Membership(ends=True))
+
+    assert (fitted.ending, fitted.epochs, recorder.reports) == ("finished", 3, {})
+    assert "model.safetensors" in folder
