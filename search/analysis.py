@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -57,7 +58,10 @@ def _shares(study: optuna.Study, method: Method) -> dict[str, float]:
     from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 
     evaluator = FanovaImportanceEvaluator(seed=0) if method == "fanova" else PedAnovaImportanceEvaluator()
-    return {name: float(share) for name, share in get_param_importances(study, evaluator=evaluator).items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that trials are few, which the caller shows beside the shares
+        shares = get_param_importances(study, evaluator=evaluator)
+    return {name: float(share) for name, share in shares.items()}
 
 
 def spread(trials: Sequence[Trial], most: int) -> Sequence[Trial]:
