@@ -79,6 +79,30 @@ class Lineage(Shape):
     members: list[MemberLine]
 
 
+class Rung(Shape):
+    """A step at which trials are compared: how many have come to it, were stopped there, and wait there."""
+
+    step: int
+    reached: int
+    stopped: int
+    waiting: int
+
+
+class Bracket(Shape):
+    """The trials that are compared with each other, from their first rung on."""
+
+    bracket: int
+    trials: int
+    rungs: list[Rung]
+
+
+class Rungs(Shape):
+    """The brackets of a pruner that has rungs: one, or of hyperband several."""
+
+    pruner: str
+    brackets: list[Bracket]
+
+
 class Artifact(Shape):
     """A file that a trial left, by what it is downloaded as. `measured`: of a model in eight bits that was just made,
     its metrics and costs as `int8` beside those of the `original`.

@@ -119,13 +119,12 @@ class Attempt(Shape):
     ended_at: datetime | None
     ended: str | None
     reason: str | None
-    device_seconds: float | None  # for which it has held its device; null while it runs
+    device_seconds: float | None  # for which it has held its devices, each counted; null while it runs
 
     @classmethod
     def of(cls, attempt: AttemptRow) -> Self:
-        ended_at = attempt.ended_at
         return cls(
-            device_seconds=None if ended_at is None else (ended_at - attempt.started_at).total_seconds(),
+            device_seconds=attempt.device_seconds,
             attempt=attempt.attempt,
             worker=attempt.worker,
             device=attempt.device,
@@ -176,6 +175,7 @@ class Trial(Shape):
     reason: str | None
     space_version: int
     inherits: int | None  # the trial whose weights it began with
+    device_seconds: float  # of its ended attempts together
     attempts: list[Attempt]
     lineage: list[Copied]
 
@@ -206,6 +206,7 @@ def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow], copies: Sequen
         "reason": trial.reason,
         "space_version": trial.space_version,
         "inherits": trial.inherits,
+        "device_seconds": sum(attempt.device_seconds or 0.0 for attempt in attempts),
         "attempts": [Attempt.of(attempt) for attempt in attempts],
         "lineage": [Copied.of(copy) for copy in copies],
     }

@@ -43,14 +43,26 @@ class Allowance:
         """A trial holds a device from now on."""
         self._began[number] = at
 
-    def attempt_ended(self, number: int, at: datetime) -> None:
-        if (began := self._began.pop(number, None)) is not None:
-            self._used_seconds += max(0.0, (at - began).total_seconds())
+    def attempt_ended(self, number: int, at: datetime) -> float:
+        """How many seconds it has held devices, those of each counted."""
+        began = self._began.pop(number, at)
+        used = max(0.0, (at - began).total_seconds()) * self._devices
+        self._used_seconds += used
+        return used
+
+    def recall_used(self, device_seconds: float) -> None:
+        """What an attempt used that ended before."""
+        self._used_seconds += device_seconds
 
     def device_hours(self, at: datetime) -> float:
         """The time that attempts have taken, each times its GPUs."""
         running = sum((at - began).total_seconds() for began in self._began.values())
-        return (self._used_seconds + running) * max(1, self.definition.resources.gpus) / 3600
+        return (self._used_seconds + running * self._devices) / 3600
+
+    @property
+    def _devices(self) -> int:
+        """Of a trial; without a GPU its slot counts as one."""
+        return max(1, self.definition.resources.gpus)
 
     @property
     def busy(self) -> int:

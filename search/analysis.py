@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import optuna
-from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 
 from search.definition import Definition, Objective
 from search.fitting import Fitting
@@ -50,8 +50,18 @@ def importances(
         study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
     if len(study.get_trials(deepcopy=False)) < FEWEST_TRIALS:
         return {}
+    return _shares(study, method)
+
+
+def _shares(study: optuna.Study, method: Method) -> dict[str, float]:
+    # It comes with scikit-learn, for which every start of the server would wait for two seconds.
+    from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
+
     evaluator = FanovaImportanceEvaluator(seed=0) if method == "fanova" else PedAnovaImportanceEvaluator()
-    return {name: float(share) for name, share in get_param_importances(study, evaluator=evaluator).items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that trials are few, which the caller shows beside the shares
+        shares = get_param_importances(study, evaluator=evaluator)
+    return {name: float(share) for name, share in shares.items()}
 
 
 def spread(trials: Sequence[Trial], most: int) -> Sequence[Trial]:

@@ -4,71 +4,91 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from search.definition import Definition
 from search.parameters import Choice, Parameter, Range
 from store.messages import AttemptKey
 
-
-class _Known(NamedTuple):
-    attempt: int
-    parameters: Mapping[str, JsonValue]
+FIRST_ROOM = 64  # trials that the table has room for at first; it doubles
 
 
 class Heritage:
-    """The trials of one study that have left a model."""
+    """The trials of one study that have left a model, as points of a table with a column for each parameter."""
 
     def __init__(self, study_id: int, definition: Definition) -> None:
         self._study_id, self._definition = study_id, definition
-        self._known: dict[int, _Known] = {}
+        self._attempts: dict[int, int] = {}  # by trial, in the order of the rows
+        parameters = definition.parameters
+        self._of_model = np.array([name.startswith("model.") for name in parameters], dtype=bool)
+        self._is_scale = np.array([_is_scale(parameter) for parameter in parameters.values()], dtype=bool)
+        self._rows = np.empty((FIRST_ROOM, len(parameters)))
 
     def leaves(self, number: int, attempt: int, parameters: Mapping[str, JsonValue]) -> None:
         """A trial is complete; its newest attempt has left a model."""
-        if self._definition.may_inherit:
-            self._known[number] = _Known(attempt, parameters)
+        if not self._definition.may_inherit:
+            return
+        count = len(self._attempts)
+        if number not in self._attempts:
+            if count == len(self._rows):
+                self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+            self._rows[count] = self._point(parameters)
+        self._attempts[number] = attempt
 
     def choose(self, parameters: Mapping[str, JsonValue]) -> int | None:
         """The trial that one with these parameters begins with; of several that are as near the first. None where
         there is none, or it shall begin with nothing.
         """
-        if not self._known or self._definition.inherits(parameters) != "nearest":
+        if not self._attempts or self._definition.inherits(parameters) != "nearest":
             return None
-        known = self._known
-        return min(known, key=lambda number: (*self._distance(parameters, known[number].parameters), number))
+        apart = self._apart(self._point(parameters))
+        by_model, by_all_else = apart[:, self._of_model].sum(1), apart[:, ~self._of_model].sum(1)
+        numbers = np.fromiter(self._attempts, dtype=np.int64)
+        return int(numbers[np.lexsort((numbers, by_all_else, by_model))[0]])
 
     def model_of(self, number: int | None) -> AttemptKey | None:
         """Where the model of a chosen trial lies."""
-        if number is None or number not in self._known:
+        if number is None or number not in self._attempts:
             return None
-        return AttemptKey(self._study_id, number, self._known[number].attempt)
+        return AttemptKey(self._study_id, number, self._attempts[number])
 
-    def _distance(self, one: Mapping[str, JsonValue], other: Mapping[str, JsonValue]) -> tuple[float, float]:
-        """How far two trials are from each other: in the knobs of the model, and in all others."""
-        apart = {"model": 0.0, "else": 0.0}
-        for name, parameter in self._definition.parameters.items():
-            if name in one or name in other:
-                both = name in one and name in other
-                kind = "model" if name.startswith("model.") else "else"
-                apart[kind] += _apart(parameter, one[name], other[name]) if both else 1.0
-        return apart["model"], apart["else"]
+    def _apart(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(trials, parameters), from 0 to 1: how far each trial is from a point. One where only one of them has the
+        parameter.
+        """
+        rows = self._rows[: len(self._attempts)]
+        distances = np.abs(rows - point)
+        distances = np.where(self._is_scale, np.minimum(distances, 1.0), distances != 0)
+        absent, lacking = np.isnan(rows), np.isnan(point)
+        return np.where(absent | lacking, (absent != lacking).astype(float), distances)
+
+    def _point(self, parameters: Mapping[str, JsonValue]) -> NDArray[np.float64]:
+        """(parameters,): each value's place; NaN for a parameter that takes no part."""
+        known = self._definition.parameters
+        return np.array([_place(known[name], parameters[name]) if name in parameters else np.nan for name in known])
 
 
-def _apart(parameter: Parameter, one: Any, other: Any) -> float:
-    """From 0 to 1: of numbers by their places in the range or the list, of other choices 1 if they are not the same."""
+def _is_scale(parameter: Parameter) -> bool:
+    """Whether values can be nearer to and farther from each other; else they are the same or not."""
+    if isinstance(parameter, Choice):
+        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in parameter.values)
+    return isinstance(parameter, Range)
+
+
+def _place(parameter: Parameter, value: Any) -> float:
+    """Of numbers from 0 to 1, in the range or the list; of other choices which it is; NaN for one of an older space."""
     if isinstance(parameter, Range):
-        low, high, a, b = parameter.low, parameter.high, one, other
+        if isinstance(value, bool) or not isinstance(value, int | float) or (parameter.log and value <= 0):
+            return math.nan
+        low, high, at = parameter.low, parameter.high, value
         if parameter.log:
-            low, high, a, b = math.log(low), math.log(high), math.log(a), math.log(b)
-        return min(1.0, float(abs(a - b) / (high - low)))
-    if isinstance(parameter, Choice) and all(_is_number(value) for value in parameter.values):
-        places = parameter.index(one), parameter.index(other)
-        if places[0] is not None and places[1] is not None and parameter.size > 1:
-            return abs(places[0] - places[1]) / (parameter.size - 1)
-    return 0.0 if one == other else 1.0
-
-
-def _is_number(value: JsonValue) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+            low, high, at = math.log(low), math.log(high), math.log(at)
+        return float((at - low) / (high - low))
+    place = parameter.index(value)
+    if place is None:
+        return math.nan
+    return place / max(1, parameter.size - 1) if _is_scale(parameter) else float(place)

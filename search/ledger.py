@@ -123,9 +123,9 @@ class Ledger:
         row = {"worker": trial.worker, "device": trial.device, "started_at": self.at}
         self._attempts[trial.attempt_key] = {**trial.attempt_key._asdict(), **row, **_OPEN}
 
-    def end(self, attempt: AttemptKey, outcome: Outcome, reason: str | None) -> None:
+    def end(self, attempt: AttemptKey, outcome: Outcome, reason: str | None, device_seconds: float) -> None:
         """An attempt has ended; one that began in the same batch is written as ended."""
-        end = {"ended_at": self.at, "outcome": str(outcome), "reason": reason}
+        end = {"ended_at": self.at, "outcome": str(outcome), "reason": reason, "device_seconds": device_seconds}
         if attempt not in self._attempts:
             self._ends.append({**attempt._asdict(), **end})
         elif self._attempts[attempt]["ended_at"] is None:
@@ -255,7 +255,7 @@ _STUDIES, _TRIALS, _ATTEMPTS = _table(StudyRow), _table(TrialRow), _table(Attemp
 _REPORTS, _EVENTS, _COPIES = _table(ReportRow), _table(EventRow), _table(CopyRow)
 
 
-_OPEN = {"ended_at": None, "outcome": None, "reason": None}  # of an attempt
+_OPEN = {"ended_at": None, "outcome": None, "reason": None, "device_seconds": None}  # of an attempt
 
 
 def _changeable(row: dict[str, Any]) -> dict[str, Any]:

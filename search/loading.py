@@ -81,11 +81,12 @@ def _load(session: Session, study_id: int) -> LiveStudy:
     ]
     for at, state, values in sorted(ends, key=itemgetter(0)):
         study.recall_end(state, values, at)
-    attempts = select(AttemptRow.number, AttemptRow.attempt, AttemptRow.started_at, AttemptRow.ended_at)
+    times = (AttemptRow.started_at, AttemptRow.ended_at, AttemptRow.device_seconds)
+    attempts = select(AttemptRow.number, AttemptRow.attempt, *times)
     complete = {trial.number: trial.parameters for trial in trials if trial.state == TrialState.COMPLETE}
     of_study = attempts.where(AttemptRow.study_id == study_id).order_by(AttemptRow.number, AttemptRow.attempt)
-    for number, attempt, began, ended in session.execute(of_study):
-        study.recall_attempt(number, began, ended)
+    for number, attempt, began, ended, device_seconds in session.execute(of_study):
+        study.recall_attempt(number, began, None if ended is None else device_seconds or 0.0)
         if number in complete:
             study.heritage.leaves(number, attempt, complete[number])
     return study

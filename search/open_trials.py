@@ -81,11 +81,12 @@ class OpenTrials:
         if self.definition.duplicates == "reuse":
             self._results[number] = (metrics, step)
 
-    def recall_attempt(self, number: int, began: datetime, ended: datetime | None) -> None:
-        """An attempt that began, and perhaps ended, before this process held the study."""
-        self._allowance.attempt_began(number, began)
-        if ended is not None:
-            self._allowance.attempt_ended(number, ended)
+    def recall_attempt(self, number: int, began: datetime, device_seconds: float | None) -> None:
+        """An attempt that began before this process held the study, and if it has ended, what it used."""
+        if device_seconds is None:
+            self._allowance.attempt_began(number, began)
+        else:
+            self._allowance.recall_used(device_seconds)
 
     # Moves
 
@@ -204,8 +205,8 @@ class OpenTrials:
     def _end_attempt(
         self, trial: LiveTrial, outcome: Outcome, state: TrialState, reason: str | None, ledger: Ledger
     ) -> None:
-        self._allowance.attempt_ended(trial.number, ledger.at)
-        ledger.end(trial.attempt_key, outcome, reason)
+        device_seconds = self._allowance.attempt_ended(trial.number, ledger.at)
+        ledger.end(trial.attempt_key, outcome, reason, device_seconds)
         if state.ended:
             self._end(trial, state, reason, ledger)
         else:

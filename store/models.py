@@ -227,6 +227,7 @@ class AttemptRow(Base):
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(16))
     reason: Mapped[str | None]
+    device_seconds: Mapped[float | None]  # once it has ended: its time, times its devices
 
 
 class CopyRow(Base):

@@ -127,6 +127,7 @@ class Trial(Resource):
     ended_at: datetime | None = None
     reason: str | None = None
     inherits: int | None = None
+    device_seconds: float = 0.0
     attempts: list[Attempt] = []
     lineage: list[Copied] = []
 

@@ -127,11 +127,9 @@ def _ensembles(session: Session, row: StudyRow) -> list[dict[str, Any]]:
 def _surroundings(session: Session, row: StudyRow) -> dict[str, Any]:
     """Where the trials ran, how long, and with which versions of what."""
     attempts = session.execute(
-        select(AttemptRow.worker, AttemptRow.device, AttemptRow.started_at, AttemptRow.ended_at).where(
-            AttemptRow.study_id == row.id
-        )
+        select(AttemptRow.worker, AttemptRow.device, AttemptRow.device_seconds).where(AttemptRow.study_id == row.id)
     ).all()
-    seconds = sum((each.ended_at - each.started_at).total_seconds() for each in attempts if each.ended_at)
+    seconds = sum(each.device_seconds or 0.0 for each in attempts)
     return {
         "devices": sorted({each.device for each in attempts if each.device}),
         "workers": len({each.worker for each in attempts}),

@@ -16,8 +16,9 @@ from api.exports.text import as_csv, as_json
 from api.fronts import pareto
 from api.lineages import lineage
 from api.requests import StrictRoute
-from api.result_shapes import Importance, Lineage, Pareto, Storage
+from api.result_shapes import Importance, Lineage, Pareto, Rungs, Storage
 from api.routes.studies import shown
+from api.rungs import rungs
 from api.shapes import BestTrial, CurveShape, Page, trial_fields
 from search.analysis import Method
 from search.definition import parse
@@ -93,6 +94,12 @@ def read_importance(
         return Importance(method=method, state="computing", trials=0, importance={}, by_objective={})
     first = next(iter(by_objective.values()), {})
     return Importance(method=method, state="done", trials=trials, importance=first, by_objective=by_objective)
+
+
+@router.get("/rungs")
+def read_rungs(session: Reading, study: PathStudy) -> Rungs:
+    """How many trials came to each rung of the pruner, were stopped and wait there, by bracket. Empty for others."""
+    return rungs(session, study)
 
 
 @router.get("/storage")

@@ -4,6 +4,8 @@ import { $, $$, badge, boot, copies, h, icon, say } from "./dom.js";
 import { between, bytes, duration, keepTimes, measured, metric, parameter } from "./format.js";
 import { Curves } from "./curves.js";
 import { Ensembles } from "./ensembles.js";
+import { Effort } from "./effort.js";
+import { Importance, whenNear } from "./importance.js";
 import { Rescores } from "./rescores.js";
 import { History } from "./history.js";
 import { Lineage } from "./lineage.js";
@@ -12,6 +14,7 @@ import { STATES, Study } from "./model.js";
 import { Pareto } from "./pareto.js";
 import { Parallel } from "./parallel.js";
 import { get, pages, post, studyPath } from "./rest.js";
+import { Slices } from "./slices.js";
 import { Table } from "./table.js";
 import { withParameters, yaml } from "./yaml.js";
 
@@ -26,6 +29,9 @@ const history = study.several
 const curves = new Curves($("#curves"), study, { open, log: $("#curves-log"), select: $("#curves-metric"), caption: $("#curves-caption") });
 const parallel = new Parallel($("#parallel"), study, { open, scale: $("#parallel-scale"), brush: (text) => table.filter(text) });
 const lineage = $("#lineage") && new Lineage($("#lineage"), study, { open, select: $("#lineage-parameter"), caption: $("#lineage-caption") });
+const slices = new Slices($("#slices"), study, { open, select: $("#slices-parameter"), log: $("#slices-log"), caption: $("#slices-caption") });
+const importance = new Importance($("#importance"), study, { select: $("#importance-method"), caption: $("#importance-caption"), ranked: (names) => slices.rank(names) });
+const effort = new Effort($("#timeline"), study, { open, facts: $("#effort-facts"), rungs: $("#rungs"), caption: $("#timeline-caption") });
 const ensembles = new Ensembles(study);
 const rescores = new Rescores(study);
 
@@ -43,6 +49,8 @@ async function start() {
   }
   curves.offer(study.metricNames());
   await Promise.all([draw(), curves.load(), lineage?.load()]);
+  whenNear($("#analysis"), () => importance.load().catch((error) => say(`The importances could not be loaded: ${error.message}`)));
+  whenNear($("#effort"), () => effort.load().catch((error) => say(`The rungs could not be loaded: ${error.message}`)));
   live?.release();
   setInterval(showTimes, 1000);
 }
@@ -57,6 +65,16 @@ function follow(events) {
   draw();
   curves.draw();
   lineage?.stir();
+  stir();
+}
+
+/** What lies further down is drawn anew every few seconds while trials come in, once it has been looked at. */
+function stir() {
+  stir.timer ??= setTimeout(() => {
+    stir.timer = null;
+    if (slices.plot.drawn) importance.load().catch((error) => say(error.message));
+    if (effort.plot.drawn) effort.load().catch((error) => say(error.message));
+  }, 5000);
 }
 
 function draw() {
@@ -77,7 +95,7 @@ function showHead() {
   $("#controls").hidden = study.ended;
   $("#pause").hidden = study.state !== "RUNNING";
   $("#resume").hidden = study.state !== "PAUSED";
-  for (const part of ["#facts", "#figures", "#trials"]) $(part).hidden = !study.trials.size;
+  for (const part of ["#facts", "#figures", "#analysis", "#effort", "#trials"]) $(part).hidden = !study.trials.size;
   if (study.state !== rendered.state || study.trials.size) showNotice();
   if (counts.running || study.ended) $("#waiting")?.remove();
   ensembles.show(counts.complete);

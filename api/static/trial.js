@@ -111,6 +111,7 @@ function showAttempts(attempts) {
         h("td", {}, each.device),
         h("td", {}, new Date(each.started_at).toLocaleString()),
         h("td", { class: "num" }, duration(between(each.started_at, each.ended_at))),
+        h("td", { class: "num", title: "its time, times its GPUs" }, each.device_seconds == null ? "–" : duration(each.device_seconds)),
         h("td", {}, each.ended ?? badge("RUNNING")),
         h("td", { class: "text soft" }, each.reason ?? ""),
       ),

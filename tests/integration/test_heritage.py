@@ -64,6 +64,15 @@ def test_the_nearest_is_near_by_its_model_and_then_by_all_else(wanted: dict[str,
     assert heritage.model_of(number) == AttemptKey(7, number, 2)
 
 
+def test_trials_of_an_older_space_are_far_away_where_their_values_are_none_of_this_one() -> None:
+    heritage = Heritage(7, parse(inheriting()))
+    heritage.leaves(0, 1, point(8) | {"optimizer.lr": "auto"})
+    heritage.leaves(1, 1, point(8) | {"optimizer.lr": 0.0, "model.hidden.0": 9})
+    heritage.leaves(2, 1, point(8, lr=0.9))
+
+    assert heritage.choose(point(8, lr=0.0001)) == 2
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_choice_is_kept_with_the_trial_over_lost_attempts_and_restarts(yard: Yard) -> None:
     study_id = yard.begin(inheriting(budget={"trials": 5, "parallel": 2}))

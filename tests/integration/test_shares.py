@@ -142,4 +142,7 @@ def test_the_time_of_all_attempts_is_what_device_hours_bound(yard: Yard, restart
 
     row = yard.study(study_id)
     assert (row.state, row.reason) == ("COMPLETE", "budget.device_hours was reached")
+    assert [each.device_seconds for each in yard.attempts(study_id, 1)] == pytest.approx(
+        [20 * 60 - 1, 21 * 60], abs=0.1
+    )
     assert yard.states(study_id)[:2] == ["COMPLETE", "COMPLETE"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase
 
@@ -54,6 +54,20 @@ def test_upgrading_twice_changes_nothing_and_down_leaves_nothing(database_url: s
     with engine.begin() as connection:
         command.downgrade(config(connection), "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
+
+
+def test_attempts_that_ended_before_it_was_counted_are_given_their_device_time(
+    database_url: str, engine: Engine
+) -> None:
+    ended = {"ended_at": NOW + timedelta(seconds=90.5), "outcome": "finished"}
+    store(engine, a_study(), a_trial(), an_attempt(**ended), an_attempt(attempt=2))
+    with engine.begin() as connection:
+        command.downgrade(config(connection), "0008")
+    upgrade(database_url)
+
+    with reads(engine)() as session:
+        seconds = session.scalars(select(AttemptRow.device_seconds).order_by(AttemptRow.attempt)).all()
+    assert seconds == [pytest.approx(90.5, abs=0.01), None]  # SQLite's days have no more digits
 
 
 @pytest.mark.parametrize(

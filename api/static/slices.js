@@ -1,0 +1,145 @@
+// Slices: each parameter against the objective, a point a trial, coloured by when it was proposed.
+
+import { metric, parameter } from "./format.js";
+import { escapeMarkup } from "./history.js";
+import { counts, knobs } from "./model.js";
+import { Plot, axis, colour, faint } from "./plot.js";
+
+const MOST_SLICES = 6; // side by side; any other is chosen by name
+const MOST_ON_A_PHONE = 3; // below each other
+const MOST_POINTS = 2400; // in all slices together: what an SVG draws at once
+const JITTER = 0.28; // of a choice's width, to either side
+const OLD_TO_NEW = ["#b9c4cf", "#7fa8c9", "#4385bd", "#1d5fa0", "#0b2f66"];
+const OLD_TO_NEW_ON_DARK = ["#44505c", "#43698a", "#4c94c6", "#86c1ea", "#dcefff"];
+
+export class Slices {
+  constructor(element, study, { open, select, log, caption }) {
+    Object.assign(this, { element, study, select, log, caption, order: [] });
+    this.knobs = knobs(study.definition);
+    this.plot = new Plot(element, { click: open });
+    this.plot.redraw = () => this.draw();
+    for (const control of [select, log]) control.addEventListener("change", () => this.draw());
+  }
+
+  /** The parameters by what they decide, the first one most. */
+  rank(names) {
+    this.order = names;
+    return this.draw();
+  }
+
+  draw() {
+    const columns = this.element.clientWidth > 900 ? 3 : this.element.clientWidth > 560 ? 2 : 1;
+    const chosen = this.#chosen(columns > 1 ? MOST_SLICES : MOST_ON_A_PHONE);
+    const trials = this.study.sorted().filter((trial) => trial.parameters && this.#value(trial) != null);
+    if (!trials.length || !chosen.length) {
+      this.plot.empty("No values yet. A point appears when a trial ends.");
+      return Promise.resolve();
+    }
+    const most = Math.floor(MOST_POINTS / chosen.length);
+    const shown = sampled(trials, most, this.study.bestTrial());
+    const pruned = shown.some((trial) => trial.state === "PRUNED") ? " Triangles were pruned, and stand at their last value." : "";
+    const some = shown.length < trials.length ? `${shown.length} of ${trials.length} trials, evenly spread. ` : "";
+    this.caption.textContent = `${some}Faint points are early trials, strong ones late.${pruned}`;
+    const rows = Math.ceil(chosen.length / columns);
+    this.element.style.height = `${rows * (chosen.length > 1 ? 230 : 320)}px`;
+    const layout = { grid: { rows, columns: Math.min(columns, chosen.length), pattern: "independent", xgap: 0.16, ygap: 0.34 } };
+    const range = this.log.checked ? {} : this.#range(shown);
+    const traces = chosen.flatMap((knob, place) => {
+      const suffix = place ? String(place + 1) : "";
+      layout[`xaxis${suffix}`] = axis(knob.path, { title: { text: knob.path, standoff: 4, font: { size: 11.5 } }, ...across(knob) });
+      const first = place % columns === 0;
+      const title = first ? { text: this.study.metric, standoff: 6, font: { size: 11.5 } } : { text: "" };
+      layout[`yaxis${suffix}`] = axis("", { title, type: this.log.checked ? "log" : "linear", ...range });
+      return this.#points(shown, knob, suffix);
+    });
+    return this.plot.draw(traces, layout);
+  }
+
+  #chosen(most) {
+    if (this.select.value) return this.knobs.filter((knob) => knob.path === this.select.value);
+    const place = (knob) => (this.order.includes(knob.path) ? this.order.indexOf(knob.path) : this.order.length);
+    return [...this.knobs].sort((a, b) => place(a) - place(b)).slice(0, most);
+  }
+
+  /** What a trial came to; of one that was pruned, what it was pruned at. */
+  #value(trial) {
+    if (trial.state === "PRUNED") return this.study.latest(trial);
+    return counts(trial) ? this.study.value(trial) : null;
+  }
+
+  #points(trials, knob, suffix) {
+    const own = trials.filter((trial) => knob.path in trial.parameters);
+    const last = trials.at(-1).number || 1;
+    const stops = isDark() ? OLD_TO_NEW_ON_DARK : OLD_TO_NEW;
+    const trace = (some, marker) => ({
+      type: "scatter",
+      mode: "markers",
+      xaxis: `x${suffix}`,
+      yaxis: `y${suffix}`,
+      x: some.map((trial) => place(knob, trial)),
+      y: some.map((trial) => this.#value(trial)),
+      customdata: some.map((trial) => trial.number),
+      text: some.map((trial) => this.#words(trial, knob)),
+      hovertemplate: "%{text}<extra></extra>",
+      marker,
+    });
+    const complete = own.filter((trial) => trial.state !== "PRUNED");
+    const pruned = own.filter((trial) => trial.state === "PRUNED");
+    const best = this.study.bestTrial();
+    return [
+      trace(pruned, { symbol: "triangle-down-open", size: 5, color: faint(colour("pruned"), 0.6) }),
+      trace(complete, {
+        size: 6,
+        color: complete.map((trial) => trial.number),
+        cmin: 0,
+        cmax: last,
+        colorscale: stops.map((stop, i) => [i / (stops.length - 1), stop]),
+        line: { width: 0.6, color: colour("surface") },
+      }),
+      trace(own.filter((trial) => trial.number === best?.number), { symbol: "circle-open", size: 12, color: colour("best"), line: { width: 2, color: colour("best") } }),
+    ];
+  }
+
+  #words(trial, knob) {
+    const value = `${this.study.metric} ${metric(this.#value(trial))}`;
+    return `<b>Trial ${trial.number}</b> ${trial.state.toLowerCase()}<br>${escapeMarkup(`${knob.path} ${parameter(trial.parameters[knob.path])}`)}<br>${escapeMarkup(value)}`;
+  }
+
+  /** The range without the worst tenth, as in the history. */
+  #range(trials) {
+    const values = trials.map((trial) => this.#value(trial)).sort((a, b) => (this.study.maximize ? a - b : b - a));
+    if (values.length < 10) return {};
+    const [worst, best] = [values[Math.floor(0.1 * values.length)], values.at(-1)];
+    const pad = 0.12 * Math.abs(best - worst) || 1;
+    return { range: [Math.min(worst, best) - pad, Math.max(worst, best) + pad], autorange: false };
+  }
+}
+
+/** At most so many trials, evenly spread, with the best among them. */
+export function sampled(trials, most, best = null) {
+  const step = Math.ceil(trials.length / most);
+  return step <= 1 ? trials : trials.filter((trial, i) => i % step === 0 || trial.number === best?.number);
+}
+
+function across(knob) {
+  const powers = knob.log && knob.high / knob.low >= 100 ? { dtick: 1 } : {};
+  if (knob.kind !== "choice") return { type: knob.log ? "log" : "linear", ...powers };
+  const texts = knob.values.map((value) => parameter(value));
+  const every = Math.ceil(texts.length / 8); // more words do not fit beside each other
+  const shown = texts.map((text, i) => [i, text]).filter(([i]) => i % every === 0);
+  return { tickvals: shown.map(([i]) => i), ticktext: shown.map(([, text]) => escapeMarkup(text)), range: [-0.6, texts.length - 0.4] };
+}
+
+/** Where a trial lies: a choice's points are strewn, the same way at every draw. */
+function place(knob, trial) {
+  const value = trial.parameters[knob.path];
+  if (knob.kind !== "choice") return value;
+  const text = JSON.stringify(value);
+  const strewn = ((trial.number * 0.6180339887) % 1) * 2 - 1;
+  return knob.values.findIndex((each) => JSON.stringify(each) === text) + JITTER * strewn;
+}
+
+function isDark() {
+  const [red, green, blue] = colour("surface").match(/[\d.]+/g).map(Number);
+  return red + green + blue < 380;
+}

@@ -1,0 +1,86 @@
+"""What a study's page says about its parameters, its time and its rungs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.conftest import Visitor
+from tests.browser.seed import METRIC
+from tests.browser.test_page import trials_of
+
+
+def looked_at(page: Page, part: str, figure: str) -> None:
+    """What lies further down is drawn when it comes near the screen."""
+    expect(page.locator("#history.js-plotly-plot")).to_be_visible()
+    page.locator(part).scroll_into_view_if_needed()
+    expect(page.locator(f"{figure}.js-plotly-plot")).to_be_visible()
+
+
+def slices(page: Page) -> list[dict[str, Any]]:
+    """The points that Plotly has, of pruned trials, of complete ones and of the best, for each slice in turn."""
+    keys = "({x, y, customdata, xaxis}) => ({x, y, customdata, xaxis})"
+    found: list[dict[str, Any]] = page.evaluate(f"document.querySelector('#slices').data.map({keys})")
+    return found
+
+
+def test_each_parameter_is_shown_against_the_objective(visitor: Visitor) -> None:
+    page = visitor.open("/studies/adult-mlp")
+    looked_at(page, "#analysis", "#slices")
+    expect(page.locator("#importance .importance")).to_have_count(6)
+    complete = {trial.number: trial for trial in trials_of(visitor.site, "adult-mlp") if trial.state == "COMPLETE"}
+
+    assert page.locator("#importance .name").first.inner_text() == "optimizer.lr"
+    assert len(slices(page)) == 3 * 6
+    points = slices(page)[1]
+    lr = {number: trial.parameters["optimizer.lr"] for number, trial in complete.items()}
+    assert dict(zip(points["customdata"], points["x"], strict=True)) == lr
+    assert page.evaluate("document.querySelector('#slices').layout.xaxis.type") == "log"
+
+    page.locator("#slices-parameter").select_option("model.hidden")  # choices are strewn about their places
+    page.wait_for_function("document.querySelector('#slices').data.length === 3")
+    points = slices(page)[1]
+    assert dict(zip(points["customdata"], points["y"], strict=True)) == {
+        n: t.values[METRIC] for n, t in complete.items()
+    }
+    places = [[64], [128, 64], [256, 128]]
+    for number, x in zip(points["customdata"], points["x"], strict=True):
+        assert abs(x - places.index(complete[number].parameters["model.hidden"])) <= 0.28
+
+
+def test_the_variance_is_asked_for_and_waited_for(visitor: Visitor) -> None:
+    page = visitor.open("/studies/adult-mlp")
+    shares = {"batch_size": 0.9, "optimizer.lr": 0.1}
+    states = iter(["computing", "done"])
+
+    def answer(route: Route) -> None:
+        state = next(states)
+        importance = shares if state == "done" else {}
+        body = {"method": "fanova", "state": state, "trials": 42, "importance": importance, "by_objective": {}}
+        route.fulfill(status=200 if importance else 202, content_type="application/json", body=json.dumps(body))
+
+    page.route("**/importance?method=fanova", answer)
+    looked_at(page, "#analysis", "#slices")
+
+    page.locator("#importance-method").select_option("fanova")
+    expect(page.locator("#importance .importance")).to_have_count(2)
+    expect(page.locator("#importance-caption")).to_contain_text("Whose the variance of all trials is (fANOVA). From 42")
+    assert page.evaluate("document.querySelector('#slices').layout.xaxis.title.text") == "batch_size"
+
+
+def test_time_devices_and_rungs_are_accounted_for(visitor: Visitor) -> None:
+    page = visitor.open("/studies/adult-mlp")
+    looked_at(page, "#effort", "#timeline")
+    trials = trials_of(visitor.site, "adult-mlp")
+
+    facts = page.locator("#effort-facts dd").all_inner_texts()
+    repeats = len(trials) - len({json.dumps(trial.parameters, sort_keys=True) for trial in trials})
+    assert (facts[3], facts[5]) == ("4", str(repeats))
+    rows = page.locator("#rungs tbody tr")
+    expect(rows).to_have_count(4)  # hyperband from 1 to 27
+    dealt = [int(row.locator("td").nth(1).inner_text()) for row in rows.all()]
+    assert sum(dealt) == len(trials) == 300
+    reached = sum(int(row.locator("td").last.inner_text().split()[0]) for row in rows.all())
+    assert reached == sum((trial.step or 0) >= 27 for trial in trials)
