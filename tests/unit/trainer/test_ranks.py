@@ -106,3 +106,17 @@ def test_ranks_split_every_batch_and_each_row_counts_once(rows: int, size: int) 
         assert counts == pytest.approx(
             [len(piece[batch]) if count else 0 for piece, count in zip(pieces, counts, strict=True)]
         )
+
+
+def test_noise_is_each_ranks_own_anew_in_each_epoch_and_the_order_is_as_if_there_were_none() -> None:
+    shared, untouched = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    ranks = [Group(rank, 2) for rank in range(2)]
+    noises = [rank.noise(shared) for rank in ranks]
+    drawn = []
+    for _epoch in range(2):
+        for rank, noise in zip(ranks, noises, strict=True):
+            rank.begin_epoch(shared, noise)
+            drawn.append(tuple(torch.rand(4, generator=noise).tolist()))
+        assert torch.randperm(9, generator=shared).tolist() == torch.randperm(9, generator=untouched).tolist()
+
+    assert len(set(drawn)) == 4
