@@ -36,6 +36,7 @@ def both(paused_alone: MemoryFolder) -> Iterator[tuple[dict[str, Trained], dict[
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    address["GLOO_SOCKET_IFNAME"] = "lo"
     environment = os.environ | address | {"RANK": "1", "LOCAL_RANK": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.unit.trainer.ranked"]
     with pytest.MonkeyPatch.context() as patch:
