@@ -28,7 +28,7 @@ from store.models import StudyRow, TrialRow, TrialState
 KEPT_STUDIES = 256
 STALE_SHARE = 0.01  # of new trials, as for the other method
 FRESH_SECONDS = 60.0  # a study that runs fast would never be told anything else
-POLITENESS = 15
+POLITENESS = 10  # what the computation is put behind the requests by, as `nice` counts
 PR_SET_PDEATHSIG = 1
 
 Shares = dict[str, float]  # by parameter
@@ -108,7 +108,7 @@ def _by_process(definition: dict[str, Any], rows: Rows) -> tuple[dict[str, Share
     """Shares by objective, and what went wrong."""
     spawning = get_context("spawn")
     ours, theirs = spawning.Pipe(duplex=False)
-    process = spawning.Process(target=_work, args=(theirs, os.getpid(), definition, rows), daemon=True)
+    process = spawning.Process(target=_work, args=(theirs, os.getpid(), POLITENESS, definition, rows), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -120,13 +120,13 @@ def _by_process(definition: dict[str, Any], rows: Rows) -> tuple[dict[str, Share
     return (shares, "") if isinstance(shares, dict) else ({}, str(shares))
 
 
-def _work(answers: Connection[Any, Any], parent: int, definition: dict[str, Any], rows: Rows) -> None:
+def _work(answers: Connection[Any, Any], parent: int, politeness: int, definition: dict[str, Any], rows: Rows) -> None:
     """What the process does."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
-    os.nice(POLITENESS)
+    os.nice(politeness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the server
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     known = parse(definition)

@@ -1,7 +1,7 @@
 """Is a population worth its epochs? Population based training beside random search with as many trials of as many
 epochs, at a constant learning rate and with a cosine schedule; the model is the same for all.
 
-    TRIALYARD_DATA_DIR=… python -m benchmarks.population [--quick] [--seeds 5]
+    TRIALYARD_DATA_DIR=… python -m benchmarks.population [--quick] [--seeds 3]
 
 All validate on the same rows and test on the same others. The population goes on one slot, by the scheduler's rules.
 Epochs that its members copy they need not train, so that it takes fewer than the others.
@@ -174,23 +174,24 @@ def document(task: dict[str, Any], seed: int, evolves: bool, schedule: str) -> d
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="digits, one seed")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
     folders = [Path(os.environ["TRIALYARD_DATA_DIR"])] if "TRIALYARD_DATA_DIR" in os.environ else []
-    for name, task in TASKS.items():
-        if options.quick and name != "digits":
-            continue
-        found: dict[str, list[Search]] = {"random": [], "random, cosine": [], "pbt": [], "pbt, cosine": []}
+    for name in ["digits"] if options.quick else options.tasks:
+        task = TASKS[name]
+        found: dict[str, list[Search]] = {"random": [], "random, cosine": [], "pbt": []}
         for seed in range(1 if options.quick else options.seeds):
             for arm, searches in found.items():
-                evolves, schedule = arm.startswith("pbt"), "cosine" if "cosine" in arm else "constant"
+                evolves, schedule = arm == "pbt", "cosine" if "cosine" in arm else "constant"
                 definition = parse(document(task, seed, evolves, schedule))
                 data = TrainConfig.model_validate(definition.trial).data
                 prepared = prepare(data, device=torch.device("cpu"), data_folders=folders)
                 searches.append((population if evolves else random_search)(prepared, definition))
-        print(json.dumps({"task": name} | {arm: _summary(searches) for arm, searches in found.items()}, indent=2))
+        summary = {arm: _summary(searches) for arm, searches in found.items()}
+        print(json.dumps({"benchmark": "population", "task": name} | summary), flush=True)
     return 0
 
 

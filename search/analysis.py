@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import optuna
-from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 
 from search.definition import Definition, Objective
 from search.fitting import Fitting
@@ -51,6 +50,13 @@ def importances(
         study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
     if len(study.get_trials(deepcopy=False)) < FEWEST_TRIALS:
         return {}
+    return _shares(study, method)
+
+
+def _shares(study: optuna.Study, method: Method) -> dict[str, float]:
+    # It comes with scikit-learn, for which every start of the server would wait for two seconds.
+    from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
+
     evaluator = FanovaImportanceEvaluator(seed=0) if method == "fanova" else PedAnovaImportanceEvaluator()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that trials are few, which the caller shows beside the shares

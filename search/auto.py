@@ -1,153 +1,143 @@
-"""The sampler of the service: TPE over where trials stand, whatever resource they have come to.
+"""The sampler of the service: a model of where trials stand, whatever resource they have come to.
 
 Optuna's TPE takes a pruned trial by its last step, so that the few trials that came to their end pass for the best,
-good or bad. Here every trial with a value has a standing (`search/standing.py`) and the model is made of these: of
-running, waiting and stopped trials too, and never of an early value as if it were a final one. A share of the proposals
-stays random, as in BOHB (Falkner et al. 2018): no model can lock itself in, and what these trials come to is what a
-rung can be judged by (`search/auto_rungs.py`).
+good or bad. Here every trial with a value has a standing (`search/standing.py`): running, waiting and stopped ones too,
+and never an early value as if it were a final one. A Gaussian process of the standings says where a better trial may
+lie, and beside it an evolution strategy draws points like the best: where the one is wrong about the whole, the other
+still improves what has been found. A share of the proposals stays random, as in BOHB (Falkner et al. 2018): no
+model can lock itself in, and what these trials come to is what a rung can be judged by (`search/auto_rungs.py`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna import Study
-from optuna._transform import _SearchSpaceTransform
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers._tpe.sampler import _get_infeasible_trial_score
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
+from scipy.special import ndtr
 from typing_extensions import override
 
 from search.auto_rungs import AutoRungs
-from search.kernels import Floats
-from search.optuna_trials import trials_of
-from search.standing import standings
-from search.tpe import HistoryTPESampler, _History
+from search.cube import Cube, Floats
+from search.neighbours import like_the_best, near_the_best
+from search.ranked import Observed, Ranked
+from search.space import Space
+from search.surrogate import NOISE, SCALE, Surrogate
 
 AT_RANDOM = "trialyard:at_random"  # a trial's system attribute: no model had a part in its parameters
-GOOD_SHARE, MOST_GOOD = 0.15, 25  # of the trials with a standing, the best that a proposal should resemble
-# People write ranges around what they believe in. Half of the random draws are normal about the middle, as wide as the
-# first generation of CMA-ES; the other half is uniform, for those who believe in the wrong place.
-MIDDLE_SHARE, MIDDLE_WIDTH = 0.5, 1 / 6
-LEVELS = tuple(3**power for power in range(13))  # where nothing says at which steps trials are compared
+MODEL = "trialyard:model"  # the study's system attribute: the length scales, and how many trials they were fitted to
+# People write ranges around what they believe in. Half of the random draws are normal about the middle; the other half
+# is uniform, for those who believe in the wrong place.
+MIDDLE_SHARE = 0.5
+EVOLVED_SHARE = 0.5  # of the other proposals; the model learns from what they come to
+TRIES = 20  # of drawing a point like the best that nobody has tried
+DRAWS, NEIGHBOURS = 200, 300  # candidates for a proposal: at random, and around the best trials
+MOST_LEARNT, MOST_FITTED, MOST_RUNNING = 200, 150, 50  # trials; the cost of a proposal grows with their square or cube
+FIRST_STEPS, FURTHER_STEPS = 30, 15  # of fitting the model
+GROWTH = 1.15  # with so many times the trials it is fitted anew
+REFERENCE = 5  # of the best trials the model expects this much, and a candidate should be better
 
 
-class AutoSampler(HistoryTPESampler):
-    """Fidelity-aware TPE for one study; a finished trial that changes must be named to `reconsider`.
+class AutoSampler(BaseSampler):
+    """For one study of one objective; a finished trial that changes must be named to `reconsider`.
 
-    Several objectives are left to Optuna's TPE.
+    A proposal depends on what `reseed` was told, on the trials, and on the scales that are kept with the study.
     """
 
-    def __init__(self, seed: int, n_startup_trials: int, random_share: float, rungs: AutoRungs | None) -> None:
+    def __init__(self, space: Space, n_startup_trials: int, random_share: float, rungs: AutoRungs | None) -> None:
         """
         Args:
             n_startup_trials: so many trials must have a value before a model is made.
             random_share: of the proposals after that, in [0, 1].
             rungs: where trials are compared, and from which rung on; None if another pruner stops them, or none does.
         """
-        super().__init__(seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=0)
+        self._space, self._cube = space.distributions(), Cube(space)
         self._least, self._random_share = n_startup_trials, random_share
-        self._history = _Standings(rungs)
-        self._at_random = self._near_middle = False
+        self._ranked = Ranked(space, self._cube, rungs)
+        self._rng = np.random.RandomState()
+
+    def reseed(self, seed: int) -> None:
+        """Set the generator for the next proposal."""
+        self._rng.seed(seed)
+
+    def reconsider(self, number: int) -> None:
+        """A trial may have been taken up again after it had finished: look at it anew."""
+        self._ranked.reconsider(number)
+
+    @override
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._space
 
     @override
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        self._history.follow(study)
-        self._at_random = self._history.count < self._least or self._rng.rng.random() < self._random_share
-        self._near_middle = self._at_random and self._rng.rng.random() < MIDDLE_SHARE
-        if not self._at_random:
-            return super().sample_relative(study, trial, search_space)
-        study._storage.set_trial_system_attr(trial._trial_id, AT_RANDOM, True)
-        return {}
+        if not self._space:
+            return {}
+        self._ranked.follow(study)
+        at_random = self._ranked.count < self._least or self._rng.random_sample() < self._random_share
+        point = None if at_random else self._searched(study)
+        if point is None:
+            study._storage.set_trial_system_attr(trial._trial_id, AT_RANDOM, True)
+            point = self._cube.draw(self._rng, 1, MIDDLE_SHARE)[0]
+        return self._cube.values(point)
 
     @override
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        if self._near_middle and not isinstance(param_distribution, CategoricalDistribution):
-            return self._draw_near_middle(param_distribution)
-        if self._at_random:
-            return self._random_sampler.sample_independent(study, trial, param_name, param_distribution)
-        return super().sample_independent(study, trial, param_name, param_distribution)
+        raise NotImplementedError(f"{param_name} is no parameter of the study")
 
-    def _draw_near_middle(self, distribution: BaseDistribution) -> Any:
-        place = np.clip(self._rng.rng.normal(0.5, MIDDLE_WIDTH, size=1), 0, 1)
-        return _SearchSpaceTransform({"it": distribution}, transform_0_1=True).untransform(place)["it"]
+    def _searched(self, study: Study) -> Floats | None:
+        """A new point, of which much is to be expected; None if all that are thought of have been tried."""
+        if self._rng.random_sample() < EVOLVED_SHARE:
+            for _ in range(TRIES):
+                point = like_the_best(self._cube, self._ranked, self._rng)
+                if self._ranked.is_new(point[None])[0]:
+                    return point
+        return self._by_model(study)
+
+    def _by_model(self, study: Study) -> Floats | None:
+        """The candidate of which most is expected."""
+        near = near_the_best(self._cube, self._ranked, self._rng, NEIGHBOURS)
+        points = np.concatenate([self._cube.draw(self._rng, DRAWS, MIDDLE_SHARE), near])
+        points = points[self._ranked.is_new(points)]
+        if not len(points):
+            return None
+        observed = self._ranked.observed(MOST_LEARNT)
+        model = self._fitted(study, observed)
+        features = self._cube.features(observed.points)
+        running = self._cube.features(self._ranked.running(MOST_RUNNING))
+        model.condition(features, observed.targets, observed.missing, running)
+        reference = float(model.predict(features[:REFERENCE])[0].min())
+        chosen: Floats = points[np.argmax(_expected_gain(*model.predict(self._cube.features(points)), reference))]
+        return chosen
+
+    def _fitted(self, study: Study, observed: Observed) -> Surrogate:
+        """With the scales that are kept with the study, fitted anew when there are many more trials."""
+        names = self._cube.names
+        kept = study._storage.get_study_system_attrs(study._study_id).get(MODEL, {"trials": 0, "scales": {}})
+        scales = np.array([kept["scales"].get(name, SCALE) for name in names])
+        model = Surrogate(self._cube.groups, scales, np.array(kept.get("noises", NOISE)))
+        count = self._ranked.count
+        if count < GROWTH * kept["trials"] + 2 and kept["scales"].keys() == set(names):
+            return model
+        some = np.sort(self._rng.permutation(len(observed.targets))[:MOST_FITTED])
+        features = self._cube.features(observed.points[some])
+        steps = FURTHER_STEPS if kept["trials"] else FIRST_STEPS
+        model.fit(features, observed.targets[some], observed.missing[some], steps)
+        fitted = {"trials": count, "noises": model.log_noises.tolist()}
+        fitted["scales"] = dict(zip(names, model.log_scales.tolist(), strict=True))
+        study._storage.set_study_system_attr(study._study_id, MODEL, fitted)
+        return model
 
 
-class _Standings(_History):
-    """The trials that have a standing, and those that run without one."""
-
-    def __init__(self, rungs: AutoRungs | None) -> None:
-        super().__init__(grouped=True)
-        self._rungs = rungs
-        self._levels = LEVELS if rungs is None else rungs.levels
-        self._values: Floats = np.empty((0, len(self._levels) + 1))  # (trials, levels and the end), smaller is better
-        self._violations: Floats = np.empty(0)  # (trials,), more than 0 of a trial that breaks a constraint
-        self._order: NDArray[np.intp] = np.empty(0, dtype=np.intp)  # numbers, the best first
-        self._first: int | None = None  # the level from which on `_order` looks at them
-
-    @override
-    def follow(self, study: Study) -> None:
-        trials = trials_of(study)
-        self._make_room(len(trials))
-        candidates = [trials[number] for number in sorted(self._open)] + trials[self._seen :]
-        self._seen = len(trials)
-        self._open = {trial.number for trial in candidates if not trial.state.is_finished()}
-        for trial in candidates:
-            self._take_in(trial, study.direction)
-        first = 0 if self._rungs is None else self._rungs.first
-        if candidates or first != self._first:
-            self._first = first
-            self._put_in_order()
-        self.unfinished = [trials[number] for number in sorted(self._open) if not self._usable[number]]
-
-    @override
-    def _better(self) -> Iterable[int]:
-        best: list[int] = self._order[: min(math.ceil(GOOD_SHARE * self.count), MOST_GOOD)].tolist()
-        return best
-
-    def _make_room(self, trials: int) -> None:
-        self._grow(trials)
-        if (more := len(self._usable) - len(self._values)) > 0:
-            self._values = np.append(self._values, np.full((more, self._values.shape[1]), math.nan), axis=0)
-            self._violations = np.append(self._violations, np.zeros(more))
-
-    def _take_in(self, trial: FrozenTrial, direction: StudyDirection) -> None:
-        for name, value in trial.params.items():
-            self._column(name)[trial.number] = trial.distributions[name].to_internal_repr(value)
-        if trial.params:
-            self.groups.add_distributions(trial.distributions)
-        if trial.state is TrialState.FAIL or not trial.params:
-            self._values[trial.number] = math.nan
-            return
-        self._values[trial.number] = self._at_levels(trial, 1 if direction is StudyDirection.MINIMIZE else -1)
-        self._violations[trial.number] = max(_get_infeasible_trial_score(trial), 0.0)
-
-    def _at_levels(self, trial: FrozenTrial, sign: int) -> list[float]:
-        """The first value at or after each level; a value that is no number is the worst there is."""
-        values = [math.nan] * (len(self._levels) + 1)
-        level = 0
-        for step, value in sorted(trial.intermediate_values.items()):
-            while level < len(self._levels) and step >= self._levels[level]:
-                values[level] = math.inf if math.isnan(value) else sign * value
-                level += 1
-        if trial.state is TrialState.COMPLETE and trial.value is not None:
-            values[-1] = sign * trial.value
-        return values
-
-    def _put_in_order(self) -> None:
-        """The feasible ones by their standing, then the others by how much they break."""
-        places = standings(self._values[: self._seen, self._first :])
-        known = ~np.isnan(places)
-        places += np.where(self._violations[: self._seen] > 0, 1 + self._violations[: self._seen], 0)
-        self._usable[: self._seen] = known
-        self.count = int(known.sum())
-        self._order = np.argsort(places, kind="stable")[: self.count]  # NaN comes last
+def _expected_gain(mean: Floats, deviation: Floats, reference: float) -> Floats:
+    """Expected improvement (Jones et al. 1998, equation 15)."""
+    z = (reference - mean) / deviation
+    gain: Floats = deviation * (z * ndtr(z) + np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi))
+    return gain

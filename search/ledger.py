@@ -170,6 +170,12 @@ class Ledger:
         self._events[change.study_id].append(event)
         self._studies.append((change, event))
 
+    @property
+    def is_of_trials_alone(self) -> bool:
+        """Whether `write_studies` has nothing to do."""
+        tasks = self._dropped_tasks or self._new_tasks or self._task_columns
+        return not (tasks or self._study_columns or self._studies)
+
     def write_studies(self, session: Session) -> None:
         """Write what few batches have: tasks, and changes of studies as a whole. To be done before `write`."""
         for study_id, number in self._dropped_tasks:

@@ -144,6 +144,16 @@ class LiveStudy(AttemptEnds):
             if trial.state is TrialState.PAUSED and not self._optuna.is_held(trial.number):
                 self._to(trial, TrialState.WAITING, ledger)
 
+    def follow(self, state: StudyState, ledger: Ledger) -> None:
+        """Somebody has changed the study's state in SQL."""
+        if state is StudyState.PAUSED:
+            self.pause(ledger)
+        elif state is StudyState.RUNNING and self.state is StudyState.PAUSED:
+            self.resume(ledger)
+        elif state is StudyState.CANCELLED:
+            self.cancel("the study was cancelled", ledger)
+            self.state = state
+
     def cancel(self, reason: str, ledger: Ledger) -> None:
         """End every open trial; a worker hears of it at its next report."""
         for trial in list(self.open.values()):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import redis
 
-from search.ledger import LiveTrial
+from search.ledger import Ledger, LiveTrial
 from search.live_study import LiveStudy
 from search.placing import Offer
 from store.bus import worker_key
@@ -40,6 +40,16 @@ class Liveness:
                 self._seen[name] = now
             self._beats[name] = beat if beat is not None else self._beats.get(name)
         return {name for name in names if now - self._seen[name] > seconds}
+
+    def lose_silent(self, studies: Sequence[LiveStudy], seconds: float, ledger: Ledger) -> None:
+        """Take trials and preflights from the workers that have been silent for longer than `seconds`."""
+        silent = self.silent(workers_of(studies), seconds)
+        for study in studies:
+            for trial in study.running():
+                if sign_of_life(study, trial) in silent:
+                    study.lose(trial, f"worker {trial.worker} gave no sign of life for {seconds:g} s", ledger)
+            if study.preflight_worker in silent:
+                study.lose_preflight(f"worker {study.preflight_worker} gave no sign of life", ledger)
 
     def forget(self) -> None:
         """Everybody gets a fresh period: nobody could be heard for a while."""

@@ -12,7 +12,7 @@ from search.knobs import check_metric
 from search.sections import Objective
 
 MOST_OBJECTIVES = 4  # beyond, hardly a trial is beaten by another, and a front says nothing
-SAMPLERS = ("grid", "random", "tpe", "gp", "nsga2", "nsga3", "qmc")  # those that can search by several
+SAMPLERS = ("auto", "grid", "random", "tpe", "gp", "nsga2", "nsga3", "qmc")  # those that can search by several
 PRUNERS = ("none", "successive_halving", "hyperband", "asha")  # those that can judge by several
 
 

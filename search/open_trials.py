@@ -10,6 +10,7 @@ and an attempt that is lost or given back sends it from RUNNING to QUEUED again.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -48,6 +49,7 @@ class OpenTrials:
         self._allowance = Allowance(definition, started_at, self.counts, self._optuna)
         self._metrics = tuple(objective.metric for objective in definition.objectives)
         self._results: dict[int, tuple[dict[str, float] | None, int | None]] = {}  # metrics and step, to be reused
+        self.proposal_seconds = 0.0  # that the last one took
         self._last_failure = ""
         self.origins: dict[str, AttemptKey] = {}  # of sources `trial:…`
         self.heritage = Heritage(study_id, definition)
@@ -129,7 +131,9 @@ class OpenTrials:
         if not self._optuna.is_ready():
             return None
         remembered = self._optuna.study_attrs
+        began = time.perf_counter()
         proposal = self._optuna.propose()
+        self.proposal_seconds = time.perf_counter() - began
         if self._optuna.study_attrs != remembered:
             ledger.remember(self.id, self._optuna.study_attrs)
         trial = self._make(proposal, state, ledger)

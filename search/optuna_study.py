@@ -17,7 +17,7 @@ import orjson
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState as OptunaState
 
-from search.auto import AT_RANDOM
+from search.auto import AT_RANDOM, AutoSampler
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
 from search.drawing import Drawing
@@ -49,7 +49,7 @@ FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the run
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha, or in a population
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
 CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
-LEARNERS = ("tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
+LEARNERS = ("auto", "tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
 
 
 class OptunaStudy:
@@ -208,7 +208,8 @@ class OptunaStudy:
         """Tell the end of a trial; a COMPLETE one has values. Of its constraints those above 0 are broken."""
         if self._rungs is not None:
             self._rungs.end(number, values[0] if values and state is TrialState.COMPLETE else None)
-            self._set_state(number, OptunaState.RUNNING)
+            if self._storage.get_trial(self._id(number)).state.is_finished():  # for Optuna, while it waited
+                self._set_state(number, OptunaState.RUNNING)
         # These two cannot take constraints that only some trials have.
         is_told = self._definition.constraints or self._definition.sampler.name not in ("cmaes", "gp")
         for key, violation in (constraints or {}).items() if is_told else ():
@@ -236,11 +237,10 @@ class OptunaStudy:
         While nothing has been measured there is no worst, and the trial teaches nothing; nor does it in a study whose
         proposals must not depend on which trials had ended when it did.
         """
-        if self._window is not None:
+        if self._window is not None or self._definition.sampler.name not in LEARNERS:
             return
-        if self._definition.sampler.name not in LEARNERS or (worst := self._worst(number)) is None:
-            return
-        self._storage.set_trial_system_attr(self._id(number), WORST, worst)
+        if (worst := self._worst(number)) is not None:
+            self._storage.set_trial_system_attr(self._id(number), WORST, worst)
 
     # Under asha, and in a population
 
@@ -388,7 +388,7 @@ class OptunaStudy:
         }
         self._storage._set_trial(trial._trial_id, trial)
         for part in (self._sampler, self._pruner, getattr(self._pruner, "_wrapped_pruner", None)):
-            if isinstance(part, GridSampler | HistoryTPESampler | SortedMedianPruner):
+            if isinstance(part, GridSampler | AutoSampler | HistoryTPESampler | SortedMedianPruner):
                 part.reconsider(trial.number)
 
     def _id(self, number: int) -> int:

@@ -48,6 +48,13 @@ class Batch:
         if self._cursor is not None:
             self._cursor.execute(_BY_INDEX)
 
+    def send(self) -> None:
+        """Let PostgreSQL commit what was written, if the batch is its own transaction, without waiting for it."""
+        if self._driver is not None and (pipeline := self._driver._pipeline) is not None:
+            # What `pipeline.sync()` does before it waits.
+            pipeline._enqueue_sync()
+            self._driver.wait(pipeline._communicate_gen())
+
     def require(self, change: str, values: Row, refusal: Exception) -> None:
         """Run an UPDATE that must find its row; `{name}` stands for a value.
 

@@ -44,9 +44,16 @@ def make_sampler(definition: Definition, rungs: Rungs | Population | None = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # what Optuna calls experimental is the user's own choice
         if isinstance(sampler, Auto):
-            known = rungs if isinstance(rungs, AutoRungs) else None
-            return AutoSampler(sampler.seed, sampler.n_startup_trials, sampler.random_share, known)
+            return _of_our_own(sampler, definition, rungs)
         return _of_optuna(sampler)
+
+
+def _of_our_own(sampler: Auto, definition: Definition, rungs: Rungs | Population | None) -> BaseSampler:
+    """Where trials stand is defined for one objective; several are left to TPE."""
+    if len(definition.objectives) > 1:
+        return HistoryTPESampler(seed=sampler.seed)
+    known = rungs if isinstance(rungs, AutoRungs) else None
+    return AutoSampler(Space(definition.parameters), sampler.n_startup_trials, sampler.random_share, known)
 
 
 def _of_optuna(sampler: SamplerSpec) -> BaseSampler:
@@ -95,6 +102,8 @@ def reseed(sampler: BaseSampler, study_seed: int, number: int) -> None:
     match sampler:
         case RandomSampler():
             sampler._rng.rng.seed(seed)
+        case AutoSampler():
+            sampler.reseed(seed)
         case TPESampler() | NSGAIISampler() | NSGAIIISampler():
             sampler._rng.rng.seed(seed)
             reseed(sampler._random_sampler, study_seed, number)

@@ -2,7 +2,8 @@
 
 Its loop is the architecture: read a batch, fold it into memory and a ledger, commit the ledger in one transaction, then
 acknowledge and answer, then enqueue. What a worker is told has been committed; what has been committed is only then
-acknowledged. A crash between any two lines repeats work, and every step accepts a repeat.
+acknowledged. While PostgreSQL commits one batch the next may be folded, which waits for its turn to be committed. A
+crash between any two lines repeats work, and every step accepts a repeat.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import signal
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
@@ -20,6 +21,7 @@ import optuna
 import redis
 import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -30,10 +32,11 @@ from search.lease import SchedulerLease, holder_name
 from search.ledger import Ledger, StudyChange, TrialKey
 from search.live_study import LiveStudy
 from search.live_tasks import LiveTasks, TaskKey
-from search.liveness import Liveness, sign_of_life, workers_of
-from search.loading import load_study, load_trial, study_states
+from search.liveness import Liveness, workers_of
+from search.loading import load_study, study_states
 from search.pools import Pools, Seats
-from search.rows import batch
+from search.turn import Job, Turn, can_be_folded_ahead, send
+from search.wishes import fulfil
 from store.bus import Caller, Inbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
 from store.messages import (
@@ -42,7 +45,6 @@ from store.messages import (
     Ask,
     CancelTrial,
     Decision,
-    Done,
     Enqueue,
     Finish,
     FinishTask,
@@ -86,6 +88,7 @@ class Scheduler:
     ) -> None:
         self._settings = settings
         self._writes = writes(engine)
+        self._commits_apart = engine.dialect.name == "postgresql"  # another process commits while this one goes on
         self._reads = reads(engine)
         self._clock = clock
         self._monotonic = monotonic
@@ -97,12 +100,13 @@ class Scheduler:
         self._studies: dict[int, LiveStudy] = {}
         self._tasks = LiveTasks()
         self._answers: OrderedDict[str, tuple[int, Answer]] = OrderedDict()
-        self._enqueued: set[tuple[int, int | None, int]] = set()  # jobs made by us; the queue itself may be wiped
+        self._enqueued: set[Job] = set()  # jobs made by us; the queue itself may be wiped
         self._housekeeping = Housekeeping()
         self._seats = Seats()
         self._gp = GpProcess(lambda study_id: Caller(client, "").send(Wake(study_id=study_id)))
         self._next_round = self._next_reconciliation = 0.0
         self._catch_up = True  # read what was delivered and not acknowledged, before anything new
+        self._is_ahead = False  # what is folded now follows a turn that is not committed yet
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -144,21 +148,64 @@ class Scheduler:
                 self._stopping.wait(RETRY_SECONDS)
 
     def run_once(self) -> None:
-        """Take one batch of messages from the workers and settle it."""
-        received = self._read()
+        """Take what the workers have sent and settle it, until nothing has come in meanwhile."""
+        turn: Turn | None = self._fold(self._read())
+        while turn is not None:
+            turn = self._settle(turn)
+        self._gp.attend(self._studies)
+
+    def _fold(self, received: Sequence[Received]) -> Turn:
         ledger = Ledger(self._clock(), self._system_attrs)
-        if self._monotonic() >= self._next_round:
+        if self._monotonic() >= self._next_round and not self._is_ahead:
             self._look_round(ledger)
         replies = [reply for each in received if (reply := self._reply(each.request, ledger)) is not None]
         self._gp.hear()
         for study in self._studies.values():
             study.go_on(ledger)
-        events = self._commit(ledger)
-        self._inbox.settle(received, replies, events)
+        return Turn(received, ledger, replies, {job: study for study in self._studies.values() for job in study.jobs()})
+
+    def _settle(self, turn: Turn) -> Turn | None:
+        """Write a turn, acknowledge and answer; the next turn, if its messages have come in meanwhile.
+
+        While PostgreSQL writes, what comes in is folded already, if it asks memory alone. It is written when this turn
+        is, and not answered before.
+        """
+        committed = send(self._writes, self._lease, turn.ledger)
+        received: Sequence[Received] = []
+        following: Turn | None = None
+        try:
+            if self._may_look_ahead(turn):
+                received = self._inbox.read(None)
+                following = self._fold_ahead(received)
+        finally:
+            events = committed()
+        try:
+            self._inbox.settle(turn.received, turn.replies, events)
+            self._enqueue(turn.jobs)
+        except RedisError:
+            if following is not None:
+                send(
+                    self._writes, self._lease, following.ledger
+                )()  # memory is never ahead of SQL; its messages come again
+            raise
+        if following is not None:
+            return following
         self._load_outdated()
-        self._enqueue()
         self._drop_ended()
-        self._gp.attend(self._studies)
+        return self._fold(received) if received else None
+
+    def _may_look_ahead(self, turn: Turn) -> bool:
+        is_quiet = turn.ledger.is_of_trials_alone and not self._stopping.is_set()
+        return self._commits_apart and is_quiet and self._monotonic() < self._next_round
+
+    def _fold_ahead(self, received: Sequence[Received]) -> Turn | None:
+        if not received or not can_be_folded_ahead(received, self._studies):
+            return None
+        self._is_ahead = True
+        try:
+            return self._fold(received)
+        finally:
+            self._is_ahead = False
 
     # Reading
 
@@ -216,7 +263,7 @@ class Scheduler:
                 return study.ask(request, ledger) if study else Handed(ended=True)
             case Enqueue() | CancelTrial() | RetryTrial() | Amend():
                 study = self._known(request.study_id, ledger)
-                return self._obey(study, request, ledger) if study else Refused(message="the study has ended")
+                return fulfil(self._reads, study, request, ledger) if study else Refused(message="the study has ended")
             case Gone():
                 # Names are never given twice: nothing of a worker that is gone can be running.
                 self._tasks.lose_those_of(request.worker, request.reason, ledger)
@@ -230,21 +277,6 @@ class Scheduler:
             case _:
                 self._next_round = 0.0  # a Wake: look round at once, before anything else is waited for
                 return None
-
-    def _obey(
-        self, study: LiveStudy, request: Enqueue | CancelTrial | RetryTrial | Amend, ledger: Ledger
-    ) -> Done | Refused:
-        """Do what a person asked for through the API."""
-        match request:
-            case Enqueue():
-                return study.enqueue(request, ledger)
-            case CancelTrial():
-                return study.cancel_trial(request, ledger)
-            case Amend():
-                return study.amend(request, ledger)
-        with self._reads() as session:
-            trial = load_trial(session, study.id, request.number)
-        return study.retry(trial, ledger) if trial else Refused(message=f"there is no trial {request.number}")
 
     def _known(self, study_id: int, ledger: Ledger) -> LiveStudy | None:
         """A study, also one that was made a moment ago and is not in memory yet."""
@@ -289,16 +321,7 @@ class Scheduler:
             if study is None:
                 self._load(study_id, state, ledger)
             elif study.state is not state:
-                self._follow(study, state, ledger)
-
-    def _follow(self, study: LiveStudy, state: StudyState, ledger: Ledger) -> None:
-        if state is StudyState.PAUSED:
-            study.pause(ledger)
-        elif state is StudyState.RUNNING and study.state is StudyState.PAUSED:
-            study.resume(ledger)
-        elif state is StudyState.CANCELLED:
-            study.cancel("the study was cancelled", ledger)
-            study.state = state
+                study.follow(state, ledger)
 
     def _load(self, study_id: int, state: StudyState, ledger: Ledger) -> None:
         try:
@@ -313,36 +336,18 @@ class Scheduler:
 
     def _expire(self, ledger: Ledger) -> None:
         ours = [study for study in self._studies.values() if not study.is_external]
-        self._lose_silent(ours, self._settings.lease_seconds, ledger)
+        self._liveness.lose_silent(ours, self._settings.lease_seconds, ledger)
         external = [study for study in self._studies.values() if study.is_external]
-        self._lose_silent(external, self._settings.external_lease_seconds, ledger)
+        self._liveness.lose_silent(external, self._settings.external_lease_seconds, ledger)
         for worker in self._liveness.silent(self._tasks.workers(), self._settings.lease_seconds):
             why = f"worker {worker} gave no sign of life for {self._settings.lease_seconds:g} s"
             self._tasks.lose_those_of(worker, why, ledger)
         self._liveness.forget_all_but(workers_of([*ours, *external]) | self._tasks.workers())
 
-    def _lose_silent(self, studies: Sequence[LiveStudy], seconds: float, ledger: Ledger) -> None:
-        silent = self._liveness.silent(workers_of(studies), seconds)
-        for study in studies:
-            for trial in study.running():
-                if sign_of_life(study, trial) in silent:
-                    study.lose(trial, f"worker {trial.worker} gave no sign of life for {seconds:g} s", ledger)
-            if study.preflight_worker in silent:
-                study.lose_preflight(f"worker {study.preflight_worker} gave no sign of life", ledger)
-
     # Writing
 
-    def _commit(self, ledger: Ledger) -> dict[int, int]:
-        with self._writes.begin() as session:
-            ledger.write_studies(session)
-            with batch(session) as rows:
-                self._lease.renew(rows)
-                newest = ledger.write(rows)
-        return newest()
-
-    def _enqueue(self) -> None:
+    def _enqueue(self, wanted: Mapping[Job, LiveStudy]) -> None:
         """Make the jobs that SQL says there should be and that we have not made, or that a wipe has taken."""
-        wanted = {job: study for study in self._studies.values() for job in study.jobs()}
         for job in wanted.keys() - self._enqueued:
             resources = wanted[job].definition.resources
             self._queue.enqueue(*job, pool=resources.pool, gpus=resources.gpus)

@@ -84,7 +84,7 @@ class Tpe(_Seeded):
 
 
 class Auto(_Seeded):
-    """TPE over where trials stand, whatever resource they have come to, with a share of random draws."""
+    """A model of where trials stand, whatever resource they have come to, with a share of random draws."""
 
     name: Literal["auto"]
     n_startup_trials: Annotated[int, Field(ge=1, le=2**31 - 1)] = 8

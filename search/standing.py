@@ -32,11 +32,11 @@ def standings(values: Floats) -> Floats:
             before = places[order]
             new = np.isnan(before)  # they skipped the levels below, if there are any
             before[new] = ((np.arange(len(order)) + 0.5) / len(order))[new]
-            places[order] = _shared(in_order, np.sort(before))
+            places[order] = shared(in_order, np.sort(before))
     return places
 
 
-def _shared(values: Floats, places: Floats) -> Floats:
+def shared(values: Floats, places: Floats) -> Floats:
     """Places for ascending values, of which equal ones share the mean of theirs."""
     first = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
     counts = np.diff(np.append(first, len(values)))

@@ -64,7 +64,8 @@ def print_best(console: Console, best: BestTrial) -> None:
     lines += [f"  {name:<24}{value:.6g}" for name, value in metrics if name.startswith(shown)]
     if best.artifacts:
         lines.append(f"its {'model lies' if is_ours else 'files lie'} in {best.artifacts}")
-    lines += ["", "its parameters, to be used in a study file:", "", as_study_section(best)]
+    said = "to be used in a study file" if not best.lineage else "the last of a schedule that its lineage tells"
+    lines += ["", f"its parameters, {said}:", "", as_study_section(best)]
     for text in lines:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 

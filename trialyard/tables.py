@@ -37,12 +37,18 @@ def trials_table(trials: Sequence[Trial]) -> Table:
     parameters = _telling_parameters(trials)
     states = ["state"] if len({trial.state for trial in trials}) > 1 else []
     reasons = ["reason"] if any(trial.reason for trial in trials) else []
-    table = _table("trial", *states, *metrics, *parameters, *reasons)
+    copies = ["went on from"] if any(trial.lineage for trial in trials) else []
+    table = _table("trial", *states, *metrics, *parameters, *copies, *reasons)
     for trial in trials:
         values = (_short(trial.values[name]) if trial.values else "" for name in metrics)
         given = (_short(trial.parameters.get(name, "")) for name in parameters)
         table.add_row(
-            str(trial.number), *[trial.state] * len(states), *values, *given, *[trial.reason or ""] * len(reasons)
+            str(trial.number),
+            *[trial.state] * len(states),
+            *values,
+            *given,
+            *[_sources(trial)] * len(copies),
+            *[trial.reason or ""] * len(reasons),
         )
     return table
 
@@ -95,6 +101,11 @@ def _warm_start(warm: dict[str, Any]) -> str:
 
 def measured(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.6g}" for name, value in values.items())
+
+
+def _sources(trial: Trial) -> str:
+    """The trials whose checkpoints a member of a population went on from, in order."""
+    return ", ".join(f"{copy.source} at {copy.source_step}" for copy in trial.lineage)
 
 
 def _table(*columns: str) -> Table:

@@ -48,18 +48,19 @@ class Crowd:
     def climb(self) -> Climb:
         return self.climbs.setdefault(self.study, Climb(self.most))
 
-    def observe(self, slots: Sequence[Slot], now: float) -> int:
+    def observe(self, slots: Sequence[Slot], now: float, leaving: int = 0) -> int:
         """How many slots there should be, after a look at those that there are and that are to stay.
 
         Args:
             now: seconds, on a clock that never goes back.
+            leaving: how many others still bring their trial to an end.
         """
         if any(slot.get("state") in ("draining", "leaving") for slot in slots):
             self.is_closed = True
         if self.is_closed:
             return len(slots)
         self._heed_crowding(slots)
-        if not self._is_full(slots):
+        if not self._is_full(slots) or leaving:
             self._since = None
         elif self._since is None:
             self._begin(slots, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import redis
@@ -39,24 +40,28 @@ class Crowds:
             if crowd.place.label == label:
                 crowd.is_closed = True
 
-    def look(self, staying: Mapping[str, Sequence[str]]) -> list[tuple[Crowd, int]]:
+    def look(self, staying: Mapping[str, Sequence[str]], leaving: Counter[str]) -> list[tuple[Crowd, int]]:
         """Each crowd with the number of slots that it wants now; none if it is not time, or Redis is away.
 
         Args:
             staying: by the place's label, the names of the slots that run and are to stay.
+            leaving: how many others there still are.
         """
         if self.next_look() != 0:
             return []
         self._look_at = time.monotonic() + self._seconds
         try:
-            found = [(crowd, self._observe(crowd, staying.get(crowd.place.label, []))) for crowd in self._crowds]
+            found = [
+                (crowd, self._observe(crowd, staying.get(crowd.place.label, []), leaving[crowd.place.label]))
+                for crowd in self._crowds
+            ]
             self._show()
         except RedisError as error:
             log.warning("slots are not counted: redis is away", error=str(error))
             return []
         return found
 
-    def _observe(self, crowd: Crowd, names: Sequence[str]) -> int:
+    def _observe(self, crowd: Crowd, names: Sequence[str], leaving: int) -> int:
         pipeline = self._redis.pipeline(transaction=False)
         for name in names:
             pipeline.hgetall(worker_key(name))
@@ -65,7 +70,7 @@ class Crowds:
             for name, fields in zip(names, pipeline.execute(), strict=True)
         ]
         before = crowd.climb.wanted
-        wanted = crowd.observe(told, time.monotonic())
+        wanted = crowd.observe(told, time.monotonic(), leaving)
         if wanted != before:
             log.info("another number of slots", place=crowd.place.label, slots=wanted, why=crowd.climb.why)
         return wanted

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from types import FrameType
 
@@ -148,7 +148,8 @@ class Pool:
             if not slot.is_leaving:
                 staying[slot.place.label].append(slot)
         names = {label: [slot.name for slot in slots] for label, slots in staying.items()}
-        for crowd, wanted in self._crowds.look(names):
+        leaving = Counter(slot.place.label for slot in self._slots if slot.is_leaving)
+        for crowd, wanted in self._crowds.look(names, leaving):
             there = staying[crowd.place.label]
             self._slots += [_Slot(crowd.place) for _ in range(wanted - len(there))]
             for slot in there[wanted:]:
@@ -174,6 +175,9 @@ class Pool:
                     self._crowds.close(slot.place.label)
                 continue
             self._courier.tell(Gone(worker=slot.name, reason=self._how(code)))
+            if slot.is_leaving:  # killed before it could leave; none is to take its place
+                self._slots.remove(slot)
+                continue
             if time.monotonic() - slot.started_at > STEADY_SECONDS:
                 slot.pause = FIRST_PAUSE_SECONDS
             log.error("a slot died; starting another", worker=slot.name, code=code, in_seconds=slot.pause)

@@ -94,6 +94,7 @@ def _user_attrs(trial: Trial, params: Mapping[str, Any]) -> dict[str, Any]:
         "space_version": trial.space_version,
         "worker": newest and newest.worker,
         "device": newest and newest.device,
+        "lineage": [copy.model_dump(mode="json") for copy in trial.lineage] or None,
         "constants": {name: value for name, value in trial.parameters.items() if name not in params} or None,
     }
     reported = {f"metrics.{name}": value for name, value in (trial.metrics or {}).items()}

@@ -19,10 +19,11 @@ hidden, dropout = parameters["hidden"], parameters["dropout"]
 model = nn.Sequential(nn.Linear(64, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 10))
 optimizer = torch.optim.AdamW(model.parameters(), lr=parameters["lr"])
 first_epoch = 1
-if checkpoint.exists():  # an earlier attempt of this trial was interrupted
+if checkpoint.exists():  # an earlier attempt was interrupted, or this one goes on from another trial's
     state = torch.load(checkpoint)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
+    optimizer.param_groups[0]["lr"] = parameters["lr"]  # a member of a population goes on with a rate of its own
     first_epoch = state["epoch"] + 1
     print(f"going on after epoch {state['epoch']}")
 

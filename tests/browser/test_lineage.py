@@ -106,6 +106,7 @@ def test_the_lineage_is_in_the_api_and_in_the_export(evolved: Site) -> None:
     with httpx.Client(base_url=f"{evolved.url}/api/v1/studies/evolved") as api:
         trial, members = api.get("/trials/0").json(), api.get("/lineage").json()["members"]
         exported = json.loads(api.get("/export", params={"format": "json"}).text)
+        journal = api.get("/export", params={"format": "optuna"}).text
         listed = api.get("/trials").json()["items"]
         refused = api.post("/rescores", json={})
 
@@ -114,6 +115,8 @@ def test_the_lineage_is_in_the_api_and_in_the_export(evolved: Site) -> None:
     assert (copy["before"], copy["after"]) == (FIRST, AFTER)
     assert [each["lineage"] for each in exported["trials"]] == [[copy], []]
     assert [each["lineage"] for each in listed] == [[copy], []]
+    user_attrs = [json.loads(line)["user_attrs"] for line in journal.splitlines() if "user_attrs" in line]
+    assert [each.get("lineage") for each in user_attrs] == [[copy], None]
     assert members[0]["stretches"] == [
         {"begin": 0, "end": 2, "parameters": FIRST, "source": None},
         {"begin": 4, "end": 6, "parameters": AFTER, "source": 1},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from search.lease import SchedulerLease, holder_name, is_dead
 from search.rows import batch
 from store.errors import LostLease
-from store.messages import Finish, PreflightTask, Report
+from store.messages import Finish, PreflightTask, Report, Settled
 from store.session import writes
 from tests.yard import METRIC, Yard, study
 
@@ -191,6 +192,57 @@ def test_a_failed_transaction_is_forgotten_and_settled_again(yard: Yard) -> None
     yard.turn()
     assert yard.states(study_id) == ["COMPLETE", "RUNNING"]
     assert worker.answer() is not None
+
+
+def test_what_was_folded_while_the_batch_before_was_written_is_written_when_redis_goes_away(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
+    workers = [yard.worker("w0"), yard.worker("w1")]
+    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    inbox = yard.scheduler._inbox
+    read, settle = inbox.read, inbox.settle
+    inbox.read = lambda seconds, _most=256: read(seconds, 1)  # type: ignore[method-assign]
+    inbox.settle = lambda *_: die(RedisConnectionError())  # type: ignore[method-assign,assignment]
+    for worker, attempt in zip(workers, attempts, strict=True):
+        worker.post(Finish(attempt=attempt, outcome="finished", metrics={METRIC: 0.4}))
+
+    with pytest.raises(RedisConnectionError):
+        yard.scheduler.run_once()
+    overlaps = yard.engine.dialect.name == "postgresql"
+    assert yard.states(study_id) == ["COMPLETE", "COMPLETE" if overlaps else "RUNNING"]
+
+    inbox.read, inbox.settle = read, settle  # type: ignore[method-assign]
+    yard.scheduler._catch_up = True  # what `run` does next
+    yard.turn()
+    assert [worker.answer() for worker in workers] == [Settled(), Settled()]
+    assert [row.outcome for number in (0, 1) for row in yard.attempts(study_id, number)] == ["finished", "finished"]
+    sequences = [event.sequence for event in yard.events(study_id)]
+    assert sequences == list(range(1, len(sequences) + 1))
+
+
+def test_nothing_that_was_folded_after_a_batch_that_failed_is_written(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
+    workers = [yard.worker("w0"), yard.worker("w1")]
+    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    inbox = yard.scheduler._inbox
+    read = inbox.read
+    inbox.read = lambda seconds, _most=256: read(seconds, 1)  # type: ignore[method-assign]
+    workers[0].post(Report(attempt=attempts[0], step=1, metrics={METRIC: 0.4}))
+    workers[1].post(Finish(attempt=attempts[1], outcome="finished", metrics={METRIC: 0.4}))
+    rename(yard, "report", "elsewhere")
+    with pytest.raises(DBAPIError):
+        yard.scheduler.run_once()
+    rename(yard, "elsewhere", "report")
+    assert yard.states(study_id) == ["RUNNING", "RUNNING"]
+
+    inbox.read = read  # type: ignore[method-assign]
+    yard.scheduler._forget()  # what `run` does next
+    yard.turn()
+    assert yard.states(study_id) == ["RUNNING", "COMPLETE"]
+    assert all(worker.answer() for worker in workers)
+
+
+def die(error: Exception) -> None:
+    raise error
 
 
 def rename(yard: Yard, table: str, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 
@@ -26,14 +25,14 @@ def add(server: ApiServer) -> None:
 
 
 @on_sqlite
-def test_it_is_begun_by_the_first_request_and_told_when_it_is_there(server: ApiServer) -> None:
+def test_it_is_begun_by_the_first_request_and_told_when_it_is_there(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.fanova, "POLITENESS", 0)  # who waits for it here is not a person
     add(server)
-    began = time.monotonic()
     first = server.http.get("/api/v1/studies/s/importance", params={"method": "fanova"})
-    took = time.monotonic() - began
 
     assert (first.status_code, first.json()["state"], first.json()["importance"]) == (202, "computing", {})
-    assert took < 5  # seconds of a busy machine
     assert server.get("s/importance")["method"] == "ped_anova"  # beside it, everything is as before
     with Client(server.url) as client:
         shares = client.importance("s", method="fanova")

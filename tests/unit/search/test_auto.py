@@ -9,7 +9,8 @@ import pytest
 
 from search.auto import AT_RANDOM
 from search.definition import parse
-from search.optuna_study import OptunaStudy
+from search.optuna_study import RUNGS, OptunaStudy
+from search.optuna_trials import PastTrial
 from store.errors import DefinitionError
 from store.models import TrialState
 from tests.unit.search.documents import external
@@ -104,6 +105,62 @@ def test_without_a_pruner_it_finds_what_a_model_can_find() -> None:
     # Of 60 random draws the best three have a mean of 0.37 on average, and below 0.15 once in a hundred (of 4,000).
     values = sorted(value[0] for number in range(60) if (value := study.final_values(number)) is not None)
     assert sum(values[:3]) / 3 < 0.15
+
+
+def test_a_trial_that_diverged_was_bad_whatever_it_had_reported() -> None:
+    study = begun(LINE, ASHA, random_share=0.0)
+    for place in range(30):
+        number = study.enqueue({"x": place / 30}).number
+        study.report(number, 1, [1 - place / 30])  # the farther right, the better
+        if place >= 20:
+            study.count_as_worst(number)
+            study.finish(number, TrialState.FAILED)
+
+    assert spread(study, 20)[2] < 0.3
+
+
+def test_no_point_is_proposed_twice_while_there_are_others_nearby() -> None:
+    study = begun({"a": {"values": ["p", "q", "r"]}, "b": {"low": 1, "high": 6}}, n_startup_trials=1, random_share=0.0)
+    points = []
+    for number in range(15):  # of 18
+        parameters = study.propose().parameters
+        points.append((parameters["a"], parameters["b"]))
+        run(study, number, [parameters["b"] + (parameters["a"] == "p")])
+
+    assert len(set(points)) == 15
+
+
+def test_a_study_that_is_rebuilt_proposes_as_if_it_had_never_stopped() -> None:
+    once, rebuilt = begun(MIXED, ASHA), begun(MIXED, ASHA)
+    past: list[PastTrial] = []
+    for number in range(36):
+        if number % 5 == 4:
+            again = begun(MIXED, ASHA)
+            again.load(past, rebuilt.study_attrs)
+            rebuilt = again
+        parameters = once.propose().parameters
+        assert rebuilt.propose().parameters == parameters
+        values = [parameters["layers"] + parameters["lr"] + 1 / step for step in range(1, 10)]
+        for study in (once, rebuilt):
+            run(study, number, values)
+        held = once.is_held(number)
+        state = TrialState.PAUSED if held else TrialState.COMPLETE
+        epochs = 3 ** (len(once.system_attrs(number)[RUNGS]["values"]) - 1) if held else 9
+        reported = dict(enumerate(values[:epochs], 1))
+        past.append(
+            PastTrial(number, state, parameters, None if held else values[-1:], once.system_attrs(number), reported)
+        )
+
+
+def test_several_objectives_are_searched_too() -> None:
+    objectives = [{"metric": "loss", "direction": "minimize"}, {"metric": "size", "direction": "minimize"}]
+    document = external(MIXED, objective=objectives, sampler={"name": "auto", "seed": 7}, pruner=ASHA)
+    study = OptunaStudy(parse(document))
+    for number in range(20):
+        parameters = study.propose().parameters
+        assert study.check(parameters) == []
+        study.report(number, 1, [parameters["lr"], parameters["layers"]])
+        study.finish(number, TrialState.COMPLETE, [parameters["lr"], parameters["layers"]])
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from rich.console import Console
 
 from trialyard.client import Client
 from trialyard.errors import BadInput, CommandError, Problem, Unreachable
-from trialyard.resources import Best, BestTrial, Counts, Study, Trial
+from trialyard.resources import Best, BestTrial, Copied, Counts, Study, Trial
 from trialyard.results import as_study_section, conclude, print_best, write_pieces
 from trialyard.study_file import from_yaml
+from trialyard.tables import trials_table
 
 
 def study(direction: str = "maximize") -> Study:
@@ -155,3 +156,27 @@ def test_a_file_that_breaks_off_is_not_left_behind(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"whole.csv": b"ab"}
     with pytest.raises(BadInput, match="No such file or directory"):
         write_pieces([b""], tmp_path / "nowhere" / "a.csv")
+
+
+def test_a_member_of_a_population_is_listed_with_whom_it_went_on_from_and_its_parameters_as_the_last() -> None:
+    copied = Copied(
+        step=2,
+        value=0.5,
+        source=3,
+        source_attempt=1,
+        source_step=4,
+        source_value=0.9,
+        before={"lr": 0.1},
+        after={"lr": 0.2},
+    )
+    members = [trial(0, 0.9), trial(1, 0.8).model_copy(update={"lineage": [copied, copied]})]
+    console = Console(width=80)
+
+    with console.capture() as table:
+        console.print(trials_table(members))
+    with console.capture() as printed:
+        print_best(console, best({"kind": "train"}).model_copy(update={"lineage": [copied]}))
+
+    assert "went on from" in table.get()
+    assert "3 at 4, 3 at 4" in table.get()
+    assert "the last of a schedule" in printed.get()

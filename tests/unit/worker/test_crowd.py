@@ -63,6 +63,7 @@ class Device:
     def __init__(self, crowd: Crowd, rates: dict[int, int]) -> None:
         self.crowd, self.rates = crowd, rates
         self.slots = 1
+        self.leaving = 0
         self.now = 0.0
         self.study = "7"
         self._rows: dict[str, float] = {}
@@ -83,7 +84,7 @@ class Device:
             for index in range(self.slots):
                 name = f"s{index}"
                 self._rows[name] = self._rows.get(name, 0) + self.rates[self.slots] / self.slots
-            self.slots = self.crowd.observe(self.tell(**of_last), self.now)
+            self.slots = self.crowd.observe(self.tell(**of_last), self.now, self.leaving)
         return self.slots
 
 
@@ -130,6 +131,16 @@ def test_what_is_no_full_house_of_one_study_is_not_compared(of_last: dict[str, s
 
     made_up.run(60, **of_last)
     assert made_up.crowd.climbs["7"].rates.keys() == {1}
+
+
+def test_while_a_slot_too_many_brings_its_trial_to_an_end_nothing_is_compared() -> None:
+    made_up = device({1: 100, 2: 180, 3: 182})
+    made_up.leaving = 1
+    made_up.run(60)
+    assert made_up.crowd.climb.rates == {}
+
+    made_up.leaving = 0
+    assert made_up.run(15) == 2
 
 
 def test_who_is_drained_by_somebody_gets_no_other_slot() -> None:
