@@ -118,6 +118,7 @@ class Scheduler:
         while not self._stopping.is_set():
             try:
                 if not self._lease.try_acquire():
+                    self._gp.stop()  # its memory is for whoever is active
                     self._stopping.wait(self._settings.idle_seconds)
                     continue
                 self._serve()

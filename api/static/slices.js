@@ -46,7 +46,7 @@ export class Slices {
     const range = this.log.checked ? {} : this.#range(shown);
     const traces = chosen.flatMap((knob, place) => {
       const suffix = place ? String(place + 1) : "";
-      layout[`xaxis${suffix}`] = axis(knob.path, { title: { text: knob.path, standoff: 4, font: { size: 11.5 } }, ...across(knob) });
+      layout[`xaxis${suffix}`] = axis("", { title: { text: escapeMarkup(knob.path), standoff: 4, font: { size: 11.5 } }, ...across(knob) });
       const first = place % columns === 0;
       const title = first ? { text: this.study.metric, standoff: 6, font: { size: 11.5 } } : { text: "" };
       layout[`yaxis${suffix}`] = axis("", { title, type: this.log.checked ? "log" : "linear", ...range });

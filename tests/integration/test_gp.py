@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,28 @@ def test_others_go_on_while_it_computes(yard: Yard) -> None:
     assert (yard.study(other).state, yard.study(ours).state) == ("COMPLETE", "RUNNING")
     assert [trial.parameters for trial in yard.trials(ours)][START:] == [given]
     assert yard.worker().start(ours, START).parameters == given
+
+
+@on_sqlite
+def test_a_scheduler_that_stands_by_gives_the_memory_back(yard: Yard) -> None:
+    ours = yard.begin(study(parameters=PARAMETERS, sampler=GP, budget={"trials": 9, "parallel": 1}))
+    for number in range(START):
+        finish(yard, start(yard, ours, number))
+    replaced = yard.scheduler
+    assert replaced._gp.pid is not None
+    yard.abandon()
+    assert yard.new_scheduler()._lease.try_acquire()
+
+    standing_by = threading.Thread(target=replaced.run)
+    standing_by.start()
+    until = time.monotonic() + 20
+    while replaced._gp.pid is not None and time.monotonic() < until:
+        time.sleep(0.005)  # of another thread
+    found = replaced._gp.pid
+    replaced.stop()
+    standing_by.join()
+
+    assert found is None
 
 
 @on_sqlite

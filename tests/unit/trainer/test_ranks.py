@@ -36,6 +36,7 @@ def both(paused_alone: MemoryFolder) -> Iterator[tuple[dict[str, Trained], dict[
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    address["GLOO_SOCKET_IFNAME"] = "lo"
     environment = os.environ | address | {"RANK": "1", "LOCAL_RANK": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.unit.trainer.ranked"]
     with pytest.MonkeyPatch.context() as patch:
@@ -106,3 +107,17 @@ def test_ranks_split_every_batch_and_each_row_counts_once(rows: int, size: int) 
         assert counts == pytest.approx(
             [len(piece[batch]) if count else 0 for piece, count in zip(pieces, counts, strict=True)]
         )
+
+
+def test_noise_is_each_ranks_own_anew_in_each_epoch_and_the_order_is_as_if_there_were_none() -> None:
+    shared, untouched = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    ranks = [Group(rank, 2) for rank in range(2)]
+    noises = [rank.noise(shared) for rank in ranks]
+    drawn = []
+    for _epoch in range(2):
+        for rank, noise in zip(ranks, noises, strict=True):
+            rank.begin_epoch(shared, noise)
+            drawn.append(tuple(torch.rand(4, generator=noise).tolist()))
+        assert torch.randperm(9, generator=shared).tolist() == torch.randperm(9, generator=untouched).tolist()
+
+    assert len(set(drawn)) == 4
