@@ -100,44 +100,60 @@ def random_search(prepared: Prepared, definition: Definition) -> Search:
 
 
 def population(prepared: Prepared, definition: Definition) -> Search:
-    """On one slot: the member that has come least far trains for an interval."""
-    members = OptunaStudy(definition)
-    rules = members.population
-    assert rules is not None
-    folders: dict[tuple[int, int], InMemory] = {}
-    parameters = [members.propose().parameters for _ in range(MEMBERS)]
+    study = OptunaStudy(definition)
+    if study.population is None:
+        raise ValueError("the study's sampler is not pbt")
+    slot = OneSlot(prepared, definition, study.population)
     for number in range(MEMBERS):
-        rules.enter(number, parameters[number])
-    ended, epochs, attempts = [], 0, [0] * MEMBERS
-    waiting = list(range(MEMBERS))
-    while waiting or rules.next() is not None:
-        if waiting:
-            number = waiting.pop(0)
-        else:
-            number = rules.next() or 0
-            copy = rules.copy_of(number)
-            parameters[number] = parameters[number] if copy is None else copy.after
-            rules.promote(number)
-        attempts[number] += 1
-        rules.began(number, attempts[number])
-        basis, own = rules.copied(number), range(attempts[number] - 1, rules.since(number), -1)
-        folder = folders[number, attempts[number]] = InMemory()
-        member = Member(rules, number)
+        slot.enter(number, study.propose().parameters)
+        slot.train(number)
+    while (number := study.population.next()) is not None:
+        slot.go_on(number)
+    return _best(slot.ended, slot.epochs)
+
+
+class OneSlot:
+    """Trains the members of a population, each for an interval at a time."""
+
+    def __init__(self, prepared: Prepared, definition: Definition, rules: Population) -> None:
+        self.ended: list[Fitted] = []
+        self.epochs = 0
+        self._prepared, self._definition, self._rules = prepared, definition, rules
+        self._parameters: dict[int, dict[str, Any]] = {}
+        self._attempts = [0] * MEMBERS
+        self._folders: dict[tuple[int, int], InMemory] = {}
+
+    def enter(self, number: int, parameters: dict[str, Any]) -> None:
+        self._parameters[number] = parameters
+        self._rules.enter(number, parameters)
+
+    def go_on(self, number: int) -> None:
+        """Train a member that waited, perhaps from another's checkpoint."""
+        if (copy := self._rules.copy_of(number)) is not None:
+            self._parameters[number] = copy.after
+        self._rules.promote(number)
+        self.train(number)
+
+    def train(self, number: int) -> None:
+        self._attempts[number] += 1
+        attempt, rules = self._attempts[number], self._rules
+        rules.began(number, attempt)
+        basis, folder, member = rules.copied(number), InMemory(), Member(rules, number)
+        self._folders[number, attempt] = folder
         fitted = _fit(
-            TrainConfig.model_validate(definition.resolve(parameters[number])),
-            prepared,
+            TrainConfig.model_validate(self._definition.resolve(self._parameters[number])),
+            self._prepared,
             member,
             folder,
-            resume_from=[folders[number, attempt] for attempt in own],
-            membership=Membership(None if basis is None else folders[basis.number, basis.attempt]),
+            resume_from=[self._folders[number, each] for each in range(attempt - 1, rules.since(number), -1)],
+            membership=Membership(None if basis is None else self._folders[basis.number, basis.attempt]),
         )
-        epochs += member.epochs
+        self.epochs += member.epochs
         if fitted.ending == "paused":
             rules.wait(number)
         else:
             rules.end(number, fitted.metrics[METRIC])
-            ended.append(fitted)
-    return _best(ended, epochs)
+            self.ended.append(fitted)
 
 
 def _fit(config: TrainConfig, prepared: Prepared, reporter: Member, folder: InMemory, **more: Any) -> Fitted:
@@ -190,6 +206,7 @@ def main() -> int:
                 data = TrainConfig.model_validate(definition.trial).data
                 prepared = prepare(data, device=torch.device("cpu"), data_folders=folders)
                 searches.append((population if evolves else random_search)(prepared, definition))
+                print(name, seed, arm, searches[-1], file=sys.stderr, flush=True)
         summary = {arm: _summary(searches) for arm, searches in found.items()}
         print(json.dumps({"benchmark": "population", "task": name} | summary), flush=True)
     return 0

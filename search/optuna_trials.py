@@ -28,6 +28,8 @@ OPTUNA_STATE = {
 OF_ONE_SPACE = ("cma:", KERNELS, "NSGAIISampler:parent", "NSGAIIISampler:parent")  # attributes no other space shares
 WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
 
+MOST_SHARED = 8  # sets of distributions: with many conditions there are too many to look through
+
 _LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
 
 
@@ -67,10 +69,14 @@ class Proposal:
 class Storage(InMemoryStorage):
     """Optuna's own, which also takes trials over as they are: checks and deep copies cost seconds at a restart."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._distributions: list[dict[str, BaseDistribution]] = []
+
     def set_params(self, trial_id: int, params: dict[str, Any], distributions: dict[str, BaseDistribution]) -> None:
         """A trial's parameters are drawn, all of them."""
         trial = copy.copy(self._get_trial(trial_id))
-        trial.params, trial.distributions = params, distributions
+        trial.params, trial.distributions = params, self._shared(distributions)
         self._set_trial(trial_id, trial)
 
     def append(self, study_id: int, trial: FrozenTrial) -> None:
@@ -79,8 +85,18 @@ class Storage(InMemoryStorage):
         trial.number, trial._trial_id = len(info.trials), self._max_trial_id
         self._trial_id_to_study_id_and_number[trial._trial_id] = (study_id, trial.number)
         info.trials.append(trial)
+        trial.distributions = self._shared(trial.distributions)
         info.param_distribution |= trial.distributions
         self._update_cache(trial._trial_id, study_id)
+
+    def _shared(self, distributions: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+        """One object for all trials with these: with many trials a good part of the memory. Optuna changes copies."""
+        for known in self._distributions:
+            if known == distributions:
+                return known
+        if len(self._distributions) < MOST_SHARED:
+            self._distributions.append(distributions)
+        return distributions
 
 
 def frozen(space: Space, trial: PastTrial, point: Mapping[str, Any] | None) -> FrozenTrial:

@@ -73,6 +73,20 @@ def marks(trial):
             return None
 
 
+def climbs(trial):
+    """Goes up by its parameter with each step, from where it stood."""
+    mark = trial.checkpoint_dir / "height"
+    step, height = mark.read_text().split() if mark.exists() else (0, 0)
+    step, height = int(step), float(height)
+    while step < trial.parameters["steps"]:
+        step, height = step + 1, height + trial.parameters["x"]
+        mark.with_suffix(".new").write_text(f"{step} {height}")
+        mark.with_suffix(".new").replace(mark)
+        time.sleep(0.05)
+        if trial.report(step, {"loss": -height}) != "continue":
+            return None
+
+
 def wait(trial):
     """Works in silence, as long as the file `until` is not there."""
     while not Path(trial.parameters["until"]).exists():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from store.messages import Assignment, AttemptKey, Finish, Preflighted, Report
+from store.messages import Assignment, AttemptKey, Finish, Membership, Preflighted, Report
 from tests.integration.pools import RunningPool, running_pool
 from tests.integration.scripted_scheduler import ScriptedScheduler
 from tests.services import redis_server
@@ -89,6 +89,33 @@ def test_a_training_whose_runner_was_killed_goes_on_from_its_checkpoint(
     assert finish_of(scheduler, 2, attempt=2).outcome == "finished"
     assert reports_of(scheduler, 2, attempt=2)[0].step > last.step
     assert "resumed after epoch" in pool.log(AttemptKey(7, 2, 2))
+
+
+def test_a_member_of_a_population_goes_on_from_another_members_checkpoint(
+    pool: RunningPool, scheduler: ScriptedScheduler
+) -> None:
+    """20 waits at epoch 2, 21 at epoch 1. 21 goes on from 20's with a rate of its own; 20 is finished as it stands."""
+    waits = {20: 2, 21: 1}
+    scheduler.decide = lambda report: "pause" if report.step == waits.get(report.attempt.number) else "continue"
+    for number in list(waits):
+        scheduler.assign(training(number, epochs=4).model_copy(update={"membership": Membership()}))
+        assert finish_of(scheduler, number).outcome == "paused"
+    waits.clear()
+
+    copying = Membership(copies=AttemptKey(7, 20, 1), spent=[1])
+    other = training(21, attempt=2, epochs=4, optimizer={"lr": 0.1})
+    scheduler.assign(other.model_copy(update={"membership": copying}))
+    assert finish_of(scheduler, 21, attempt=2).outcome == "finished"
+    ending = training(20, attempt=2, resumable=(1,), epochs=4)
+    scheduler.assign(ending.model_copy(update={"membership": Membership(ends=True)}))
+    assert finish_of(scheduler, 20, attempt=2).outcome == "finished"
+
+    assert [report.step for report in reports_of(scheduler, 21, attempt=2)] == [3, 4]
+    assert "goes on from another training's epoch 2" in pool.log(AttemptKey(7, 21, 2))
+    assert reports_of(scheduler, 20, attempt=2) == []
+    folder = pool.folder / "home/artifacts/studies/7/trials"
+    assert list((folder / "20/attempt-1").glob("checkpoint-*"))  # others may go on from it
+    assert not list((folder / "21/attempt-1").glob("checkpoint-*"))
 
 
 def test_a_training_that_has_to_leave_goes_on_elsewhere(
