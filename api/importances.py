@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import func, select
@@ -27,6 +29,7 @@ class Importances:
 
     _found: OrderedDict[int, tuple[int, dict[str, Shares]]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _warming: threading.Lock = field(default_factory=threading.Lock)  # taken for good by the first who loads it
 
     def of(self, session: Session, study: StudyRow) -> tuple[int, dict[str, Shares]]:
         """The number of trials, and the shares by each objective's metric and parameter.
@@ -46,6 +49,11 @@ class Importances:
                 known, shares = len(rows), _by_objective(study, rows)
                 self._remember(study.id, known, shares)
         return known, shares
+
+    def warm_up(self) -> None:
+        """Load what computes them, beside the requests: it comes with scikit-learn, and takes two seconds once."""
+        if "optuna.importance" not in sys.modules and self._warming.acquire(blocking=False):
+            threading.Thread(target=import_module, args=("optuna.importance",), daemon=True).start()
 
     def _remember(self, study_id: int, count: int, shares: dict[str, Shares]) -> None:
         self._found[study_id] = (count, shares)

@@ -66,6 +66,7 @@ def list_studies(request: Request, session: Reading) -> Response:
 
 @router.get("/studies/{name}")
 def show_study(request: Request, row: PathStudy, parts: Wired, session: Reading) -> Response:
+    parts.importances.warm_up()  # the page will ask for them in a moment
     [study] = with_waiting(parts, shown(session, row))
     return _page(request, "study.html", here="studies", study=study.model_dump(mode="json"))
 

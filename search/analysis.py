@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import optuna
+from optuna.trial import TrialState as OptunaState
 
 from search.definition import Definition, Objective
 from search.fitting import Fitting
+from search.optuna_trials import Storage, blank, trials_of
 from search.space import Space
 
 Trial = TypeVar("Trial")
@@ -42,15 +44,12 @@ def importances(
     if len(trials) < FEWEST_TRIALS:
         return {}
     space, fitting = Space(definition.parameters, definition.parameter_constraints), Fitting(definition)
-    study = optuna.create_study(direction=objective.direction)
+    storage = Storage()
+    study = optuna.create_study(storage=storage, direction=objective.direction)
     for parameters, value in spread(trials, MOST_TRIALS[method]):
-        if (point := fitting.point(parameters)) is None:
-            continue
-        params, distributions = space.internal(point)
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
-    if len(study.get_trials(deepcopy=False)) < FEWEST_TRIALS:
-        return {}
-    return _shares(study, method)
+        if (point := fitting.point(parameters)) is not None:
+            storage.append(study._study_id, blank(space, OptunaState.COMPLETE, point, [value]))
+    return {} if len(trials_of(study)) < FEWEST_TRIALS else _shares(study, method)
 
 
 def _shares(study: optuna.Study, method: Method) -> dict[str, float]:

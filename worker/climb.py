@@ -64,4 +64,4 @@ def _slots(count: int) -> str:
 
 def _change(rate: float, before: float) -> str:
     change = rate / before - 1 if before else 0.0
-    return f"{change:.0%} more than" if change >= 0 else f"{-change:.0%} less than"
+    return f"only {change:.0%} more than" if change >= 0 else f"{-change:.0%} less than"

@@ -96,7 +96,7 @@ BOTH = {"objective": TWO, "constraints": [{"metric": "size", "at_most": 2}]}
 
 
 @on_sqlite
-@pytest.mark.parametrize(("trials", "both"), [(START + 2, False), (START + 2, True)], ids=["one", "several, bounded"])
+@pytest.mark.parametrize(("trials", "both"), [(START + 2, False), (START + 1, True)], ids=["one", "several, bounded"])
 def test_proposals_are_optunas_whatever_dies(yard: Yard, trials: int, both: bool) -> None:
     budget = {"trials": trials, "parallel": 1}
     study_id = yard.begin(study(parameters=PARAMETERS, sampler=GP, budget=budget, **(BOTH if both else {})))

@@ -21,7 +21,7 @@ SECONDS = 10.0
     ("rates", "wanted", "why"),
     [
         # One more is kept as long as it brings a tenth: 190 is 90 % more than 100, 205 is 8 % more than 190.
-        ([100, 190, 205], 2, "3 slots did 8% more than 2 slots"),
+        ([100, 190, 205], 2, "3 slots did only 8% more than 2 slots"),
         ([100, 95], 1, "2 slots did 5% less than 1 slot"),
         ([100, 200, 300, 400], 4, "4 slots are the most that are tried"),
         ([100, 110], 3, None),  # just enough: on to the next
@@ -101,7 +101,7 @@ def test_a_device_comes_to_the_number_of_slots_that_do_the_most() -> None:
         "study": "7",
         "wanted": 3,
         "rates": [{"slots": n, "rate": pytest.approx(r, rel=0.02)} for n, r in made_up.rates.items()],
-        "why": "4 slots did 4% more than 3 slots",
+        "why": "4 slots did only 4% more than 3 slots",
     }
 
 
