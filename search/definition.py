@@ -27,6 +27,7 @@ from search.sections import (
     MOST_TRIALS,
     UNHURRIED,
     UNTEACHABLE,
+    Auto,
     Budget,
     Keep,
     Name,
@@ -38,10 +39,11 @@ from search.sections import (
     Resources,
     SamplerSpec,
     Section,
-    Tpe,
     WarmStart,
 )
 from store.errors import DefinitionError
+
+FEWEST_EPOCHS = 3  # below that a first rung has nothing to save
 
 __all__ = ["Budget", "Definition", "Keep", "Objective", "Resources", "parse"]
 
@@ -54,7 +56,7 @@ class Definition(Section):
     constraints: tuple[Constraint, ...] = ()
     parameters: dict[str, Parameter]
     parameter_constraints: tuple[Inequality, ...] = ()
-    sampler: Annotated[SamplerSpec, Field(discriminator="name")] = Field(default_factory=lambda: Tpe(name="tpe"))
+    sampler: Annotated[SamplerSpec, Field(discriminator="name")] = Field(default_factory=lambda: Auto(name="auto"))
     pruner: Annotated[PrunerSpec, Field(discriminator="name")] = NoPruner(name="none")
     budget: Budget
     duplicates: Literal["allow", "resample", "reuse"] = "allow"
@@ -177,7 +179,7 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
     if document.get("rescore") is not None:
         findings += _check_rescore(document)
     if "warm_start" in document:
-        findings += _check_learning(document.get("sampler", {"name": "tpe"}))
+        findings += _check_learning(document.get("sampler", {"name": "auto"}))
     if _is_named(document.get("sampler"), "grid"):
         findings += _check_grid(document, parameters)
     if _is_named(document.get("sampler"), "gp"):
@@ -300,8 +302,8 @@ def _build(
         filled[SECTION] = inequalities
     if isinstance(trial, dict):
         filled["trial"] = {"kind": "train", **trial}
-        if "pruner" in document:
-            filled |= _reach(document["pruner"], parameters, trial)
+        pruner = document["pruner"] if "pruner" in document else _usual_pruner(document, parameters, trial)
+        filled |= _reach(pruner, parameters, trial)
     if _is_named(document.get("sampler"), "grid"):
         filled |= _whole_grid(document.get("budget", {}), parameters)
     if _is_named(document.get("sampler"), "pbt"):
@@ -310,6 +312,17 @@ def _build(
         return Definition.model_validate(filled, strict=True), []
     except ValidationError as error:
         return None, of_model(error, Definition)
+
+
+def _usual_pruner(document: dict[str, Any], parameters: dict[str, Parameter], trial: dict[str, Any]) -> dict[str, Any]:
+    """Who chooses neither sampler nor pruner gets auto with asha, where trials can wait: trainings of some epochs that
+    are looked at by one metric.
+    """
+    objective, epochs = document.get("objective"), longest_training(parameters, trial)
+    looked_at = isinstance(objective, dict) and str(objective.get("metric")).startswith("val/")
+    chosen = not _is_named(document.get("sampler", {"name": "auto"}), "auto") or document.get("deterministic")
+    waits = looked_at and not chosen and "epochs" not in parameters and (epochs or 0) >= FEWEST_EPOCHS
+    return {"name": "asha" if waits else "none"}
 
 
 def _reach(pruner: object, parameters: dict[str, Parameter], trial: dict[str, Any]) -> dict[str, Any]:

@@ -451,3 +451,37 @@ def test_reading_a_definition_needs_neither_optuna_nor_torch():
     code = "import sys, search.definition; print(sorted({'optuna', 'torch'} & sys.modules.keys()))"
 
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+ONE = {"metric": "val/loss", "direction": "minimize"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "search"),
+    [
+        ({}, ("auto", "asha")),
+        ({"sampler": {"name": "auto"}}, ("auto", "asha")),
+        ({"pruner": {"name": "none"}}, ("auto", "none")),
+        ({"sampler": {"name": "random"}}, ("random", "none")),
+        ({"deterministic": True, "budget": {"trials": 4, "parallel": 2}}, ("auto", "none")),
+        ({"objective": [ONE, {"metric": "params", "direction": "minimize"}]}, ("auto", "none")),
+        ({"objective": {"metric": "params", "direction": "minimize"}}, ("auto", "none")),
+        ({"trial": {"data": {"source": "sklearn:iris"}, "epochs": 2}}, ("auto", "none")),
+        ({"parameters": {"epochs": {"low": 5, "high": 50}}}, ("auto", "none")),
+    ],
+)
+def test_who_chooses_no_search_gets_auto_and_asha_where_trials_can_wait(
+    sections: dict[str, Any], search: tuple[str, str]
+):
+    document = train(sampler=None, pruner=None, objective=ONE) | sections
+    definition = parse(document)
+
+    assert (definition.sampler.name, definition.pruner.name) == search
+    assert parse(definition.document()) == definition
+
+
+def test_trials_of_other_kinds_run_to_their_end_unless_told_otherwise():
+    document = external({"x": {"low": 0.0, "high": 1.0}})
+    definition = parse({key: value for key, value in document.items() if key != "sampler"})
+
+    assert (definition.sampler.name, definition.pruner.name) == ("auto", "none")
