@@ -129,10 +129,12 @@ EXPERIMENTS: dict[str, Experiment] = {
     "dropout": Experiment(
         {"regularization": {"dropout": 0.5}}, best("accuracy"), "test accuracy", "rise",
         base={**FEW, "model": {"hidden": [256]}, "epochs": 60, "optimizer": {"lr": 3e-3}}, beside=best("loss"),
+        curve=metric("accuracy"), axis="validation accuracy",
     ),
     "mixup": Experiment(
         {"data": {"augment": {"mixup": 0.4}}}, best("accuracy"), "test accuracy", "rise",
         base={**FEW, "model": {"hidden": [256]}, "epochs": 60, "optimizer": {"lr": 3e-3}}, beside=best("loss"),
+        curve=metric("accuracy"), axis="validation accuracy",
     ),
     "fgsm": Experiment(
         {"data": {"augment": {"fgsm": 0.2}}}, attacked, "accuracy on attacked rows", "rise", curve=attacked,
@@ -263,6 +265,7 @@ def draw(name: str, axis: str, pairs: Sequence[tuple[Measured, Measured]], folde
         means = [statistics.fmean(values) for values in zip(*curves, strict=False)]
         axes.plot(range(1, len(means) + 1), means, color=colour, linewidth=2, label=label)
     axes.set(xlabel="epoch", ylabel=axis)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e6e9ef", linewidth=0.7)
     axes.legend(frameon=False)
