@@ -149,7 +149,7 @@ class Scheduler:
 
     def run_once(self) -> None:
         """Take what the workers have sent and settle it, until nothing has come in meanwhile."""
-        turn: Turn | None = self._fold(self._read())
+        turn: Turn | None = self._fold(self._read(max(0.0, self._next_round - self._monotonic())))
         while turn is not None:
             turn = self._settle(turn)
         self._gp.attend(self._studies)
@@ -175,7 +175,7 @@ class Scheduler:
         following: Turn | None = None
         try:
             if self._may_look_ahead(turn):
-                received = self._inbox.read(None)
+                received = self._read(0.0)
                 following = self._fold_ahead(received)
         finally:
             events = committed()
@@ -209,8 +209,8 @@ class Scheduler:
 
     # Reading
 
-    def _read(self) -> Sequence[Received]:
-        wait = max(0.0, self._next_round - self._monotonic())
+    def _read(self, wait: float) -> Sequence[Received]:
+        """What has come in, if need be after so many seconds; after Redis was wiped nothing, but a round is due."""
         try:
             if self._catch_up:
                 self._inbox.make_group()

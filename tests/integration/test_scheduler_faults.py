@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import text
@@ -9,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from search.lease import SchedulerLease, holder_name, is_dead
 from search.rows import batch
+from store.bus import Received
 from store.errors import LostLease
 from store.messages import Finish, PreflightTask, Report, Settled
 from store.session import writes
@@ -239,6 +242,30 @@ def test_nothing_that_was_folded_after_a_batch_that_failed_is_written(yard: Yard
     yard.turn()
     assert yard.states(study_id) == ["RUNNING", "COMPLETE"]
     assert all(worker.answer() for worker in workers)
+
+
+def test_redis_may_be_wiped_between_a_batch_and_the_one_folded_beside_it(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
+    worker = yard.worker("w0")
+    attempt = worker.start(study_id, 0).attempt
+    inbox = yard.scheduler._inbox
+    read = inbox.read
+
+    def read_and_lose(seconds: float | None, most: int = 256) -> Sequence[Received]:
+        received = read(seconds, most)
+        if received:
+            yard.client.flushall()
+        return received
+
+    inbox.read = read_and_lose  # type: ignore[method-assign]
+    worker.post(Finish(attempt=attempt, outcome="finished", metrics={METRIC: 0.4}))
+    yard.scheduler.run_once()
+    inbox.read = read  # type: ignore[method-assign]
+
+    assert worker.answer() == Settled()
+    assert yard.states(study_id)[0] == "COMPLETE"
+    yard.turn()
+    assert yard.worker("w1").start(study_id, 1)  # the queue is made anew, and so is its group
 
 
 def die(error: Exception) -> None:
