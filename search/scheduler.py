@@ -183,10 +183,8 @@ class Scheduler:
             self._inbox.settle(turn.received, turn.replies, events)
             self._enqueue(turn.jobs)
         except RedisError:
-            if following is not None:
-                send(
-                    self._writes, self._lease, following.ledger
-                )()  # memory is never ahead of SQL; its messages come again
+            if following is not None:  # memory is never ahead of SQL; its messages come again
+                send(self._writes, self._lease, following.ledger)()
             raise
         if following is not None:
             return following
