@@ -32,6 +32,7 @@ MISSING = "?"  # what pandas does not take for a missing value by itself, and UC
 PROSE_WORDS = 4
 IMAGE_SIDE = 64
 TRIALS = 40
+SMALL_ROWS = 1_000
 WITH_TEST = Split(validation=0.2, test=0.0)  # of a source whose test rows are known
 
 
@@ -248,13 +249,19 @@ def _trial(prepared: Prepared) -> dict[str, Choice]:
         "image": {"name": "cnn", "depth": 2, "norm": "batch"},
     }
     epochs = 9 if rows > (50_000 if kind == "table" else 5_000) else 27
+    folds = {"cross_validation": Choice({"folds": 5}, "of so few rows one validation part says little")}
     fixed = {
         "model": Choice(models.get(kind, {"name": "embedding_bag", "hidden": []})),
         "schedule": Choice({"name": "cosine", "warmup_epochs": 1}),
         "early_stopping": Choice({"metric": "val/loss", "patience": max(3, epochs // 3)}),
         "epochs": Choice(epochs),
+        **(folds if _is_small(prepared) else {}),
     }
     return fixed if kind == "table" else fixed | {"batch_size": Choice(min(64, _batch_sizes(rows)[-1]))}
+
+
+def _is_small(prepared: Prepared) -> bool:
+    return prepared.train.rows < SMALL_ROWS
 
 
 def _data_lines(data: Data, prepared: Prepared, guessed: bool) -> Iterator[str]:
@@ -272,7 +279,8 @@ def _data_lines(data: Data, prepared: Prepared, guessed: bool) -> Iterator[str]:
         yield _line("missing_values", Choice(data.missing_values))
     if data.image_size is not None:
         yield _line("image_size", Choice(data.image_size, "the pictures are of several sizes"))
-    yield _line("split", Choice({"validation": data.split.validation, "test": data.split.test, "seed": 0}))
+    validation = {} if _is_small(prepared) else {"validation": data.split.validation}
+    yield _line("split", Choice({**validation, "test": data.split.test, "seed": 0}))
 
 
 def _aligned(choices: dict[str, Choice]) -> Iterator[str]:
