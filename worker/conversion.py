@@ -54,7 +54,10 @@ class Converting:
         folder = place.artifacts.attempt(AttemptKey(place.study_id, request["trial"], request["attempt"]))
         model = load(folder)
         if len(model.members) > 1:
-            raise TrialyardError(f"the trial has {len(model.members)} models, of its folds or seeds, and no single one")
+            raise TrialyardError(
+                f"the trial has {len(model.members)} models, of its folds or seeds, and no single one; as they are "
+                "all can be exported, and a study of its parameters alone, without folds and seeds, makes one"
+            )
         config, [member] = model.config, model.members
         prepared = prepare(
             self._library.local(config.data),
