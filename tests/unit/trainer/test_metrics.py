@@ -101,7 +101,8 @@ def test_r2_of_a_part_with_one_target_is_that_of_scikit_learn(outputs: list[floa
 @pytest.mark.parametrize(
     ("metric", "direction"),
     [("val/loss", "minimize"), ("val/rmse", "minimize"), ("val/mae", "minimize"), ("val/pinball", "minimize"),
-     ("val/r2", "maximize"), ("val/accuracy", "maximize"), ("val/balanced_accuracy", "maximize"), ("train/loss", "minimize")],
+     ("val/r2", "maximize"), ("val/accuracy", "maximize"), ("val/balanced_accuracy", "maximize"),
+     ("train/loss", "minimize")],
 )  # fmt: skip
 def test_every_metric_has_a_better_side(metric: str, direction: str) -> None:
     assert direction_of(metric) == direction
