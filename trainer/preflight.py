@@ -79,8 +79,9 @@ def _metrics(config: TrainConfig, wanted: Mapping[str, str], prepared: Prepared)
     watched = {"trial.early_stopping.metric": config.early_stopping.metric} if config.early_stopping else {}
     for path, metric in {**wanted, **watched}.items():
         if metric not in known:
-            message = f"a {prepared.task} with the loss {config.loss.name} reports no {metric}"
-            yield Problem(path, message, f"it reports {', '.join(sorted(known))}")
+            unless = " unless its loss is quantile" if metric == PINBALL else ""
+            hint = f"it reports {', '.join(sorted(known))}"
+            yield Problem(path, f"a {prepared.task} reports no {metric}{unless}", hint)
 
 
 def _task(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
