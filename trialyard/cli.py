@@ -63,6 +63,24 @@ def main() -> None:
 
 
 @app.command()
+def init(
+    data: Annotated[str, typer.Argument(help="A file of rows, a folder of class folders of images, or sklearn:NAME.")],
+    target: Annotated[str | None, typer.Option(help="The column to predict; the last one if left out.")] = None,
+    text: Annotated[str | None, typer.Option(help="The column of texts to learn from.")] = None,
+    name: Annotated[str | None, typer.Option(help="The study's name; the data's if left out.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The study file; NAME.yaml if not given.")
+    ] = None,
+) -> None:
+    """Write a first study file for your data, and say what was found in them."""
+    with _service():
+        from trialyard import first_study
+
+        given = first_study.Given(data, target, text, name, output)
+        first_study.say(first_study.write_first_study(given, _settings()), screen())
+
+
+@app.command()
 def run(
     file: File,
     home: Annotated[Path | None, typer.Option(help="Keep everything here, and carry on with what is here.")] = None,
