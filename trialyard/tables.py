@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from trialyard.resources import Best, Study, Trial
+from trialyard.resources import Best, Rungs, Study, Trial
 
 MOST_PARAMETERS = 6  # more make a table that no terminal holds
 
@@ -61,6 +61,25 @@ def front_table(front: Sequence[Best]) -> Table:
     for trial in front:
         given = (_short(trial.parameters.get(name, "")) for name in parameters)
         table.add_row(str(trial.number), *(_short(trial.values[name]) for name in metrics), *given)
+    return table
+
+
+def importance_table(shares: Mapping[str, float]) -> Table:
+    """Parameters and their shares, as they come."""
+    table = _table("parameter", "share")
+    for name, share in shares.items():
+        table.add_row(name, f"{share:.3f}")
+    return table
+
+
+def rungs_table(rungs: Rungs) -> Table:
+    """A row for each rung, with its bracket where there are several."""
+    brackets = ["bracket"] if len(rungs.brackets) > 1 else []
+    table = _table(*brackets, "rung", "reached", "stopped", "waiting")
+    for bracket in rungs.brackets:
+        for rung in bracket.rungs:
+            counts = (rung.step, rung.reached, rung.stopped, rung.waiting)
+            table.add_row(*[str(bracket.bracket)] * len(brackets), *map(str, counts))
     return table
 
 

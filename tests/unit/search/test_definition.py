@@ -160,6 +160,16 @@ SHAPES = [
         "objective.metric",
         ["measured where there is a section", "compression: {name: none}"],
     ),
+    (
+        train(objective={"metric": "val/pinball", "direction": "minimize"}),
+        "objective.metric",
+        ["measured where the loss is quantile", "quantile: 0.9"],
+    ),
+    (
+        with_trial(loss={"name": "mae"}, early_stopping={"metric": "val/pinball"}),
+        "trial.early_stopping.metric",
+        ["measured where the loss is quantile"],
+    ),
     (with_trial(cross_validation={"folds": 1}), "trial.cross_validation.folds", ["at least 2"]),
     (with_trial(cross_validation={"folds": 50, "repeats": 3}), "trial.cross_validation", ["150 models", "too many"]),
     (with_trial(cross_validation={}, seeds=2), "trial.cross_validation.repeats", ["leave seeds out"]),

@@ -60,7 +60,7 @@ def test_the_parameters_of_an_objective_of_ones_own_become_constants() -> None:
     }
 
 
-METRICS = {"train/loss": 0.01, "val/accuracy": 0.97, "test/accuracy": 0.98}
+METRICS = {"train/loss": 0.01, "val/balanced_accuracy_se": 0.97, "test/accuracy": 0.98}
 
 
 def test_the_best_is_printed_with_what_was_measured_on_held_out_rows_and_where_it_lies() -> None:
@@ -74,7 +74,7 @@ def test_the_best_is_printed_with_what_was_measured_on_held_out_rows_and_where_i
     assert lines[:4] == [
         "best trial: 7",
         "test/accuracy 0.98",
-        "val/accuracy 0.97",
+        "val/balanced_accuracy_se 0.97",
         "its model lies in /home/a/[b]/attempt-1",
     ]
 
