@@ -79,7 +79,7 @@ def init(
     with _service():
         from trialyard import first_study
 
-        given = first_study.Given(data, target, text, tuple(missing or ()), name, output)
+        given = first_study.Given(data, target, text, tuple(missing or ()), name=name, output=output)
         first_study.say(first_study.write_first_study(given, _settings()), screen())
 
 
