@@ -27,7 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # errors stay one sentence on one line
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 keys = typer.Typer(help="Keys that open the API.", no_args_is_help=True)
 app.add_typer(keys, name="keys")

@@ -122,6 +122,11 @@ def measured(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.6g}" for name, value in values.items())
 
 
+def figure(value: float) -> str:
+    """Six digits that tell; of a whole number, such as one of parameters or bytes, all it has."""
+    return f"{value:,.0f}" if abs(value) >= 1e6 and value == round(value) else f"{value:.6g}"
+
+
 def _sources(trial: Trial) -> str:
     """The trials whose checkpoints a member of a population went on from, in order."""
     return ", ".join(f"{copy.source} at {copy.source_step}" for copy in trial.lineage)
