@@ -85,8 +85,10 @@ def _data(study: StudyRow, section: Mapping[str, Any]) -> str:
     rows = facts.get("rows", {})
     lines = ["## Data", "", f"Source: `{data['source']}`." + _tested_on(data)]
     if rows:
+        models = facts.get("folds", 1) * section.get("seeds", 1)
+        who = f"{models} models, whose answers are averaged, were each trained" if models > 1 else "Trained"
         lines.append(
-            f"Trained on {rows.get('train', 0):,} rows, chosen on {rows.get('validation', 0):,}, "
+            f"{who} on {rows.get('train', 0):,} rows, chosen on {rows.get('validation', 0):,}, "
             f"tested on {rows.get('test', 0):,}."
         )
     columns = facts.get("columns") or []

@@ -15,6 +15,7 @@ from trainer.config import (
     LAYERED,
     MOST_LAYERS,
     ONLY_WITH,
+    PINBALL,
     WITH_COMPRESSION,
     TrainConfig,
     knob_paths,
@@ -101,7 +102,7 @@ def check_metric(metric: str, trial: Mapping[str, Any], at: Location) -> list[Fi
         hint = "add it to trial, as in compression: {name: none}"
         return [Finding(at, f"{metric} is measured where there is a section compression", hint)]
     if metric in known:
-        return []
+        return _check_pinball(metric, trial, at)
     if metric.startswith("test/"):
         reason = "cannot be searched by: the test set is measured once, at the end, so that it stays unseen"
         validation = "val/" + metric.removeprefix("test/")
@@ -158,6 +159,14 @@ def _refusals(model: type[BaseModel], document: object) -> list[Finding]:
     return []
 
 
+def _check_pinball(metric: str, trial: Mapping[str, Any], at: Location) -> list[Finding]:
+    loss = trial.get("loss")
+    if metric != PINBALL or (isinstance(loss, dict) and loss.get("name") == "quantile"):
+        return []
+    hint = "name it in trial, as in loss: {name: quantile, quantile: 0.9}"
+    return [Finding(at, f"{metric} is measured where the loss is quantile", hint)]
+
+
 def _task(trial: Mapping[str, Any]) -> Literal["auto", "classification", "regression"]:
     data = trial.get("data")
     task = data.get("task") if isinstance(data, dict) else None
@@ -167,10 +176,11 @@ def _task(trial: Mapping[str, Any]) -> Literal["auto", "classification", "regres
 def _check_watched(trial: Mapping[str, Any]) -> list[Finding]:
     stopping = trial.get("early_stopping")
     metric = stopping.get("metric", "val/loss") if isinstance(stopping, dict) else "val/loss"
-    known = sorted(metric_names(_task(trial)))
-    if not isinstance(metric, str) or metric in known:
+    known, at = sorted(metric_names(_task(trial))), ("trial", "early_stopping", "metric")
+    if not isinstance(metric, str):
         return []
-    at = ("trial", "early_stopping", "metric")
+    if metric in known:
+        return _check_pinball(metric, trial, at)
     return [Finding(at, f"{shown(metric)} is reported by no training of this task", nearest(metric, known))]
 
 

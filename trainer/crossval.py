@@ -152,7 +152,9 @@ class JointTraining:
         if test is not None:
             outputs = [training.outputs["test"] for training in self._trainings]
             targets = [member.schema.target for member in self.members]
-            measured = measure(mean_outputs(outputs, targets), test.y, targets[0].deviation)
+            measured = measure(
+                mean_outputs(outputs, targets), test.y, targets[0].deviation, self._config.loss.predicted
+            )
             metrics |= {f"test/{name}": value for name, value in measured.items()}
         refuse_divergence(self.best.epoch, metrics)
         return Best(self.best.epoch, metrics, {})

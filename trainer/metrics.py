@@ -12,19 +12,20 @@ MAXIMIZED = frozenset({"accuracy", "balanced_accuracy", "f1", "auc", "r2"})
 CALIBRATION_BINS = 15
 
 
-def measure(outputs: Tensor, y: Tensor, deviation: float) -> dict[str, float]:
+def measure(outputs: Tensor, y: Tensor, deviation: float, quantile: float | None = None) -> dict[str, float]:
     """All metrics of the task.
 
     The losses are the plain ones: neither smoothed labels nor class weights nor penalties enter, so that trials that
     differ in those can be compared. The loss of a regression is the mean squared error of the standardized target;
-    rmse and mae are in the target's own unit.
+    rmse, mae and pinball are in the target's own unit.
 
     Args:
         outputs: (rows, classes) logits, or (rows,) of a regression in units of the target's deviation.
         y: (rows,), int64 classes or the standardized target.
         deviation: the target's, in its own unit; unused for classes.
+        quantile: what a regression was told to predict in place of the mean: `pinball` is measured at it.
     """
-    metrics = _regression(outputs, y, deviation) if y.is_floating_point() else _classification(outputs, y)
+    metrics = _regression(outputs, y, deviation, quantile) if y.is_floating_point() else _classification(outputs, y)
     values = torch.stack([value.double() for value in metrics.values()]).tolist()
     return dict(zip(metrics, values, strict=True))
 
@@ -81,16 +82,19 @@ def _calibration_error(confidence: Tensor, hit: Tensor) -> Tensor:
     return gaps.index_add(0, bins, confidence - hit.double()).abs().sum() / len(hit)
 
 
-def _regression(outputs: Tensor, y: Tensor, deviation: float) -> dict[str, Tensor]:
+def _regression(outputs: Tensor, y: Tensor, deviation: float, quantile: float | None) -> dict[str, Tensor]:
     y = y.double()
     error = outputs.double() - y
     squared = error.square()
     total = (y - y.mean()).square().sum()
     # As scikit-learn: where all rows have one target there is nothing to explain; 1 if it is met exactly, else 0.
     r2 = torch.where(total > 0, 1 - squared.sum() / total, (squared.sum() == 0).double())
-    return {
+    measured = {
         "loss": squared.mean(),
         "rmse": deviation * squared.mean().sqrt(),
         "mae": deviation * error.abs().mean(),
         "r2": r2,
     }
+    if quantile is not None:  # Koenker and Bassett 1978: what is too low weighs the quantile, what is too high the rest
+        measured["pinball"] = deviation * torch.maximum(-quantile * error, (1 - quantile) * error).mean()
+    return measured

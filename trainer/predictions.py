@@ -1,8 +1,8 @@
 """What a finished training says of its held-out rows: `predictions.npz` beside the model, so that ensembles can be
 built from many trainings without a model or a row of the data.
 
-The file is a compressed NumPy archive: `document` (JSON: format, fingerprint, target, out_of_fold) and of each part
-`<part>.outputs` (float16) and `<part>.y`; the parts are `validation` and, where there is one, `test`.
+The file is a compressed NumPy archive: `document` (JSON: format, fingerprint, target, out_of_fold, quantile)
+and of each part `<part>.outputs` (float16) and `<part>.y`; the parts are `validation` and, where there is one, `test`.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Predictions:
     """One training's predictions. Two belong together when their fingerprints, which tell data and split, are equal.
 
     `out_of_fold`: the validation rows are all that are not test rows, each predicted by the fold that had not seen it.
+    `quantile`: what is predicted of a target in place of its mean.
     """
 
     fingerprint: str
@@ -55,11 +56,12 @@ class Predictions:
     validation: Held
     test: Held | None
     out_of_fold: bool = False
+    quantile: float | None = None
 
 
-def of_training(model: Network, prepared: Prepared) -> Predictions:
+def of_training(model: Network, prepared: Prepared, quantile: float | None = None) -> Predictions:
     """What a trained model says of the parts that it was not trained on."""
-    return of_outputs(outputs_of(model, prepared), prepared)
+    return of_outputs(outputs_of(model, prepared), prepared, quantile)
 
 
 def outputs_of(model: Network, prepared: Prepared, ranks: Ranks = ALONE) -> dict[str, Tensor]:
@@ -68,11 +70,11 @@ def outputs_of(model: Network, prepared: Prepared, ranks: Ranks = ALONE) -> dict
     return {name: evaluate(model, part, ranks) for name, part in parts.items()}
 
 
-def of_outputs(outputs: Mapping[str, Tensor], prepared: Prepared) -> Predictions:
+def of_outputs(outputs: Mapping[str, Tensor], prepared: Prepared, quantile: float | None = None) -> Predictions:
     """The same from what `outputs_of` has found."""
     test = None if prepared.test is None else _held(outputs["test"], prepared.test)
     validation = _held(outputs["val"], prepared.validation)
-    return Predictions(prepared.fingerprint, prepared.schema.target, validation, test)
+    return Predictions(prepared.fingerprint, prepared.schema.target, validation, test, quantile=quantile)
 
 
 def of_seeds(members: Sequence[Predictions]) -> Predictions:
@@ -90,7 +92,8 @@ def of_folds(members: Sequence[Predictions], folds: Folds) -> Predictions:
         for at in range(0, len(members), a_repeat)
     ]
     validation = _mean(repeats, [members[0]] * len(repeats))
-    return Predictions(folds.fingerprint, members[0].target, validation, _tests(members), out_of_fold=True)
+    first = members[0]
+    return Predictions(folds.fingerprint, first.target, validation, _tests(members), True, first.quantile)
 
 
 def save(folder: Folder, predictions: Predictions) -> None:
@@ -99,6 +102,7 @@ def save(folder: Folder, predictions: Predictions) -> None:
         "fingerprint": predictions.fingerprint,
         "target": predictions.target.model_dump(mode="json"),
         "out_of_fold": predictions.out_of_fold,
+        "quantile": predictions.quantile,
     }
     arrays: dict[str, NDArray[Any]] = {"document": np.frombuffer(json.dumps(document).encode(), np.uint8)}
     arrays |= _packed("validation", predictions.validation)
@@ -125,6 +129,7 @@ def load(folder: Folder) -> Predictions:
                 validation=_unpacked("validation", arrays),
                 test=_unpacked("test", arrays) if "test.y" in arrays else None,
                 out_of_fold=document["out_of_fold"],
+                quantile=document.get("quantile"),
             )
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise Damaged(f"{NAME} cannot be read: {error}") from error

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from trainer.compress import model_in
-from trainer.config import AUGMENTED, LOSSES, Augment, TrainConfig, metric_names
+from trainer.config import AUGMENTED, LOSSES, PINBALL, Augment, TrainConfig, metric_names
 from trainer.costs import Size, size_of
 from trainer.data.images import ImageSchema
 from trainer.data.prepare import OF_THEIR_OWN, prepare_for
@@ -75,11 +75,13 @@ def _by_data(configs: Sequence[TrainConfig]) -> list[list[TrainConfig]]:
 
 
 def _metrics(config: TrainConfig, wanted: Mapping[str, str], prepared: Prepared) -> Iterator[Problem]:
-    known = metric_names(prepared.task)
+    known = metric_names(prepared.task) - (set() if config.loss.predicted else {PINBALL})
     watched = {"trial.early_stopping.metric": config.early_stopping.metric} if config.early_stopping else {}
     for path, metric in {**wanted, **watched}.items():
         if metric not in known:
-            yield Problem(path, f"a {prepared.task} reports no {metric}", f"it reports {', '.join(sorted(known))}")
+            unless = " unless its loss is quantile" if metric == PINBALL else ""
+            hint = f"it reports {', '.join(sorted(known))}"
+            yield Problem(path, f"a {prepared.task} reports no {metric}{unless}", hint)
 
 
 def _task(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:

@@ -34,7 +34,7 @@ from trainer.progress import Best, Monitor, Patience, Plateau
 from trainer.ranks import ALONE, Ranks
 from trainer.schedule import falls_end
 from trainer.snapshots import SnapshotEnsemble, assemble
-from trainer.transfer import Origin, take
+from trainer.transfer import Origin
 
 
 class Training:
@@ -148,7 +148,8 @@ class Training:
         self.epoch += 1
         for follower in self._followers:
             follower.after_epoch(self.model, self.epoch)
-        measured = {"train/loss": loss} | self._measure("val", self._prepared.validation)
+        held = self._prepared.validation
+        measured = {"train/loss": loss} | self._metrics("val", evaluate(self._judged, held, self._ranks), held)
         self.metrics = self._ranks.agreed(lambda: measured)
         refuse_divergence(self.epoch, self.metrics)
         if self._plateau:
@@ -180,8 +181,7 @@ class Training:
         part = self._prepared.validation if name == "val" else self._prepared.test
         if part is None:
             raise ValueError("there is no test part")
-        found = measure(self.outputs[name], part.y, self._prepared.schema.target.deviation)
-        return {f"{name}/{metric}": value for metric, value in found.items()}
+        return self._metrics(name, self.outputs[name], part)
 
     def load_best(self) -> Best:
         """Put the weights of the best epoch back into the model, and find out what it says of the rows that it was not
@@ -200,7 +200,7 @@ class Training:
 
     def predictions(self) -> Predictions:
         """What the model put back by `load_best` says of the rows that it was not trained on."""
-        return predictions.of_outputs(self.outputs, self._prepared)
+        return predictions.of_outputs(self.outputs, self._prepared, self._config.loss.predicted)
 
     def checkpoint(self) -> Checkpoint:
         """The state after this epoch, at least one."""
@@ -266,8 +266,9 @@ class Training:
     def _identity(self) -> dict[str, object]:
         return self._config.model_dump(mode="json", exclude={"checkpoint"})
 
-    def _measure(self, name: str, part: Part) -> dict[str, float]:
-        metrics = measure(evaluate(self._judged, part, self._ranks), part.y, self._prepared.schema.target.deviation)
+    def _metrics(self, name: str, outputs: Tensor, part: Part) -> dict[str, float]:
+        target, quantile = self._prepared.schema.target, self._config.loss.predicted
+        metrics = measure(outputs, part.y, target.deviation, quantile)
         return {f"{name}/{metric}": value for metric, value in metrics.items()}
 
     @property
@@ -287,7 +288,7 @@ class Training:
             self.inherited = take_over(model, self._heritage)
         if self._origin is None:
             return model, []
-        return model, take(model, self._origin.weights(len(self._prepared.classes) or 1))
+        return model, self._origin.begin(model, self._prepared.schema.target)
 
     def _model_of_epoch(self, epoch: int) -> Network:
         """The model of the size that it has in an epoch; its weights are yet to come."""

@@ -60,9 +60,14 @@ def print_data(document: dict[str, Any], folders: list[Path], console: Console) 
         DefinitionError, BadInput: the study or its data are wrong.
     """
     config = TrainConfig.model_validate(_trained(document).corners()[0])
-    facts = _prepared(config, folders).facts()
+    print_facts(config.data.source, _prepared(config, folders).facts(), console)
+
+
+def print_facts(source: str, facts: dict[str, Any], console: Console) -> None:
+    """What was found in the data."""
     rows = ", ".join(f"{count:,} to {name}" for name, count in facts["rows"].items())
-    console.print(f"{config.data.source}: a {facts['task']} of {facts['kind']}s", style="bold", markup=False)
+    of = "rows" if facts["kind"] == "table" else f"{facts['kind']}s"
+    console.print(f"{source}: a {facts['task']} of {of}", style="bold", markup=False)
     console.print(f"rows: {rows}", highlight=False)
     classes = facts["classes"]
     shown = f"{len(classes)} classes: {', '.join(classes[:20])}{', …' if len(classes) > 20 else ''}"

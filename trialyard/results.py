@@ -14,7 +14,7 @@ from rich.console import Console
 from trialyard.client import Client
 from trialyard.errors import BadInput, CommandError
 from trialyard.resources import BestTrial, Pareto, Study
-from trialyard.tables import front_table, trials_table
+from trialyard.tables import figure, front_table, trials_table
 
 TABLE_TRIALS = 5
 
@@ -60,8 +60,9 @@ def print_best(console: Console, best: BestTrial) -> None:
     is_ours = best.trial.get("kind", "train") == "train"  # of our own training, what tells how good the model is
     shown = ("val/", "test/", "params", "flops", "seconds", "device_memory") if is_ours else ("",)
     lines = [f"best trial: {best.number}"]
-    metrics = sorted((best.metrics or {}).items())
-    lines += [f"  {name:<24}{value:.6g}" for name, value in metrics if name.startswith(shown)]
+    metrics = {name: value for name, value in sorted((best.metrics or {}).items()) if name.startswith(shown)}
+    width = max(map(len, metrics), default=0) + 2
+    lines += [f"  {name:<{width}}{figure(value)}" for name, value in metrics.items()]
     if best.artifacts:
         lines.append(f"its {'model lies' if is_ours else 'files lie'} in {best.artifacts}")
     said = "to be used in a study file" if not best.lineage else "the last of a schedule that its lineage tells"

@@ -74,8 +74,7 @@ def run(
             again += ["--objectives", str(settings.objectives_file)]
         console.print(f"Stopped. To carry on: {shlex.join(again)}", markup=False, soft_wrap=True)
         return stopped.exit_code
-    look = f"trialyard up --home {shlex.quote(str(home))}"
-    console.print(f"\nTo look at the study again: {look}", markup=False, soft_wrap=True)
+    console.print(f"\nTo look at the study again: {up_again(settings, definition)}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -101,6 +100,13 @@ def up(settings: Settings, worker: Sequence[str], signals: StopSignals, console:
     except Stopped as stopped:
         console.print("Stopped.")
         return stopped.exit_code
+
+
+def up_again(settings: Settings, definition: Definition) -> str:
+    """The command that serves this home; with the study's own folder where its data lie in files, as `run` had it."""
+    command = f"trialyard up --home {shlex.quote(str(settings.home))}"
+    source = str(definition.trial.get("data", {}).get("source", ""))
+    return f"TRIALYARD_DATA_DIR={shlex.quote(settings.data_dir)} {command}" if source.startswith("file:") else command
 
 
 def _settings_of_run(settings: Settings, file: Path, home: Path, port: int | None) -> Settings:

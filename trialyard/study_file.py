@@ -1,4 +1,4 @@
-"""Reads study files: YAML by the core schema of YAML 1.2, or JSON.
+"""Reads study files, and writes values into them: YAML by the core schema of YAML 1.2, or JSON.
 
 PyYAML follows YAML 1.1, in which `1e-4` is text, `no` is false, `012` is ten and `1:30` is ninety. Here they are a
 number, text, twelve and text, as in every newer reader, and a key that stands twice is an error.
@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 
 MOST_CHARACTERS = 1_000_000
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*(?<!:)\Z")
+_WORDS = ("true", "false", "null")
 
 
 class StudyFileError(ValueError):
@@ -37,6 +39,17 @@ def from_yaml(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise StudyFileError("an alias stands inside of what it names; a study cannot hold itself") from None
     return document
+
+
+def as_yaml(value: Any) -> str:
+    """A value in one line, which is JSON but for text that reads the same without quotes."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{as_yaml(key)}: {as_yaml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_yaml, value)) + "]"
+    if isinstance(value, str) and _PLAIN.match(value) and value.lower() not in _WORDS:
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _read(text: str) -> object:

@@ -11,6 +11,7 @@ from worker.library import Library
 from worker.tasks import Workplace
 
 if TYPE_CHECKING:
+    from trainer.config import TrainConfig
     from trainer.data.prepared import Prepared
     from trainer.members import Member
 
@@ -53,7 +54,10 @@ class Converting:
         folder = place.artifacts.attempt(AttemptKey(place.study_id, request["trial"], request["attempt"]))
         model = load(folder)
         if len(model.members) > 1:
-            raise TrialyardError(f"the trial has {len(model.members)} models, of its folds or seeds, and no single one")
+            raise TrialyardError(
+                f"the trial has {len(model.members)} models, of its folds or seeds, and no single one; as they are "
+                "all can be exported, and a study of its parameters alone, without folds and seeds, makes one"
+            )
         config, [member] = model.config, model.members
         prepared = prepare(
             self._library.local(config.data),
@@ -67,17 +71,18 @@ class Converting:
             return {"name": name}
         small = Member(quantized(member.model), member.schema)
         folder.write(name, packed([small]))
-        return {"name": name, "measured": {"original": _figures(member, prepared), "int8": _figures(small, prepared)}}
+        both = {"original": member, "int8": small}
+        return {"name": name, "measured": {form: _figures(each, prepared, config) for form, each in both.items()}}
 
 
-def _figures(member: Member, prepared: Prepared) -> dict[str, float]:
+def _figures(member: Member, prepared: Prepared, config: TrainConfig) -> dict[str, float]:
     """How good a model is on the validation rows, and what it costs on this processor."""
     from trainer.compress import LATENCY_ROWS, latency, nonzero, size_in_bytes
     from trainer.loop import evaluate
     from trainer.metrics import measure
 
     part, model = prepared.validation, member.model
-    metrics = measure(evaluate(model, part), part.y, member.schema.target.deviation)
+    metrics = measure(evaluate(model, part), part.y, member.schema.target.deviation, config.loss.predicted)
     costs = {
         "nonzero": nonzero(model),
         "bytes": size_in_bytes(model),

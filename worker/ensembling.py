@@ -14,6 +14,7 @@ from worker.library import Library
 from worker.tasks import Workplace
 
 if TYPE_CHECKING:
+    from trainer.config import TrainConfig
     from trainer.data.prepared import Prepared
     from trainer.ensemble.candidates import Candidates
     from trainer.ensemble.combine import Combination
@@ -82,7 +83,7 @@ class Ensembling:
         build = retrain.bag if request["method"] == "bagging" else retrain.boost
         members, combination = build(shop, request["rounds"], request["seed"])
         own = {best["trial"]: _predictions(place, best)}
-        new = {-1 - index: _of_member(member, prepared) for index, member in enumerate(members)}
+        new = {-1 - index: _of_member(member, prepared, config) for index, member in enumerate(members)}
         candidates = Candidates.of(own | new)
         for index, member in enumerate(members):
             ensemble_file.save_member(place.folder, index, member, config)
@@ -136,10 +137,10 @@ def _predictions(place: Workplace, member: Mapping[str, int]) -> Predictions:
         raise TrialyardError(f"the predictions of trial {member['trial']} are gone") from None
 
 
-def _of_member(member: Member, prepared: Prepared) -> Predictions:
+def _of_member(member: Member, prepared: Prepared, config: TrainConfig) -> Predictions:
     from trainer import predictions
 
-    return predictions.of_training(member.model, prepared)
+    return predictions.of_training(member.model, prepared, config.loss.predicted)
 
 
 def _costs(place: Workplace, best: Mapping[str, int]) -> dict[str, Any]:

@@ -77,6 +77,7 @@ def test_a_killed_workers_trial_goes_on_from_its_checkpoint(system: System, vict
     assert 1 < first_of_second <= last_of_first + 2  # from the checkpoint, not from the beginning
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_redis_is_wiped_and_the_scheduler_killed_in_the_middle_of_a_study(system: System, redis_url: str) -> None:
     scheduler = system.scheduler()
     system.worker()

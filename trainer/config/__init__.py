@@ -9,6 +9,7 @@ from trainer.config.data import AUGMENTED, NORMALIZED, OVERSAMPLERS, Augment, Da
 from trainer.config.knobs import (
     CLASSIFICATION_METRICS,
     COST_METRICS,
+    PINBALL,
     REGRESSION_METRICS,
     WITH_COMPRESSION,
     but_schedule,
@@ -42,6 +43,7 @@ __all__ = [
     "NORMALIZED",
     "ONLY_WITH",
     "OVERSAMPLERS",
+    "PINBALL",
     "REGRESSION_METRICS",
     "WITH_COMPRESSION",
     "Augment",

@@ -11,9 +11,10 @@ from trainer.config.base import Section
 from trainer.config.train import TrainConfig
 
 CLASSIFICATION_METRICS = ("loss", "accuracy", "balanced_accuracy", "f1", "auc", "log_loss", "ece")
-REGRESSION_METRICS = ("loss", "rmse", "mae", "r2")
+REGRESSION_METRICS = ("loss", "rmse", "mae", "r2", "pinball")
 COST_METRICS = ("params", "flops", "seconds", "device_memory", "nonzero", "bytes", "latency")
 WITH_COMPRESSION = ("nonzero", "bytes", "latency")  # those that are measured only where there is such a section
+PINBALL = "val/pinball"  # measured only with the loss `quantile`
 
 
 def metric_names(task: Literal["auto", "classification", "regression"]) -> frozenset[str]:
@@ -33,7 +34,8 @@ def metric_names(task: Literal["auto", "classification", "regression"]) -> froze
 def knob_paths() -> list[str]:
     """The dotted paths of all knobs, in the order of the models.
 
-    What names and divides the data is none: trials that were measured on other rows could not be compared.
+    What names and divides the data is none, nor the quantile: trials that were measured on other rows, or by another
+    measure, could not be compared.
     """
     return [path for path in _leaves(TrainConfig, "") if not path.startswith(_NOT_SEARCHED)]
 
@@ -70,6 +72,7 @@ _NOT_SEARCHED = (
     "kind", "checkpoint.", "data.source", "data.test_source", "data.task", "data.target", "data.drop",
     "data.missing_values", "data.delimiter", "data.split.", "data.labels", "data.test_labels",
     "data.quoting", "data.text", "data.categorical", "cross_validation.", "seeds", "model.architecture",
+    "loss.quantile",
 )  # fmt: skip
 
 

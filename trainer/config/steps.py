@@ -85,6 +85,11 @@ class Loss(Section):
     delta: Rate = 1.0  # in deviations of the target
     quantile: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.5  # that is predicted
 
+    @property
+    def predicted(self) -> float | None:
+        """The quantile that is predicted in place of the mean."""
+        return self.quantile if self.name == "quantile" else None
+
 
 class EarlyStopping(Section):
     """Stop when `metric` has not improved by more than `min_delta` for `patience` epochs."""

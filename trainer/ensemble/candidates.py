@@ -28,13 +28,14 @@ class Rows:
 
     scores: NDArray[np.float64]  # (candidates, rows, classes) or (candidates, rows)
     y: NDArray[Any]  # (rows,), classes or values in the target's own unit
+    quantile: float | None = None  # that is predicted in place of the mean
 
     def measure(self, combined: Scores, target: Target) -> dict[str, float]:
         """All metrics of combined scores."""
         if target.task == "classification":
             return measure(torch.from_numpy(log_of(combined)), torch.from_numpy(self.y.astype(np.int64)), 1.0)
         outputs, y = ((each - target.mean) / target.deviation for each in (combined, self.y.astype(np.float64)))
-        return measure(torch.from_numpy(outputs), torch.from_numpy(y), target.deviation)
+        return measure(torch.from_numpy(outputs), torch.from_numpy(y), target.deviation, self.quantile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +100,9 @@ def _same(found: Held, reference: Held) -> bool:
 def _rows(held: Sequence[Held], predictions: Sequence[Predictions]) -> Rows:
     scores = [_scores(each.outputs, of.target) for each, of in zip(held, predictions, strict=True)]
     target, y = predictions[0].target, held[0].y
-    is_class = target.task == "classification"
-    return Rows(np.stack(scores), y if is_class else y.astype(np.float64) * target.deviation + target.mean)
+    if target.task == "regression":
+        y = y.astype(np.float64) * target.deviation + target.mean
+    return Rows(np.stack(scores), y, predictions[0].quantile)
 
 
 def _scores(outputs: NDArray[np.float32], target: Target) -> Scores:

@@ -6,7 +6,7 @@ Every function takes validation rows and gives a combination over the candidates
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -94,6 +94,9 @@ def _select(
 def _cost(rows: Rows, metric: str) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """From (candidates, rows[, classes]) to what is to be low, (candidates,)."""
     name = metric.rpartition("/")[2]
+    if rows.scores.ndim == 2 and name == "pinball" and rows.quantile is not None:
+        below = rows.quantile
+        return lambda scores: np.maximum(below * (rows.y - scores), (1 - below) * (scores - rows.y)).mean(1)
     if rows.scores.ndim == 2:
         power = 1 if name == "mae" else 2
         return lambda scores: (np.abs(scores - rows.y) ** power).mean(1)
@@ -155,7 +158,7 @@ def _loss(combination: Combination, rows: Rows) -> float:
 
 
 def _take(rows: Rows, mask: NDArray[np.bool_]) -> Rows:
-    return Rows(rows.scores[:, mask], rows.y[mask])
+    return replace(rows, scores=rows.scores[:, mask], y=rows.y[mask])
 
 
 def _without_unused(weights: NDArray[np.float64]) -> Chosen:

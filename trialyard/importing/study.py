@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Literal
 from trialyard.errors import Problem
 from trialyard.importing import katib, nni, optuna, vizier, wandb
 from trialyard.importing.foreign import Draft, Findings, Section, Unreadable
-from trialyard.study_file import from_yaml
+from trialyard.study_file import as_yaml, from_yaml
 
 Form = Literal["wandb", "katib", "optuna", "nni", "vizier"]
 
@@ -105,24 +104,9 @@ def _written(document: dict[str, Any], notes: list[str]) -> str:
     lines = [f"# {note}" for note in notes]
     for key, section in document.items():
         if key == "parameters":
-            lines += ["parameters:", *(f"  {_flow(name)}: {_flow(entry)}" for name, entry in section.items())]
+            lines += ["parameters:", *(f"  {as_yaml(name)}: {as_yaml(entry)}" for name, entry in section.items())]
         else:
-            lines.append(f"{key}: {_flow(section)}")
+            lines.append(f"{key}: {as_yaml(section)}")
     if "trial" not in document:
         lines.append("# trial: say here what one trial is, as in {kind: objective, name: my-script}")
     return "\n".join(lines) + "\n"
-
-
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
-_WORDS = ("true", "false", "null")
-
-
-def _flow(value: Any) -> str:
-    """A value in one line; JSON but for text that reads the same without quotes."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
-    if isinstance(value, str) and _PLAIN.match(value) and value.lower() not in _WORDS:
-        return value
-    return json.dumps(value, ensure_ascii=False)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import mean_pinball_loss
 
 from tests.unit.trainer.conftest import CPU, MemoryFolder
 from trainer import predictions
@@ -83,6 +84,17 @@ def test_a_selection_of_one_that_is_best_alone_stays_with_it() -> None:
     chosen = select.greedy(candidates.validation, "val/log_loss", rounds=10, seed=0)
 
     assert chosen == select.Chosen((0,), Weighted(weights=(1.0,)))
+
+
+def test_a_quantile_is_followed_and_not_the_mean() -> None:
+    # Of targets from 0 to 99 the quantile 0.9 is about 89; the mean, 49.5, is what squared errors would prefer.
+    y = np.arange(100.0)
+    rows = Rows(np.stack([np.full(100, 49.5), np.full(100, 89.0)]), y, quantile=0.9)
+
+    assert select.greedy(rows, "val/pinball", rounds=1, seed=0).members == (1,)
+    assert select.greedy(rows, "val/rmse", rounds=1, seed=0).members == (0,)
+    measured = rows.measure(rows.scores[1], NUMBERS)
+    assert measured["pinball"] == pytest.approx(mean_pinball_loss(y, rows.scores[1], alpha=0.9))
 
 
 def test_stacking_weighs_values_as_least_squares_does_where_rows_are_many() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.unit.trainer.conftest import Killed, MemoryFolder, Recorder
-from trainer.config import COST_METRICS, Data, TrainConfig, metric_names
+from trainer.config import COST_METRICS, PINBALL, Data, TrainConfig, metric_names
 from trainer.data.prepared import Prepared
 from trainer.errors import Diverged
 from trainer.fit import Fitted, Monitor, fit
@@ -319,14 +319,19 @@ def test_an_equal_objective_goes_to_the_lower_validation_loss() -> None:
     assert not ACCURACY.prefers(first, to=first)
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
-def test_an_epoch_reports_the_metrics_that_are_promised(task: Any, iris: Prepared, diabetes: Prepared) -> None:
+@pytest.mark.parametrize(
+    ("task", "loss"), [("classification", "auto"), ("regression", "auto"), ("regression", "quantile")]
+)
+def test_an_epoch_reports_the_metrics_that_are_promised(
+    task: Any, loss: str, iris: Prepared, diabetes: Prepared
+) -> None:
     reporter = Recorder()
 
-    run(configure(), iris if task == "classification" else diabetes, monitor=LOSS, reporter=reporter)
+    prepared = iris if task == "classification" else diabetes
+    run(configure(loss={"name": loss}), prepared, monitor=LOSS, reporter=reporter)
 
     assert list(reporter.reports) == [1, 2, 3, 4, 5, 6]
-    promised = metric_names(task) - set(COST_METRICS)
+    promised = metric_names(task) - {*COST_METRICS, *([] if loss == "quantile" else [PINBALL])}
     assert all(set(metrics) == promised for metrics in reporter.reports.values())
     assert reporter.reports[6]["train/loss"] < reporter.reports[1]["train/loss"]
 

@@ -71,15 +71,24 @@ def test_the_metrics_of_a_regression_are_those_of_scikit_learn_in_the_unit_of_th
     y, outputs = rng.normal(0, 1, (2, 50)).astype(np.float32)
     in_unit, predicted = y.astype(float) * deviation + mean, outputs.astype(float) * deviation + mean
 
-    measured = measure(torch.from_numpy(outputs), torch.from_numpy(y), deviation)
+    measured = measure(torch.from_numpy(outputs), torch.from_numpy(y), deviation, quantile=0.9)
 
     assert measured == {
         "loss": pytest.approx(reference.mean_squared_error(y, outputs), rel=1e-5),  # of the standardized target
         "rmse": pytest.approx(reference.root_mean_squared_error(in_unit, predicted)),
         "mae": pytest.approx(reference.mean_absolute_error(in_unit, predicted)),
         "r2": pytest.approx(reference.r2_score(in_unit, predicted)),
+        "pinball": pytest.approx(reference.mean_pinball_loss(in_unit, predicted, alpha=0.9)),
     }
     assert set(measured) == set(REGRESSION_METRICS)
+
+
+def test_what_is_too_low_weighs_the_quantile_and_what_is_too_high_the_rest() -> None:
+    # In the unit of the target 20 too low and 10 too high: (0.9 * 20 + 0.1 * 10) / 2 = 9.5
+    measured = measure(torch.tensor([-1.0, 1.5]), torch.tensor([1.0, 0.5]), deviation=10.0, quantile=0.9)
+
+    assert measured["pinball"] == pytest.approx(9.5)
+    assert "pinball" not in measure(torch.tensor([-1.0]), torch.tensor([1.0]), deviation=10.0)
 
 
 @pytest.mark.parametrize("outputs", [[2.0, 2.0], [1.0, 2.0]])
@@ -91,8 +100,9 @@ def test_r2_of_a_part_with_one_target_is_that_of_scikit_learn(outputs: list[floa
 
 @pytest.mark.parametrize(
     ("metric", "direction"),
-    [("val/loss", "minimize"), ("val/rmse", "minimize"), ("val/mae", "minimize"), ("val/r2", "maximize"),
-     ("val/accuracy", "maximize"), ("val/balanced_accuracy", "maximize"), ("train/loss", "minimize")],
+    [("val/loss", "minimize"), ("val/rmse", "minimize"), ("val/mae", "minimize"), ("val/pinball", "minimize"),
+     ("val/r2", "maximize"), ("val/accuracy", "maximize"), ("val/balanced_accuracy", "maximize"),
+     ("train/loss", "minimize")],
 )  # fmt: skip
 def test_every_metric_has_a_better_side(metric: str, direction: str) -> None:
     assert direction_of(metric) == direction

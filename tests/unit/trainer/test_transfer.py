@@ -218,11 +218,15 @@ def test_a_low_rank_model_is_kept_whole(encoder: Path, texts: Path) -> None:
     assert "test/loss" in fitted.metrics
 
 
-def test_a_model_of_ours_is_trained_on_with_another_head(tmp_path: Path) -> None:
-    """From five digits to the other five; batch norms in what is frozen keep their statistics."""
+@pytest.mark.parametrize("later", [range(7, 10), range(5, 10)])
+def test_a_model_of_ours_is_trained_on_with_another_head(tmp_path: Path, later: range) -> None:
+    """From five digits to three others, and to as many others, for which its head has the right size and the wrong
+    classes; batch norms in what is frozen keep their statistics.
+    """
     pixels, labels = digits()
     np.savez(tmp_path / "few.npz", X=pixels[labels < 5], y=labels[labels < 5])
-    np.savez(tmp_path / "others.npz", X=pixels[labels > 6], y=labels[labels > 6])
+    others = np.isin(labels, later)
+    np.savez(tmp_path / "others.npz", X=pixels[others], y=labels[others])
     first = TrainConfig.model_validate(
         {
             "data": {"source": "file:few.npz"},
@@ -245,11 +249,31 @@ def test_a_model_of_ours_is_trained_on_with_another_head(tmp_path: Path) -> None
 
     assert recorder.lines[0] == "from file:model.safetensors, but for head.weight, head.bias"
     source, tuned = (load(each).members[0].model.state_dict() for each in (folder, kept))
-    assert tuned["head.weight"].shape[0] == 3
+    assert tuned["head.weight"].shape[0] == len(later)
     for name in source.keys() - {"head.weight", "head.bias"}:
         assert torch.equal(source[name], tuned[name]), name
     assert load(kept).schema.shift == load(folder).schema.shift  # type: ignore[union-attr]  # the source's scale
     assert fitted.best_epoch
+
+
+def test_a_head_of_the_same_classes_is_taken_along(tmp_path: Path) -> None:
+    pixels, labels = digits()
+    np.savez(tmp_path / "digits.npz", X=pixels, y=labels)
+    data = {"source": "file:digits.npz"}
+    first = TrainConfig.model_validate({"data": data, "model": {"name": "cnn", "width": 4, "depth": 1}, "epochs": 1})
+    folder = MemoryFolder()
+    prepared = prepare(first.data, device=CPU, data_folders=[tmp_path], as_images=True)
+    fit(first, prepared, monitor=LOSS, reporter=Recorder(), folder=folder)
+    for name in (TENSORS, DOCUMENT):
+        (tmp_path / name).write_bytes(folder[name])
+
+    model = {"name": "pretrained", "source": "file:model.safetensors"}
+    training = training_of(TrainConfig.model_validate({"data": data, "model": model, "seed": 1}), tmp_path)
+
+    assert training.made_anew == []
+    assert torch.equal(
+        training.model.state_dict()["head.weight"], load(folder).members[0].model.state_dict()["head.weight"]
+    )
 
 
 def test_a_table_keeps_the_columns_and_categories_of_its_source(write_csv: Callable[..., str], tmp_path: Path) -> None:

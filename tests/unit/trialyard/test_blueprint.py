@@ -71,7 +71,7 @@ def test_the_data_are_told_column_by_column(tmp_path: Path) -> None:
 
     words = [" ".join(line.split()) for line in text.splitlines()]
     assert words[:3] == [
-        "file:t.csv: a classification of tables",
+        "file:t.csv: a classification of rows",
         "rows: 36 to train, 12 to validation, 12 to test",
         "target: rich, 2 classes: no, yes",
     ]

@@ -13,7 +13,7 @@ from trialyard.errors import BadInput, CommandError, Problem, Unreachable
 from trialyard.resources import Best, BestTrial, Copied, Counts, Study, Trial
 from trialyard.results import as_study_section, conclude, print_best, write_pieces
 from trialyard.study_file import from_yaml
-from trialyard.tables import trials_table
+from trialyard.tables import figure, trials_table
 
 
 def study(direction: str = "maximize") -> Study:
@@ -60,7 +60,7 @@ def test_the_parameters_of_an_objective_of_ones_own_become_constants() -> None:
     }
 
 
-METRICS = {"train/loss": 0.01, "val/accuracy": 0.97, "test/accuracy": 0.98}
+METRICS = {"train/loss": 0.01, "val/balanced_accuracy_se": 0.97, "test/accuracy": 0.98}
 
 
 def test_the_best_is_printed_with_what_was_measured_on_held_out_rows_and_where_it_lies() -> None:
@@ -74,7 +74,7 @@ def test_the_best_is_printed_with_what_was_measured_on_held_out_rows_and_where_i
     assert lines[:4] == [
         "best trial: 7",
         "test/accuracy 0.98",
-        "val/accuracy 0.97",
+        "val/balanced_accuracy_se 0.97",
         "its model lies in /home/a/[b]/attempt-1",
     ]
 
@@ -180,3 +180,10 @@ def test_a_member_of_a_population_is_listed_with_whom_it_went_on_from_and_its_pa
     assert "went on from" in table.get()
     assert "3 at 4, 3 at 4" in table.get()
     assert "the last of a schedule" in printed.get()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(168_714.0, "168714"), (562_205_432.0, "562,205,432"), (0.98607242, "0.986072"), (0.0, "0")]
+)
+def test_a_large_whole_number_is_shown_with_all_its_digits(value: float, shown: str) -> None:
+    assert figure(value) == shown

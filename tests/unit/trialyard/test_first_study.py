@@ -1,0 +1,158 @@
+"""`trialyard init`: whatever the data are, the file that is written is a study that passes the preflight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from search.definition import Definition, parse
+from store.settings import Settings
+from trainer.config import TrainConfig
+from trainer.preflight import check
+from trialyard.errors import BadInput
+from trialyard.first_study import CPU, FirstStudy, Given, write_first_study
+from trialyard.study_file import from_yaml
+
+NUMBERS = np.random.default_rng(0).normal(size=60)
+SENTENCES = [f"is the message of number {index} an offer" for index in range(60)]
+WORDS = ["red", "blue"] * 30
+
+
+def written(
+    table: pd.DataFrame, file: Path, *, target: str | None = None, text: str | None = None
+) -> tuple[FirstStudy, Definition]:
+    table.to_csv(file, index=False)
+    return drafted(Given(str(file), target=target, text=text, output=file.parent / "study.yaml"))
+
+
+def drafted(given: Given) -> tuple[FirstStudy, Definition]:
+    """The study, once every corner of its space has passed the preflight on its data."""
+    study = write_first_study(given, Settings())
+    definition = parse(from_yaml(study.file.read_text(encoding="utf-8")))
+    configs = [TrainConfig.model_validate(corner) for corner in definition.corners()]
+    problems, _ = check(
+        configs,
+        wanted={"objective": definition.objectives[0].metric},
+        data_folders=[study.file.parent],
+        device=CPU,
+    )
+    assert problems == []
+    return study, definition
+
+
+def test_a_table_is_a_classification_or_a_regression_of_its_last_column(tmp_path: Path) -> None:
+    table = pd.DataFrame({"size": NUMBERS, "colour": WORDS, "kind": ["a", "b", "c"] * 20})
+
+    _, definition = written(table, tmp_path / "things.csv")
+    assert definition.name == "things"
+    assert definition.trial["data"]["target"] == "kind"
+    assert (definition.objectives[0].metric, definition.objectives[0].direction) == ("val/accuracy", "maximize")
+    assert {"model.hidden", "model.numbers", "batch_size", "optimizer.lr"} <= set(definition.parameters)
+
+    (tmp_path / "study.yaml").unlink()
+    _, definition = written(table, tmp_path / "things.csv", target="size")
+    assert (definition.objectives[0].metric, definition.objectives[0].direction) == ("val/rmse", "minimize")
+
+
+def test_what_stands_beside_the_file_and_in_it_is_noticed(tmp_path: Path) -> None:
+    colours = ["red", "?"] * 30
+    table = pd.DataFrame({"size": NUMBERS, "colour": colours, "kind": WORDS})
+    table.to_csv(tmp_path / "my_test.csv", index=False)
+
+    _, definition = written(table, tmp_path / "my_train.csv")
+
+    data = definition.trial["data"]
+    assert data["test_source"] == "file:my_test.csv"
+    assert data["missing_values"] == ["?"]
+    assert data["split"]["test"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kinds", "metric"),
+    [
+        (["no"] * 50 + ["yes"] * 10, "val/auc"),  # five sixths are no
+        (["a"] * 44 + ["b"] * 8 + ["c"] * 8, "val/balanced_accuracy"),  # 73 %, more than two thirds
+        (["no"] * 40 + ["yes"] * 20, "val/accuracy"),
+    ],
+)
+def test_where_a_class_is_rare_the_metric_is_one_that_sees_it(kinds: list[str], metric: str, tmp_path: Path) -> None:
+    _, definition = written(pd.DataFrame({"size": NUMBERS, "kind": kinds}), tmp_path / "rare.csv")
+    assert definition.objectives[0].metric == metric
+
+
+def test_a_text_and_its_label_make_a_text_task_wherever_they_stand(tmp_path: Path) -> None:
+    study, definition = written(pd.DataFrame({"label": WORDS, "message": SENTENCES}), tmp_path / "mails.csv")
+
+    assert (definition.trial["data"]["text"], definition.trial["data"]["target"]) == ("message", "label")
+    assert "model.name" in definition.parameters
+    assert study.prose == ()
+
+
+def test_sentences_beside_other_columns_are_named_and_not_used_unless_asked_for(tmp_path: Path) -> None:
+    table = pd.DataFrame({"message": SENTENCES, "size": NUMBERS, "label": WORDS})
+
+    study, definition = written(table, tmp_path / "mails.csv")
+    assert study.prose == ("message",)
+    assert "text" not in definition.trial["data"]
+
+    study.file.unlink()
+    _, definition = written(table, tmp_path / "mails.csv", text="message")
+    assert definition.trial["data"]["text"] == "message"
+
+
+def test_images_are_learned_by_a_convolutional_network(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 12, 12), dtype=np.uint8)
+    np.savez(tmp_path / "pictures.npz", X=pixels, y=np.arange(60) % 3)
+
+    _, definition = drafted(Given(str(tmp_path / "pictures.npz"), output=tmp_path / "study.yaml"))
+
+    assert definition.trial["model"]["name"] == "cnn"
+
+
+def test_a_source_of_scikit_learn_is_called_by_its_name(tmp_path: Path) -> None:
+    _, definition = drafted(Given("sklearn:iris", output=tmp_path / "study.yaml"))
+    assert (definition.name, definition.trial["data"]["source"]) == ("iris", "sklearn:iris")
+
+
+def test_names_that_yaml_would_take_apart_survive(tmp_path: Path) -> None:
+    target = "is it: 'good'? # yes\nno"
+    table = pd.DataFrame({"a, {b}": NUMBERS, target: ["- x\n: y"] * 50 + ["true"] * 10})
+
+    _, definition = written(table, tmp_path / "odd {name}: #1.csv")
+
+    assert definition.trial["data"]["target"] == target
+    assert definition.trial["data"]["source"] == "file:odd {name}: #1.csv"
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("mine")
+    with pytest.raises(BadInput, match="is there already; --output names another"):
+        write_first_study(Given("sklearn:iris", output=tmp_path / "study.yaml"), Settings())
+    assert (tmp_path / "study.yaml").read_text() == "mine"
+
+
+def test_data_that_no_study_could_reach_are_refused_with_a_place_for_it(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("x,y\n1,a\n")
+    given = Given(str(tmp_path / "data" / "a.csv"), output=tmp_path / "elsewhere" / "study.yaml")
+    with pytest.raises(BadInput, match="beside itself or below TRIALYARD_DATA_DIR"):
+        write_first_study(given, Settings())
+
+
+@pytest.mark.parametrize(
+    ("data", "target", "complaint"),
+    [
+        ("nothing.csv", None, "no such file or folder"),
+        ("sklearn:irys", None, "'irys' is not offered"),
+        ("sklearn:iris", "targt", "did you mean 'target'"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(
+    data: str, target: str | None, complaint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=complaint):
+        write_first_study(Given(data, target=target, output=tmp_path / "study.yaml"), Settings())
+    assert not (tmp_path / "study.yaml").exists()

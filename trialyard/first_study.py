@@ -1,0 +1,302 @@
+"""`trialyard init DATA`: a first study file for a person's own data, in which each choice can be seen and changed."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+import torch
+from pandas.api import types
+from rich.console import Console
+
+from store.settings import Settings
+from trainer.config import Data, Split
+from trainer.data.images import Images
+from trainer.data.prepare import prepare
+from trainer.data.prepared import Prepared
+from trainer.data.sources import Place, read
+from trainer.errors import DataError, TrainerError
+from trialyard.blueprint import print_facts
+from trialyard.errors import BadInput
+from trialyard.importing.study import slug
+from trialyard.study_file import as_yaml
+
+CPU = torch.device("cpu")
+MISSING = "?"  # what pandas does not take for a missing value by itself, and UCI's tables mean by it
+PROSE_WORDS = 4
+IMAGE_SIDE = 64
+TRIALS = 40
+SMALL_ROWS = 1_000
+WITH_TEST = Split(validation=0.2, test=0.0)  # of a source whose test rows are known
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a person says. `data`: a file, a folder of images, or a source such as `sklearn:wine`."""
+
+    data: str
+    target: str | None = None
+    text: str | None = None
+    name: str | None = None
+    output: Path | None = None
+
+
+class Choice(NamedTuple):
+    """A line of the file: a value, and what is to be said about it."""
+
+    value: Any
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class FirstStudy:
+    """A study file that was written, and what it was made of."""
+
+    file: Path
+    data: Data
+    prepared: Prepared
+    prose: tuple[str, ...]  # columns of sentences, none of which is learned from
+
+
+def write_first_study(given: Given, settings: Settings) -> FirstStudy:
+    """Look at the data, choose, and write a study file that runs as it is.
+
+    Raises:
+        BadInput: the data cannot be read or trained on, a study could not reach them, or the file is there already.
+    """
+    name = given.name or _name_of(given.data)
+    file = (given.output or Path(f"{name}.yaml")).absolute()
+    folders = [*settings.data_folders, file.parent]
+    source = _source(given.data, folders)
+    try:
+        data, prose = _looked_at(source, given, folders)
+        prepared = prepare(data, device=CPU, data_folders=folders)
+    except TrainerError as error:
+        raise BadInput(str(error)) from error
+    text = study_text(name, data, prepared, guessed=given.target is None)
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise BadInput(f"{file}: is there already; --output names another") from None
+    except OSError as error:
+        raise BadInput(f"{file}: {error.strerror}") from error
+    return FirstStudy(file, data, prepared, () if data.text else tuple(prose))
+
+
+def _name_of(data: str) -> str:
+    """The file's name without its endings, or what follows `sklearn:`, as far as a study can be called so."""
+    last = re.split(r"[/:\\]", data.partition("?")[0].rstrip("/"))[-1]
+    return slug(last.partition(".")[0]) or "first-study"
+
+
+def say(study: FirstStudy, console: Console) -> None:
+    """What was found, what was not used, and what to do next."""
+    print_facts(study.data.source, study.prepared.facts(), console)
+    for column in study.prose:
+        console.print(f"{column} holds sentences: --text {shlex.quote(column)} learns from them alone", markup=False)
+    file = study.file.relative_to(Path.cwd()) if study.file.is_relative_to(Path.cwd()) else study.file
+    console.print(
+        f"\nwritten: {file}; change it as you like, then `trialyard run {shlex.quote(str(file))}`", markup=False
+    )
+
+
+def _source(data: str, folders: Sequence[Path]) -> str:
+    """What a study calls the data: by a path from the first folder below which they lie."""
+    if re.match(r"(sklearn|synthetic|file):", data):
+        return data
+    path = Path(data).resolve()
+    if not path.exists():
+        raise BadInput(f"{data}: there is no such file or folder")
+    for folder in folders:
+        if path.is_relative_to(folder.resolve()):
+            return f"file:{path.relative_to(folder.resolve()).as_posix()}"
+    raise BadInput(
+        f"{data}: a study reads files beside itself or below TRIALYARD_DATA_DIR; "
+        f"write it there, as in --output {path.parent / 'study.yaml'}"
+    )
+
+
+def _looked_at(source: str, given: Given, folders: Sequence[Path]) -> tuple[Data, list[str]]:
+    """How the data are to be read, and their columns of sentences."""
+    found: dict[str, Any] = {"source": source, "target": given.target, "text": given.text}
+    test = _test_source(source, folders)
+    if test is not None:
+        found |= {"test_source": test, "split": WITH_TEST}
+    try:
+        rows, own_test = read(Place("trial.data.source", source), Data(**found), data_folders=folders)
+    except DataError as error:
+        if "image_size" not in error.hint:
+            raise
+        return Data(**found, image_size=IMAGE_SIDE), []  # pictures of several sizes
+    if own_test is not None:
+        found["split"] = WITH_TEST
+    if isinstance(rows, Images):
+        return Data(**found), []
+    if any((rows[column].astype(object) == MISSING).any() for column in rows):
+        found["missing_values"] = [MISSING]
+    prose = [str(column) for column in rows if column != given.target and _is_prose(rows[column])]
+    short = [str(column) for column in rows if column not in prose]
+    if given.target is None and short:
+        found["target"] = short[-1]
+    if given.text is None and len(prose) == len(short) == 1:
+        found["text"] = prose[0]
+    return Data(**found), prose
+
+
+def _test_source(source: str, folders: Sequence[Path]) -> str | None:
+    """The file of test rows that lies beside one of training rows and is called like it."""
+    if not source.startswith("file:") or "train" not in Path(source).name:
+        return None
+    path = Path(source.removeprefix("file:"))
+    for word in ("test", "t10k"):  # as MNIST and its family call theirs
+        other = path.with_name(path.name.replace("train", word))
+        if any((folder / other).exists() for folder in folders):
+            return f"file:{other.as_posix()}"
+    return None
+
+
+def _is_prose(column: pd.Series) -> bool:
+    if column.dtype != object and not types.is_string_dtype(column):
+        return False
+    values: pd.Series[str] = column.dropna().astype(str)
+    return len(values) > 0 and values.nunique() > len(values) / 2 and values.str.count(r"\S+").mean() > PROSE_WORDS
+
+
+def study_text(name: str, data: Data, prepared: Prepared, *, guessed: bool) -> str:
+    """The study file: YAML, with comments.
+
+    Args:
+        guessed: whether nobody named the target.
+    """
+    rows = prepared.train.rows
+    metric = _metric(prepared)
+    parameters = dict(_space(prepared))
+    trial = _trial(prepared)
+    lines = [
+        _comment(f"{data.source}: a {prepared.task}, {rows:,} rows to train on"),
+        f"name: {as_yaml(name)}",
+        _line("objective", metric),
+        "",
+        "parameters:   # what is searched; `trialyard doctor knobs` lists all that can be",
+        *_aligned(parameters),
+        "",
+        f"budget: {{trials: {TRIALS}}}   # no sampler and no pruner: the default ones",
+        "",
+        "trial:",
+        "  kind: train",
+        "  data:",
+        *(f"    {line}" for line in _data_lines(data, prepared, guessed)),
+        *(f"  {_line(key, choice)}" for key, choice in trial.items()),
+        "",
+        _line("resources", Choice({"gpus": int(torch.cuda.is_available())}, "1: a GPU for each trial")),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _metric(prepared: Prepared) -> Choice:
+    """Of two classes the area under the curve where one is rare, of more the mean over them: a model that always names
+    the frequent one would be right often.
+    """
+    if prepared.task == "regression":
+        return Choice({"metric": "val/rmse", "direction": "minimize"})
+    counts = prepared.train.y.bincount(minlength=len(prepared.classes))
+    share = float(counts.max() / counts.sum())
+    if share < (0.75 if len(counts) == 2 else 2 / len(counts)):
+        return Choice({"metric": "val/accuracy", "direction": "maximize"})
+    most = prepared.classes[int(counts.argmax())]
+    metric: Literal["val/auc", "val/balanced_accuracy"] = "val/auc" if len(counts) == 2 else "val/balanced_accuracy"
+    return Choice({"metric": metric, "direction": "maximize"}, f"{share:.0%} are {most}: accuracy says little")
+
+
+def _space(prepared: Prepared) -> Iterator[tuple[str, Choice]]:
+    kind, rows = prepared.schema.kind, prepared.train.rows
+    if kind == "table":
+        yield "model.hidden", Choice({"values": [[128], [256, 128], [256, 256]]})
+        if prepared.train.inputs[0].shape[1]:
+            yield "model.numbers", Choice({"values": ["plain", "periodic"]}, "periodic: each number as waves")
+            scale = {"low": 0.05, "high": 2.0, "log": True, "when": {"model.numbers": "periodic"}}
+            yield "model.frequency_scale", Choice(scale)
+        yield "batch_size", Choice({"values": _batch_sizes(rows)})
+    elif kind == "image":
+        yield "model.width", Choice({"values": [16, 32]})
+        yield "data.augment.translation", Choice({"values": [0.0, 0.1]}, "data.augment.flip: if mirrored is the same")
+    else:
+        yield "model.name", Choice({"values": ["embedding_bag", "text_cnn"]})
+        yield "model.width", Choice({"values": [64, 128]})
+    yield "optimizer.lr", Choice({"low": 0.0005, "high": 0.01, "log": True})
+    yield "optimizer.weight_decay", Choice({"low": 0.001, "high": 1.0, "log": True})
+    yield "regularization.dropout", Choice({"low": 0.0, "high": 0.5, "step": 0.1})
+
+
+def _batch_sizes(rows: int) -> list[int]:
+    """Three powers of two from about a fiftieth of the rows on, as far as there are rows."""
+    least = 2 ** min(7, max(3, int(math.log2(rows / 48 + 1))))
+    return [size for size in (least, 2 * least, 4 * least) if size <= rows] or [rows]
+
+
+def _trial(prepared: Prepared) -> dict[str, Choice]:
+    """What is not searched. The smaller the data, the more often they are gone through."""
+    kind, rows = prepared.schema.kind, prepared.train.rows
+    models: dict[str, dict[str, Any]] = {
+        "table": {"name": "mlp"},
+        "image": {"name": "cnn", "depth": 2, "norm": "batch"},
+    }
+    epochs = 9 if rows > (50_000 if kind == "table" else 5_000) else 27
+    folds = {"cross_validation": Choice({"folds": 5}, "of so few rows one validation part says little")}
+    fixed = {
+        "model": Choice(models.get(kind, {"name": "embedding_bag", "hidden": []})),
+        "schedule": Choice({"name": "cosine", "warmup_epochs": 1}),
+        "early_stopping": Choice({"metric": "val/loss", "patience": max(3, epochs // 3)}),
+        "epochs": Choice(epochs),
+        **(folds if _is_small(prepared) else {}),
+    }
+    return fixed if kind == "table" else fixed | {"batch_size": Choice(min(64, _batch_sizes(rows)[-1]))}
+
+
+def _is_small(prepared: Prepared) -> bool:
+    return prepared.train.rows < SMALL_ROWS
+
+
+def _data_lines(data: Data, prepared: Prepared, guessed: bool) -> Iterator[str]:
+    yield _line("source", Choice(data.source))
+    if data.test_source is not None:
+        yield _line("test_source", Choice(data.test_source))
+    if prepared.schema.kind != "image":
+        said = Choice(prepared.schema.target.name, "a guess; --target names another" if guessed else "")
+        yield _line("target", said)
+        if len(prepared.classes) > 2 and all(map(str.isdigit, prepared.classes)):
+            yield _comment("task: regression   # if these classes are amounts, and not names")
+    if data.text is not None:
+        yield _line("text", Choice(data.text))
+    if data.missing_values:
+        yield _line("missing_values", Choice(data.missing_values))
+    if data.image_size is not None:
+        yield _line("image_size", Choice(data.image_size, "the pictures are of several sizes"))
+    validation = {} if _is_small(prepared) else {"validation": data.split.validation}
+    yield _line("split", Choice({**validation, "test": data.split.test, "seed": 0}))
+
+
+def _aligned(choices: dict[str, Choice]) -> Iterator[str]:
+    width = max(map(len, choices)) + 1
+    for name, choice in choices.items():
+        yield f"  {name + ':':<{width}} {_commented(choice)}"
+
+
+def _line(key: str, choice: Choice) -> str:
+    return f"{key}: {_commented(choice)}"
+
+
+def _commented(choice: Choice) -> str:
+    return as_yaml(choice.value) + (f"   {_comment(choice.comment)}" if choice.comment else "")
+
+
+def _comment(text: str) -> str:
+    """On one line, whatever names are in it."""
+    return "# " + "".join(character if character.isprintable() else " " for character in text)
