@@ -86,7 +86,7 @@ class Allowance:
     @property
     def startable_at_once(self) -> int:
         """The same without new trials, for which the sampler is asked."""
-        return self._counts[TrialState.WAITING] + self._optuna.promotable
+        return self._counts[TrialState.WAITING] + self._optuna.promotable(self.left <= 0)
 
     def room(self, slots: int | None) -> int:
         """How many more trials may run now; `slots` is what bounds them where the budget does not, None for nothing."""
