@@ -22,7 +22,7 @@ from trainer.freezing import freeze, parameter_groups
 from trainer.heritage import take_over
 from trainer.init import initialize
 from trainer.int8 import quantized
-from trainer.loop import evaluate, train_epoch
+from trainer.loop import Learner, evaluate
 from trainer.members import Member
 from trainer.metrics import measure
 from trainer.models.build import build
@@ -55,7 +55,7 @@ class Training:
         self.epoch = 0  # finished ones
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None
-        self.costs = Costs(config.model, prepared)
+        self.costs = Costs(prepared)
         self._config, self._prepared, self._monitor, self._ranks = config, prepared, monitor, ranks
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
         self._plateau = Plateau(config.schedule) if config.schedule.name == "plateau" else None
@@ -130,19 +130,12 @@ class Training:
         if self._config.model.name == "pretrained":
             freeze(self.model, self._config, self.epoch)
         with self._precision.epoch():
-            loss = train_epoch(
-                self.model,
-                self._optimizer,
+            loss = self._learner.train_epoch(
                 self._prepared.train,
-                self._config,
-                epoch=self.epoch,
-                generator=self._generator,
-                noise=self._noise,
-                class_weight=self._prepared.class_weight,
+                self.epoch,
+                self._generator,
                 lr_scale=self._plateau.scale if self._plateau else 1.0,
-                precision=self._precision,
                 followers=[self._masks, *self._followers] if self._masks else self._followers,
-                ranks=self._ranks,
             )
         self._ranks.even_out([self.model, *(follower.model for follower in self._followers)])
         self.epoch += 1
@@ -293,15 +286,17 @@ class Training:
     def _model_of_epoch(self, epoch: int) -> Network:
         """The model of the size that it has in an epoch; its weights are yet to come."""
         self._model_config = model_in(self._config, epoch)
-        self.costs.resize(self._model_config)
         return build(self._model_config, self._prepared.schema, self._noise)
 
     def _begin_with(self, model: Network) -> None:
         """Train a model from here on: the optimizer and the averages know nothing of another one."""
         config, self.model = self._config, self._ranks.joined(self._placed(model))
+        self.costs.resize(self.model)
         self._precision = Precision(config.precision, self.model, self._prepared.device)
         learned = parameter_groups(self.model, config.transfer) if self._origin else self.model.parameters()
         self._optimizer = make_optimizer(learned, config.optimizer)
+        weight = self._prepared.class_weight
+        self._learner = Learner(self.model, self._optimizer, config, self._noise, weight, self._precision, self._ranks)
         self._followers = []
         self._followers = followers(config, self._prepared.train, self._copy)
 
