@@ -62,6 +62,7 @@ class Training:
         self._origin, self._heritage = origin, heritage or {}
         self._is_small = config.compression is not None and config.compression.int8
         self.outputs: dict[str, Tensor] = {}  # of the best epoch's model: `val` and `test`
+        self._said: Tensor | None = None  # what the last epoch's model said of the validation part
         self.inherited = 0.0  # of the model's numbers, the share that it began with
         self._model_config = config.model  # narrower after units have been taken out
         self._masks: Masks | None = None
@@ -142,7 +143,8 @@ class Training:
         for follower in self._followers:
             follower.after_epoch(self.model, self.epoch)
         held = self._prepared.validation
-        measured = {"train/loss": loss} | self._metrics("val", evaluate(self._judged, held, self._ranks), held)
+        self._said = evaluate(self._judged, held, self._ranks)
+        measured = {"train/loss": loss} | self._metrics("val", self._said, held)
         self.metrics = self._ranks.agreed(lambda: measured)
         refuse_divergence(self.epoch, self.metrics)
         if self._plateau:
@@ -154,6 +156,7 @@ class Training:
     def keep(self) -> None:
         """Remember this epoch as the best one."""
         self.best = Best(self.epoch, self.metrics, self._weights())
+        self.outputs = {"val": self._said} if self._said is not None and not self._is_small else {}
 
     def restore_best(self) -> Best:
         """Put the weights of the best epoch back into the model, and measure the test part with them, if there is one.
@@ -188,7 +191,7 @@ class Training:
             self.model = quantized(self.model)
         if self._config.compression:
             self.costs.measure(self.model)
-        self.outputs = predictions.outputs_of(self.model, self._prepared, self._ranks)
+        self.outputs |= predictions.outputs_of(self.model, self._prepared, self._ranks, but=self.outputs)
         return self.best
 
     def predictions(self) -> Predictions:
@@ -226,6 +229,7 @@ class Training:
         """Go on from a checkpoint of this very training."""
         tensors, scalars = checkpoint.tensors, checkpoint.scalars
         self.epoch, self.metrics, self.costs.seconds = checkpoint.epoch, scalars["metrics"], scalars["seconds"]
+        self.outputs = {}  # those of the best epoch are found again at the end
         self._begin_with(self._model_of_epoch(self.epoch - 1))
         self.model.load_state_dict(below("model", tensors))
         kept = below("mask", tensors)
