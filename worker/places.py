@@ -26,8 +26,8 @@ Slots = int | Literal["auto"]
 SECRETS = {"api_key", "database_url"}  # no part of a worker's business
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
-# What glibc's allocator gives back after a step of a training it asks for again in the next one, and the kernel fills it
-# with zeros page by page: up to a fifth of a small convolutional network's time. So many bytes stay with the process.
+# What glibc's allocator gives back after a step of a training it asks for again in the next one, and the kernel fills
+# it with zeros page by page: up to a fifth of a small CNN's time. So many bytes stay with the process instead.
 HEAP = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(64 << 20)}
 
 
