@@ -214,12 +214,10 @@ def processes() -> Iterator[dict[bool, ProcessPoolExecutor]]:
     with ExitStack() as stack:
         found = {}
         for is_ours in (True, False):
-            pool = stack.enter_context(
-                ProcessPoolExecutor(1, context, initializer=torch.set_num_threads, initargs=(1,))
-            )
+            pool = ProcessPoolExecutor(1, context, initializer=torch.set_num_threads, initargs=(1,))
+            found[is_ours] = stack.enter_context(pool)
             with patch.dict(os.environ, HEAP if is_ours else {}):
-                pool.submit(train, "Adult, mlp", "index permutation", folder, 1).result()  # starts it
-            found[is_ours] = pool
+                pool.submit(os.getpid).result()  # starts it
         yield found
 
 
