@@ -126,7 +126,8 @@ def _train(
         began_at = clock()
         metrics = training.run_epoch()
         training.costs.seconds += clock() - began_at
-        reporter.log(_line(training.epoch, training.config.epochs, metrics))
+        for line in (*training.notes(), _line(training.epoch, training.config.epochs, metrics)):
+            reporter.log(line)
         keeper.write_if_due(training)
         match hear(training.epoch, metrics | training.costs.metrics()):
             case "prune":

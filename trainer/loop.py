@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from trainer.augment import Mixed, augment, uphill
+from trainer.compiled import Passes
 from trainer.config import Augment, TrainConfig
 from trainer.data.prepared import Part
 from trainer.models.layers import Network
@@ -52,6 +53,7 @@ class Learner:
     noise: Generator
     class_weight: Tensor | None
     precision: Precision
+    passes: Passes
     ranks: Ranks = ALONE
 
     def train_epoch(
@@ -78,10 +80,11 @@ class Learner:
         model.train()
         model.set_rates(config.regularization)
         self.optimizer.zero_grad()
-        with ranks.stepping(model) as forward:
+        with ranks.stepping(model) as joined:
+            forward = self.passes.of(model, joined)
             for step, of_step in enumerate(shares, start=epoch * len(shares)):
                 for place, share in enumerate(of_step, start=1):
-                    with nullcontext() if place == len(of_step) else ranks.apart(forward):
+                    with nullcontext() if place == len(of_step) else ranks.apart(joined):
                         losses.append(self._learn(forward, *next(batches), share, changes))
                 lr = lr_scale * _learning_rate(config, step, len(shares))
                 self._step(parameters, weights, lr)

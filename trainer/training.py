@@ -4,6 +4,7 @@ checkpoint and taken out again, and goes on bit for bit as if nothing had happen
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Literal
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from trainer import predictions
 from trainer.average import Follower, followers
 from trainer.checkpoint import Checkpoint, below, prefixed
+from trainer.compiled import Passes
 from trainer.compress import Masks, masks_of, model_in, share_before, steps_of, without_units
 from trainer.config import TrainConfig, but_schedule
 from trainer.costs import Costs
@@ -70,6 +72,7 @@ class Training:
         # Order and dropout are drawn on the device; weights on the CPU, so that they are the same on every device.
         self._generator = torch.Generator(prepared.device).manual_seed(config.seed)
         self._noise = ranks.noise(self._generator)
+        self._passes = Passes(config, prepared.device, ranks.size)
         model, self.made_anew = self._first_model()
         self._followers: list[Follower] = []
         self._begin_with(model)
@@ -95,6 +98,11 @@ class Training:
     @property
     def will_compress(self) -> bool:
         return any(step >= self.epoch for step in self._steps)
+
+    def notes(self) -> list[str]:
+        """What was decided on the way, for the log; each once."""
+        notes, self._passes.notes = self._passes.notes, []
+        return notes
 
     @property
     def members(self) -> list[Member]:
@@ -130,6 +138,7 @@ class Training:
             self._compress()
         if self._config.model.name == "pretrained":
             freeze(self.model, self._config, self.epoch)
+        began_at = time.perf_counter()
         with self._precision.epoch():
             loss = self._learner.train_epoch(
                 self._prepared.train,
@@ -138,6 +147,7 @@ class Training:
                 lr_scale=self._plateau.scale if self._plateau else 1.0,
                 followers=[self._masks, *self._followers] if self._masks else self._followers,
             )
+        self._passes.took(time.perf_counter() - began_at, self._config.epochs - self.epoch - 1)
         self._ranks.even_out([self.model, *(follower.model for follower in self._followers)])
         self.epoch += 1
         for follower in self._followers:
@@ -217,6 +227,7 @@ class Training:
             "config": self._identity(),
             "metrics": self.metrics,
             "precision": self._precision.state(),
+            "passes": self._passes.state(),
             "followers": {follower.name: follower.taken for follower in self._followers},
             "seconds": self.costs.seconds,
             "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
@@ -239,6 +250,7 @@ class Training:
             follower.taken = scalars["followers"][follower.name]
         self._snapshots = self._restored_snapshots(below("snapshot", tensors))
         self._precision.restore(scalars["precision"])
+        self._passes.restore(scalars["passes"])
         self._restore_optimizer(below("optimizer", tensors))
         self._generator.set_state(tensors["generator"])
         if self._patience:
@@ -299,8 +311,8 @@ class Training:
         self._precision = Precision(config.precision, self.model, self._prepared.device)
         learned = parameter_groups(self.model, config.transfer) if self._origin else self.model.parameters()
         self._optimizer = make_optimizer(learned, config.optimizer)
-        weight = self._prepared.class_weight
-        self._learner = Learner(self.model, self._optimizer, config, self._noise, weight, self._precision, self._ranks)
+        told = (config, self._noise, self._prepared.class_weight, self._precision, self._passes, self._ranks)
+        self._learner = Learner(self.model, self._optimizer, *told)
         self._followers = []
         self._followers = followers(config, self._prepared.train, self._copy)
 
