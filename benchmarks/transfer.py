@@ -94,7 +94,7 @@ TEXTS = (
             "model": {"name": "pretrained", "source": "hf:model"},
             "transfer": {"freeze": "blocks"},
             "schedule": {"name": "linear", "warmup_epochs": 1},
-            "data": {"max_tokens": 40},
+            "data": {"max_tokens": 32},
             "epochs": 3,
         },
     ),
