@@ -310,7 +310,7 @@ class LiveStudy(AttemptEnds):
         """How many members of a population that waited may come to their ends now, with what they have."""
         if self._optuna.population is None:
             return 0
-        return min((self.definition.budget.parallel or self.slots) - self._allowance.busy, self._optuna.promotable)
+        return min((self.definition.budget.parallel or self.slots) - self._allowance.busy, self._optuna.promotable())
 
     def _closes(self, why: str, ledger: Ledger) -> bool:
         """Whether there are such members, and workers for them; those that have not begun need not begin any more."""
@@ -318,7 +318,7 @@ class LiveStudy(AttemptEnds):
             return False
         for trial in [each for each in self.queued() if each.attempt == 0]:
             self._cancel(trial, why, ledger)
-        return self._optuna.promotable + self._allowance.busy > 0
+        return self._optuna.promotable() + self._allowance.busy > 0
 
     def _take_preflight(self, request: Take) -> Answer:
         if self.state is not StudyState.PREPARING or self.preflight_worker not in ("", request.worker):
