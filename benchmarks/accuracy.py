@@ -1,6 +1,6 @@
 """How good do the models get that the service finds, beside scikit-learn's on the same rows?
 
-    python -m benchmarks.accuracy [--minutes 20] [--only adult]
+    python -m benchmarks.accuracy [--minutes 20] [--only adult] [--pictures FOLDER]
 
 Each study file of `examples/` that is named below is run by the service itself (SQLite, embedded Redis, two workers,
 all as processes), for so many minutes; its data lie below TRIALYARD_DATA_DIR. What is told is the test part, once,
@@ -15,6 +15,8 @@ import argparse
 import json
 import os
 import platform
+import resource
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,6 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from playwright.sync_api import ViewportSize, sync_playwright
 from rich.console import Console
 from rich.table import Table
 from sklearn.compose import make_column_transformer
@@ -44,12 +47,15 @@ from trainer.data.prepare import prepare
 from trainer.data.prepared import Part, Prepared
 from trainer.data.split import split_rows
 from trialyard.client import Client
-from trialyard.follow import follow
+from trialyard.follow import follow, page_of
 from trialyard.local import free_port, local_service
+from trialyard.resources import BestTrial
 from trialyard.signals import StopSignals
 from trialyard.study_file import from_yaml
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+SHOWN: ViewportSize = {"width": 1440, "height": 690}
+SETTLING_MILLISECONDS = 10_000  # until the figures are drawn, on a machine that does much else besides
 Figures = dict[str, float]
 
 
@@ -117,38 +123,72 @@ CASES = {
 }
 
 
-def run(document: dict[str, Any], folders: str, minutes: float) -> tuple[Figures, int]:
-    """The metrics of the best trial that the service finds in this time, and how many trials have ended."""
+@dataclass(frozen=True)
+class Found:
+    """What a study came to: its best trial, how many trials it had, how many of them had all their epochs before the
+    time was up, and the seconds of processor time that the service took: on a busy machine minutes alone say little.
+    """
+
+    best: BestTrial
+    trials: int
+    whole: int
+    processor_seconds: float
+
+
+def run(document: dict[str, Any], folder: Path, minutes: float, picture: Path | None) -> Found:
+    """Have the service search for so long."""
+    before = _processor_seconds()
     document["budget"] |= {"timeout": round(60 * minutes), "trials": 10_000}
     with tempfile.TemporaryDirectory(prefix="accuracy-") as home, StopSignals() as signals:
-        settings = Settings(home_dir=Path(home), port=free_port(), data_dir=folders)
+        settings = Settings(home_dir=Path(home), port=free_port(), data_dir=str(folder))
         slots = ["--gpus", "none", "--cpu-slots", "2"]
         with (
             local_service(settings, slots, signals, lambda text: print(text, file=sys.stderr)) as service,
             Client(service.server_url) as client,
         ):
             study = follow(client, client.create_study(document), Console(stderr=True), service.check)
-            return client.best(study.name).metrics or {}, study.counts.ended
+            best = client.best(study.name)
+            if picture:
+                photograph(page_of(client, study.name), picture)
+            epochs = document["trial"]["epochs"]
+            whole = sum(trial.step == epochs for trial in client.trials(study.name, state="COMPLETE"))
+    return Found(best, study.counts.ended, whole, _processor_seconds() - before)
 
 
-def measure(case: Case, folder: Path, minutes: float) -> dict[str, Any]:
+def _processor_seconds() -> float:
+    """Of all processes that this one and its children have waited for."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime
+
+
+def photograph(url: str, picture: Path) -> None:
+    """The top of a study's page: where it stands, its history, its curves and its best trial."""
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport=SHOWN)
+        page.goto(url)
+        page.wait_for_timeout(SETTLING_MILLISECONDS)
+        page.screenshot(path=picture)
+        browser.close()
+
+
+def measure(name: str, folder: Path, minutes: float, pictures: Path | None) -> dict[str, Any]:
+    case = CASES[name]
     document = from_yaml((EXAMPLES / case.file).read_text())
-    with tempfile.TemporaryDirectory(prefix="accuracy-data-") as made:
-        _without_duplicates(document, folder, Path(made))
-        places = [folder, Path(made)]
-        metrics, trials = run(document, os.pathsep.join(map(str, places)), minutes)
-        data = Data.model_validate(document["trial"]["data"])
-        here = Path(made) if (Path(made) / "unique.csv").exists() else folder
-        others = case.others(data, here)
-    ours = {name: metrics[name] / case.unit for name in case.goals}
-    beside = {name: {metric: figure / case.unit for metric, figure in each.items()} for name, each in others.items()}
-    return {"ours": ours, "trials": trials, "goals": case.goals, "others": beside}
-
-
-def _without_duplicates(document: dict[str, Any], folder: Path, made: Path) -> None:
-    data = document["trial"]["data"]
-    if data["source"] == "file:unique.csv":
-        pd.read_csv(folder / "tabular" / "wine_quality.csv").drop_duplicates().to_csv(made / "unique.csv", index=False)
+    found = run(document, folder, minutes, pictures / f"{document['name']}.png" if pictures else None)
+    others = case.others(Data.model_validate(document["trial"]["data"]), folder)
+    metrics, searched = found.best.metrics or {}, document["objective"]["metric"]
+    return {
+        "ours": {name: metrics[name] / case.unit for name in case.goals},
+        "goals": case.goals,
+        "others": {who: {name: figure / case.unit for name, figure in each.items()} for who, each in others.items()},
+        "validation": {searched: metrics[searched] / (case.unit if searched == "val/rmse" else 1)},
+        "trials": {"all": found.trials, "whole": found.whole},
+        "best": found.best.parameters,
+        "processor_seconds": found.processor_seconds,
+        "load": os.getloadavg()[2],  # of the last quarter of an hour
+    }
 
 
 def _models(prepared: Prepared) -> dict[str, Any]:
@@ -177,9 +217,14 @@ def _measured(model: Any, x: NDArray[Any], y: NDArray[Any], prepared: Prepared) 
     return {"test/accuracy": accuracy, "test/auc": float(roc_auc_score(y, model.predict_proba(x)[:, 1]))}
 
 
+def _of(trials: dict[str, int]) -> str:
+    return f"{trials['all']}, {trials['whole']} to their end"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20.0, help="for each study")
+    parser.add_argument("--pictures", type=Path, help="a folder for a picture of each study's page; needs Chromium")
     parser.add_argument("--only", choices=CASES, action="append")
     parser.add_argument("--quick", action="store_true", help="half a minute each: a smoke run")
     arguments = parser.parse_args()
@@ -189,12 +234,12 @@ def main() -> None:
     minutes = 0.5 if arguments.quick else arguments.minutes
     table, figures = Table("data set", "metric", "ours", "goal", "others", "trials", box=None), {}
     for name in arguments.only or CASES:
-        found = figures[name] = measure(CASES[name], Path(folder), minutes)
+        found = figures[name] = measure(name, Path(folder), minutes, arguments.pictures)
         for metric, goal in found["goals"].items():
             others = ", ".join(f"{who} {each[metric]:.4f}" for who, each in found["others"].items() if metric in each)
-            table.add_row(name, metric, f"{found['ours'][metric]:.4f}", f"{goal}", others, str(found["trials"]))
+            table.add_row(name, metric, f"{found['ours'][metric]:.4f}", f"{goal}", others, _of(found["trials"]))
     Console(width=140).print(table)
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "load": os.getloadavg()[0]}
+    machine = {"cores": os.cpu_count(), "machine": platform.machine()}
     print(json.dumps({"benchmark": "accuracy", **machine, "minutes": minutes, "data sets": figures}))
 
 

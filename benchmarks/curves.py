@@ -25,11 +25,22 @@ DIVERGED = 1e3  # what a loss that is not finite, or greater, counts as
 ADAM = ("learning_rate", "beta1", "beta2", "epsilon", "l1", "l2", "linear_decay", "exponential_decay")
 
 
-@dataclass(frozen=True)
-class Training:
+class Trained(Protocol):
     """What one trial goes through. `score`: of its end, 0 or more, smaller is better; whatever the metric."""
 
-    values: Sequence[float]  # after each epoch
+    @property
+    def values(self) -> Sequence[float]:
+        """After each epoch."""
+
+    @property
+    def score(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Training:
+    """One that is known to its end."""
+
+    values: Sequence[float]
     score: float
 
 
@@ -41,7 +52,7 @@ class Problem(Protocol):
     direction: Literal["minimize", "maximize"]
     epochs: int
 
-    def train(self, parameters: Mapping[str, Any], seed: int) -> Training:
+    def train(self, parameters: Mapping[str, Any], seed: int) -> Trained:
         """The training of one configuration; the seed is that of what is random in it."""
 
 

@@ -229,9 +229,8 @@ def write_rows(storage: RDBStorage, study_id: int, past: list[tuple[dict[str, fl
     with storage.engine.begin() as connection:
         for table, new in tables.items():
             connection.execute(table.__table__.insert(), new)
-        connection.exec_driver_sql(
-            f"SELECT setval(pg_get_serial_sequence('trials', 'trial_id'), {len(past)})"  # they brought their own
-        )
+        if connection.dialect.name == "postgresql":  # whose sequence does not see that they brought their own
+            connection.exec_driver_sql(f"SELECT setval(pg_get_serial_sequence('trials', 'trial_id'), {len(past)})")
 
 
 @dataclass(frozen=True)

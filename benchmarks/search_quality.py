@@ -1,6 +1,6 @@
 """Which search finds the better model at the same cost? Optuna's samplers with its pruners, and ours, at equal epochs.
 
-    TRIALYARD_DATA_DIR=… python -m benchmarks.search_quality [--quick] [--into FILE]
+    TRIALYARD_DATA_DIR=… python -m benchmarks.search_quality [--quick] [--live] [--into FILE]
 
 Simulated workers train side by side on a simulated clock; samplers, pruners and rungs are those of the scheduler, and
 Optuna's by their names are Optuna's to the last bit. Learning-curve tables need the folder of TRIALYARD_DATA_DIR;
@@ -22,14 +22,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.curves import Problem, tables
+from benchmarks.live import live
 from benchmarks.made_up import made_up
 from benchmarks.simulated import search
 
 MARKS = (250, 500, 1000, 2000)  # epochs spent
+LIVE_MARKS = (125, 250, 500)
 SAMPLERS: dict[str, dict[str, Any]] = {
     "random": {"name": "random"},
     "tpe": {"name": "tpe"},
@@ -49,7 +52,7 @@ class Key(NamedTuple):
     seed: int
 
 
-Scores = tuple[float, ...]  # at each of MARKS, smaller is better
+Scores = tuple[float, ...]  # at each mark, smaller is better
 Runs = dict[Key, Scores]
 
 
@@ -75,17 +78,22 @@ def sections(candidate: str, problem: Problem) -> dict[str, Any] | None:
 
 
 def measure(
-    problems: Sequence[Problem], candidates: Sequence[str], seeds: int, workers: Sequence[int], known: Runs
+    problems: Sequence[Problem],
+    candidates: Sequence[str],
+    seeds: Iterable[int],
+    workers: Sequence[int],
+    marks: Sequence[int],
+    known: Runs,
 ) -> Iterator[tuple[Key, Scores]]:
     """Every search that is not known yet, all candidates by turns."""
     for count in workers:
-        for seed in range(seeds):
+        for seed in seeds:
             for problem in problems:
                 own = zlib.crc32(f"{problem.name}{seed}".encode())
                 for candidate in candidates:
                     key, chosen = Key(problem.name, candidate, count, seed), sections(candidate, problem)
                     if chosen is not None and key not in known:
-                        yield key, tuple(search(problem, chosen, own, count, MARKS))
+                        yield key, tuple(search(problem, chosen, own, count, marks))
 
 
 def compare(runs: Runs) -> list[Row]:
@@ -99,7 +107,7 @@ def compare(runs: Runs) -> list[Row]:
         if stock and OURS in by_candidate:
             ours = by_candidate[OURS]
             seeds = len(ours), min(len(each) for each in stock.values())
-            best = [_best(stock, place) for place in range(len(MARKS))]
+            best = [_best(stock, place) for place in range(len(ours[0]))]
             rows.append(Row(problem, workers, seeds, [_quartiles(each) for each in zip(*ours, strict=True)], best))
     return rows
 
@@ -119,7 +127,7 @@ def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 def against(runs: Runs, candidate: str) -> list[float | None]:
     """Ours over one stock combination at each mark: the geometric mean over problems of the medians' ratio."""
-    logs: list[list[float]] = [[] for _ in MARKS]
+    logs: list[list[float]] = [[] for _ in next(iter(runs.values()), ())]
     of = {name: {(key.problem, key.workers) for key in runs if key.candidate == name} for name in (OURS, candidate)}
     for place, found in enumerate(logs):
         for cell in of[OURS] & of[candidate]:
@@ -135,8 +143,8 @@ def _median(runs: Runs, cell: tuple[str, int], candidate: str, place: int) -> fl
     )
 
 
-def show(rows: Iterable[Row]) -> None:
-    table = Table("problem", "workers", "seeds", *(f"{mark} epochs" for mark in MARKS), box=None)
+def show(rows: Iterable[Row], marks: Sequence[int]) -> None:
+    table = Table("problem", "workers", "seeds", *(f"{mark} epochs" for mark in marks), box=None)
     for row in rows:
         cells = []
         for (low, middle, high), (name, best) in zip(row.ours, row.stock, strict=True):
@@ -155,11 +163,20 @@ def read(path: Path | None) -> Runs:
     }
 
 
+def _problems(folder: Path | None, is_live: bool) -> list[Problem]:
+    if is_live:
+        torch.set_num_threads(1)
+        return list(live(folder))
+    return [*(tables(folder) if folder else ()), *made_up()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a smoke run: its figures mean nothing")
     parser.add_argument("--seeds", type=int, default=16)
+    parser.add_argument("--from-seed", type=int, default=0, help="the first one")
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 16], help="simulated ones")
+    parser.add_argument("--live", action="store_true", help="train small networks instead")
     parser.add_argument("--only", default="", help="problems whose name contains this")
     parser.add_argument("--candidates", nargs="*", default=[*STOCK, "auto+none", OURS], help="such as tpe+hyperband")
     parser.add_argument("--into", type=Path, help="where runs are kept")
@@ -168,17 +185,19 @@ def main() -> None:
         options.seeds, options.workers, options.only = 1, [1], options.only or "branin power"
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder = os.environ.get("TRIALYARD_DATA_DIR")
-    problems = [each for each in (*(tables(Path(folder)) if folder else ()), *made_up()) if options.only in each.name]
+    problems = [each for each in _problems(Path(folder) if folder else None, options.live) if options.only in each.name]
     runs = read(options.into)
-    for key, scores in measure(problems, options.candidates, options.seeds, options.workers, runs):
+    marks = LIVE_MARKS if options.live else MARKS
+    seeds = range(options.from_seed, options.from_seed + options.seeds)
+    for key, scores in measure(problems, options.candidates, seeds, options.workers, marks, runs):
         runs[key] = scores
         if options.into:
             with options.into.open("a") as file:
                 file.write(json.dumps({**key._asdict(), "scores": scores}) + "\n")
     rows = compare(runs)
-    show(rows)
+    show(rows, marks)
     ratios = {f"ours_over_{name}": against(runs, name) for name in STOCK}
-    print(json.dumps({"benchmark": "search_quality", "epochs": MARKS, "ratios": ratios, "rows": rows}))
+    print(json.dumps({"benchmark": "search_quality", "epochs": marks, "ratios": ratios, "rows": rows}))
 
 
 if __name__ == "__main__":

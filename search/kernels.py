@@ -1,18 +1,18 @@
-"""The density of TPE's worse trials: the same mixture as Optuna's, for thousands of kernels in a few milliseconds."""
+"""The kernels of TPE's densities: the same as Optuna's, thousands of them in a few milliseconds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers._tpe.sampler import default_weights
+from optuna.distributions import FloatDistribution, IntDistribution
 from scipy.special import ndtr
 
 Floats = NDArray[np.float64]
+
+MANY = 98  # trials; with fewer, one more makes all kernels narrower, as their number bounds their widths
 
 _LOG_ROOT_TWO_PI = 0.5 * math.log(2 * math.pi)
 _FAR = 9.0  # standard deviations, beyond which a normal distribution has no mass that a float could hold beside 1
@@ -20,45 +20,8 @@ _FAR = 9.0  # standard deviations, beyond which a normal distribution has no mas
 _NOTHING = -700.0  # the log of next to nothing; where its result is still smaller, `exp` is ten times slower
 
 
-def log_density(
-    observations: Mapping[str, Floats], space: Mapping[str, BaseDistribution], points: Mapping[str, Floats]
-) -> Floats:
-    """Evaluate a multivariate Parzen estimator (Falkner et al. 2018) with Optuna's bandwidths, weights and prior.
-
-    Args:
-        observations: by parameter, (kernels - 1,) values in the order of the trials, at least two of them; the last
-            kernel is the prior.
-        space: the parameters' distributions.
-        points: by parameter, (points,) values.
-
-    Returns:
-        (points,). It differs from Optuna's by rounding alone.
-    """
-    count = len(next(iter(observations.values())))
-    weights = np.append(default_weights(count), 1.0)
-    constant = np.log(weights / weights.sum())  # (kernels,): what does not depend on the point
-    floats: dict[str, _Axis] = {}
-    tables: list[Floats] = []
-    for name, distribution in space.items():
-        if isinstance(distribution, CategoricalDistribution):
-            tables.append(_of_choices(observations[name], len(distribution.choices), points[name]))
-        elif isinstance(distribution, FloatDistribution | IntDistribution):
-            axis = _Axis.of(distribution)
-            if axis.step is None:
-                floats[name] = axis
-            else:
-                tables.append(_of_steps(axis, axis.step, observations[name], points[name]))
-    if floats:
-        total = _of_floats(floats, observations, points, constant)
-    else:
-        total = np.tile(constant, (len(next(iter(points.values()))), 1))
-    for table in tables:
-        total += table
-    return _log_sum_exp(total)
-
-
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """A numerical parameter as its kernels see it: `low` and `high` include half a step, and are logs if `log`."""
 
     low: float
@@ -67,7 +30,7 @@ class _Axis:
     step: float | None
 
     @classmethod
-    def of(cls, distribution: FloatDistribution | IntDistribution) -> _Axis:
+    def of(cls, distribution: FloatDistribution | IntDistribution) -> Axis:
         margin = 0.0 if distribution.step is None else distribution.step / 2
         low, high = distribution.low - margin, distribution.high + margin
         if distribution.log:
@@ -79,7 +42,7 @@ class _Axis:
 
     def bandwidths(self, means: Floats) -> Floats:
         """(kernels - 1,) ascending means: a kernel is as wide as the wider of the gaps beside it, within limits."""
-        return _bandwidths(means, np.array([self.high - self.low]))
+        return bandwidths(means, np.array([self.high - self.low]))
 
     @property
     def prior(self) -> tuple[float, float]:
@@ -87,7 +50,7 @@ class _Axis:
         return 0.5 * (self.low + self.high), self.high - self.low
 
 
-def _bandwidths(means: Floats, reach: Floats) -> Floats:
+def bandwidths(means: Floats, reach: Floats) -> Floats:
     """The same for several parameters at once: means (…, kernels - 1), and how far the parameters reach (…, 1)."""
     gaps = np.diff(means)
     widths = np.empty_like(means)
@@ -96,38 +59,26 @@ def _bandwidths(means: Floats, reach: Floats) -> Floats:
     return np.clip(widths, reach / min(100.0, 2.0 + means.shape[-1]), reach, out=widths)
 
 
-def _of_floats(
-    axes: Mapping[str, _Axis], observed: Mapping[str, Floats], points: Mapping[str, Floats], constant: Floats
-) -> Floats:
-    """(points, kernels): the logs of truncated normal kernels, all parameters' added up, and the (kernels,) `constant`.
+def logs_of_kernels(mean: Floats, width: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats, Floats]:
+    """Truncated normal kernels' log densities as polynomials of the distance x from the middle of their ranges.
 
-    The arrays of the parameters are (parameters, kernels) or (parameters, points).
+    All arrays have one shape.
+
+    Returns:
+        The coefficients of 1, of x^2 and of x: -(x - mu)^2 / (2 sigma^2), multiplied out, and the logs of what divides.
     """
-    means = np.array([axis.place(observed[name]) for name, axis in axes.items()])
-    low, high = np.array([[axis.low] for axis in axes.values()]), np.array([[axis.high] for axis in axes.values()])
-    middle, reach = 0.5 * (low + high), high - low
-    order = np.argsort(means)
-    width = np.empty((len(means), len(constant)))
-    np.put_along_axis(width, order, _bandwidths(np.take_along_axis(means, order, axis=1), reach), axis=1)
-    width[:, -1:] = reach  # the prior's
-    mean = np.concatenate([means, middle], axis=1)
     precision = 1.0 / width
     rest = np.log(precision) - _LOG_ROOT_TWO_PI
     rest -= log_mass_inside((low - mean) * precision, (high - mean) * precision)
-    mean -= middle  # measured from the middle of the range less is lost where squares cancel
-    scaled = mean * precision * precision
-    rest -= 0.5 * mean * scaled
-    x = np.array([axis.place(points[name]) for name, axis in axes.items()]) - middle
-    # The squares (x - mu)^2 / sigma^2 of all parameters, multiplied out, are one product of matrices.
-    of_points = np.concatenate([np.ones((1, x.shape[1])), x * x, x])
-    of_kernels = np.concatenate([(constant + rest.sum(axis=0))[None], -0.5 * precision * precision, scaled])
-    product: Floats = of_points.T @ of_kernels
-    return product
+    from_middle = mean - 0.5 * (low + high)  # less is lost so where squares cancel
+    linear = from_middle * precision * precision
+    rest -= 0.5 * from_middle * linear
+    return rest, -0.5 * precision * precision, linear
 
 
-def _of_steps(axis: _Axis, step: float, observed: Floats, points: Floats) -> Floats:
+def of_steps(axis: Axis, observed: Floats, points: Floats) -> Floats:
     """(points, kernels): the mass that each kernel has within half a step of each point."""
-    means = axis.place(observed)
+    half, means = 0.5 * (axis.step or 0.0), axis.place(observed)
     # numpy's default order of equal values is arbitrary and decides which of them gets the wide kernel: take the same.
     order = np.argsort(means)
     mean, width = means[order], axis.bandwidths(means[order])
@@ -139,13 +90,13 @@ def _of_steps(axis: _Axis, step: float, observed: Floats, points: Floats) -> Flo
     kind[-1] = kind[order[-1]] + 1
     mean, width = np.append(mean[first], axis.prior[0]), np.append(width[first], axis.prior[1])
     x, place = np.unique(points, return_inverse=True)
-    left, right = axis.place(x - step / 2)[:, None], axis.place(x + step / 2)[:, None]
+    left, right = axis.place(x - half)[:, None], axis.place(x + half)[:, None]
     mass = _log_mass((left - mean) / width, (right - mean) / width)  # (different points, different kernels)
     mass -= _log_mass((axis.low - mean) / width, (axis.high - mean) / width)
     return mass[place].take(kind, axis=1)
 
 
-def _of_choices(observed: Floats, choices: int, points: Floats) -> Floats:
+def of_choices(observed: Floats, choices: int, points: Floats) -> Floats:
     """(points, kernels): a kernel's own choice weighs more by 1 than the share of the prior that all choices have."""
     share = 1.0 / (len(observed) + 1)
     every = 1.0 + choices * share
@@ -176,7 +127,7 @@ def _log_mass(low: Floats, high: Floats) -> Floats:
     return logarithm
 
 
-def _log_sum_exp(terms: Floats) -> Floats:
+def log_sum_exp(terms: Floats) -> Floats:
     """Over the last axis; overwrites its argument."""
     most = terms.max(axis=1)
     terms -= most[:, None]

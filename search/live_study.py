@@ -12,6 +12,7 @@ from search.definition import Definition
 from search.drawing import NothingFeasible
 from search.ledger import Ledger, LiveTrial
 from search.optuna_trials import OF_ONE_SPACE, WarmTrial
+from search.parameter_constraints import SECTION
 from search.shares import Claim
 from store.errors import DefinitionError
 from store.messages import (
@@ -203,20 +204,17 @@ class LiveStudy(AttemptEnds):
             definition = amended(present, request, self._optuna)
         except DefinitionError as error:
             return Refused(message=str(error.problems[0]))
-        if request.parameters:
+        if request.changes_space:
             self._amended = definition
             until = ledger.at.isoformat()
-            space = {
-                "version": len(self.past_spaces) + 1,
-                "parameters": present.document()["parameters"],
-                "until": until,
-            }
-            self.past_spaces.append(space)
+            space = {key: each for key, each in present.document().items() if key in ("parameters", SECTION)}
+            self.past_spaces.append({"version": len(self.past_spaces) + 1, **space, "until": until})
             attrs = self._optuna.study_attrs
             ledger.remember(self.id, {key: attrs[key] for key in attrs if not key.startswith(OF_ONE_SPACE)})
         else:
             self.definition = self._allowance.definition = definition
-        ledger.amend(self.id, self.state, definition.document(), list(self.past_spaces) if request.parameters else None)
+        spaces = list(self.past_spaces) if request.changes_space else None
+        ledger.amend(self.id, self.state, definition.document(), spaces)
         return Done()
 
     @property
@@ -312,7 +310,7 @@ class LiveStudy(AttemptEnds):
         """How many members of a population that waited may come to their ends now, with what they have."""
         if self._optuna.population is None:
             return 0
-        return min((self.definition.budget.parallel or self.slots) - self._allowance.busy, self._optuna.promotable)
+        return min((self.definition.budget.parallel or self.slots) - self._allowance.busy, self._optuna.promotable())
 
     def _closes(self, why: str, ledger: Ledger) -> bool:
         """Whether there are such members, and workers for them; those that have not begun need not begin any more."""
@@ -320,7 +318,7 @@ class LiveStudy(AttemptEnds):
             return False
         for trial in [each for each in self.queued() if each.attempt == 0]:
             self._cancel(trial, why, ledger)
-        return self._optuna.promotable + self._allowance.busy > 0
+        return self._optuna.promotable() + self._allowance.busy > 0
 
     def _take_preflight(self, request: Take) -> Answer:
         if self.state is not StudyState.PREPARING or self.preflight_worker not in ("", request.worker):

@@ -248,10 +248,10 @@ class OptunaStudy:
         """Whether a trial has come to where it waits and is not promoted yet."""
         return self._rungs is not None and self._rungs.is_held(number)
 
-    @property
-    def promotable(self) -> int:
-        """How many trials that wait may go on, if all places are free."""
-        return 0 if self._rungs is None else self._rungs.promotable
+    def promotable(self, is_last: bool = False) -> int:
+        """How many trials that wait may go on, if all places are free; under asha the next one alone is known."""
+        is_next = int(self.next_promotion(is_last) is not None)
+        return is_next if self.population is None else self.population.promotable
 
     def park(self, number: int) -> None:
         """A trial is PAUSED: if a rung holds it, it waits there, and for the sampler it counts as pruned meanwhile."""
@@ -259,9 +259,9 @@ class OptunaStudy:
             self._rungs.wait(number)
             self._set_state(number, OptunaState.PRUNED)
 
-    def next_promotion(self) -> int | None:
-        """The trial that goes on before any new one begins."""
-        return None if self._rungs is None else self._rungs.next()
+    def next_promotion(self, is_last: bool = False) -> int | None:
+        """The trial that goes on before any new one begins, or when none can: then `is_last`."""
+        return None if self._rungs is None else self._rungs.next(is_last)
 
     def promote(self, number: int) -> None:
         """The trial of `next_promotion` runs again."""

@@ -175,7 +175,7 @@ class Population:
         member = self._members[number]
         member.reported, member.is_held, member.is_out = None, False, value is None
 
-    def next(self) -> int | None:
+    def next(self, is_last: bool = False) -> int | None:  # noqa: ARG002 - a population ends as a whole
         """The member that goes on next: the one that has come least far."""
         if len(self._members) < self._size and not self.is_closing:
             return None

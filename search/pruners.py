@@ -77,7 +77,7 @@ def make_rungs(definition: Definition) -> Rungs | None:
         return None
     directions = [objective.direction for objective in definition.objectives]
     rungs = AutoRungs if isinstance(definition.sampler, Auto) and len(directions) == 1 else Rungs
-    return rungs(pruner.min_resource, pruner.max_resource, pruner.reduction_factor, directions)
+    return rungs(pruner.min_resource, pruner.max_resource, pruner.reduction_factor, directions, pruner.least_complete)
 
 
 def make_population(definition: Definition) -> Population | None:

@@ -239,6 +239,7 @@ class Asha(_Bounded):
     """Asynchronous successive halving in which trials wait at a rung and are promoted later (Li et al. 2020)."""
 
     name: Literal["asha"]
+    least_complete: NonNegative = 4  # of the last trials the best go on until so many are complete
 
 
 _Wrapped = Median | Percentile | Threshold | SuccessiveHalving | Hyperband

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
-from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.samplers._tpe.sampler import _get_infeasible_trial_score, _get_pruned_trial_score, default_gamma
 from optuna.search_space.group_decomposed import _SearchSpaceGroup
 from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
 
 from search.candidates import Candidates
-from search.kernels import Floats, log_density
+from search.kernels import Floats
+from search.mixture import Mixture
 from search.optuna_trials import trials_of
 
 FEWEST_KERNELS = 2  # beside the prior's; with fewer Optuna's own arithmetic is as fast
@@ -84,8 +84,7 @@ class HistoryTPESampler(TPESampler):
         if study._is_multi_objective():
             return super()._sample(study, trial, search_space)
         running = self._running(study, trial, search_space) if self._constant_liar else {}
-        below, above = self._history.split(search_space, running)
-        chosen = self._choose(below, above, search_space)
+        chosen = self._choose(*self._history.split(search_space, running))
         return {name: each.to_external_repr(chosen[name]) for name, each in search_space.items()}
 
     def _running(
@@ -104,26 +103,20 @@ class HistoryTPESampler(TPESampler):
                 values[other.number] = [each.to_internal_repr(params[name]) for name, each in search_space.items()]
         return values
 
-    def _choose(
-        self, below: dict[str, Floats], above: dict[str, Floats], search_space: dict[str, BaseDistribution]
-    ) -> dict[str, int | float]:
+    def _choose(self, better: Mixture, worse: Mixture) -> dict[str, int | float]:
         """The candidate, drawn from the better trials' density, for which the ratio of the densities is greatest."""
-        better = _ParzenEstimator(below, search_space, self._parzen_estimator_parameters)
-        candidates = Candidates(better._mixture_distribution, self._rng.rng, self._n_ei_candidates)
-        rough = candidates.roughly() if min(_length(below), _length(above)) >= FEWEST_KERNELS else None
+        optunas, names = better.optunas(self._parzen_estimator_parameters), better.space
+        candidates = Candidates(optunas._mixture_distribution, self._rng.rng, self._n_ei_candidates)
+        rough = candidates.roughly() if min(len(better), len(worse)) >= FEWEST_KERNELS else None
         if rough is not None:
-            points = dict(zip(search_space, rough, strict=True))
-            ratio = log_density(below, search_space, points) - log_density(above, search_space, points)
+            points = dict(zip(names, rough, strict=True))
+            ratio = better.log_density(points) - worse.log_density(points)
             if not _is_close_call(points, ratio):
                 one = candidates.exactly_one(int(np.argmax(ratio)))
-                return {name: value[0].item() for name, value in zip(search_space, one, strict=True)}
-        points = dict(zip(search_space, candidates.exactly(), strict=True))
-        worse = _ParzenEstimator(above, search_space, self._parzen_estimator_parameters)
-        return TPESampler._compare(points, better.log_pdf(points) - worse.log_pdf(points))
-
-
-def _length(observations: dict[str, Floats]) -> int:
-    return len(next(iter(observations.values())))
+                return {name: value[0].item() for name, value in zip(names, one, strict=True)}
+        points = dict(zip(names, candidates.exactly(), strict=True))
+        of_worse = worse.optunas(self._parzen_estimator_parameters)
+        return TPESampler._compare(points, optunas.log_pdf(points) - of_worse.log_pdf(points))
 
 
 def _is_close_call(points: dict[str, Floats], ratio: Floats) -> bool:
@@ -145,6 +138,7 @@ class _History:
         self._seen = 0
         self._open: set[int] = set()  # the unfinished trials' numbers
         self._usable: NDArray[np.bool_] = np.zeros(0, dtype=bool)  # (trials,)
+        self._mixtures: dict[tuple[str, ...], tuple[Mixture, Mixture]] = {}  # by the parameters that they are of
         self._columns: dict[str, Floats] = {}  # by parameter, (trials,), NaN where a trial has no value
         # All by their scores, best first, ties by number; COMPLETE before PRUNED before infeasible trials.
         self._best: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
@@ -179,27 +173,20 @@ class _History:
             for best in self._best:
                 best[:] = [entry for entry in best if entry[-1] != number]
 
-    def split(
-        self, space: dict[str, BaseDistribution], running: dict[int, list[float]]
-    ) -> tuple[dict[str, Floats], dict[str, Floats]]:
-        """The values of the better trials and of the others, by parameter, without trials that lack one."""
-        columns = [self._column(name)[: self._seen] for name in space]
-        below = np.array(sorted(self._better()), dtype=np.intp)
-        above = self._usable[: self._seen].copy()
-        above[below] = False
-        for column in columns:
-            present = ~np.isnan(column)
-            above &= present
-            below = below[present[below]]
-        numbers = np.flatnonzero(above)
-        liars = np.array(list(running), dtype=np.intp)
-        order = np.argsort(np.concatenate([numbers, liars]), kind="stable") if running else slice(None)
-        lies = np.array(list(running.values())).reshape(len(running), len(space))
-        others = {
-            name: np.concatenate([column[numbers], lies[:, place]])[order]
-            for place, (name, column) in enumerate(zip(space, columns, strict=True))
-        }
-        return {name: column[below] for name, column in zip(space, columns, strict=True)}, others
+    def split(self, space: dict[str, BaseDistribution], running: dict[int, list[float]]) -> tuple[Mixture, Mixture]:
+        """The better trials and the others, without those that lack a parameter; with the others, those that run."""
+        better, worse = self._mixtures.get(tuple(space), (None, None))
+        if better is None or worse is None or better.space != space:
+            better, worse = self._mixtures[tuple(space)] = Mixture(space), Mixture(space)
+        columns = {name: self._column(name)[: self._seen] for name in space}
+        complete = ~np.isnan(list(columns.values())).any(axis=0)
+        best = np.zeros(self._seen, dtype=bool)
+        best[list(self._better())] = True
+        others = self._usable[: self._seen] & ~best & complete
+        others[list(running)] = True
+        better.follow(best & complete, columns, {})
+        worse.follow(others, columns, running)
+        return better, worse
 
     def _better(self) -> Iterable[int]:
         left = default_gamma(self.count)

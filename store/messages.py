@@ -151,13 +151,21 @@ class RetryTrial(_Request):
 
 
 class Amend(_Request):
-    """A person changes a study: `budget` holds the keys that change, `parameters` the entries that do or are new."""
+    """A person changes a study: `budget` holds the keys that change, `parameters` the entries that do or are new.
+
+    `parameter_constraints` takes the place of the whole section; None leaves it as it is.
+    """
 
     kind: Literal["amend"] = "amend"
     study_id: int
     budget: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
+    parameter_constraints: list[Any] | None = None
     priority: int | None = None
+
+    @property
+    def changes_space(self) -> bool:
+        return bool(self.parameters) or self.parameter_constraints is not None
 
 
 class Gone(_Request):

@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from store.errors import NotFound
 from store.models import StudyRow, TaskRow, TaskState
 
+SHOWN = 5  # numbers of a kind, in an error; tasks of all kinds are counted together
+
 
 class Tasks:
     """Reads and writes the tasks of one study. Nothing here commits: the caller's boundary does."""
@@ -46,7 +48,9 @@ class Tasks:
         """Raises: NotFound."""
         task = self._session.get(TaskRow, (self._study.id, number))
         if task is None or task.kind != kind:
-            raise NotFound(f"the study {self._study.name!r} has no {kind} {number}")
+            others = ", ".join(str(each.number) for each in reversed(self.page(kind, None, SHOWN)))
+            known = f"; it has {others}" if others else ""
+            raise NotFound(f"the study {self._study.name!r} has no {kind} {number}{known}")
         return task
 
     def page(self, kind: str, before: int | None, most: int) -> Sequence[TaskRow]:

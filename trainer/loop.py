@@ -133,10 +133,23 @@ def evaluate(model: Network, part: Part, ranks: Ranks = ALONE) -> Tensor:
     """The model's outputs for all rows of a part, in their order: (rows, classes) or (rows,). Ranks share the rows, and
     each gets all outputs.
     """
-    rows = model.cpu_rows if part.y.device.type == "cpu" else EVALUATED_ON_GPU
+    rows, own = model.cpu_rows if part.y.device.type == "cpu" else EVALUATED_ON_GPU, ranks.share(part)
     model.eval()
     with torch.inference_mode():
-        return ranks.gathered(torch.cat([model(*inputs) for inputs in ranks.share(part).batches(rows)]), part.rows)
+        if model.pad is not None:
+            return ranks.gathered(_by_length(model, own, model.pad, rows), part.rows)
+        return ranks.gathered(torch.cat([model(*inputs) for inputs in own.batches(rows)]), part.rows)
+
+
+def _by_length(model: Network, part: Part, pad: int, rows: int) -> Tensor:
+    """The outputs for texts, each in a batch with others of its length: a long one beside short ones makes all of them
+    as long.
+    """
+    lengths = _ends(part.inputs[0] != pad)
+    order = lengths.argsort(stable=True)
+    batches = ((part.take(chosen)[0], max(1, int(lengths[chosen[-1]]))) for chosen in torch.split(order, rows))
+    outputs = torch.cat([model(tokens[:, :longest]) for tokens, longest in batches])
+    return torch.empty_like(outputs).index_copy_(0, order.to(outputs.device), outputs)
 
 
 def _changes(config: TrainConfig) -> Augment | None:
@@ -197,7 +210,11 @@ def _batches(
 
 def _lengths(there: Tensor, batch_size: int) -> list[int]:
     """Of each batch, where its longest text ends, at least 1; `there` are the (rows, length) that are no padding."""
-    places = torch.arange(1, there.shape[1] + 1, device=there.device)
-    ends = (there * places).amax(1)  # (rows,)
-    longest = torch.stack([batch.amax() for batch in torch.split(ends, batch_size)])
+    longest = torch.stack([batch.amax() for batch in torch.split(_ends(there), batch_size)])
     return [int(length) for length in longest.clamp(min=1).tolist()]
+
+
+def _ends(there: Tensor) -> Tensor:
+    """Where each text ends, (rows,); `there` are the (rows, length) that are no padding."""
+    places = torch.arange(1, there.shape[1] + 1, device=there.device, dtype=torch.int16)  # of 4,096 at most
+    return (there * places).amax(1)

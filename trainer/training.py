@@ -36,7 +36,7 @@ from trainer.progress import Best, Monitor, Patience, Plateau
 from trainer.ranks import ALONE, Ranks
 from trainer.schedule import falls_end
 from trainer.snapshots import SnapshotEnsemble, assemble
-from trainer.transfer import Origin, take
+from trainer.transfer import Origin
 
 
 class Training:
@@ -297,7 +297,7 @@ class Training:
             self.inherited = take_over(model, self._heritage)
         if self._origin is None:
             return model, []
-        return model, take(model, self._origin.weights(len(self._prepared.classes) or 1))
+        return model, self._origin.begin(model, self._prepared.schema.target)
 
     def _model_of_epoch(self, epoch: int) -> Network:
         """The model of the size that it has in an epoch; its weights are yet to come."""

@@ -26,7 +26,7 @@ from trainer.errors import DataError, ModelError
 from trainer.folder import Folder
 from trainer.int8 import as_floats
 from trainer.models.layers import Network
-from trainer.models.pretrained import quiet
+from trainer.models.pretrained import head_of, quiet
 
 PATH = "trial.model.source"
 DOCUMENT, TENSORS = "model.json", "model.safetensors"
@@ -41,6 +41,7 @@ class Origin:
     prepares: AnySchema | None  # the rows as its own were; of images from elsewhere, only their scale is given
     scale: tuple[float, float] | None  # mean and deviation of a pixel, 0 to 255
     weights: Callable[[int], dict[str, Tensor]]  # for so many outputs; those of another head are left out
+    classes: tuple[str, ...] | None = None  # that its head tells apart; None: nobody says
 
     def resolve(self, config: TrainConfig) -> TrainConfig:
         """The configuration with the source's architecture in it."""
@@ -54,6 +55,15 @@ class Origin:
         if isinstance(self.prepares, TextSchema):
             return Given(self.prepares.model_copy(update={"column": str(config.data.text)}))
         return Given(self.prepares, self.scale)
+
+    def begin(self, model: Network, target: Target) -> list[str]:
+        """Give a model what it takes of the weights. A head of as many other classes is none to begin with: it would
+        take a sandal for a shirt, and be sure of it.
+
+        Returns:
+            The names of the model's tensors that keep what they had.
+        """
+        return take(model, self.weights(target.outputs), with_head=self.classes in (None, target.classes))
 
 
 class Origins:
@@ -109,7 +119,8 @@ class Origins:
             weights = below(part, weights) or weights
         weights = as_floats(weights)
         architecture = model.architecture if model.architecture is not None else model.model_dump(mode="json")
-        return Origin(architecture, schema.model_copy(update={"target": _NO_TARGET}), None, lambda _: weights)
+        prepares = schema.model_copy(update={"target": _NO_TARGET})
+        return Origin(architecture, prepares, None, lambda _: weights, schema.target.classes)
 
     def _from_elsewhere(self, name: str, config: TrainConfig) -> Origin:
         place = self._place(name)
@@ -175,8 +186,8 @@ class _Reader:
         return {f"inner.{name}": tensor.float() for name, tensor in model.state_dict().items() if name not in made}
 
 
-def take(model: Network, weights: Mapping[str, Tensor]) -> list[str]:
-    """Copy what fits by name and shape into a model.
+def take(model: Network, weights: Mapping[str, Tensor], *, with_head: bool) -> list[str]:
+    """Copy what fits by name and shape into a model, or all but its head.
 
     Returns:
         The names of the model's tensors that keep what they had.
@@ -184,6 +195,10 @@ def take(model: Network, weights: Mapping[str, Tensor]) -> list[str]:
     own = model.state_dict()
     given = {_adapted(name, own): tensor for name, tensor in weights.items()}
     taken = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
+    if not with_head:
+        head = {id(parameter) for parameter in head_of(model).parameters()}
+        anew = {name for name, parameter in model.named_parameters() if id(parameter) in head}
+        taken = {name: tensor for name, tensor in taken.items() if name not in anew}
     if not taken:
         raise ModelError(PATH, "no tensor of the source fits the model", "take another source")
     model.load_state_dict(taken, strict=False)

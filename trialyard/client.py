@@ -21,6 +21,7 @@ from trialyard.resources import (
     Handout,
     Pareto,
     Rescore,
+    Rungs,
     StepReport,
     Study,
     Trial,
@@ -31,6 +32,7 @@ COMPUTING_SECONDS = 0.5  # between two looks at what the server computes
 PAGE = "200"  # how many trials or reports are fetched at a time
 
 ExportForm = Literal["csv", "parquet", "json", "optuna"]
+ImportanceMethod = Literal["ped_anova", "fanova"]
 
 
 class Client(ModelCalls):
@@ -85,7 +87,7 @@ class Client(ModelCalls):
         return Pareto.model_validate(self._ask("GET", _path(study, "pareto"), query=query))
 
     def importance(
-        self, study: str, metric: str | None = None, method: Literal["ped_anova", "fanova"] = "ped_anova"
+        self, study: str, metric: str | None = None, method: ImportanceMethod = "ped_anova"
     ) -> dict[str, float]:
         """How much each parameter decides what a trial comes to, as shares, the largest first.
 
@@ -100,6 +102,10 @@ class Client(ModelCalls):
             found = self._ask("GET", _path(study, "importance"), query={"method": method})
         shares: dict[str, float] = found["importance"] if metric is None else found["by_objective"][metric]
         return shares
+
+    def rungs(self, study: str) -> Rungs:
+        """How many trials came to each rung of the study's pruner, were stopped there and wait there, by bracket."""
+        return Rungs.model_validate(self._ask("GET", _path(study, "rungs")))
 
     def export(self, study: str, form: ExportForm) -> Iterator[bytes]:
         """All trials of a study as a file, in pieces; `optuna` is a journal that Optuna opens."""
@@ -130,8 +136,8 @@ class Client(ModelCalls):
         """Change a study that has not ended, effective at once.
 
         Args:
-            changes: `priority`, keys of `budget`, and entries of `parameters` that replace those of the same names or
-                are new.
+            changes: `priority`, keys of `budget`, entries of `parameters` that replace those of the same names or are
+                new, and `parameter_constraints`, which replaces the section.
 
         Raises:
             InvalidRequest: the study would not be valid with them; `errors` say where, and nothing was changed.

@@ -132,6 +132,8 @@ def build_ensemble(
     else:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
         console.print(ensembles_table(found, metric))
+        if method is not None:
+            typer.echo(f"To use it: trialyard predict {study} FILE --ensemble {found[0].number}")
 
 
 @commands.command("report")
@@ -153,10 +155,13 @@ def write_report(
 
 def _tell(artifact: Artifact) -> None:
     """What a model in eight bits is worth and costs, beside the original."""
+    from trialyard.tables import figure
+
     measured = artifact.measured or {}
     before, after = measured.get("original", {}), measured.get("int8", {})
     for name in before:
-        typer.echo(f"{name}: {before[name]:.5g}, int8 {after[name]:.5g}")
+        unit = " (ms for 64 rows)" if name == "latency" else ""
+        typer.echo(f"{name}{unit}: {figure(before[name])}, int8 {figure(after[name])}")
 
 
 def _unpack(pieces: Iterable[bytes], output: Path) -> None:

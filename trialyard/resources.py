@@ -206,6 +206,30 @@ class Dataset(Resource):
     created_at: datetime
 
 
+class Rung(Resource):
+    """A step at which trials are compared: how many have come to it, were stopped there, and wait there."""
+
+    step: int
+    reached: int
+    stopped: int
+    waiting: int
+
+
+class Bracket(Resource):
+    """The trials that are compared with each other, from their first rung on."""
+
+    bracket: int
+    trials: int
+    rungs: list[Rung]
+
+
+class Rungs(Resource):
+    """The brackets of a study's pruner; none, if it has no rungs."""
+
+    pruner: str
+    brackets: list[Bracket]
+
+
 class Artifact(Resource):
     """A file that a trial left, by what it is downloaded as."""
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from trialyard.client import Client
 from trialyard.errors import BadInput, CommandError
 from trialyard.resources import BestTrial, Pareto, Study
-from trialyard.tables import front_table, trials_table
+from trialyard.tables import figure, front_table, trials_table
 
 TABLE_TRIALS = 5
 
@@ -62,7 +62,7 @@ def print_best(console: Console, best: BestTrial) -> None:
     lines = [f"best trial: {best.number}"]
     metrics = {name: value for name, value in sorted((best.metrics or {}).items()) if name.startswith(shown)}
     width = max(map(len, metrics), default=0) + 2
-    lines += [f"  {name:<{width}}{value:.6g}" for name, value in metrics.items()]
+    lines += [f"  {name:<{width}}{figure(value)}" for name, value in metrics.items()]
     if best.artifacts:
         lines.append(f"its {'model lies' if is_ours else 'files lie'} in {best.artifacts}")
     said = "to be used in a study file" if not best.lineage else "the last of a schedule that its lineage tells"

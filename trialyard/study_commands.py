@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from trialyard.client import ExportForm
+from trialyard.client import ExportForm, ImportanceMethod
 from trialyard.connection import DEFAULT_SERVER_URL
+from trialyard.errors import BadInput
 from trialyard.signals import StopSignals
 from trialyard.terminal import (
     AsJson,
@@ -121,6 +122,43 @@ def best(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SER
         print_front(screen(), found)
     else:
         print_best(screen(), found)
+
+
+@commands.command()
+def importance(
+    study: StudyName,
+    metric: Annotated[str | None, typer.Option(help="Of which objective; the first one's if left out.")] = None,
+    method: Annotated[
+        ImportanceMethod, typer.Option(help="ped_anova: who is among the best tenth; fanova: the variance, in seconds.")
+    ] = "ped_anova",
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Print how much each parameter decides."""
+    from trialyard.tables import importance_table
+
+    with open_client(server) as client:
+        measured = [objective.metric for objective in client.study(study).objectives]
+        if metric is not None and metric not in measured:
+            raise BadInput(f"--metric {metric}: the study's objectives are {', '.join(measured)}")
+        shares = client.importance(study, metric, method)
+    if as_json:
+        print_json(shares)
+    else:
+        screen().print(importance_table(shares) if shares else "two complete trials are needed")
+
+
+@commands.command()
+def rungs(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SERVER_URL) -> None:
+    """Print what became of the trials at the rungs of the study's pruner."""
+    from trialyard.tables import rungs_table
+
+    with open_client(server) as client:
+        found = client.rungs(study)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        screen().print(rungs_table(found) if found.brackets else f"the pruner {found.pruner} has no rungs")
 
 
 @commands.command()

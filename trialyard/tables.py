@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from trialyard.resources import Best, Study, Trial
+from trialyard.resources import Best, Rungs, Study, Trial
 
 MOST_PARAMETERS = 6  # more make a table that no terminal holds
 
@@ -64,6 +64,25 @@ def front_table(front: Sequence[Best]) -> Table:
     return table
 
 
+def importance_table(shares: Mapping[str, float]) -> Table:
+    """Parameters and their shares, as they come."""
+    table = _table("parameter", "share")
+    for name, share in shares.items():
+        table.add_row(name, f"{share:.3f}")
+    return table
+
+
+def rungs_table(rungs: Rungs) -> Table:
+    """A row for each rung, with its bracket where there are several."""
+    brackets = ["bracket"] if len(rungs.brackets) > 1 else []
+    table = _table(*brackets, "rung", "reached", "stopped", "waiting")
+    for bracket in rungs.brackets:
+        for rung in bracket.rungs:
+            counts = (rung.step, rung.reached, rung.stopped, rung.waiting)
+            table.add_row(*[str(bracket.bracket)] * len(brackets), *map(str, counts))
+    return table
+
+
 def print_study(console: Console, study: Study) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in study.counts.model_dump().items() if count) or "none"
     lines = [
@@ -101,6 +120,11 @@ def _warm_start(warm: dict[str, Any]) -> str:
 
 def measured(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.6g}" for name, value in values.items())
+
+
+def figure(value: float) -> str:
+    """Six digits that tell; of a whole number, such as one of parameters or bytes, all it has."""
+    return f"{value:,.0f}" if abs(value) >= 1e6 and value == round(value) else f"{value:.6g}"
 
 
 def _sources(trial: Trial) -> str:

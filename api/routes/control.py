@@ -36,12 +36,13 @@ class EnqueueBody(RequestModel):
 class AmendBody(RequestModel):
     budget: Annotated[dict[str, Any], Field(default_factory=dict)]
     parameters: Annotated[dict[str, Any], Field(default_factory=dict, max_length=1000)]
+    parameter_constraints: Annotated[list[Any] | None, Field(max_length=1000)] = None
     priority: Priority | None = None
 
 
 @router.patch("")
 def change_study(name: StudyName, body: AmendBody, parts: Wired) -> Study:
-    """Change the priority, and keys of the sections `budget` and `parameters`, effective at once.
+    """Change the priority, keys of `budget` and `parameters`, or `parameter_constraints` as a whole, effective at once.
 
     A null in the budget stands for what holds where a key is left out. An entry of `parameters` replaces the one of its
     name, or is added; trials that were made before stay, and teach the sampler as far as they fit.

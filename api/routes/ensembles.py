@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
 from pydantic import Field
+from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api.bundle import bundle_ensemble, pieces
@@ -54,7 +55,7 @@ def build_ensemble(name: StudyName, body: EnsembleBody, parts: Wired) -> Respons
     """
     with parts.reads() as session:
         study = Studies(session).get(name)
-        request = _request(parts, study, Trials(session, study), body)
+        request = _request(parts, session, study, body)
     with parts.writes.begin() as session:
         task = Tasks(session, study).add(ENSEMBLE, request, parts.clock())
     parts.scheduler.announce(study.id)
@@ -99,16 +100,16 @@ def delete_ensemble(name: StudyName, ensemble: EnsembleNumber, parts: Wired) -> 
     parts.artifacts.delete_task(study.id, ensemble)
 
 
-def _request(parts: Parts, study: StudyRow, trials: Trials, body: EnsembleBody) -> dict[str, Any]:
+def _request(parts: Parts, session: Session, study: StudyRow, body: EnsembleBody) -> dict[str, Any]:
     """Raises: Conflict: the study has nothing that such an ensemble could be made of."""
     definition = parse(study.definition)
     if definition.kind != "train":
         raise Conflict(f"the study {study.name!r} runs code of its own; ensembles are made of trials of our training")
     retrained = body.method in ("bagging", "boosting")
-    found = list(islice(_candidates(parts, study, trials), body.candidates or CANDIDATES[body.method]))
+    found = list(islice(_candidates(parts, study, Trials(session, study)), body.candidates or CANDIDATES[body.method]))
     if len(found) < (1 if retrained else 2):
-        needed = "a complete trial" if retrained else "at least two complete trials"
-        raise Conflict(f"{body.method} needs {needed} whose model and predictions are kept; there are {len(found)}")
+        pruned = Studies(session).counts([study.id])[study.id][TrialState.PRUNED]
+        raise Conflict(_too_few(body.method, len(found), pruned, retrained=retrained))
     best = definition.resolve(found[0][0].parameters)
     if retrained and best.get("cross_validation"):
         raise Conflict(f"{body.method} trains on one split, and these trials are cross-validated; take another method")
@@ -123,6 +124,15 @@ def _request(parts: Parts, study: StudyRow, trials: Trials, body: EnsembleBody) 
         "direction": definition.objective.direction,
         "trial": best,
     }
+
+
+def _too_few(method: str, kept: int, pruned: int, *, retrained: bool) -> str:
+    """What is missing, and where from it may come."""
+    needed = "a complete trial" if retrained else "at least two complete trials"
+    message = f"{method} needs {needed} whose model and predictions are kept; there are {kept}"
+    if pruned:
+        message += f", and {pruned} that were pruned: search with more trials, or with pruner: {{name: none}}"
+    return message if retrained or not kept else f"{message}; bagging and boosting need one"
 
 
 def _candidates(parts: Parts, study: StudyRow, trials: Trials) -> Iterator[tuple[TrialRow, AttemptKey]]:

@@ -10,9 +10,11 @@ const SAYS = {
 };
 
 export class Importance {
-  constructor(element, study, { select, caption, ranked }) {
-    Object.assign(this, { element, study, select, caption, ranked });
+  /** `objective`: where one of several is chosen, which a study of one objective does not have. */
+  constructor(element, study, { select, objective, caption, ranked }) {
+    Object.assign(this, { element, study, select, objective, caption, ranked });
     select.addEventListener("change", () => this.load());
+    objective?.addEventListener("change", () => this.#show());
   }
 
   /** Ask for the shares, and again until they are computed. */
@@ -29,7 +31,13 @@ export class Importance {
     }
     this.element.removeAttribute("aria-busy");
     this.caption.textContent = `${SAYS[method]} From ${found.trials} complete trials.`;
-    const shares = Object.entries(found.importance);
+    this.found = found;
+    this.#show();
+  }
+
+  #show() {
+    const { by_objective: each = {}, importance } = this.found ?? { importance: {} };
+    const shares = Object.entries(each[this.objective?.value] ?? importance);
     this.element.replaceChildren(...(shares.length ? shares.map(bar) : [h("p", { class: "empty" }, "Two complete trials are needed.")]));
     this.ranked(shares.map(([name]) => name));
   }

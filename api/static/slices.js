@@ -13,12 +13,17 @@ const OLD_TO_NEW = ["#b9c4cf", "#7fa8c9", "#4385bd", "#1d5fa0", "#0b2f66"];
 const OLD_TO_NEW_ON_DARK = ["#44505c", "#43698a", "#4c94c6", "#86c1ea", "#dcefff"];
 
 export class Slices {
-  constructor(element, study, { open, select, log, caption }) {
-    Object.assign(this, { element, study, select, log, caption, order: [] });
+  /** `objective`: where one of several is chosen, which a study of one objective does not have. */
+  constructor(element, study, { open, select, objective, log, caption }) {
+    Object.assign(this, { element, study, select, log, caption, order: [], objective: study.objectives[0] });
     this.knobs = knobs(study.definition);
     this.plot = new Plot(element, { click: open });
     this.plot.redraw = () => this.draw();
     for (const control of [select, log]) control.addEventListener("change", () => this.draw());
+    objective?.addEventListener("change", () => {
+      this.objective = study.objectives[objective.selectedIndex];
+      this.draw();
+    });
   }
 
   /** The parameters by what they decide, the first one most. */
@@ -48,7 +53,7 @@ export class Slices {
       const suffix = place ? String(place + 1) : "";
       layout[`xaxis${suffix}`] = axis("", { title: { text: escapeMarkup(knob.path), standoff: 4, font: { size: 11.5 } }, ...across(knob) });
       const first = place % columns === 0;
-      const title = first ? { text: this.study.metric, standoff: 6, font: { size: 11.5 } } : { text: "" };
+      const title = first ? { text: this.objective.metric, standoff: 6, font: { size: 11.5 } } : { text: "" };
       layout[`yaxis${suffix}`] = axis("", { title, type: this.log.checked ? "log" : "linear", ...range });
       return this.#points(shown, knob, suffix);
     });
@@ -63,8 +68,9 @@ export class Slices {
 
   /** What a trial came to; of one that was pruned, what it was pruned at. */
   #value(trial) {
-    if (trial.state === "PRUNED") return this.study.latest(trial);
-    return counts(trial) ? this.study.value(trial) : null;
+    const { metric } = this.objective;
+    if (trial.state === "PRUNED") return trial.values?.[metric] ?? trial.metrics?.[metric] ?? null;
+    return counts(trial) ? (trial.values?.[metric] ?? null) : null;
   }
 
   #points(trials, knob, suffix) {
@@ -101,13 +107,13 @@ export class Slices {
   }
 
   #words(trial, knob) {
-    const value = `${this.study.metric} ${metric(this.#value(trial))}`;
+    const value = `${this.objective.metric} ${metric(this.#value(trial))}`;
     return `<b>Trial ${trial.number}</b> ${trial.state.toLowerCase()}<br>${escapeMarkup(`${knob.path} ${parameter(trial.parameters[knob.path])}`)}<br>${escapeMarkup(value)}`;
   }
 
   /** The range without the worst tenth, as in the history. */
   #range(trials) {
-    const values = trials.map((trial) => this.#value(trial)).sort((a, b) => (this.study.maximize ? a - b : b - a));
+    const values = trials.map((trial) => this.#value(trial)).sort((a, b) => (this.objective.direction === "maximize" ? a - b : b - a));
     if (values.length < 10) return {};
     const [worst, best] = [values[Math.floor(0.1 * values.length)], values.at(-1)];
     const pad = 0.12 * Math.abs(best - worst) || 1;

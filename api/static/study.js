@@ -29,8 +29,8 @@ const history = study.several
 const curves = new Curves($("#curves"), study, { open, log: $("#curves-log"), select: $("#curves-metric"), caption: $("#curves-caption") });
 const parallel = new Parallel($("#parallel"), study, { open, scale: $("#parallel-scale"), brush: (text) => table.filter(text) });
 const lineage = $("#lineage") && new Lineage($("#lineage"), study, { open, select: $("#lineage-parameter"), caption: $("#lineage-caption") });
-const slices = new Slices($("#slices"), study, { open, select: $("#slices-parameter"), log: $("#slices-log"), caption: $("#slices-caption") });
-const importance = new Importance($("#importance"), study, { select: $("#importance-method"), caption: $("#importance-caption"), ranked: (names) => slices.rank(names) });
+const slices = new Slices($("#slices"), study, { open, select: $("#slices-parameter"), objective: $("#slices-objective"), log: $("#slices-log"), caption: $("#slices-caption") });
+const importance = new Importance($("#importance"), study, { select: $("#importance-method"), objective: $("#slices-objective"), caption: $("#importance-caption"), ranked: (names) => slices.rank(names) });
 const effort = new Effort($("#timeline"), study, { open, facts: $("#effort-facts"), rungs: $("#rungs"), caption: $("#timeline-caption") });
 const ensembles = new Ensembles(study);
 const rescores = new Rescores(study);

@@ -10,6 +10,7 @@ from store.models import StudyState, TrialRow, TrialState
 from store.session import writes
 from tests.browser.conftest import Visitor
 from tests.browser.seed import bare_study, definition
+from tests.browser.test_analysis import looked_at, slices
 
 TWO = [{"metric": "val/accuracy", "direction": "maximize"}, {"metric": "params", "direction": "minimize"}]
 #        0: beaten by 1   1: in front    2: in front    3: equal to 2, and in front too
@@ -25,7 +26,8 @@ def test_a_study_with_several_objectives_shows_its_front(visitor: Visitor) -> No
             values = {"val/accuracy": accuracy, "params": params}
             columns = {"created_at": now, "started_at": now, "ended_at": now, "metrics": values, "values": values}
             row = TrialRow(study_id=study.id, number=number, state=str(TrialState.COMPLETE), **columns)
-            row.parameters, row.system_attrs = {"optimizer.lr": 0.01, "optimizer.name": "adamw"}, {}
+            lr = 0.01 * (1 + number)
+            row.parameters, row.system_attrs = {"optimizer.lr": lr, "optimizer.name": "adamw"}, {}
             session.add(row)
     page = visitor.open("/studies/pareto-mlp")
 
@@ -37,3 +39,9 @@ def test_a_study_with_several_objectives_shows_its_front(visitor: Visitor) -> No
     expect(page.locator("#history .xtitle")).to_have_text("params (less is better)")
     assert page.locator("#rows tr.is-best").count() == 3
     expect(page.locator('#columns th[data-key="params"]')).to_be_visible()
+
+    looked_at(page, "#analysis", "#slices")
+    assert slices(page)[1]["y"] == [accuracy for accuracy, _ in VALUES]
+    page.locator("#slices-objective").select_option("params")
+    page.wait_for_function("document.querySelector('#slices').layout.yaxis.title.text === 'params'")
+    assert slices(page)[1]["y"] == [params for _, params in VALUES]

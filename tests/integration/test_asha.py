@@ -11,7 +11,9 @@ from store.messages import Assignment, AttemptKey, Finish, Settled
 from store.models import StudyState
 from tests.yard import METRIC, Worker, Yard, study
 
-ASHA = {"name": "asha", "min_resource": 1, "max_resource": 9, "reduction_factor": 3}  # rungs at 1 and 3
+# Rungs at 1 and 3
+ASHA = {"name": "asha", "min_resource": 1, "max_resource": 9, "reduction_factor": 3, "least_complete": 0}
+VALUES = [0.5, 0.3, 0.4, 0.2, 0.6, 0.1, 0.7]
 
 
 @dataclass
@@ -53,7 +55,7 @@ def test_a_place_goes_to_the_best_that_waits_or_else_to_a_new_trial(yard: Yard, 
     of 3: it goes on to its end. 6 (0.7) waits; nobody may go on, no trial is left, so all that wait are PRUNED.
     """
     study_id = yard.begin(study(pruner=ASHA, budget={"trials": 7, "parallel": 1}))
-    worker, training = yard.worker(), Training([0.5, 0.3, 0.4, 0.2, 0.6, 0.1, 0.7])
+    worker, training = yard.worker(), Training(VALUES)
     order = []
     while yard.study(study_id).state == "RUNNING":
         if restarts:
@@ -73,10 +75,52 @@ def test_a_place_goes_to_the_best_that_waits_or_else_to_a_new_trial(yard: Yard, 
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_best_of_the_last_trials_go_on_until_enough_are_complete(yard: Yard, restarts: bool) -> None:
+    """As above until 6 waits, when 5 alone is complete: 3 (0.2) and 1 (0.3) wait at rung 3, 2 (0.4) before others at 1.
+
+    They go on in this order; 2 is held once more at rung 3, and let go.
+    """
+    study_id = yard.begin(study(pruner=ASHA | {"least_complete": 4}, budget={"trials": 7, "parallel": 1}))
+    worker, training = yard.worker(), Training(VALUES)
+    order = []
+    while yard.study(study_id).state == "RUNNING":
+        if restarts:
+            yard.restart()
+        [number] = [trial.number for trial in yard.trials(study_id) if trial.state == "QUEUED"]
+        order.append(number)
+        training.run(worker, worker.start(study_id, number))
+
+    assert order == [0, 1, 2, 1, 3, 4, 5, 6, 3, 1, 2, 2]
+    assert training.done == {0: 1, 1: 9, 2: 9, 3: 9, 4: 1, 5: 9, 6: 1}
+    assert yard.states(study_id) == ["PRUNED", *["COMPLETE"] * 3, "PRUNED", "COMPLETE", "PRUNED"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_last_cells_of_a_grid_go_on_too(yard: Yard) -> None:
+    """Two of four cells keep the inequality; the better one goes on, though the budget has room for more."""
+    sections = {
+        "parameters": {"a": {"values": [1, 2]}, "b": {"values": [1, 2]}},
+        "parameter_constraints": ["a + b >= 2.5", "b <= a"],
+    }
+    pruner = ASHA | {"least_complete": 1}
+    study_id = yard.begin(
+        study(sampler={"name": "grid"}, pruner=pruner, budget={"trials": 9, "parallel": 1}, **sections)
+    )
+    worker, training = yard.worker(), Training(VALUES)
+    while yard.study(study_id).state == "RUNNING":
+        [number] = [trial.number for trial in yard.trials(study_id) if trial.state == "QUEUED"]
+        training.run(worker, worker.start(study_id, number))
+
+    assert training.done == {0: 1, 1: 9}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_trial_is_lost_or_trained_twice_whatever_dies(yard: Yard) -> None:
     chance = random.Random(5)
     trials = 24
-    study_id = yard.begin(study(pruner=ASHA, budget={"trials": trials, "parallel": 3, "retries": 100}))
+    pruner = ASHA | {"least_complete": 4}
+    study_id = yard.begin(study(pruner=pruner, budget={"trials": trials, "parallel": 3, "retries": 100}))
     training = Training([chance.random() for _ in range(trials)])
     at_work: dict[str, Assignment] = {}
     while yard.study(study_id).state == "RUNNING":

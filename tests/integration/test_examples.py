@@ -17,6 +17,7 @@ EXAMPLES = ROOT / "examples" / "own-script"
 # Small ones, so that each takes a second or two.
 PARAMETERS: dict[str, dict[str, Any]] = {
     "torch_digits": {"lr": 0.01, "hidden": 16, "dropout": 0.1, "epochs": 3},
+    "ddp_digits": {"lr": 0.01, "hidden": 16, "epochs": 2},
     "hf_trainer": {"lr": 0.001, "width": 16, "layers": 1, "dropout": 0.1, "epochs": 1},
     "boosting": {"learning_rate": 0.1, "max_leaf_nodes": 4},
     "forest": {"n_estimators": 5, "max_depth": 3, "max_features": 0.5},

@@ -10,6 +10,7 @@ import pytest
 from search.definition import parse
 from search.warm_start import warm_trials
 from store.messages import Amend, Done, Enqueue, Refused
+from store.models import StudyRow
 from store.session import reads
 from tests.yard import Yard, study
 
@@ -111,6 +112,37 @@ def test_they_hold_in_a_space_that_is_changed(yard: Yard) -> None:
         assignment = yard.worker().start(study_id, number)
         yard.worker().finish(assignment.attempt, 1.0)
         assert number == 1 or (assignment.parameters["low"], assignment.parameters["high"]) == (8, 9)
+
+
+@on_sqlite
+def test_they_are_changed_while_the_study_runs(yard: Yard) -> None:
+    """Trial 2, which was made before, keeps its space; the old constraints are told with that, after a restart too."""
+    x = {"x": {"low": 0.0, "high": 1.0}, "y": {"low": 0.0, "high": 1.0}}
+    budget = {"trials": 12, "parallel": 1}
+    study_id = yard.begin(study(parameters=x, parameter_constraints=["x <= y"], budget=budget))
+    for number in range(2):
+        yard.worker().finish(yard.worker().start(study_id, number).attempt, 1.0)
+    api = yard.worker("api")
+
+    refused = api.say(Amend(study_id=study_id, parameter_constraints=["x >= 2 * z"]))
+    assert isinstance(refused, Refused)
+    assert 'parameter_constraints[0]: "z" is no parameter' in refused.message
+    assert api.say(Amend(study_id=study_id, parameter_constraints=["x >= y + 0.2"])) == Done()
+    yard.worker().finish(yard.worker().start(study_id, 2).attempt, 1.0)
+    for number in range(3, 6):
+        assignment = yard.worker().start(study_id, number)
+        yard.worker().finish(assignment.attempt, 1.0)
+        assert assignment.parameters["x"] >= assignment.parameters["y"] + 0.2 - 1e-9
+    assert api.say(Amend(study_id=study_id, parameter_constraints=[])) == Done()
+    yard.restart()
+
+    given = {"x": 0.1, "y": 0.9}  # against the second version, which does not hold any more
+    assert yard.worker("api").say(Enqueue(study_id=study_id, parameters=given)) == Done(number=7)
+    with reads(yard.engine)() as session:
+        row = session.get_one(StudyRow, study_id)
+    assert [past.get("parameter_constraints") for past in row.past_spaces] == [["x <= y"], ["x >= y + 0.2"]]
+    assert "parameter_constraints" not in row.definition
+    assert [trial.space_version for trial in yard.trials(study_id)] == [1] * 3 + [2] * 4 + [3]
 
 
 @on_sqlite

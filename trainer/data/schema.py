@@ -63,6 +63,11 @@ class Target(Document):
     mean: float = 0.0
     deviation: float = 1.0
 
+    @property
+    def outputs(self) -> int:
+        """How many numbers a model says of a row: one for each class, or the value alone."""
+        return len(self.classes) or 1
+
 
 class Schema(Document):
     """Everything fitted on the training part of a table."""

@@ -30,7 +30,7 @@ def build(config: Model, schema: AnySchema, noise: Generator | None = None) -> N
     Raises:
         ModelError: the named model cannot take such data.
     """
-    outputs = len(schema.target.classes) or 1
+    outputs = schema.target.outputs
     if config.name == "pretrained":
         return _pretrained(config, schema, outputs, noise)
     if isinstance(schema, SubwordSchema):

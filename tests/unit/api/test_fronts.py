@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from store.models import TrialRow, TrialState
 from store.session import writes
 from tests.api_server import EPOCH, ApiServer, on_sqlite
 from trialyard.client import Client
 from trialyard.errors import Conflict
+from trialyard.study_commands import commands
 
 TWO = [{"metric": "accuracy", "direction": "maximize"}, {"metric": "params", "direction": "minimize"}]
 #        0: beaten by 1    1: in front      2: in front      3: in front too, being equal to 2
@@ -90,6 +92,10 @@ def test_importance_is_told_for_each_objective(server: ApiServer) -> None:
     with Client(server.url) as client:
         assert client.importance("s", "params").keys() == client.importance("s", "accuracy").keys() == {"x"}
         assert client.importance("s") == client.importance("s", "accuracy")
+    asked = CliRunner().invoke(commands, ["importance", "s", "--metric", "params", "--server", server.url])
+    assert asked.output.split() == ["parameter", "share", "x", "1.000"]
+    wrong = CliRunner().invoke(commands, ["importance", "s", "--metric", "loss", "--server", server.url])
+    assert str(wrong.exception) == "--metric loss: the study's objectives are accuracy, params"
 
 
 def test_what_breaks_a_constraint_is_neither_the_best_nor_in_front(server: ApiServer) -> None:

@@ -85,3 +85,36 @@ def test_a_wrong_body_is_refused(server: ApiServer, body: object) -> None:
     server.create(**TRAIN)
 
     refused(server, 422, body)
+
+
+def test_too_few_trials_for_an_ensemble_are_told_with_where_more_may_come_from(server: ApiServer) -> None:
+    """Under a pruner that lets few trials through, as asha does, one may be complete of many."""
+    server.create(**TRAIN)
+    server.add_trials([0.5, TrialState.PRUNED, TrialState.PRUNED])
+    leave_model(server, 0)
+    folder = Artifacts(server.settings.artifacts).attempt(AttemptKey(server.study_id(), 0, 1))
+    folder.write("predictions.npz", b"")
+
+    answer = server.post("s/ensembles", {"method": "greedy"})
+
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409,
+        "greedy needs at least two complete trials whose model and predictions are kept; there are 1, and 2 that were "
+        "pruned: search with more trials, or with pruner: {name: none}; bagging and boosting need one",
+    )
+    assert server.post("s/ensembles", {"method": "bagging", "rounds": 2}).status_code == 201
+
+
+def test_an_ensemble_that_is_not_there_is_told_with_those_that_are(server: ApiServer) -> None:
+    """Tasks of all kinds are counted together: a study's first ensemble is seldom number 1."""
+    server.create(**TRAIN)
+    server.add_trials([0.5])
+    leave_model(server, 0)
+    assert server.http.get("/api/v1/studies/s/ensembles/1").json()["detail"] == "the study 's' has no ensemble 1"
+    folder = Artifacts(server.settings.artifacts).attempt(AttemptKey(server.study_id(), 0, 1))
+    folder.write("predictions.npz", b"")
+    made = [server.post("s/ensembles", {"method": "bagging"}).json()["number"] for _ in range(2)]
+
+    told = server.http.get("/api/v1/studies/s/ensembles/99").json()["detail"]
+
+    assert told == f"the study 's' has no ensemble 99; it has {made[0]}, {made[1]}"

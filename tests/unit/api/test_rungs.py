@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import update
+from typer.testing import CliRunner
 
 from store.models import TrialRow
 from store.session import writes
 from tests.api_server import ApiServer, on_sqlite
+from trialyard.client import Client
+from trialyard.study_commands import commands
 
 COMPLETE, PRUNED, PAUSED, RUNNING = "COMPLETE", "PRUNED", "PAUSED", "RUNNING"
 
@@ -52,6 +55,27 @@ def test_trials_wait_at_the_rungs_of_asha(server: ApiServer) -> None:
     found = with_trials(server, asha, (PAUSED, 2), (PAUSED, 4), (COMPLETE, 9), (PRUNED, 3), (RUNNING, None))
 
     assert told(found["brackets"][0]) == [(2, 4, 1, 1), (4, 2, 0, 1), (8, 1, 0, 0)]
+    with Client(server.url) as client:
+        assert client.rungs("s").model_dump() == found
+    printed = CliRunner().invoke(commands, ["rungs", "s", "--server", server.url]).output.split()
+    assert printed == [
+        "rung",
+        "reached",
+        "stopped",
+        "waiting",
+        "2",
+        "4",
+        "1",
+        "1",
+        "4",
+        "2",
+        "0",
+        "1",
+        "8",
+        "1",
+        "0",
+        "0",
+    ]
 
 
 @on_sqlite

@@ -473,6 +473,8 @@ ONE = {"metric": "val/loss", "direction": "minimize"}
         ({"sampler": {"name": "auto"}}, ("auto", "asha")),
         ({"pruner": {"name": "none"}}, ("auto", "none")),
         ({"sampler": {"name": "random"}}, ("random", "none")),
+        ({"budget": {"trials": 20}}, ("auto", "asha")),
+        ({"budget": {"trials": 19}}, ("auto", "none")),
         ({"deterministic": True, "budget": {"trials": 4, "parallel": 2}}, ("auto", "none")),
         ({"objective": [ONE, {"metric": "params", "direction": "minimize"}]}, ("auto", "none")),
         ({"objective": {"metric": "params", "direction": "minimize"}}, ("auto", "none")),
@@ -483,7 +485,7 @@ ONE = {"metric": "val/loss", "direction": "minimize"}
 def test_who_chooses_no_search_gets_auto_and_asha_where_trials_can_wait(
     sections: dict[str, Any], search: tuple[str, str]
 ):
-    document = train(sampler=None, pruner=None, objective=ONE) | sections
+    document = train(sampler=None, pruner=None, objective=ONE, budget={"trials": 40}) | sections
     definition = parse(document)
 
     assert (definition.sampler.name, definition.pruner.name) == search

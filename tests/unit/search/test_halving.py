@@ -105,3 +105,28 @@ def test_asha_promotes_the_best_by_fronts_and_spread() -> None:
     # At the third trial one of three may go on: of the front the best by x, 0; at the sixth two of six: the farthest
     # from 0 in the front is 2
     assert promoted == [0, 2]
+
+
+def test_of_the_last_trials_so_many_are_let_go_as_are_missing() -> None:
+    rungs = Rungs(1, 4, 3, ["minimize"], least_complete=3)
+    for number, value in enumerate([0.5, 0.4]):
+        assert rungs.report(number, 1, [value]) == "pause"
+        rungs.wait(number)
+
+    assert (rungs.next(), rungs.next(is_last=True)) == (None, 1)
+    rungs.promote(1)
+    rungs.end(1, None)  # it failed, and counts for nothing
+    for number in (7, 8):
+        rungs.end(number, 0.1)
+    assert rungs.next(is_last=True) == 0
+    rungs.promote(0)
+    assert rungs.report(2, 1, [0.6]) == "pause"
+    rungs.wait(2)
+    assert rungs.next(is_last=True) is None  # 7 and 8 are complete, and 0 is on its way
+    assert rungs.report(0, 3, [0.5]) == "pause"
+    rungs.wait(0)
+    loaded = Rungs(1, 4, 3, ["minimize"], least_complete=3)
+    for number in (0, 2):
+        loaded.load(number, rungs.stored(number))
+        loaded.wait(number)
+    assert rungs.next(is_last=True) == loaded.next(is_last=True) == 0  # the highest rung comes first

@@ -116,6 +116,22 @@ def test_a_model_from_elsewhere_is_fine_tuned_and_predicts_without_its_source(en
     np.testing.assert_allclose(probabilities, one_by_one, atol=1e-5)  # padding changes nothing
 
 
+def test_a_model_from_elsewhere_learns_a_value(encoder: Path, tmp_path: Path) -> None:
+    texts = [" ".join(["good"] * count + ["bad"] * (6 - count)) for count in range(7)] * 8
+    table = pd.DataFrame({"text": texts, "praise": [100.0 + 2 * text.count("good") for text in texts]})
+    table.to_csv(tmp_path / "texts.csv", index=False)
+    data = {"source": "file:texts.csv", "text": "text", "target": "praise", "task": "regression"}
+
+    fitted, folder = run(of_texts(encoder, data=data, epochs=12, optimizer={"lr": 0.005}), tmp_path, encoder.parent)
+
+    least, most = load(folder).predict(pd.DataFrame({"text": [texts[0], texts[6]]}))
+    assert (fitted.metrics["val/rmse"], least, most) == (
+        pytest.approx(0, abs=2),
+        pytest.approx(100, abs=3),
+        pytest.approx(112, abs=3),
+    )
+
+
 def test_it_begins_with_the_sources_weights_and_the_head_follows_the_seed(encoder: Path, texts: Path) -> None:
     from transformers import AutoModel
 
@@ -218,11 +234,15 @@ def test_a_low_rank_model_is_kept_whole(encoder: Path, texts: Path) -> None:
     assert "test/loss" in fitted.metrics
 
 
-def test_a_model_of_ours_is_trained_on_with_another_head(tmp_path: Path) -> None:
-    """From five digits to the other five; batch norms in what is frozen keep their statistics."""
+@pytest.mark.parametrize("later", [range(7, 10), range(5, 10)])
+def test_a_model_of_ours_is_trained_on_with_another_head(tmp_path: Path, later: range) -> None:
+    """From five digits to three others, and to as many others, for which its head has the right size and the wrong
+    classes; batch norms in what is frozen keep their statistics.
+    """
     pixels, labels = digits()
     np.savez(tmp_path / "few.npz", X=pixels[labels < 5], y=labels[labels < 5])
-    np.savez(tmp_path / "others.npz", X=pixels[labels > 6], y=labels[labels > 6])
+    others = np.isin(labels, later)
+    np.savez(tmp_path / "others.npz", X=pixels[others], y=labels[others])
     first = TrainConfig.model_validate(
         {
             "data": {"source": "file:few.npz"},
@@ -245,11 +265,31 @@ def test_a_model_of_ours_is_trained_on_with_another_head(tmp_path: Path) -> None
 
     assert recorder.lines[0] == "from file:model.safetensors, but for head.weight, head.bias"
     source, tuned = (load(each).members[0].model.state_dict() for each in (folder, kept))
-    assert tuned["head.weight"].shape[0] == 3
+    assert tuned["head.weight"].shape[0] == len(later)
     for name in source.keys() - {"head.weight", "head.bias"}:
         assert torch.equal(source[name], tuned[name]), name
     assert load(kept).schema.shift == load(folder).schema.shift  # type: ignore[union-attr]  # the source's scale
     assert fitted.best_epoch
+
+
+def test_a_head_of_the_same_classes_is_taken_along(tmp_path: Path) -> None:
+    pixels, labels = digits()
+    np.savez(tmp_path / "digits.npz", X=pixels, y=labels)
+    data = {"source": "file:digits.npz"}
+    first = TrainConfig.model_validate({"data": data, "model": {"name": "cnn", "width": 4, "depth": 1}, "epochs": 1})
+    folder = MemoryFolder()
+    prepared = prepare(first.data, device=CPU, data_folders=[tmp_path], as_images=True)
+    fit(first, prepared, monitor=LOSS, reporter=Recorder(), folder=folder)
+    for name in (TENSORS, DOCUMENT):
+        (tmp_path / name).write_bytes(folder[name])
+
+    model = {"name": "pretrained", "source": "file:model.safetensors"}
+    training = training_of(TrainConfig.model_validate({"data": data, "model": model, "seed": 1}), tmp_path)
+
+    assert training.made_anew == []
+    assert torch.equal(
+        training.model.state_dict()["head.weight"], load(folder).members[0].model.state_dict()["head.weight"]
+    )
 
 
 def test_a_table_keeps_the_columns_and_categories_of_its_source(write_csv: Callable[..., str], tmp_path: Path) -> None:

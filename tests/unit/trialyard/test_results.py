@@ -13,7 +13,7 @@ from trialyard.errors import BadInput, CommandError, Problem, Unreachable
 from trialyard.resources import Best, BestTrial, Copied, Counts, Study, Trial
 from trialyard.results import as_study_section, conclude, print_best, write_pieces
 from trialyard.study_file import from_yaml
-from trialyard.tables import trials_table
+from trialyard.tables import figure, trials_table
 
 
 def study(direction: str = "maximize") -> Study:
@@ -180,3 +180,10 @@ def test_a_member_of_a_population_is_listed_with_whom_it_went_on_from_and_its_pa
     assert "went on from" in table.get()
     assert "3 at 4, 3 at 4" in table.get()
     assert "the last of a schedule" in printed.get()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(168_714.0, "168714"), (562_205_432.0, "562,205,432"), (0.98607242, "0.986072"), (0.0, "0")]
+)
+def test_a_large_whole_number_is_shown_with_all_its_digits(value: float, shown: str) -> None:
+    assert figure(value) == shown
