@@ -40,5 +40,5 @@ def test_the_command_that_shows_a_study_again_reads_its_data_again(source: str, 
 
 def test_more_gpus_than_there_are_is_bad_input_before_anything_starts() -> None:
     check_gpus(study(gpus=0))
-    with pytest.raises(BadInput, match="resources.gpus: a trial wants 64, and this machine has .*gpus: 0 it runs"):
+    with pytest.raises(BadInput, match=r"resources\.gpus: a trial wants 64, and this machine has .*gpus: 0"):
         check_gpus(study(gpus=64))
