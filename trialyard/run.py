@@ -51,6 +51,7 @@ def run(
         CommandError: it failed, or the service cannot run here.
     """
     definition = parse(document)
+    check_gpus(definition)
     _check_objectives(settings)
     home = (home or Path(tempfile.mkdtemp(prefix="trialyard-"))).absolute()
     settings = _settings_of_run(settings, file, home, port)
@@ -98,6 +99,16 @@ def up_again(settings: Settings, definition: Definition) -> str:
     command = f"trialyard up --home {shlex.quote(str(settings.home))}"
     source = str(definition.trial.get("data", {}).get("source", ""))
     return f"TRIALYARD_DATA_DIR={shlex.quote(settings.data_dir)} {command}" if source.startswith("file:") else command
+
+
+def check_gpus(definition: Definition) -> None:
+    """Before anything is started. Raises: BadInput: a trial wants more GPUs than this machine has."""
+    from worker.gpu import list_gpus
+
+    wanted = definition.resources.gpus if definition.kind != "external" else 0
+    if wanted > (there := len(list_gpus()) if wanted else 0):
+        message = f"resources.gpus: a trial wants {wanted}, and this machine has {there or 'none'}"
+        raise BadInput(f"{message}; with gpus: 0 it runs on the processor, and `trialyard submit` sends it to a pool")
 
 
 def _follow_to_the_end(client: Client, study: Study, console: Console, check: Callable[[], None]) -> None:
