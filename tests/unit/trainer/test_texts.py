@@ -147,7 +147,7 @@ def test_a_batch_is_cut_where_its_longest_text_ends() -> None:
 
     batches = list(_batches(part, torch.tensor([1, 0, 2]), batch_size=2, pad=0))
 
-    assert [tokens.tolist() for tokens, _ in batches] == [[[6, 7, 8], [4, 5, 0]], [[9]]]
+    assert [tokens.tolist() for (tokens,), _ in batches] == [[[6, 7, 8], [4, 5, 0]], [[9]]]
     assert [y.tolist() for _, y in batches] == [[1, 0], [2]]
 
 
