@@ -80,13 +80,18 @@ class Allowance:
     @property
     def startable(self) -> int:
         """How many trials there are to begin: those that wait, those that may be promoted, and new ones."""
-        new = 0 if self._optuna.is_waiting or self._optuna.is_exhausted else max(0, self.left)
+        new = 0 if self._optuna.is_waiting or self.is_last else self.left
         return self.startable_at_once + new
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no new trial will be made."""
+        return self.left <= 0 or self._optuna.is_exhausted
 
     @property
     def startable_at_once(self) -> int:
         """The same without new trials, for which the sampler is asked."""
-        return self._counts[TrialState.WAITING] + self._optuna.promotable(self.left <= 0)
+        return self._counts[TrialState.WAITING] + self._optuna.promotable(self.is_last)
 
     def room(self, slots: int | None) -> int:
         """How many more trials may run now; `slots` is what bounds them where the budget does not, None for nothing."""

@@ -107,7 +107,7 @@ class OpenTrials:
             if state is not TrialState.WAITING:
                 self._to(trial, state, ledger)
             return trial
-        number = self._optuna.next_promotion(self._allowance.left <= 0)
+        number = self._optuna.next_promotion(self._allowance.is_last)
         if number is None:
             return self._propose(state, ledger)
         trial = self.open[number]

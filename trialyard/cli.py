@@ -67,6 +67,9 @@ def init(
     data: Annotated[str, typer.Argument(help="A file of rows, a folder of class folders of images, or sklearn:NAME.")],
     target: Annotated[str | None, typer.Option(help="The column to predict; the last one if left out.")] = None,
     text: Annotated[str | None, typer.Option(help="The column of texts to learn from.")] = None,
+    missing: Annotated[
+        list[str] | None, typer.Option(help="What stands where a value is missing, as in unknown.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The study's name; the data's if left out.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The study file; NAME.yaml if not given.")
@@ -76,7 +79,7 @@ def init(
     with _service():
         from trialyard import first_study
 
-        given = first_study.Given(data, target, text, name, output)
+        given = first_study.Given(data, target, text, tuple(missing or ()), name=name, output=output)
         first_study.say(first_study.write_first_study(given, _settings()), screen())
 
 

@@ -6,7 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,6 +29,7 @@ from trialyard.study_file import as_yaml
 
 CPU = torch.device("cpu")
 MISSING = "?"  # what pandas does not take for a missing value by itself, and UCI's tables mean by it
+SEPARATORS = (";", "\t", "|")  # of a table that seems to have one column
 PROSE_WORDS = 4
 IMAGE_SIDE = 64
 TRIALS = 40
@@ -43,6 +44,8 @@ class Given:
     data: str
     target: str | None = None
     text: str | None = None
+    missing: tuple[str, ...] = ()
+    delimiter: str | None = None
     name: str | None = None
     output: Path | None = None
 
@@ -125,9 +128,9 @@ def _source(data: str, folders: Sequence[Path]) -> str:
 
 def _looked_at(source: str, given: Given, folders: Sequence[Path]) -> tuple[Data, list[str]]:
     """How the data are to be read, and their columns of sentences."""
-    found: dict[str, Any] = {"source": source, "target": given.target, "text": given.text}
-    test = _test_source(source, folders)
-    if test is not None:
+    found: dict[str, Any] = {"source": source, "target": given.target, "text": given.text, "delimiter": given.delimiter}
+    found["missing_values"] = list(given.missing)
+    if (test := _test_source(source, folders)) is not None:
         found |= {"test_source": test, "split": WITH_TEST}
     try:
         rows, own_test = read(Place("trial.data.source", source), Data(**found), data_folders=folders)
@@ -139,10 +142,17 @@ def _looked_at(source: str, given: Given, folders: Sequence[Path]) -> tuple[Data
         found["split"] = WITH_TEST
     if isinstance(rows, Images):
         return Data(**found), []
-    if any((rows[column].astype(object) == MISSING).any() for column in rows):
-        found["missing_values"] = [MISSING]
-    prose = [str(column) for column in rows if column != given.target and _is_prose(rows[column])]
-    short = [str(column) for column in rows if column not in prose]
+    separator = next((mark for mark in SEPARATORS if len(rows.columns) == 1 and mark in rows.columns[0]), None)
+    if separator is not None and given.delimiter is None:
+        return _looked_at(source, replace(given, delimiter=separator), folders)
+    return _columns_looked_at(rows, found, given)
+
+
+def _columns_looked_at(table: pd.DataFrame, found: dict[str, Any], given: Given) -> tuple[Data, list[str]]:
+    if any((table[column].astype(object) == MISSING).any() for column in table):
+        found["missing_values"] = sorted({MISSING, *given.missing})
+    prose = [str(column) for column in table if column != given.target and _is_prose(table[column])]
+    short = [str(column) for column in table if column not in prose]
     if given.target is None and short:
         found["target"] = short[-1]
     if given.text is None and len(prose) == len(short) == 1:
@@ -275,6 +285,8 @@ def _data_lines(data: Data, prepared: Prepared, guessed: bool) -> Iterator[str]:
             yield _comment("task: regression   # if these classes are amounts, and not names")
     if data.text is not None:
         yield _line("text", Choice(data.text))
+    if data.delimiter is not None:
+        yield _line("delimiter", Choice(data.delimiter))
     if data.missing_values:
         yield _line("missing_values", Choice(data.missing_values))
     if data.image_size is not None:

@@ -97,6 +97,25 @@ def test_the_best_of_the_last_trials_go_on_until_enough_are_complete(yard: Yard,
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_last_cells_of_a_grid_go_on_too(yard: Yard) -> None:
+    """Two of four cells keep the inequality; the better one goes on, though the budget has room for more."""
+    sections = {
+        "parameters": {"a": {"values": [1, 2]}, "b": {"values": [1, 2]}},
+        "parameter_constraints": ["a + b >= 2.5", "b <= a"],
+    }
+    pruner = ASHA | {"least_complete": 1}
+    study_id = yard.begin(
+        study(sampler={"name": "grid"}, pruner=pruner, budget={"trials": 9, "parallel": 1}, **sections)
+    )
+    worker, training = yard.worker(), Training(VALUES)
+    while yard.study(study_id).state == "RUNNING":
+        [number] = [trial.number for trial in yard.trials(study_id) if trial.state == "QUEUED"]
+        training.run(worker, worker.start(study_id, number))
+
+    assert training.done == {0: 1, 1: 9}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_trial_is_lost_or_trained_twice_whatever_dies(yard: Yard) -> None:
     chance = random.Random(5)
     trials = 24

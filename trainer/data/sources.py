@@ -125,7 +125,8 @@ def _file(file: Path, at: Place, data: Data, folders: Sequence[Path]) -> Found:
         table = _parse(file, ending, data)
     except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(at.path, f"{file.name} cannot be read as {ending or 'IDX'}: {reason}") from error
+        hint = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        raise DataError(at.path, f"{file.name} cannot be read as {ending or 'IDX'}: {reason}", hint) from error
     table.columns = [str(column) for column in table.columns]
     return Found(table)
 

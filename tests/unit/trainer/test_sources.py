@@ -119,6 +119,7 @@ def test_without_folders_no_file_may_be_read(tmp_path: Path) -> None:
         ("t.parquet", b"not parquet at all", "cannot be read as .parquet"),
         ("t.jsonl", b'{"a": 1}\n{"a": ', "cannot be read as .jsonl"),
         ("t.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read as .csv"),
+        ("latin.csv", "Köln,b\n1,2\n".encode("latin-1"), "save it as UTF-8"),
         ("long.csv", b"a,b\n1,2,3\n1,2,3\n", "cannot be read as .csv"),
         ("latin.csv", b"a,b\n\xe9,2\n", "cannot be read as .csv"),
         ("t.csv.gz", b"not gzip", "cannot be read as .csv"),

@@ -70,6 +70,18 @@ def test_what_stands_beside_the_file_and_in_it_is_noticed(tmp_path: Path) -> Non
     assert data["split"]["test"] == 0.0
 
 
+def test_a_table_with_semicolons_is_read_by_its_columns(tmp_path: Path) -> None:
+    table = pd.DataFrame({"size": NUMBERS, "mark": ["?" if index % 9 else 1.5 * index for index in range(60)]})
+    table.assign(kind=WORDS).to_csv(tmp_path / "a.csv", index=False, sep=";")
+
+    given = Given(str(tmp_path / "a.csv"), missing=("none",), output=tmp_path / "study.yaml")
+    study, definition = drafted(given)
+
+    assert (definition.trial["data"]["delimiter"], definition.trial["data"]["target"]) == (";", "kind")
+    assert definition.trial["data"]["missing_values"] == ["?", "none"]
+    assert study.prepared.columns == ["size", "mark"]
+
+
 @pytest.mark.parametrize(
     ("kinds", "metric"),
     [
