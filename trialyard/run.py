@@ -57,12 +57,10 @@ def run(
     settings = _settings_of_run(settings, file, home, port)
     try:
         with local_service(settings, _slots(definition, workers), signals, complaints.print) as service:
-            console.print(f"page: {service.server_url}/studies/{definition.name}", soft_wrap=True)
-            console.print(f"home: {home}", soft_wrap=True)
+            console.print(f"page: {service.server_url}/studies/{definition.name}\nhome: {home}", soft_wrap=True)
             with Client(service.server_url, _api_key(settings)) as client:
-                _follow_to_the_end(
-                    client, _create_or_resume(client, document, definition, home), console, service.check
-                )
+                study = _create_or_resume(client, document, definition, home)
+                _follow_to_the_end(client, study, console, service.check)
     except Stopped as stopped:
         console.print(f"Stopped. To carry on: {_again(settings, file, home)}", markup=False, soft_wrap=True)
         return stopped.exit_code

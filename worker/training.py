@@ -176,10 +176,7 @@ class Training:
         ranks: Ranks | None = None,
     ) -> Fitted:
         """Train what a section `trial` says, on the study's data; `origins` are the trials that it may begin with,
-        `inherits` is one whose weights it takes over.
-
-        Raises:
-            TrainerError: the data cannot be used, or the training diverged.
+        `inherits` is one whose weights it takes over. Raises: TrainerError: the data cannot be used, or it diverged.
         """
         from trainer.fit import Monitor, fit
         from trainer.heritage import read

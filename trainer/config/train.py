@@ -49,7 +49,7 @@ class TrainConfig(Section):
     batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 128
     accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1  # batches whose gradients make one step
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "fp32"
-    compile: Literal["auto", "cuda_graphs"] | bool = False  # auto: where it is found to pay for itself
+    compile: Literal["auto", True, False, "cuda_graphs"] = False  # auto: where it is found to pay for itself
     sampling: Literal["shuffle", "balanced"] = "shuffle"  # balanced: draws every class equally often, with replacement
     cross_validation: CrossValidation | None = None
     checkpoint: Checkpoint = Checkpoint()
