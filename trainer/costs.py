@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.compress import LATENCY_ROWS, latency, nonzero, size_in_bytes
@@ -45,7 +46,8 @@ def size_of(config: Model, schema: AnySchema, inputs: Sequence[Tensor]) -> Size:
 def size_of_model(model: Network, row: Sequence[Tensor]) -> Size:
     """The size of a model that is there, which is shown a row."""
     model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    # Of attention only what is made of matrix products is counted on every device, and not each one's own kernel.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(*row)
     return Size(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops())
 
