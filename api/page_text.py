@@ -81,6 +81,10 @@ def metric_name(study: Study) -> str:
     return objectives(study)[0]["metric"]
 
 
+def metric_names(study: Study) -> list[str]:
+    return [each["metric"] for each in objectives(study)]
+
+
 def objective_text(study: Study) -> str:
     text = ", ".join(f"{each['direction']} {each['metric']}" for each in objectives(study))
     bounds = [_bound_text(each) for each in study["definition"].get("constraints", [])]
@@ -190,6 +194,7 @@ FILTERS = {
     "measured": measured,
     "metric": metric,
     "metric_name": metric_name,
+    "metric_names": metric_names,
     "objective_text": objective_text,
     "objectives": objectives,
     "parameter": parameter,

@@ -39,7 +39,7 @@ def write_past(engine: Engine, name: str, trials: int, reports: int, **sections:
     draws = random.Random(1)
     for first in range(0, trials, PORTION):
         rows = [list(_rows(study.id, number, reports, now, draws)) for number in range(first, first + PORTION)]
-        with writes(engine).begin() as session, batch(session) as tables:
+        with writes(engine).begin() as session, batch(session.connection()) as tables:
             tables.insert(_table(TrialRow), [each[0] for each in rows])
             tables.insert(_table(AttemptRow), [each[1] for each in rows])
             tables.insert(_table(ReportRow), [report for each in rows for report in each[2:]])

@@ -1,6 +1,6 @@
 """How long does a slot stand still between two trials, and what do many slots at once wait for?
 
-    python -m benchmarks.pool [--quick] [--only pauses slots crowd] [--minutes 10]
+    python -m benchmarks.pool [--quick] [--only pauses slots crowd] [--minutes 10] [--without-ray]
 
 `slots`: 64 simulated slots whose trials sleep and report as learning curves say, half a second an epoch, TPE and
 Hyperband over PostgreSQL: which share of the slots' time lies in trials. They pull for five seconds and then take a job
@@ -63,24 +63,25 @@ def note(trial=None):
 '''
 
 
-def ours(folder: Path, trials: int, sampler: str) -> None:
+def ours(folder: Path, trials: int) -> None:
     (folder / "objectives.toml").write_text('[objectives]\nnote = "pool_objective:note"\n')
     settings = Settings(home_dir=folder / "home", port=free_port(), objectives_file=folder / "objectives.toml")
-    document = {
-        "name": "pool",
-        "objective": {"metric": "loss", "direction": "minimize"},
-        "parameters": {"x": {"low": 0.0, "high": 1.0}},
-        "sampler": {"name": sampler, "seed": 1},
-        "budget": {"trials": trials, "parallel": 1},
-        "trial": {"kind": "objective", "name": "note"},
-    }
     with (
         StopSignals() as signals,
         local_service(settings, ["--gpus", "none", "--cpu-slots", "1"], signals, print) as running,
         Client(running.server_url) as client,
     ):
-        ended = follow(client, client.create_study(document), Console(stderr=True), running.check)
-        assert ended.counts.complete == trials, ended
+        for sampler in ("random", "tpe"):
+            document = {
+                "name": f"pool-{sampler}",
+                "objective": {"metric": "loss", "direction": "minimize"},
+                "parameters": {"x": {"low": 0.0, "high": 1.0}},
+                "sampler": {"name": sampler, "seed": 1},
+                "budget": {"trials": trials, "parallel": 1},
+                "trial": {"kind": "objective", "name": "note"},
+            }
+            ended = follow(client, client.create_study(document), Console(stderr=True), running.check)
+            assert ended.counts.complete == trials, ended
 
 
 def rq_worker(folder: Path, trials: int, kind: str) -> None:
@@ -124,8 +125,8 @@ def ray_tune(folder: Path, trials: int) -> None:
     subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True)
 
 
-def pauses(run: Callable[[Path, int], None], trials: int) -> list[float]:
-    """Milliseconds from each trial's end to the next one's beginning."""
+def pauses(run: Callable[[Path, int], None], trials: int, studies: int) -> list[list[float]]:
+    """Milliseconds from each trial's end to the next one's beginning, of each study after the other."""
     with tempfile.TemporaryDirectory(prefix="pool-") as name:
         folder = Path(name)
         (folder / "pool_objective.py").write_text(OBJECTIVE)
@@ -133,9 +134,12 @@ def pauses(run: Callable[[Path, int], None], trials: int) -> list[float]:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [name, _PYTHONPATH]))
         run(folder, trials)
         times = sorted(tuple(map(float, line.split())) for line in (folder / "times").read_text().splitlines())
-    assert len(times) == trials, f"{len(times)} of {trials} trials ran"
-    found = [1000 * (later[0] - earlier[1]) for earlier, later in pairwise(times)]
-    return found[WARM:] if len(found) > 2 * WARM else found
+    assert len(times) == trials * studies, f"{len(times)} of {trials * studies} trials ran"
+    found = []
+    for first in range(0, len(times), trials):
+        of_study = [1000 * (later[0] - earlier[1]) for earlier, later in pairwise(times[first : first + trials])]
+        found.append(of_study[WARM:] if len(of_study) > 2 * WARM else of_study)
+    return found
 
 
 _PYTHONPATH = os.environ.get("PYTHONPATH", "")
@@ -146,13 +150,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--only", nargs="+", choices=("pauses", "slots", "crowd"), default=("pauses", "slots", "crowd"))
     parser.add_argument("--minutes", type=float, default=10.0, help="of the crowd")
+    parser.add_argument("--without-ray", action="store_true", help="which takes half a minute a round to start")
     arguments = parser.parse_args()
     figures: dict[str, Any] = {}
     if {"slots", "crowd"} & set(arguments.only):
         minutes = min(arguments.minutes, 0.2) if arguments.quick else arguments.minutes
         figures |= measure_crowds(arguments.only, 15.0 if arguments.quick else 120.0, 60 * minutes)
     if "pauses" in arguments.only:
-        figures["pauses"] = measure_pauses(arguments.quick)
+        figures["pauses"] = measure_pauses(arguments.quick, not arguments.without_ray)
     print(json.dumps({"benchmark": "pool", "cores": os.cpu_count(), "load": os.getloadavg()[0], **figures}))
 
 
@@ -189,25 +194,26 @@ def figures_of(crowd: Outcome) -> dict[str, Any]:
     }
 
 
-def measure_pauses(quick: bool) -> dict[str, Any]:
+def measure_pauses(quick: bool, with_ray: bool) -> dict[str, Any]:
     """The pauses of every system, by turns."""
-    systems: dict[str, tuple[Callable[[Path, int], None], int]] = {
-        "Trialyard, random": (lambda folder, trials: ours(folder, trials, "random"), 200),
-        "Trialyard, TPE": (lambda folder, trials: ours(folder, trials, "tpe"), 200),
-        "RQ SimpleWorker": (lambda folder, trials: rq_worker(folder, trials, "SimpleWorker"), 200),
-        "RQ Worker": (lambda folder, trials: rq_worker(folder, trials, "Worker"), 100),
-        "Optuna, TPE, SQLite": (optuna_sqlite, 100),
+    systems: dict[tuple[str, ...], tuple[Callable[[Path, int], None], int]] = {
+        ("Trialyard, random", "Trialyard, TPE"): (ours, 200),
+        ("RQ SimpleWorker",): (lambda folder, trials: rq_worker(folder, trials, "SimpleWorker"), 200),
+        ("RQ Worker",): (lambda folder, trials: rq_worker(folder, trials, "Worker"), 60),
+        ("Optuna, TPE, SQLite",): (optuna_sqlite, 40),
     }
     if importlib.util.find_spec("ray") is None:
         print("Ray Tune is left out: pip install 'trialyard[bench]'", file=sys.stderr)
-    elif not quick:  # it takes half a minute to start
-        systems["Ray Tune"] = (ray_tune, 20)
-    found: dict[str, list[list[float]]] = {name: [] for name in systems}
+    elif with_ray and not quick:
+        systems["Ray Tune",] = (ray_tune, 20)
+    found: dict[str, list[list[float]]] = {name: [] for names in systems for name in names}
     for _ in range(1 if quick else ROUNDS):
-        for name, (run, trials) in systems.items():
+        for names, (run, trials) in systems.items():
             started = time.monotonic()
-            found[name].append(pauses(run, max(5, trials // 10) if quick else trials))
-            print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+            of_studies = pauses(run, max(5, trials // 10) if quick else trials, len(names))
+            for name, each in zip(names, of_studies, strict=True):
+                found[name].append(each)
+            print(f"{' and '.join(names)}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     return report(found)
 
 

@@ -5,12 +5,13 @@
 A perceptron on the Adult census, a convolutional network on Fashion-MNIST and a bag of embeddings on SMS messages, the
 files below TRIALYARD_DATA_DIR as the examples name them. All train the same model with AdamW's defaults for the same
 epochs, by turns, on one thread. Ours runs as a trial does, with all that it keeps: every metric of each epoch, the best
-weights, early stopping, checkpoints written to disk, reports, and the model file at the end. The others compute the
-loss and the accuracy of the validation part after each epoch, and keep nothing.
+weights, early stopping, checkpoints written to disk, reports, and the model file at the end, in a process with a slot's
+environment. The others run in a second process, compute the loss and the accuracy of the validation part after each
+epoch, and keep nothing. Each loop has trained an epoch before it is measured.
 
 Seconds are the processor's: on one thread they are those of an idle machine. `outside` is the share of them that is
-not within the model's forward pass in training, `backward` and the optimizer's step. `first step` are the milliseconds
-from the start of a trial to its first step, data set and code being there.
+not within the model's forward pass in training, `backward` and the optimizer's step. `first pass` are the milliseconds
+from the start of a trial to its first forward pass, data set and code being there.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -40,6 +44,7 @@ from torch.optim import AdamW
 from benchmarks.loops import LR, PEERS, Job
 from store.artifacts import Artifacts
 from store.messages import AttemptKey
+from trainer import adamw
 from trainer.config import TrainConfig
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Part, Prepared
@@ -50,6 +55,7 @@ from trainer.models.layers import Network
 from trainer.models.mlp import MLP
 from trainer.models.text import EmbeddingBag
 from trainer.progress import Monitor
+from worker.places import HEAP
 
 ROUNDS = 3
 PACKAGES = {"Lightning": "lightning", "skorch": "skorch", "Accelerate": "accelerate"}
@@ -77,11 +83,12 @@ TRAINED_ROWS, HELD_OUT_ROWS = 12_800, 3_200
 
 @dataclass
 class Run:
-    """One loop's training: processor seconds, those of them within the model and the optimizer, and the first step."""
+    """One loop's training: processor seconds, those within the model and the optimizer, those before the first pass."""
 
     seconds: float
     inside: float
-    first_step: float
+    first_pass: float
+    rows: int = 0  # that it was trained on, over all epochs
 
 
 class Quiet:
@@ -99,7 +106,9 @@ def configuration(case: str) -> TrainConfig:
     return TrainConfig.model_validate(CASES[case] | more)
 
 
-def prepared_of(config: TrainConfig, folder: Path) -> Prepared:
+@lru_cache(maxsize=1)
+def prepared_of(case: str, folder: Path) -> Prepared:
+    config = configuration(case)
     prepared = prepare(config.data, device=torch.device("cpu"), data_folders=[folder], as_images=config.takes_images)
     assert prepared.test is not None
     return dataclasses.replace(
@@ -114,22 +123,30 @@ def _first(rows: int, part: Part) -> Part:
     return Part(tuple(tensor[:rows] for tensor in part.inputs), part.y[:rows])
 
 
-def loops_of(config: TrainConfig, prepared: Prepared) -> dict[str, Callable[[], None]]:
-    """Every loop that can run here, ours first, with a fresh model at each call."""
+def names_of(config: TrainConfig) -> list[str]:
+    """Every loop that can run here, ours first."""
     names = [name for name in PEERS if name not in PACKAGES or importlib.util.find_spec(PACKAGES[name])]
     for missing in PEERS.keys() - names:
         print(f"{missing} is left out: install {PACKAGES[missing]}", file=sys.stderr)
     if config.model.name != "mlp":
         names.remove("scikit-learn")
+    return ["ours", *(["ours, precision: auto"] if config.model.name == "cnn" else []), *names]
 
-    def peer(name: str) -> Callable[[], None]:
-        return lambda: PEERS[name](Job(plain_model(config, prepared), prepared, config.batch_size, config.epochs))
 
-    mine = {"ours": lambda: ours(config, prepared)}
-    if config.model.name == "cnn":
-        sixteen_bits = config.model_copy(update={"precision": "auto"})
-        mine["ours, precision: auto"] = lambda: ours(sixteen_bits, prepared)
-    return mine | {name: peer(name) for name in names}
+def train(case: str, name: str, folder: Path, epochs: int | None = None) -> Run:
+    """Train a fresh model once by the loop of that name, in this process."""
+    config = configuration(case)
+    prepared = prepared_of(case, folder)
+    precision = "auto" if name.endswith("auto") else config.precision
+    config = config.model_copy(update={"epochs": epochs or config.epochs, "precision": precision})
+
+    def loop() -> None:
+        if name.startswith("ours"):
+            ours(config, prepared)
+        else:
+            PEERS[name](Job(plain_model(config, prepared), prepared, config.batch_size, config.epochs))
+
+    return dataclasses.replace(measure(loop), rows=prepared.train.rows * config.epochs)
 
 
 def plain_model(config: TrainConfig, prepared: Prepared) -> Network:
@@ -157,7 +174,7 @@ def measure(loop: Callable[[], None]) -> Run:
         began = time.process_time()
         loop()
         run.seconds = time.process_time() - began
-    run.first_step -= began
+    run.first_pass -= began
     return run
 
 
@@ -169,6 +186,7 @@ def _watched() -> Iterator[Run]:
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
             began = time.process_time()
+            run.first_pass = run.first_pass or began * getattr(self, "training", True)
             try:
                 return call(self, *args, **kwargs)
             finally:
@@ -177,44 +195,62 @@ def _watched() -> Iterator[Run]:
 
         return wrapper
 
-    plain_step = AdamW.step
+    def stepped(plain: Callable[..., Any]) -> Callable[..., Any]:
+        def step(optimizer: AdamW, closure: Callable[[], Any] | None = None) -> Any:
+            if closure is not None:  # forward and backward are in there, and are counted by themselves
+                closure()
+            return counted(plain)(optimizer)
 
-    def step(optimizer: AdamW, closure: Callable[[], Any] | None = None) -> Any:
-        if closure is not None:  # forward and backward are in there, and are counted by themselves
-            closure()
-        run.first_step = run.first_step or time.process_time()
-        return counted(plain_step)(optimizer)
+        return step
 
     models = [patch.object(kind, "forward", counted(kind.forward)) for kind in (MLP, CNN, EmbeddingBag)]
     with ExitStack() as patches:
         for each in (*models, patch.object(torch.Tensor, "backward", counted(torch.Tensor.backward))):
             patches.enter_context(each)
-        patches.enter_context(patch.object(AdamW, "step", step))
+        for kind in (AdamW, adamw.AdamW):
+            patches.enter_context(patch.object(kind, "step", stepped(kind.step)))
         yield run
+
+
+@contextmanager
+def processes() -> Iterator[dict[bool, ProcessPoolExecutor]]:
+    """Two of them: one for ours, as a slot starts it, and one for the others."""
+    context = get_context("spawn")
+    with ExitStack() as stack:
+        found = {}
+        for is_ours in (True, False):
+            pool = ProcessPoolExecutor(1, context, initializer=torch.set_num_threads, initargs=(1,))
+            found[is_ours] = stack.enter_context(pool)
+            with patch.dict(os.environ, HEAP if is_ours else {}):
+                pool.submit(os.getpid).result()  # starts it
+        yield found
 
 
 def compare(case: str, folder: Path, rounds: int) -> tuple[Table, dict[str, Any]]:
     config = configuration(case)
-    prepared = prepared_of(config, folder)
-    loops = loops_of(config, prepared)
-    ours(config, prepared)  # what is made at the first call only
-    runs: dict[str, list[Run]] = {name: [] for name in loops}
-    for _ in range(rounds):
-        for name, loop in loops.items():
-            runs[name].append(measure(loop))
-    rows = prepared.train.rows * config.epochs
-    table = Table(case, "rows/s", "ours ×", "outside", "first step ms", box=None)
+    runs: dict[str, list[Run]] = {name: [] for name in names_of(config)}
+    with processes() as pools:
+        for name in runs:  # what is made at the first call only
+            pools[name.startswith("ours")].submit(train, case, name, folder, 1).result()
+        for _ in range(rounds):
+            for name, found in runs.items():
+                found.append(pools[name.startswith("ours")].submit(train, case, name, folder).result())
+    return tables(case, runs)
+
+
+def tables(case: str, runs: Mapping[str, list[Run]]) -> tuple[Table, dict[str, Any]]:
+    table = Table(case, "rows/s", "ours ×", "outside", "first pass ms", box=None)
     figures = {}
     mine = statistics.median(run.seconds for run in runs["ours"])
     for name, each in runs.items():
-        seconds = statistics.median(run.seconds for run in each)
+        rows, seconds = each[0].rows, statistics.median(run.seconds for run in each)
         outside = statistics.median(1 - run.inside / run.seconds for run in each)
-        first = 1000 * statistics.median(run.first_step for run in each)
+        first = 1000 * statistics.median(run.first_pass for run in each)
         watched = name != "scikit-learn"
         shares = (f"{outside:.0%}", f"{first:.0f}") if watched else ("", "")
         table.add_row(name, f"{rows / seconds:,.0f}", f"{seconds / mine:.2f}", *shares)
         figures[name] = {"rows_per_second": round(rows / seconds), "ours_times": round(seconds / mine, 3)} | (
-            {"outside": round(outside, 3), "first_step_ms": round(first, 1)} if watched else {}
+            {"outside": round(outside, 3), "first_pass_ms": round(first, 1)} if watched else {}
         )
     return table, figures
 

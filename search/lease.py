@@ -22,7 +22,7 @@ from store.models import SchedulerLeaseRow
 
 FREE = ""  # the holder's name after it left in good order
 
-_BEAT = "UPDATE scheduler_lease SET beat = beat + 1 WHERE id = 1 AND fence = {fence}"
+_BEAT = "UPDATE scheduler_lease SET beat = beat + 1 WHERE id = 1 AND fence = {number}"
 
 
 class SchedulerLease:
@@ -62,7 +62,7 @@ class SchedulerLease:
             LostLease: another one has taken over, and the transaction does not commit; on PostgreSQL it is the batch
                 that raises it.
         """
-        rows.require(_BEAT, {"fence": self._fence}, LostLease("another scheduler has taken over"))
+        rows.require(_BEAT, self._fence, LostLease("another scheduler has taken over"))
 
     def release(self) -> None:
         """Leave in good order, so that a standby need not wait."""

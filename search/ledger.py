@@ -89,6 +89,7 @@ class Ledger:
         self.at = at
         self._system_attrs = system_attrs
         self._new: dict[TrialKey, LiveTrial] = {}
+        self._told: dict[TrialKey, dict[str, Any]] = {}  # the events of those
         self._changed: dict[TrialKey, LiveTrial] = {}
         self._attempts: dict[AttemptKey, dict[str, Any]] = {}
         self._ends: list[dict[str, Any]] = []
@@ -115,8 +116,14 @@ class Ledger:
             self._changed[trial.key] = trial
 
     def tell(self, trial: LiveTrial) -> None:
-        """Put the trial's present state into the study's event log."""
-        self._events[trial.study_id].append(("trial", _trial_event(trial)))
+        """Put the trial's present state into the study's event log; of one that is new in this batch only the last."""
+        body = _trial_event(trial)
+        if trial.key in self._told:
+            self._told[trial.key].update(body)
+            return
+        self._events[trial.study_id].append(("trial", body))
+        if trial.key in self._new:
+            self._told[trial.key] = body
 
     def begin(self, trial: LiveTrial) -> None:
         """The trial's newest attempt has begun."""

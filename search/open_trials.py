@@ -70,7 +70,8 @@ class OpenTrials:
         return [trial for trial in self.open.values() if trial.state is TrialState.RUNNING]
 
     def running_on(self, worker: str) -> LiveTrial | None:
-        return next((trial for trial in self.running() if trial.worker == worker), None)
+        trials = (trial for trial in self.open.values() if trial.worker == worker)
+        return next((trial for trial in trials if trial.state is TrialState.RUNNING), None)
 
     def recall_end(self, state: TrialState, values: Sequence[float] | None, at: datetime) -> None:
         """A trial ended at this time, before this process held the study; to be told in the order of the times."""

@@ -8,6 +8,7 @@ that was loaded again proposes and decides as if it had never stopped.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -81,8 +82,8 @@ class OptunaStudy:
         self._warm = len(warm)
         self._window = Window(definition.budget.parallel or 1) if definition.deterministic else None
         self._count = 0
-        self._known: dict[bytes, int] = {}  # canonical parameters -> the first trial that had them
-        self._reusable: dict[bytes, int] = {}  # … -> the first complete one, where its values may serve another
+        self._known: set[bytes] = set()  # digests of the parameters of all trials
+        self._reusable: dict[bytes, int] = {}  # … -> the first complete trial, where its values may serve another
         self._strangers: set[int] = set()  # trials that are no points of this space
         for each in warm:
             self._storage.append(self._study._study_id, taught(self._space, each, self._fitting.point(each.parameters)))
@@ -101,7 +102,7 @@ class OptunaStudy:
             if point is None:
                 self._strangers.add(trial.number)
             else:
-                self._known.setdefault(_canonical(point), trial.number)
+                self._known.add(_digest(point))
                 self._offer(trial.number, trial.state, point)
             self._storage.append(self._study._study_id, frozen(self._space, trial, point))
             self._count += 1
@@ -340,23 +341,22 @@ class OptunaStudy:
         self._count += 1
         seed = (self._definition.sampler.seed, self._count)
         parameters = self._drawing.draw(trial, seed, self._is_unwanted if given is None else None)
-        number, key = trial.number - self._warm, _canonical(parameters)
-        self._known.setdefault(key, number)
-        return Proposal(number, parameters, self._reusable.get(key))
+        digest = _digest(parameters)
+        self._known.add(digest)
+        return Proposal(trial.number - self._warm, parameters, self._reusable.get(digest))
 
     def _is_unwanted(self, parameters: Mapping[str, Any]) -> bool:
         """Whether another proposal is to be drawn, as a trial with these parameters exists."""
         if self._definition.duplicates != "resample" or isinstance(self._sampler, GridSampler):
             return False
-        return _canonical(parameters) in self._known
+        return _digest(parameters) in self._known
 
     def _offer(self, number: int, state: TrialState, point: Mapping[str, Any] | None = None) -> None:
         """A trial has ended: its values may serve a later one with the same parameters."""
         if self._definition.duplicates == "reuse" and state is TrialState.COMPLETE and number not in self._strangers:
-            parameters = (
-                self._space.external(self._storage.get_trial(self._id(number)).params) if point is None else point
-            )
-            self._reusable.setdefault(_canonical(parameters), number)
+            if point is None:
+                point = self._space.external(self._storage.get_trial(self._id(number)).params)
+            self._reusable.setdefault(_digest(point), number)
 
     def _worst(self, number: int) -> list[float] | None:
         """By each objective the worst value of complete trials and, of a single one, of what this trial reported."""
@@ -395,5 +395,6 @@ class OptunaStudy:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, self._warm + number)
 
 
-def _canonical(parameters: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS)
+def _digest(parameters: Mapping[str, Any]) -> bytes:
+    """Of JSON itself each trial would keep four kilobytes: orjson gives no room back."""
+    return hashlib.blake2b(orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()

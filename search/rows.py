@@ -14,14 +14,16 @@ from typing import Any
 import orjson
 import psycopg
 from psycopg.errors import DivisionByZero
-from psycopg.pq import TransactionStatus
 from sqlalchemy import Column, Connection, Dialect, Table, bindparam, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
+
+from store.pipeline import Pipeline
 
 Row = dict[str, Any]
+
+_PREPARED = "trialyard:prepared"  # what a connection is known to have prepared, as long as it lives
 
 # The planner takes a document for a hundred rows, and would join them to a hash of the whole table: every batch would
 # read all of it. A plan made while the table was small stays in use when it has grown.
@@ -34,41 +36,35 @@ _BY_INDEX = (
 class Batch:
     """Writes rows, given as values by column, within a transaction of somebody else's.
 
-    On PostgreSQL nothing is known of what was written before the batch has ended.
+    On PostgreSQL nothing is written, and nothing known of it, before the batch has ended.
     """
 
-    def __init__(self, connection: Connection, driver: psycopg.Connection[Any] | None) -> None:
+    def __init__(self, connection: Connection, pipeline: Pipeline | None) -> None:
+        """`pipeline`: None on SQLite."""
         self._connection = connection
-        self._driver = driver  # None on SQLite
-        self._cursor = driver.cursor() if driver else None  # of all whose results nobody reads
+        self._pipeline = pipeline
         self.refusal: Exception | None = None
-
-    def begin(self) -> None:
-        """To be called before anything is written on PostgreSQL."""
-        if self._cursor is not None:
-            self._cursor.execute(_BY_INDEX)
+        self.found: Sequence[str | None] = ()  # by place in the pipeline, when the batch has ended
+        if pipeline is not None:
+            pipeline.add(_BY_INDEX)
 
     def send(self) -> None:
         """Let PostgreSQL commit what was written, if the batch is its own transaction, without waiting for it."""
-        if self._driver is not None and (pipeline := self._driver._pipeline) is not None:
-            # What `pipeline.sync()` does before it waits.
-            pipeline._enqueue_sync()
-            self._driver.wait(pipeline._communicate_gen())
+        if self._pipeline is not None:
+            self._pipeline.send()
 
-    def require(self, change: str, values: Row, refusal: Exception) -> None:
-        """Run an UPDATE that must find its row; `{name}` stands for a value.
+    def require(self, change: str, number: int, refusal: Exception) -> None:
+        """Run an UPDATE that must find its row; `{number}` stands for the number.
 
         Raises:
             refusal: it found none; on PostgreSQL the batch raises it at its end.
         """
-        if self._cursor is not None:
+        changed = change.format(number=number)
+        if self._pipeline is not None:
             self.refusal = refusal
-            changed = change.format(**{name: f"%({name})s" for name in values})
             # An error is what keeps the COMMIT from happening that has been sent already.
-            self._cursor.execute(f"WITH u AS ({changed} RETURNING 1) SELECT 1 / count(*) FROM u", values)  # noqa: S608 - our own text
-        elif (
-            self._connection.execute(text(change.format(**{name: f":{name}" for name in values})), values).rowcount != 1
-        ):
+            self._pipeline.add(f"WITH u AS ({changed} RETURNING 1) SELECT 1 / count(*) FROM u")  # noqa: S608 - our own text
+        elif self._connection.execute(text(changed)).rowcount != 1:
             raise refusal
 
     def append(self, log: Table, counter: Column[int], owner: int, rows: Sequence[Row]) -> Callable[[], int | None]:
@@ -82,12 +78,11 @@ class Batch:
             To be called when the batch has ended: the last row's number; None if there is no such owner any more, and
             nothing was added.
         """
-        if self._driver is not None:
-            cursor = self._driver.cursor()
+        if self._pipeline is not None:
             document = _document([{**row, "place": place} for place, row in enumerate(rows, 1)])
-            values = {"owner": owner, "count": len(rows), "document": document}
-            cursor.execute(_append(log, counter, tuple(rows[0])), values)
-            return lambda: None if (found := cursor.fetchone()) is None else int(found[0])
+            statement = _append(log, counter, tuple(rows[0]))
+            there = self._pipeline.add(statement, document, str(owner), str(len(rows)))
+            return lambda: None if (last := self.found[there]) is None else int(last)
         last = self._connection.scalar(_taking(counter), {"k_owner": owner, "count": len(rows)})
         if last is not None:
             whose, place = (column.name for column in log.primary_key.columns)
@@ -99,8 +94,8 @@ class Batch:
         """Add rows, all of the same columns; `unless_there`: one whose key is there already is left as it stands."""
         if not rows:
             return
-        if self._cursor is not None:
-            self._cursor.execute(_insert(table, tuple(rows[0]), unless_there), (_document(rows),))
+        if self._pipeline is not None:
+            self._pipeline.add(_insert(table, tuple(rows[0]), unless_there), _document(rows))
         else:
             plain = sqlite_insert(table)
             self._connection.execute(plain.on_conflict_do_nothing() if unless_there else plain, rows)
@@ -109,8 +104,8 @@ class Batch:
         """Change the rows with the same primary keys, but for those where the column `unless_set` has a value."""
         if not rows:
             return
-        if self._cursor is not None:
-            self._cursor.execute(_update(table, tuple(rows[0]), unless_set), (_document(rows),))
+        if self._pipeline is not None:
+            self._pipeline.add(_update(table, tuple(rows[0]), unless_set), _document(rows))
             return
         keys = [column for column in table.primary_key.columns if column.name in rows[0]]
         others = [table.c[name] for name in rows[0] if not table.c[name].primary_key]
@@ -123,44 +118,27 @@ class Batch:
 
 
 @contextmanager
-def batch(session: Session) -> Iterator[Batch]:
-    """The last writes of a session's transaction, which may be committed with them already.
+def batch(connection: Connection) -> Iterator[Batch]:
+    """The last writes of a connection's transaction, which may be committed with them already.
 
     Raises:
         DBAPIError: a statement failed; on PostgreSQL possibly only at the end.
     """
-    connection = session.connection()
     driver = connection.connection.driver_connection
     if not isinstance(driver, psycopg.Connection):
         yield Batch(connection, None)
         return
-    rows = Batch(connection, driver)
+    pipeline = Pipeline(driver, connection.info.setdefault(_PREPARED, set()))
+    rows = Batch(connection, pipeline)
     try:
-        with _one_transaction(driver), driver.pipeline():
-            rows.begin()
-            yield rows
+        yield rows
+        rows.found = pipeline.finish()
     except psycopg.Error as error:
         if rows.refusal is not None and isinstance(error, DivisionByZero):
             raise rows.refusal from error
         raise DBAPIError("a batch of statements", None, error) from error
-
-
-@contextmanager
-def _one_transaction(driver: psycopg.Connection[Any]) -> Iterator[None]:
-    """Let PostgreSQL commit the coming pipeline at its end, unless a transaction has begun.
-
-    Without a BEGIN, for which the driver would wait, all that is sent before the next Sync is one transaction
-    (PostgreSQL, "Pipelining" in the description of the message flow).
-    """
-    if driver.info.transaction_status is not TransactionStatus.IDLE:
-        yield
-        return
-    driver.autocommit = True
-    try:
-        yield
     finally:
-        if not driver.closed:
-            driver.autocommit = False
+        pipeline.abandon()
 
 
 def _document(rows: Sequence[Row]) -> str:
@@ -191,21 +169,21 @@ def _update(table: Table, columns: tuple[str, ...], unless_set: str | None) -> s
 def _append(log: Table, counter: Column[int], columns: tuple[str, ...]) -> str:
     whose, place = (_quoted(column.name) for column in log.primary_key.columns)
     names = ", ".join(map(_quoted, columns))
-    rows = _recordset(log, columns, "%(document)s", ", place INTEGER")
+    rows = _recordset(log, columns, ", place INTEGER")
     return (
-        f"WITH taken AS (UPDATE {counter.table.description} SET {counter.name} = {counter.name} + %(count)s "  # noqa: S608
-        f"WHERE id = %(owner)s RETURNING id, {counter.name} AS last), "
+        f"WITH taken AS (UPDATE {counter.table.description} SET {counter.name} = {counter.name} + $3::int "  # noqa: S608
+        f"WHERE id = $2::int RETURNING id, {counter.name} AS last), "
         f"written AS (INSERT INTO {log.name} ({whose}, {place}, {names}) "
-        f"SELECT taken.id, taken.last - %(count)s + u.place, {names} FROM taken, {rows}) "
+        f"SELECT taken.id, taken.last - $3::int + u.place, {names} FROM taken, {rows}) "
         "SELECT last FROM taken"
     )
 
 
-def _recordset(table: Table, columns: tuple[str, ...], document: str = "%s", more: str = "") -> str:
-    """The rows of a document as the table u."""
+def _recordset(table: Table, columns: tuple[str, ...], more: str = "") -> str:
+    """The rows of a document, the statement's first value, as the table u."""
     dialect: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     types = ", ".join(f"{_quoted(name)} {table.c[name].type.compile(dialect)}" for name in columns)
-    return f"json_to_recordset({document}::json) AS u({types}{more})"
+    return f"json_to_recordset($1::json) AS u({types}{more})"
 
 
 @cache

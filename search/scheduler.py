@@ -26,6 +26,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from search.garbage import spare_the_living
 from search.gp_process import GpProcess
 from search.keeping import Housekeeping, with_surplus
 from search.lease import SchedulerLease, holder_name
@@ -87,12 +88,12 @@ class Scheduler:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._writes = writes(engine)
+        self._engine = engine
         self._commits_apart = engine.dialect.name == "postgresql"  # another process commits while this one goes on
         self._reads = reads(engine)
         self._clock = clock
         self._monotonic = monotonic
-        self._lease = SchedulerLease(self._writes, settings.scheduler_lease_seconds, holder_name(), monotonic)
+        self._lease = SchedulerLease(writes(engine), settings.scheduler_lease_seconds, holder_name(), monotonic)
         self._inbox = Inbox(client)
         self._liveness = Liveness(client, monotonic)
         self._queue = TrialQueue(client)
@@ -170,7 +171,7 @@ class Scheduler:
         While PostgreSQL writes, what comes in is folded already, if it asks memory alone. It is written when this turn
         is, and not answered before.
         """
-        committed = send(self._writes, self._lease, turn.ledger)
+        committed = send(self._engine, self._lease, turn.ledger)
         received: Sequence[Received] = []
         following: Turn | None = None
         try:
@@ -184,7 +185,7 @@ class Scheduler:
             self._enqueue(turn.jobs)
         except RedisError:
             if following is not None:  # memory is never ahead of SQL; its messages come again
-                send(self._writes, self._lease, following.ledger)()
+                send(self._engine, self._lease, following.ledger)()
             raise
         if following is not None:
             return following
@@ -304,6 +305,7 @@ class Scheduler:
             self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
             self._enqueued &= self._queue.waiting()
             self._tasks.reconcile(self._queue)
+            spare_the_living()
             with self._reads() as session:
                 self._housekeeping.look_round(session, self._studies.values(), ledger)
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from search.lease import SchedulerLease
 from search.ledger import Ledger
@@ -42,7 +43,7 @@ def can_be_folded_ahead(received: Sequence[Received], studies: Mapping[int, Live
     return True
 
 
-def send(writes: sessionmaker[Session], lease: SchedulerLease, ledger: Ledger) -> Callable[[], dict[int, int]]:
+def send(engine: Engine, lease: SchedulerLease, ledger: Ledger) -> Callable[[], dict[int, int]]:
     """Send a ledger on its way to SQL.
 
     Returns:
@@ -50,9 +51,11 @@ def send(writes: sessionmaker[Session], lease: SchedulerLease, ledger: Ledger) -
         of each study that got events.
     """
     with ExitStack() as stack:
-        session = stack.enter_context(writes.begin())
-        ledger.write_studies(session)
-        rows = stack.enter_context(batch(session))
+        connection = stack.enter_context(engine.begin())
+        if not ledger.is_of_trials_alone:
+            with Session(connection) as session:
+                ledger.write_studies(session)
+        rows = stack.enter_context(batch(connection))
         lease.renew(rows)
         newest = ledger.write(rows)
         rows.send()

@@ -19,6 +19,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from store.messages import AttemptKey
 
+MANIFEST = "dataset.json"  # in an uploaded data set's folder: which of its files is the newest
+
 
 class Folder(Protocol):
     """A flat set of files by name."""

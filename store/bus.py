@@ -7,17 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import redis
 import structlog
-from pydantic import ValidationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from store.errors import CutOff, Unavailable
 from store.messages import REQUESTS, Answer, Decision, Reply, Request, Settled
+from store.wire import Command, Wire
 
 STREAM = "trialyard:reports"
 GROUP = "scheduler"
@@ -57,7 +56,7 @@ class Caller:
     """One sender's side: requests out, answers in, in order. Not for use by two threads at once, which it forbids."""
 
     def __init__(self, client: redis.Redis, sender: str, resend_seconds: float = 0.25) -> None:
-        self._redis = client
+        self._wire = Wire(client)
         self._sender = sender
         self._resend = resend_seconds
         # Greater than any of an earlier life of this sender, which was on this machine since it started: the monotonic
@@ -98,28 +97,33 @@ class Caller:
 
     def send(self, request: Request) -> None:
         """Send a request that wants no answer; lost if Redis is away."""
-        self._redis.xadd(STREAM, {"m": request.model_dump_json()})
+        self._wire.send(_entry(request.model_dump_json()))
 
     def _try(self, document: str, sequence: int, wait: float) -> Answer | None:
         key = answer_key(self._sender)
         until = time.monotonic() + wait
         try:
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.xadd(STREAM, {"m": document})
-            pipeline.blpop([key], timeout=wait)
-            popped = pipeline.execute()[1]
+            _, popped = self._wire.send(_entry(document), _popping(key, wait))
             self._is_connected = True
             while popped is not None:
                 reply = Reply.model_validate_json(popped[1])
                 if reply.sequence == sequence:
                     return reply.answer
                 left = until - time.monotonic()  # an answer to an earlier sending of an earlier request: drop it
-                popped = self._redis.blpop([key], timeout=max(left, 0.001)) if left > 0 else None
+                popped = self._wire.send(_popping(key, left))[0] if left > 0 else None
         except (RedisConnectionError, RedisTimeoutError) as error:
             log.warning("redis is away", error=str(error))
             self._is_connected = False
             time.sleep(wait)  # the connection failed at once; without a pause this would spin
         return None
+
+
+def _entry(document: str) -> Command:
+    return ("XADD", STREAM, "*", "m", document)
+
+
+def _popping(key: str, seconds: float) -> Command:
+    return ("BLPOP", key, f"{max(seconds, 0.001):.3f}")  # 0 would be forever
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class Inbox:
     """The scheduler's side of the stream."""
 
     def __init__(self, client: redis.Redis) -> None:
-        self._redis = client
+        self._wire = Wire(client)
         self._unreadable: list[bytes] = []
 
     def read(self, block_seconds: float | None, most: int = 256) -> list[Received]:
@@ -154,34 +158,35 @@ class Inbox:
         self, received: Sequence[Received], replies: Iterable[tuple[str, Reply]] = (), events: Mapping[int, int] = {}
     ) -> None:
         """In one round trip: acknowledge what was read, answer each sender, and publish each study's newest event."""
-        pipeline = self._redis.pipeline(transaction=False)
+        commands: list[Command] = []
         if ids := [each.id for each in received] + self._unreadable:
-            pipeline.xack(STREAM, GROUP, *ids)
-            pipeline.xdel(STREAM, *ids)
+            commands += [("XACK", STREAM, GROUP, *ids), ("XDEL", STREAM, *ids)]
         refused = 0
         for sender, reply in replies:
             refused += isinstance(reply.answer, Decision | Settled) and reply.answer.stale
             key = answer_key(sender)
-            pipeline.rpush(key, reply.model_dump_json())
-            pipeline.expire(key, ANSWER_SECONDS)
-        for study_id, sequence in events.items():
-            pipeline.publish(events_channel(study_id), sequence)
+            commands += [("RPUSH", key, reply.model_dump_json()), ("EXPIRE", key, ANSWER_SECONDS)]
+        commands += [("PUBLISH", events_channel(study_id), sequence) for study_id, sequence in events.items()]
         if refused:
-            pipeline.incrby(REFUSED_KEY, refused)
-        pipeline.execute()
+            commands.append(("INCRBY", REFUSED_KEY, refused))
+        if commands:
+            self._wire.send(*commands)
         self._unreadable = []
 
     def make_group(self) -> None:
         """Make the stream and its group unless they exist; the group begins at the stream's first entry."""
         try:
-            self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+            self._wire.send(("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM"))
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
 
     def _read(self, since: str, most: int, block: int | None) -> list[Received]:
+        waiting = () if block is None else ("BLOCK", block)
         try:
-            answer: Any = self._redis.xreadgroup(GROUP, CONSUMER, {STREAM: since}, count=most, block=block)
+            (answer,) = self._wire.send(
+                ("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", most, *waiting, "STREAMS", STREAM, since)
+            )
         except ResponseError as error:
             if "NOGROUP" not in str(error) and "UNBLOCKED" not in str(error):
                 raise
@@ -190,10 +195,14 @@ class Inbox:
         entries = answer[0][1] if answer else []
         return [received for received in map(self._parse, entries) if received is not None]
 
-    def _parse(self, entry: tuple[bytes, dict[bytes, bytes]]) -> Received | None:
+    def _parse(self, entry: tuple[bytes, list[bytes] | None]) -> Received | None:
+        """`entry`: its id, and names and values by turns; None instead of these if it was deleted meanwhile."""
         try:
-            return Received(entry[0], REQUESTS.validate_json(entry[1][b"m"]))
-        except (ValidationError, KeyError, TypeError) as error:
+            name, document = entry[1] or (b"", b"")
+            if name != b"m":
+                raise ValueError(f"an entry has no field {name!r}")
+            return Received(entry[0], REQUESTS.validate_json(document))
+        except ValueError as error:
             log.warning("dropped an unreadable message", id=entry[0].decode(), error=str(error)[:500])
             self._unreadable.append(entry[0])
             return None

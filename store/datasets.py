@@ -10,13 +10,12 @@ from pathlib import Path
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from store.artifacts import Artifacts
+from store.artifacts import MANIFEST, Artifacts
 from store.errors import Conflict, NotFound, Problem, Unprocessable
 from store.models import DatasetRow, StudyRow, StudyState
 
 # What a worker can read, each also as .gz; a folder of images or a pair of IDX files goes into one .npz.
 ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".npz")
-MANIFEST = "dataset.json"
 
 
 class Datasets:

@@ -46,6 +46,9 @@ def connect(database_url: str, ping: bool = True) -> Engine:
         return create_engine(
             url.set(drivername="postgresql+psycopg"),
             pool_pre_ping=ping,
+            # The driver drops all prepared statements with each ROLLBACK, by which every read ends: none is worth it
+            # but those of a Pipeline, which must stay.
+            connect_args={"prepare_threshold": None},
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
         )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.compress import LATENCY_ROWS, latency, nonzero, size_in_bytes
@@ -39,19 +40,25 @@ def size_of(config: Model, schema: AnySchema, inputs: Sequence[Tensor]) -> Size:
         ModelError: there is no such model.
     """
     with torch.device("meta"):
-        model = build(config, schema).eval()
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(*(tensor[:1].to("meta") for tensor in inputs))
+        return size_of_model(build(config, schema), [tensor[:1].to("meta") for tensor in inputs])
+
+
+def size_of_model(model: Network, row: Sequence[Tensor]) -> Size:
+    """The size of a model that is there, which is shown a row."""
+    model.eval()
+    # Of attention only what is made of matrix products is counted on every device, and not each one's own kernel.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(*row)
     return Size(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops())
 
 
 class Costs:
     """The costs of one training, counted from here on."""
 
-    def __init__(self, config: Model, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared) -> None:
         self.seconds = 0.0  # spent on epochs, those of earlier attempts included
         self._prepared = prepared
-        self._size = size_of(config, prepared.schema, prepared.train.inputs)
+        self._size = Size(0, 0)
         self._measured: dict[str, float] = {}
         self._device = prepared.device
         _forget_peak(self._device)
@@ -63,9 +70,9 @@ class Costs:
         memory = _peak(self._device)
         return {**self._size._asdict(), "seconds": self.seconds, "device_memory": memory, **self._measured}
 
-    def resize(self, config: Model) -> None:
-        """Go on with a model of another size."""
-        self._size = size_of(config, self._prepared.schema, self._prepared.train.inputs)
+    def resize(self, model: Network) -> None:
+        """Go on with this model."""
+        self._size = size_of_model(model, self._prepared.train.first(1))
 
     def measure(self, model: Network) -> None:
         """Take in what a model that is compressed takes now: `nonzero` parameters, `bytes`, and its `latency`."""

@@ -116,6 +116,10 @@ class JointTraining:
         """What builds the models as they are now."""
         return self._config.model_copy(update={"model": self._trainings[0].config.model})
 
+    def notes(self) -> list[str]:
+        """What was decided on the way, for the log; each once."""
+        return list(dict.fromkeys(note for training in self._trainings for note in training.notes()))
+
     @property
     def members(self) -> list[Member]:
         return [member for training in self._trainings for member in training.members]

@@ -15,6 +15,7 @@ from trainer.data.prepared import Folds, Prepared
 from trainer.errors import NothingToCopy
 from trainer.folder import Folder
 from trainer.heritage import Heritage
+from trainer.keeper import Keeper
 from trainer.progress import Monitor
 from trainer.ranks import ALONE, Ranks
 from trainer.training import Training
@@ -23,6 +24,7 @@ from trainer.transfer import Origin
 __all__ = ["Decision", "Fitted", "Folder", "Membership", "Monitor", "Reporter", "fit"]
 
 Decision = Literal["continue", "prune", "stop", "pause"]
+Ending = Literal["finished", "pruned", "paused", "returned"]
 
 
 class Reporter(Protocol):
@@ -54,7 +56,7 @@ class Fitted:
     last epoch. The costs, by the names of COST_METRICS, are of all of it, and no two trainings have the same.
     """
 
-    ending: Literal["finished", "pruned", "paused", "returned"]
+    ending: Ending
     metrics: dict[str, float]
     epochs: int
     best_epoch: int
@@ -78,9 +80,6 @@ def fit(
 ) -> Fitted:
     """Train until the epochs or the patience are used up, or until told otherwise.
 
-    Where a checkpoint of an epoch is due it is written before the epoch is reported, and always one of the epoch at
-    which a training pauses or leaves. `prune` ends at once and keeps nothing; `stop` finishes early.
-
     Args:
         origin: what a pretrained model begins with; it has resolved the configuration.
         heritage: what another trial has left, to begin with as far as it fits.
@@ -94,61 +93,79 @@ def fit(
         Diverged: a loss or a metric is not finite.
         NothingToCopy: there is no whole checkpoint to copy.
     """
-    training = _training(config, prepared, monitor, origin, heritage, ranks)
-    if training.made_anew:
-        reporter.log(f"from {config.model.source}, but for {', '.join(training.made_anew)}")
-    if heritage:
-        reporter.log(f"began with the weights of {heritage.name}: {training.inherited:.0%} of its own")
-    costs = training.costs
+    training = _begun(config, prepared, monitor, reporter, origin, heritage, ranks)
     if not _resume(training, resume_from, reporter, ranks) and membership and membership.copies:
         _copy(training, membership.copies, reporter, ranks)
-    written_at = clock()
-    while not training.over and not (membership and membership.ends and training.epoch):
-        began_at = clock()
-        metrics = training.run_epoch()
-        trained_at = clock()
-        costs.seconds += trained_at - began_at
-        reporter.log(_line(training.epoch, config.epochs, metrics))
-        waited = trained_at - written_at >= config.checkpoint.every_seconds
-        due = waited and training.epoch % config.checkpoint.every_epochs == 0 and ranks.is_first
-        if due:
-            checkpoint.write(folder, training.checkpoint())
-            written_at = clock()
-        reported = metrics | costs.metrics()
-        decision = ranks.agreed(partial(_heard, reporter, training.epoch, reported, should_leave))
-        if decision == "prune":
-            if ranks.is_first:
-                checkpoint.clear(folder)
-            return _ended(training, "pruned")
-        if decision == "stop":
-            break
-        if decision in ("pause", "leave"):
-            if ranks.is_first and not due:
-                checkpoint.write(folder, training.checkpoint())
-            return _ended(training, "paused" if decision == "pause" else "returned")
+    keeper = Keeper(folder, config.checkpoint, clock, writes=ranks.is_first)
+    hear = partial(_heard, reporter, should_leave, ranks)
+    ending = _train(training, reporter, hear, keeper, clock, is_enough=membership is not None and membership.ends)
+    if ending != "finished":
+        return _ended(training, ending)
     return _finish(training, folder, [] if membership else [folder, *resume_from], ranks)
 
 
-def _heard(
-    reporter: Reporter, epoch: int, metrics: Mapping[str, float], should_leave: Callable[[], bool]
-) -> Decision | Literal["leave"]:
-    decision = reporter.report(epoch, metrics)
-    return "leave" if decision == "continue" and should_leave() else decision
+def _train(
+    training: Training | JointTraining,
+    reporter: Reporter,
+    hear: Callable[[int, Mapping[str, float]], Decision | Literal["leave"]],
+    keeper: Keeper,
+    clock: Callable[[], float],
+    *,
+    is_enough: bool,
+) -> Ending:
+    """Epoch by epoch: train, validate, keep, report, and do as told.
+
+    A checkpoint that is due is written before the epoch is reported, and always one of the epoch at which a training
+    pauses or leaves. `prune` ends at once and keeps nothing; `stop` finishes early.
+
+    Args:
+        hear: reports an epoch and gives the decision.
+        is_enough: whether one epoch is, of this attempt or an earlier one.
+    """
+    while not training.over and not (is_enough and training.epoch):
+        began_at = clock()
+        metrics = training.run_epoch()
+        training.costs.seconds += clock() - began_at
+        for line in (*training.notes(), _line(training.epoch, training.config.epochs, metrics)):
+            reporter.log(line)
+        keeper.write_if_due(training)
+        match hear(training.epoch, metrics | training.costs.metrics()):
+            case "prune":
+                keeper.clear()
+                return "pruned"
+            case "stop":
+                return "finished"
+            case "pause":
+                keeper.write(training)
+                return "paused"
+            case "leave":
+                keeper.write(training)
+                return "returned"
+    return "finished"
 
 
-def _training(
+def _begun(
     config: TrainConfig,
     prepared: Prepared | Folds,
     monitor: Monitor,
+    reporter: Reporter,
     origin: Origin | None,
     heritage: Heritage | None,
     ranks: Ranks,
 ) -> Training | JointTraining:
+    """The training before its first epoch; what it begins with is logged."""
+    training: Training | JointTraining
     if isinstance(prepared, Folds):
-        return JointTraining.on_folds(config, prepared, monitor, origin, heritage, ranks)
-    if config.seeds > 1:
-        return JointTraining.from_seeds(config, prepared, monitor, origin, heritage, ranks)
-    return Training(config, prepared, monitor, origin, heritage.of_member(0) if heritage else None, ranks)
+        training = JointTraining.on_folds(config, prepared, monitor, origin, heritage, ranks)
+    elif config.seeds > 1:
+        training = JointTraining.from_seeds(config, prepared, monitor, origin, heritage, ranks)
+    else:
+        training = Training(config, prepared, monitor, origin, heritage.of_member(0) if heritage else None, ranks)
+    if training.made_anew:
+        reporter.log(f"from {config.model.source}, but for {', '.join(training.made_anew)}")
+    if heritage:
+        reporter.log(f"began with the weights of {heritage.name}: {training.inherited:.0%} of its own")
+    return training
 
 
 def _resume(training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter, ranks: Ranks) -> bool:
@@ -179,6 +196,18 @@ def _newest(
     return None
 
 
+def _heard(
+    reporter: Reporter, should_leave: Callable[[], bool], ranks: Ranks, epoch: int, metrics: Mapping[str, float]
+) -> Decision | Literal["leave"]:
+    """What the first rank is told, for all of them."""
+
+    def decide() -> Decision | Literal["leave"]:
+        decision = reporter.report(epoch, metrics)
+        return "leave" if decision == "continue" and should_leave() else decision
+
+    return ranks.agreed(decide)
+
+
 def _finish(training: Training | JointTraining, folder: Folder, spent: Sequence[Folder], ranks: Ranks) -> Fitted:
     best = training.restore_best()
     if ranks.is_first:
@@ -189,7 +218,7 @@ def _finish(training: Training | JointTraining, folder: Folder, spent: Sequence[
     return Fitted("finished", best.metrics, training.epoch, best.epoch, training.costs.metrics())
 
 
-def _ended(training: Training | JointTraining, ending: Literal["pruned", "paused", "returned"]) -> Fitted:
+def _ended(training: Training | JointTraining, ending: Ending) -> Fitted:
     best_epoch = training.best.epoch if training.best else 0
     return Fitted(ending, training.metrics, training.epoch, best_epoch, training.costs.metrics())
 

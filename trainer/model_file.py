@@ -115,7 +115,7 @@ def save(
         "sha256": hashlib.sha256(tensors).hexdigest(),
     }
     folder.write(TENSORS, tensors)
-    folder.write(DOCUMENT, json.dumps(document, indent=1).encode())
+    folder.write(DOCUMENT, json.dumps(document).encode())  # indented, a vocabulary takes ten times as long
 
 
 def packed(members: Sequence[Member]) -> bytes:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
+from torch.optim import SGD, Adagrad, NAdam, RMSprop
 from torch.optim.optimizer import ParamsT
 
+from trainer.adamw import AdamW
 from trainer.config import Optimizer
 from trainer.lion import Lion
 
@@ -23,11 +24,8 @@ def make_optimizer(parameters: ParamsT, config: Optimizer) -> torch.optim.Optimi
         case "sgd":
             nesterov = config.nesterov and config.momentum > 0
             return SGD(parameters, lr, momentum=config.momentum, nesterov=nesterov, fused=True)
-        case "adam":
-            return Adam(parameters, lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
-        case "adamw":
-            betas = (config.beta1, config.beta2)
-            return AdamW(parameters, lr, betas=betas, eps=config.eps, weight_decay=0.0, fused=True)
+        case "adam" | "adamw":
+            return AdamW(parameters, lr, (config.beta1, config.beta2), config.eps)
         case "nadam":  # this one and the next have no fused kernel
             return NAdam(parameters, lr, betas=(config.beta1, config.beta2), eps=config.eps, foreach=True)
         case "lion":
@@ -64,6 +62,8 @@ def weights_of(model: nn.Module) -> list[nn.Parameter]:
 
 def decay_all(optimizer: torch.optim.Optimizer, weight_decay: float) -> None:
     """Decay the weights of each group by its own learning rate; what is frozen stays."""
+    if weight_decay == 0:
+        return
     for group in optimizer.param_groups:
         decay([each for each in group["params"] if each.ndim > 1 and each.requires_grad], group["lr"], weight_decay)
 

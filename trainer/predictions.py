@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,10 +64,14 @@ def of_training(model: Network, prepared: Prepared, quantile: float | None = Non
     return of_outputs(outputs_of(model, prepared), prepared, quantile)
 
 
-def outputs_of(model: Network, prepared: Prepared, ranks: Ranks = ALONE) -> dict[str, Tensor]:
-    """A trained model's outputs for `val` and, where there is a test part, `test`. All ranks call it together."""
+def outputs_of(
+    model: Network, prepared: Prepared, ranks: Ranks = ALONE, but: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """A trained model's outputs for `val` and, where there is a test part, `test`, `but` for what is known already. All
+    ranks call it together.
+    """
     parts = {"val": prepared.validation} | ({"test": prepared.test} if prepared.test is not None else {})
-    return {name: evaluate(model, part, ranks) for name, part in parts.items()}
+    return {name: evaluate(model, part, ranks) for name, part in parts.items() if name not in but}
 
 
 def of_outputs(outputs: Mapping[str, Tensor], prepared: Prepared, quantile: float | None = None) -> Predictions:

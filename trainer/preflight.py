@@ -13,7 +13,7 @@ from trainer.config import AUGMENTED, LOSSES, PINBALL, Augment, TrainConfig, met
 from trainer.costs import Size, size_of
 from trainer.data.images import ImageSchema
 from trainer.data.prepare import OF_THEIR_OWN, prepare_for
-from trainer.data.prepared import Prepared
+from trainer.data.prepared import Folds, Prepared
 from trainer.errors import DataError, ModelError, Problem
 from trainer.transfer import Origins
 
@@ -42,24 +42,17 @@ def check(
     problems: list[Problem] = []
     facts: dict[str, Any] = {}
     sizes: list[Size] = []
-    origins = origins or Origins(data_folders)
     for told in _by_data(configs):
         try:
-            origin = origins.of(told[0])
-            corners = [origin.resolve(config) for config in told] if origin else told
-            given = origin.given(corners[0]) if origin else OF_THEIR_OWN
-            found = prepare_for(corners[0], device=device, data_folders=data_folders, given=given)
+            corners, found = _prepared(told, data_folders, device, origins or Origins(data_folders))
         except (DataError, ModelError) as error:
             problems.append(error.problem)
             continue
         facts = facts or found.facts()
-        prepared = found.smallest
         for config in corners:
-            problems += [*_metrics(config, wanted, prepared), *_task(config, prepared)]
-            problems += [*_augmented(config, prepared), *_batches(config, prepared)]
+            problems += _against_data(config, wanted, found.smallest)
             try:
-                sizes.append(size_of(config.model, prepared.schema, prepared.train.inputs))
-                model_in(config, config.epochs)
+                sizes.append(_size(config, found.smallest))
             except ModelError as error:
                 problems.append(error.problem)
     if sizes:
@@ -72,6 +65,30 @@ def _by_data(configs: Sequence[TrainConfig]) -> list[list[TrainConfig]]:
     for config in configs:
         groups.setdefault(config.preparation, []).append(config)
     return list(groups.values())
+
+
+def _prepared(
+    told: Sequence[TrainConfig], data_folders: Sequence[Path], device: torch.device, origins: Origins
+) -> tuple[Sequence[TrainConfig], Prepared | Folds]:
+    """Corners that share their data, complete, and these data. Raises: DataError, ModelError."""
+    origin = origins.of(told[0])
+    corners = [origin.resolve(config) for config in told] if origin else told
+    given = origin.given(corners[0]) if origin else OF_THEIR_OWN
+    return corners, prepare_for(corners[0], device=device, data_folders=data_folders, given=given)
+
+
+def _against_data(config: TrainConfig, wanted: Mapping[str, str], prepared: Prepared) -> Iterator[Problem]:
+    yield from _metrics(config, wanted, prepared)
+    yield from _task(config, prepared)
+    yield from _augmented(config, prepared)
+    yield from _batches(config, prepared)
+
+
+def _size(config: TrainConfig, prepared: Prepared) -> Size:
+    """Raises: ModelError: there is no such model, or it cannot be made as small as told."""
+    size = size_of(config.model, prepared.schema, prepared.train.inputs)
+    model_in(config, config.epochs)
+    return size
 
 
 def _metrics(config: TrainConfig, wanted: Mapping[str, str], prepared: Prepared) -> Iterator[Problem]:

@@ -68,6 +68,8 @@ def add_penalty_gradients(weights: Sequence[nn.Parameter], l1: float, l2: float)
 
     The same as adding the penalties to the loss, without a pass through autograd for a derivative that is known.
     """
+    if not l1 and not l2:
+        return
     with torch.no_grad():
         for weight in weights:
             if weight.grad is None:

@@ -4,6 +4,7 @@ checkpoint and taken out again, and goes on bit for bit as if nothing had happen
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Literal
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from trainer import predictions
 from trainer.average import Follower, followers
 from trainer.checkpoint import Checkpoint, below, prefixed
+from trainer.compiled import Passes
 from trainer.compress import Masks, masks_of, model_in, share_before, steps_of, without_units
 from trainer.config import TrainConfig, but_schedule
 from trainer.costs import Costs
@@ -22,7 +24,7 @@ from trainer.freezing import freeze, parameter_groups
 from trainer.heritage import take_over
 from trainer.init import initialize
 from trainer.int8 import quantized
-from trainer.loop import evaluate, train_epoch
+from trainer.loop import Learner, evaluate
 from trainer.members import Member
 from trainer.metrics import measure
 from trainer.models.build import build
@@ -55,13 +57,14 @@ class Training:
         self.epoch = 0  # finished ones
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None
-        self.costs = Costs(config.model, prepared)
+        self.costs = Costs(prepared)
         self._config, self._prepared, self._monitor, self._ranks = config, prepared, monitor, ranks
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
         self._plateau = Plateau(config.schedule) if config.schedule.name == "plateau" else None
         self._origin, self._heritage = origin, heritage or {}
         self._is_small = config.compression is not None and config.compression.int8
         self.outputs: dict[str, Tensor] = {}  # of the best epoch's model: `val` and `test`
+        self._said: Tensor | None = None  # what the last epoch's model said of the validation part
         self.inherited = 0.0  # of the model's numbers, the share that it began with
         self._model_config = config.model  # narrower after units have been taken out
         self._masks: Masks | None = None
@@ -69,6 +72,7 @@ class Training:
         # Order and dropout are drawn on the device; weights on the CPU, so that they are the same on every device.
         self._generator = torch.Generator(prepared.device).manual_seed(config.seed)
         self._noise = ranks.noise(self._generator)
+        self._passes = Passes(config, prepared.device, ranks.size)
         model, self.made_anew = self._first_model()
         self._followers: list[Follower] = []
         self._begin_with(model)
@@ -94,6 +98,11 @@ class Training:
     @property
     def will_compress(self) -> bool:
         return any(step >= self.epoch for step in self._steps)
+
+    def notes(self) -> list[str]:
+        """What was decided on the way, for the log; each once."""
+        notes, self._passes.notes = self._passes.notes, []
+        return notes
 
     @property
     def members(self) -> list[Member]:
@@ -129,27 +138,23 @@ class Training:
             self._compress()
         if self._config.model.name == "pretrained":
             freeze(self.model, self._config, self.epoch)
+        began_at = time.perf_counter()
         with self._precision.epoch():
-            loss = train_epoch(
-                self.model,
-                self._optimizer,
+            loss = self._learner.train_epoch(
                 self._prepared.train,
-                self._config,
-                epoch=self.epoch,
-                generator=self._generator,
-                noise=self._noise,
-                class_weight=self._prepared.class_weight,
+                self.epoch,
+                self._generator,
                 lr_scale=self._plateau.scale if self._plateau else 1.0,
-                precision=self._precision,
                 followers=[self._masks, *self._followers] if self._masks else self._followers,
-                ranks=self._ranks,
             )
+        self._passes.took(time.perf_counter() - began_at, self._config.epochs - self.epoch - 1)
         self._ranks.even_out([self.model, *(follower.model for follower in self._followers)])
         self.epoch += 1
         for follower in self._followers:
             follower.after_epoch(self.model, self.epoch)
         held = self._prepared.validation
-        measured = {"train/loss": loss} | self._metrics("val", evaluate(self._judged, held, self._ranks), held)
+        self._said = evaluate(self._judged, held, self._ranks)
+        measured = {"train/loss": loss} | self._metrics("val", self._said, held)
         self.metrics = self._ranks.agreed(lambda: measured)
         refuse_divergence(self.epoch, self.metrics)
         if self._plateau:
@@ -161,6 +166,7 @@ class Training:
     def keep(self) -> None:
         """Remember this epoch as the best one."""
         self.best = Best(self.epoch, self.metrics, self._weights())
+        self.outputs = {"val": self._said} if self._said is not None and not self._is_small else {}
 
     def restore_best(self) -> Best:
         """Put the weights of the best epoch back into the model, and measure the test part with them, if there is one.
@@ -195,7 +201,7 @@ class Training:
             self.model = quantized(self.model)
         if self._config.compression:
             self.costs.measure(self.model)
-        self.outputs = predictions.outputs_of(self.model, self._prepared, self._ranks)
+        self.outputs |= predictions.outputs_of(self.model, self._prepared, self._ranks, but=self.outputs)
         return self.best
 
     def predictions(self) -> Predictions:
@@ -221,6 +227,7 @@ class Training:
             "config": self._identity(),
             "metrics": self.metrics,
             "precision": self._precision.state(),
+            "passes": self._passes.state(),
             "followers": {follower.name: follower.taken for follower in self._followers},
             "seconds": self.costs.seconds,
             "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
@@ -233,6 +240,7 @@ class Training:
         """Go on from a checkpoint of this very training."""
         tensors, scalars = checkpoint.tensors, checkpoint.scalars
         self.epoch, self.metrics, self.costs.seconds = checkpoint.epoch, scalars["metrics"], scalars["seconds"]
+        self.outputs = {}  # those of the best epoch are found again at the end
         self._begin_with(self._model_of_epoch(self.epoch - 1))
         self.model.load_state_dict(below("model", tensors))
         kept = below("mask", tensors)
@@ -242,6 +250,7 @@ class Training:
             follower.taken = scalars["followers"][follower.name]
         self._snapshots = self._restored_snapshots(below("snapshot", tensors))
         self._precision.restore(scalars["precision"])
+        self._passes.restore(scalars["passes"])
         self._restore_optimizer(below("optimizer", tensors))
         self._generator.set_state(tensors["generator"])
         if self._patience:
@@ -293,15 +302,17 @@ class Training:
     def _model_of_epoch(self, epoch: int) -> Network:
         """The model of the size that it has in an epoch; its weights are yet to come."""
         self._model_config = model_in(self._config, epoch)
-        self.costs.resize(self._model_config)
         return build(self._model_config, self._prepared.schema, self._noise)
 
     def _begin_with(self, model: Network) -> None:
         """Train a model from here on: the optimizer and the averages know nothing of another one."""
         config, self.model = self._config, self._ranks.joined(self._placed(model))
+        self.costs.resize(self.model)
         self._precision = Precision(config.precision, self.model, self._prepared.device)
         learned = parameter_groups(self.model, config.transfer) if self._origin else self.model.parameters()
         self._optimizer = make_optimizer(learned, config.optimizer)
+        told = (config, self._noise, self._prepared.class_weight, self._precision, self._passes, self._ranks)
+        self._learner = Learner(self.model, self._optimizer, *told)
         self._followers = []
         self._followers = followers(config, self._prepared.train, self._copy)
 

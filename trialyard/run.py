@@ -6,7 +6,7 @@ import os
 import shlex
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,42 +37,32 @@ def run(
     console: Console,
     complaints: Console,
 ) -> int:
-    """Search as a study says, with a service of its own that ends with it.
+    """Search as a study says, with a service of its own that ends with it: 0, or 128 and the signal that stopped it.
 
     Args:
         settings: the environment's; what it says of home, database and address is not used.
         file: where the study was read from; data files may lie beside it.
-        document: the study.
         home: where everything lies; a new temporary folder, which is kept, if there is none given.
         port: the page's; any free one if none is given.
         complaints: where deaths of parts are told.
-
-    Returns:
-        The exit code: 0, or 128 and the signal that stopped it.
 
     Raises:
         DefinitionError: the study is wrong; nothing was started.
         CommandError: it failed, or the service cannot run here.
     """
     definition = parse(document)
+    check_gpus(definition)
     _check_objectives(settings)
     home = (home or Path(tempfile.mkdtemp(prefix="trialyard-"))).absolute()
     settings = _settings_of_run(settings, file, home, port)
     try:
         with local_service(settings, _slots(definition, workers), signals, complaints.print) as service:
-            console.print(f"page: {service.server_url}/studies/{definition.name}", soft_wrap=True)
-            console.print(f"home: {home}", soft_wrap=True)
+            console.print(f"page: {service.server_url}/studies/{definition.name}\nhome: {home}", soft_wrap=True)
             with Client(service.server_url, _api_key(settings)) as client:
                 study = _create_or_resume(client, document, definition, home)
-                if not study.ended:
-                    study = follow(client, study, console, service.check)
-                conclude(console, client, study)
-                follow_race(client, study, console, service.check)
+                _follow_to_the_end(client, study, console, service.check)
     except Stopped as stopped:
-        again = ["trialyard", "run", str(file), "--home", str(home)]
-        if settings.objectives_file is not None:
-            again += ["--objectives", str(settings.objectives_file)]
-        console.print(f"Stopped. To carry on: {shlex.join(again)}", markup=False, soft_wrap=True)
+        console.print(f"Stopped. To carry on: {_again(settings, file, home)}", markup=False, soft_wrap=True)
         return stopped.exit_code
     console.print(f"\nTo look at the study again: {up_again(settings, definition)}", markup=False, soft_wrap=True)
     return 0
@@ -107,6 +97,31 @@ def up_again(settings: Settings, definition: Definition) -> str:
     command = f"trialyard up --home {shlex.quote(str(settings.home))}"
     source = str(definition.trial.get("data", {}).get("source", ""))
     return f"TRIALYARD_DATA_DIR={shlex.quote(settings.data_dir)} {command}" if source.startswith("file:") else command
+
+
+def check_gpus(definition: Definition) -> None:
+    """Before anything is started. Raises: BadInput: a trial wants more GPUs than this machine has."""
+    from worker.gpu import list_gpus
+
+    wanted = definition.resources.gpus if definition.kind != "external" else 0
+    if wanted > (there := len(list_gpus()) if wanted else 0):
+        message = f"resources.gpus: a trial wants {wanted}, and this machine has {there or 'none'}"
+        raise BadInput(f"{message}; with gpus: 0 it runs on the processor, and `trialyard submit` sends it to a pool")
+
+
+def _follow_to_the_end(client: Client, study: Study, console: Console, check: Callable[[], None]) -> None:
+    if not study.ended:
+        study = follow(client, study, console, check)
+    conclude(console, client, study)
+    follow_race(client, study, console, check)
+
+
+def _again(settings: Settings, file: Path, home: Path) -> str:
+    """The command that carries on."""
+    command = ["trialyard", "run", str(file), "--home", str(home)]
+    if settings.objectives_file is not None:
+        command += ["--objectives", str(settings.objectives_file)]
+    return shlex.join(command)
 
 
 def _settings_of_run(settings: Settings, file: Path, home: Path, port: int | None) -> Settings:

@@ -9,8 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from store.artifacts import Artifacts, Folder
-from store.datasets import MANIFEST
+from store.artifacts import MANIFEST, Artifacts, Folder
 from trainer.config import Data
 from trainer.errors import Damaged, DataError
 

@@ -85,12 +85,7 @@ class Pool:
         """
         if settings.objectives_file is not None:
             read_objectives(settings.objectives_file)
-        served = choose(list_gpus(), gpus) if gpus != "none" else []
-        if cpu_slots is None:
-            cpu_slots = 0 if served else cores()
-        places = places_for(served, cpu_slots, slots_per_gpu, memory_per_slot, read_group_sizes(gpus_per_trial))
-        if not places:
-            raise SettingsError("a worker needs at least one slot; give --cpu-slots, or --gpus where there are some")
+        places = _places(cpu_slots, gpus, slots_per_gpu, gpus_per_trial, memory_per_slot)
         self._settings = settings
         self._pool = pool
         self._machine = name or socket.gethostname()
@@ -204,6 +199,19 @@ class Pool:
         for process in processes:
             process.kill()
         return 0 if all(process.wait() == 0 for process in processes) else 1
+
+
+def _places(
+    cpu_slots: Slots | None, gpus: str, slots_per_gpu: Slots, gpus_per_trial: str, memory_per_slot: int | None
+) -> list[Place]:
+    """Those that a pool of these arguments has, at least one. Raises: SettingsError."""
+    served = choose(list_gpus(), gpus) if gpus != "none" else []
+    if cpu_slots is None:
+        cpu_slots = 0 if served else cores()
+    places = places_for(served, cpu_slots, slots_per_gpu, memory_per_slot, read_group_sizes(gpus_per_trial))
+    if not places:
+        raise SettingsError("a worker needs at least one slot; give --cpu-slots, or --gpus where there are some")
+    return places
 
 
 class _Signals:

@@ -87,33 +87,21 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
     if not settings.hf_hub:  # read by the libraries when they are imported, with the first pretrained model
         os.environ["HF_HUB_OFFLINE"] = "1"
     library = Library(artifacts, settings.data_folders, settings.home / "datasets")
-    torch_device = "cuda" if arguments.gpu else "cpu"
     client = open_redis(settings.redis_url)
-    shelf = Shelf(arguments.shelf) if arguments.shelf else None
-    training = Training(
-        artifacts,
-        library,
-        torch_device,
-        arguments.gpu_share,
-        is_crowd=arguments.crowd,
-        hub=settings.hf_hub,
-        shelf=shelf,
-    )
+    training = _training(settings, arguments, artifacts, library)
+    objectives = Objectives(settings.objectives_file, artifacts, LEAVE_SHARE * settings.grace_seconds)
     return Bench(
         worker=arguments.name,
         device=arguments.device,
         caller=Caller(client, arguments.name),
         artifacts=artifacts,
-        kinds={
-            "train": training,
-            "objective": Objectives(settings.objectives_file, artifacts, LEAVE_SHARE * settings.grace_seconds),
-        },
+        kinds={"train": training, "objective": objectives},
         tasks={
             "predict": Predicting(Parcels(client, settings.predict_seconds)),
             "collect": Collecting(),
             "convert": Converting(library),
             "rescore": Rescoring(training),
-            "ensemble": Ensembling(library, torch_device),
+            "ensemble": Ensembling(library, _torch_device(arguments)),
         },
         pull_seconds=settings.pull_seconds,
         began=lambda attempt: channel.send(Began(attempt=attempt)),
@@ -126,6 +114,22 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         wear=Wear(settings.runner_trials, settings.runner_growth),
         progress=Progress(channel.send, settings.beat_seconds),
     )
+
+
+def _training(settings: Settings, arguments: argparse.Namespace, artifacts: Artifacts, library: Library) -> Training:
+    return Training(
+        artifacts,
+        library,
+        _torch_device(arguments),
+        arguments.gpu_share,
+        is_crowd=arguments.crowd,
+        hub=settings.hf_hub,
+        shelf=Shelf(arguments.shelf) if arguments.shelf else None,
+    )
+
+
+def _torch_device(arguments: argparse.Namespace) -> str:
+    return "cuda" if arguments.gpu else "cpu"
 
 
 def _arguments() -> argparse.Namespace:

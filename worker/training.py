@@ -176,19 +176,13 @@ class Training:
         ranks: Ranks | None = None,
     ) -> Fitted:
         """Train what a section `trial` says, on the study's data; `origins` are the trials that it may begin with,
-        `inherits` is one whose weights it takes over.
-
-        Raises:
-            TrainerError: the data cannot be used, or the training diverged.
+        `inherits` is one whose weights it takes over. Raises: TrainerError: the data cannot be used, or it diverged.
         """
         from trainer.fit import Monitor, fit
         from trainer.heritage import read
         from trainer.ranks import ALONE
 
-        config = TrainConfig.model_validate(trial)
-        origin = self._origins_of(study_id, origins).of(config)
-        config = origin.resolve(config) if origin else config
-        prepared = self._prepare(study_id, config, origin)
+        config, prepared, origin = self._made_ready(study_id, trial, origins)
         if isinstance(reporter, Reporter):
             reporter.rows_a_step = _rows_of_epoch(config, prepared)
         return fit(
@@ -204,6 +198,15 @@ class Training:
             should_leave=should_leave,
             ranks=ranks or ALONE,
         )
+
+    def _made_ready(
+        self, study_id: int, trial: Mapping[str, Any], origins: Mapping[str, AttemptKey]
+    ) -> tuple[TrainConfig, Prepared | Folds, Origin | None]:
+        """The configuration, complete, its data on the device, and what a pretrained model begins with."""
+        config = TrainConfig.model_validate(trial)
+        origin = self._origins_of(study_id, origins).of(config)
+        config = origin.resolve(config) if origin else config
+        return config, self._prepare(study_id, config, origin), origin
 
     def _membership(self, told: Membership) -> Member:
         from trainer.fit import Membership as Member

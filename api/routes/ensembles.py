@@ -131,7 +131,7 @@ def _too_few(method: str, kept: int, pruned: int, *, retrained: bool) -> str:
     needed = "a complete trial" if retrained else "at least two complete trials"
     message = f"{method} needs {needed} whose model and predictions are kept; there are {kept}"
     if pruned:
-        message += f", and {pruned} that were pruned: search with more trials, or with pruner: {{name: none}}"
+        message += f", and {pruned} that were pruned: search with a larger least_complete of asha, or no pruner"
     return message if retrained or not kept else f"{message}; bagging and boosting need one"
 
 

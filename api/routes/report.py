@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse
 
 from api.charts import Line, Point, bars, figure
 from api.deps import PathStudy, Reading, Wired
+from api.fronts import pareto
 from api.kept_models import ENSEMBLE
 from api.page_text import objectives, parameter
 from api.parts import Parts
@@ -22,6 +23,7 @@ from api.requests import StrictRoute
 from api.result_shapes import Ensemble
 from api.routes.studies import shown
 from api.shapes import Trial
+from search.definition import parse
 from store.curves import read_curves
 from store.models import AttemptRow, StudyRow, TaskState, TrialRow, TrialState
 from store.tasks import Tasks
@@ -30,6 +32,7 @@ from store.trials import Sort, Trials
 router = APIRouter(prefix="/studies/{name}", route_class=StrictRoute, tags=["results"])
 
 BEST_TRIALS = 10
+MOST_LOOKED_AT = 500
 CURVES = 40
 SLICES = 4
 MOST_POINTS = 5_000
@@ -41,7 +44,7 @@ def report(request: Request, session: Reading, row: PathStudy, parts: Wired) -> 
     study = shown(session, row)[0].model_dump(mode="json")
     environment: Environment = request.app.state.templates
     trials = Trials(session, row)
-    best = _best(trials, objectives(study)[0]["direction"])
+    best = _best(trials, row)
     text = environment.get_template("report.html").render(
         study=study,
         best=best,
@@ -54,9 +57,17 @@ def report(request: Request, session: Reading, row: PathStudy, parts: Wired) -> 
     return HTMLResponse(text, headers=head)
 
 
-def _best(trials: Trials, direction: str) -> list[dict[str, Any]]:
-    page = trials.page([TrialState.COMPLETE], Sort("value", direction == "maximize"), None, BEST_TRIALS)
-    return [Trial.of(trial, []).model_dump(mode="json") for trial, _ in page]
+def _best(trials: Trials, row: StudyRow) -> list[dict[str, Any]]:
+    """The best trials that break no constraint; of several objectives those that no other beats, by the first one."""
+    definition = parse(row.definition)
+    if len(definition.objectives) > 1:
+        front = [each.number for each in pareto(trials, definition, None).front]
+        found = {trial.number: trial for trial in trials.several(front)}
+        return [Trial.of(found[number], []).model_dump(mode="json") for number in front]
+    order = Sort("value", definition.objective.direction == "maximize")
+    page = [trial for trial, _ in trials.page([TrialState.COMPLETE], order, None, MOST_LOOKED_AT)]
+    kept = [trial for trial in page if (trial.violation or 0) <= 0][:BEST_TRIALS]
+    return [Trial.of(trial, []).model_dump(mode="json") for trial in kept]
 
 
 def _figures(
@@ -64,9 +75,11 @@ def _figures(
 ) -> list[tuple[str, Markup]]:
     """Titles and pictures, of what there is to see."""
     metric, direction = objectives(study)[0]["metric"], objectives(study)[0]["direction"]  # of several the first
-    complete = [(number, parameters, values[metric]) for number, parameters, values in _complete(session, row)]
+    trials = _complete(session, row)
+    complete = [(number, parameters, values[metric]) for number, parameters, values in trials]
     shares = parts.importances.of(session, row)[1].get(metric, {})
     found = [
+        ("Pareto front", _front(trials, objectives(study), best)),
         ("Optimisation history", _history(complete, metric, direction)),
         (f"Learning curves of {metric}", _curves(session, row, metric, [trial["number"] for trial in best])),
         ("Importance of the parameters", bars(shares.items())),
@@ -83,6 +96,24 @@ def _complete(session: Session, row: StudyRow) -> list[Any]:
     same = (TrialRow.study_id == row.id, TrialRow.state == str(TrialState.COMPLETE))
     query = select(TrialRow.number, TrialRow.parameters, TrialRow.values).where(*same)
     return list(session.execute(query.order_by(TrialRow.number)))
+
+
+def _front(
+    complete: Sequence[Any], wanted: Sequence[Mapping[str, str]], best: Sequence[dict[str, Any]]
+) -> Markup | None:
+    """The second objective over the first, and the line below or above which nothing lies; of one objective nothing."""
+    if len(wanted) < 2:
+        return None
+    x, y = wanted[0]["metric"], wanted[1]["metric"]
+    points = [
+        Point(values[x], values[y], f"trial {number}: {values[x]:.5g}, {values[y]:.5g}")
+        for number, _, values in _thinned(complete)
+    ]
+    edge = sorted((trial["values"][x], trial["values"][y]) for trial in best)
+    if wanted[0]["direction"] == "maximize":
+        edge.reverse()  # from the best on, so that the line goes along before it becomes better in the other
+    lines = [Line(edge, "best", stepped=True)] if len(wanted) == 2 else []  # of three a front is no line
+    return figure(points, lines, x, y)
 
 
 def _history(complete: Sequence[Any], metric: str, direction: str) -> Markup | None:

@@ -40,7 +40,8 @@ def best_trial(session: Reading, study: PathStudy, parts: Wired) -> BestTrial:
     """
     if isinstance(study.definition["objective"], list):
         message = f"the study {study.name!r} has several objectives, and no trial is the best by all of them"
-        raise Conflict(f"{message}; GET /api/v1/studies/{study.name}/pareto has those that no other beats")
+        ways = f"`trialyard best {study.name}` and GET /api/v1/studies/{study.name}/pareto"
+        raise Conflict(f"{message}; name one of those that no other beats, which {ways} have")
     trials = Trials(session, study)
     best = trials.best()
     if best is None:

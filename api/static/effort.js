@@ -8,7 +8,8 @@ import { get, studyPath } from "./rest.js";
 const MOST_SPANS = 3000; // in the figure; the sums are of all
 const MOST_LANES = 24;
 const LANE_PX = 18;
-const ENDS = { finished: "complete", pruned: "pruned", failed: "failed", lost: "failed" };
+const WASTED = ["failed", "lost"];
+const LOOKS = { COMPLETE: "complete", PRUNED: "pruned" };
 
 export class Effort {
   constructor(element, study, { open, facts, rungs, caption }) {
@@ -79,13 +80,19 @@ function spansOf(trials) {
     for (const attempt of known) {
       if (!attempt.started_at || !attempt.worker) continue;
       const ended = attempt.ended_at ?? trial.ended_at;
-      const look = attempt.ended ? (ENDS[attempt.ended] ?? "other") : trial.state.toLowerCase();
       const begin = Date.parse(attempt.started_at);
       const end = ended ? Date.parse(ended) : Date.now();
-      spans.push({ number: trial.number, lane: attempt.worker, begin, end, look: ["complete", "pruned", "failed", "running"].includes(look) ? look : "other" });
+      spans.push({ number: trial.number, lane: attempt.worker, begin, end, look: lookOf(attempt, trial) });
     }
   }
   return spans.sort((a, b) => a.begin - b.begin);
+}
+
+/** What came of an attempt: of one that stopped at a rung, what came of its trial. */
+function lookOf(attempt, trial) {
+  if (WASTED.includes(attempt.ended)) return "failed";
+  if (!attempt.ended && trial.state === "RUNNING") return "running";
+  return LOOKS[trial.state] ?? (trial.state === "FAILED" ? "failed" : "other");
 }
 
 /** One trace of lines; a gap parts them. */

@@ -46,7 +46,7 @@ export class Ensembles {
   }
 
   row(each) {
-    const name = this.study.definition.objective.metric?.split("/").at(-1);
+    const name = [this.study.definition.objective].flat()[0].metric.split("/").at(-1); // of several the first
     const cells = [each.number, each.method].map((text) => h("td", {}, text));
     return h(
       "tr",

@@ -4,6 +4,8 @@ import { metric } from "./format.js";
 import { counts } from "./model.js";
 import { Plot, SIGNS, axis, colour, faint, signOf } from "./plot.js";
 
+const FEW = 0.2; // of the trials
+
 export class History {
   constructor(element, study, { open, log }) {
     this.study = study;
@@ -84,9 +86,14 @@ export class History {
     };
   }
 
-  /** The range of the finished trials, without their worst tenth: it shows the search, not its accidents. */
+  /**
+   * The range of the finished trials, without their worst tenth: it shows the search, not its accidents. Where few are
+   * complete, those that were pruned are the search: then of all that have a value.
+   */
   #range(trials) {
-    const values = trials.map((trial) => this.study.value(trial)).filter((value) => value != null);
+    const complete = known(trials.map((trial) => this.study.value(trial)));
+    const all = known(trials.map((trial) => this.study.latest(trial)));
+    const values = complete.length < FEW * all.length ? all : complete;
     if (values.length < 3) return null;
     values.sort((a, b) => (this.study.maximize ? a - b : b - a)); // worst to best
     const [worst, best] = [values[Math.floor(0.1 * values.length)], values.at(-1)];
@@ -94,6 +101,8 @@ export class History {
     return [Math.min(worst, best) - pad, Math.max(worst, best) + pad];
   }
 }
+
+const known = (values) => values.filter((value) => value != null);
 
 /** Where the best value changed: [{number, value, trial}]. */
 export function bestSoFar(study, trials) {

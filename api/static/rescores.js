@@ -16,10 +16,11 @@ export class Rescores {
     $("#rescore").addEventListener("click", () => this.order());
   }
 
-  /** Shown once there is something to measure again; a study that runs code of its own has no seeds of ours, and no
-   * parameters tell how a member of a population was trained. */
+  /** Shown once there is something to measure again; a study that runs code of its own has no seeds of ours, no
+   * parameters tell how a member of a population was trained, and by several objectives none is the best. */
   show(complete) {
-    const isOurs = (this.study.definition.trial?.kind ?? "train") === "train" && this.study.definition.sampler.name !== "pbt";
+    const { trial, sampler, objective } = this.study.definition;
+    const isOurs = (trial?.kind ?? "train") === "train" && sampler.name !== "pbt" && !Array.isArray(objective);
     if (!isOurs || complete < 1 || !$("#rescores").hidden) return;
     $("#rescores").hidden = false;
     this.load();

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from playwright.sync_api import Page, Route, expect
 
+from store.models import AttemptRow, Outcome, StudyState, TrialRow, TrialState
+from store.session import writes
 from tests.browser.conftest import Visitor
-from tests.browser.seed import METRIC
+from tests.browser.seed import METRIC, bare_study, proposal
 from tests.browser.test_page import trials_of
 
 
@@ -84,3 +88,33 @@ def test_time_devices_and_rungs_are_accounted_for(visitor: Visitor) -> None:
     assert sum(dealt) == len(trials) == 300
     reached = sum(int(row.locator("td").last.inner_text().split()[0]) for row in rows.all())
     assert reached == sum((trial.step or 0) >= 27 for trial in trials)
+
+
+def test_where_nearly_all_wait_at_rungs_they_are_what_is_shown(visitor: Visitor) -> None:
+    begun, minute = datetime.now(UTC) - timedelta(hours=3), timedelta(minutes=1)
+    with writes(visitor.site.engine).begin() as session:
+        times = {"created_at": begun, "started_at": begun, "ended_at": begun + minute}
+        study = bare_study(session, "waiting", StudyState.COMPLETE, 180, ended_at=begun + minute)
+        for number in range(30):
+            complete = number < 3
+            metrics = {METRIC: 0.99 if complete else 0.9 + number / 1000}
+            state = TrialState.COMPLETE if complete else TrialState.PRUNED
+            key = {"study_id": study.id, "number": number}
+            values = metrics if complete else None
+            row = {"parameters": proposal(random.Random(number), None), "system_attrs": {}, "step": 1 + 26 * complete}
+            session.add(TrialRow(**key, **times, **row, state=state, values=values, metrics=metrics))
+            session.flush()
+            outcome = (
+                Outcome.FINISHED if complete else Outcome.PAUSED
+            )  # a pruned trial's last attempt stopped at a rung
+            span = {"started_at": begun, "ended_at": begun + minute, "worker": "w", "device": "cpu"}
+            session.add(AttemptRow(**key, **span, attempt=1, outcome=outcome))
+    page = visitor.open("/studies/waiting")
+    looked_at(page, "#effort", "#timeline")
+
+    facts = page.locator("#effort-facts dd").all_inner_texts()
+    assert facts[1] == "90 %"  # of the time went into pruned trials: 27 of 30 minutes
+    # The first trace of pruned points has those within the range, all but the worst tenth of all thirty.
+    inside = page.evaluate("document.querySelector('#history').data.map(({yaxis, customdata}) => [yaxis, customdata])")
+    pruned = [len(numbers) for axis, numbers in inside if numbers and min(numbers) >= 3 and axis == "y"]
+    assert pruned == [27]  # the worst three are near enough to the others

@@ -293,7 +293,7 @@ def test_one_scheduler_is_active_and_the_other_takes_over_when_it_falls_silent(b
     bare_yard.clock.advance(0.2)
     assert second.try_acquire()
 
-    with pytest.raises(LostLease), writes(bare_yard.engine).begin() as session, batch(session) as rows:
+    with pytest.raises(LostLease), writes(bare_yard.engine).begin() as session, batch(session.connection()) as rows:
         first.renew(rows)  # it comes back, and cannot commit
 
 
@@ -303,7 +303,7 @@ def test_an_active_scheduler_that_renews_is_left_alone(bare_yard: Yard) -> None:
     for _ in range(10):
         assert not second.try_acquire()
         bare_yard.clock.advance(4)
-        with writes(bare_yard.engine).begin() as session, batch(session) as rows:
+        with writes(bare_yard.engine).begin() as session, batch(session.connection()) as rows:
             first.renew(rows)
 
 

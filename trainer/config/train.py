@@ -49,6 +49,7 @@ class TrainConfig(Section):
     batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 128
     accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1  # batches whose gradients make one step
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "fp32"
+    compile: Literal["auto", True, False, "cuda_graphs"] = False  # auto: where it is found to pay for itself
     sampling: Literal["shuffle", "balanced"] = "shuffle"  # balanced: draws every class equally often, with replacement
     cross_validation: CrossValidation | None = None
     checkpoint: Checkpoint = Checkpoint()
@@ -102,6 +103,12 @@ class TrainConfig(Section):
     def _folds_have_seeds_of_their_own(self) -> Self:
         if self.cross_validation and self.seeds > 1:
             raise ValueError("cross_validation.repeats: folds are repeated from other seeds by it; leave seeds out")
+        return self
+
+    @model_validator(mode="after")
+    def _graphs_have_a_batch_a_step(self) -> Self:
+        if self.compile == "cuda_graphs" and self.accumulate > 1:
+            raise ValueError("compile: cuda_graphs keeps the gradients of one batch only; let accumulate be 1")
         return self
 
     @model_validator(mode="after")

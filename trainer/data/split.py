@@ -109,9 +109,10 @@ def _refuse_empty(rows: int, validation: int, test: int, split: Split, *, wants_
 def _refuse_rare(labels: Labels, parts: int) -> None:
     names, counts = np.unique(labels, return_counts=True)
     if counts.min() < parts:
+        rows = "1 row" if counts.min() == 1 else f"{counts.min()} rows"
         raise DataError(
             "trial.data.split.stratify",
-            f"class {names[counts.argmin()]!r} has {counts.min()} rows, too few to be in each of {parts} parts",
+            f"class {names[counts.argmin()]!r} has {rows}, too few to be in each of {parts} parts",
             "bring more rows of it, or set stratify: false",
         )
 

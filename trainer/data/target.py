@@ -44,7 +44,9 @@ def scaled(target: Target, train: pd.Series) -> Target:
     values = train.to_numpy(dtype=np.float64)
     if np.ptp(values) == 0:
         raise DataError(
-            "trial.data.target", f"{target.name} is {values[0]:g} in all rows of the training part", "choose another"
+            "trial.data.target",
+            f"{target.name} is {values[0]:g} in all rows of the training part",
+            "choose another column",
         )
     return target.model_copy(update={"mean": float(values.mean()), "deviation": float(values.std())})
 

@@ -15,6 +15,7 @@ from trainer.models.layers import ACTIVATIONS, Dropout, Network, hidden_layers, 
 from trainer.models.residual import Residual
 
 RESNET_STAGES = 3
+NEVER_FALLING = frozenset({"relu", "tanh", "elu", "leaky_relu"})  # of the activations
 
 
 class Pixels(nn.Module):
@@ -75,17 +76,25 @@ class CNN(Network):
             if cell == "conv":
                 self.stages.append(nn.Conv2d(before, after, config.kernel, padding=config.kernel // 2))
                 self.stages.append(image_norm(config, after))
-                self.stages.append(ACTIVATIONS[config.activation]())
+                self.stages.extend(_pooled(config))
                 grown = 1 - config.kernel % 2  # an even kernel, padded on both sides, sees one place more
             else:
                 self.stages.append(cell_of(config, cell, before, after, noise))
-            self.stages.append(nn.MaxPool2d(2))
+                self.stages.append(nn.MaxPool2d(2))
             height, width = (height + grown) // 2, (width + grown) // 2
         self.dropout = Dropout(noise)
         self.head = nn.Linear(channels[-1] * height * width, outputs)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return one_a_row(self.head(self.dropout(self.stages(pixels).flatten(1))))
+
+
+def _pooled(config: Model) -> list[nn.Module]:
+    """An activation and 2 × 2 max pooling. One that never falls leaves the greatest of four the greatest: after the
+    pooling it gives the same, for a quarter of the work.
+    """
+    activation, pooling = ACTIVATIONS[config.activation](), nn.MaxPool2d(2)
+    return [pooling, activation] if config.activation in NEVER_FALLING else [activation, pooling]
 
 
 class ResNet(Network):

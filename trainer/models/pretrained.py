@@ -31,6 +31,7 @@ class PretrainedText(Network):
 
     cpu_rows = 64
     may_leave_out = True  # such as a pooler that nothing asks
+    pad: int
 
     def __init__(
         self, architecture: Mapping[str, Any], schema: SubwordSchema, outputs: int, noise: Generator | None
@@ -39,13 +40,13 @@ class PretrainedText(Network):
 
         super().__init__()
         self.inner = _made(AutoModelForSequenceClassification, architecture, outputs, noise)
-        self._pad = schema.pad
+        self.pad = schema.pad
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, length) int32 to (batch, outputs); (batch,) for a single output. Columns of padding are left out."""
         if tokens.is_meta:  # where only shapes are asked for, nothing can depend on the tokens
             return one_a_row(self.inner(input_ids=tokens.long()).logits)
-        there = tokens != self._pad
+        there = tokens != self.pad
         if not torch.compiler.is_compiling():  # an exported program may not ask what its inputs hold
             longest = max(1, int(there.sum(1).max()))
             tokens, there = tokens[:, :longest], there[:, :longest]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from store.artifacts import Artifacts
-from store.datasets import ENDINGS, MANIFEST
+from store.artifacts import MANIFEST, Artifacts
+from store.datasets import ENDINGS
 from store.settings import Settings
 from tests.api_server import ApiServer, on_sqlite, serving
 from trainer.data import sources

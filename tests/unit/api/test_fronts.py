@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -111,3 +112,21 @@ def test_the_best_trial_is_a_feasible_one(server: ApiServer) -> None:
     add(server, *VALUES, violations={0: 0.0, 1: 0.0, 2: 100.0, 3: 100.0})
 
     assert server.get("s")["best"]["number"] == server.get("s/best")["number"] == 1
+
+
+@on_sqlite
+def test_the_report_draws_the_front_and_names_no_best_trial(server: ApiServer) -> None:
+    server.create("s", objective=TWO)
+    add(server, *VALUES, (0.95, 100.0), violations={4: 1.0})  # the last one would beat all, and breaks a constraint
+
+    text = server.http.get("/api/v1/studies/s/report").text
+
+    assert "The best trial" not in text
+    assert "Beaten by no other: 3 of 5 complete trials" in text
+    rows = re.findall(r'<tr><td class="num">(\d+)</td><td class="num">([\d.]+)</td><td class="num">([\d.]+)</td>', text)
+    assert [tuple(map(float, row)) for row in rows] == [(2, 0.9, 900), (3, 0.9, 900), (1, 0.8, 400)]
+    picture = re.search(r"<figcaption>Pareto front</figcaption>(<svg.*?</svg>)", text)
+    assert picture
+    assert picture[1].count("<circle") == 5
+    # From the most accurate trial on at its size, and then down to the smaller one's: along, and then up or down.
+    assert re.search(r'<path class="best" d="M([\d.]+) ([\d.]+)H\1L\1 \2H([\d.]+)L\3 [\d.]+"/>', picture[1])

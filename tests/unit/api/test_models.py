@@ -100,7 +100,7 @@ def test_too_few_trials_for_an_ensemble_are_told_with_where_more_may_come_from(s
     assert (answer.status_code, answer.json()["detail"]) == (
         409,
         "greedy needs at least two complete trials whose model and predictions are kept; there are 1, and 2 that were "
-        "pruned: search with more trials, or with pruner: {name: none}; bagging and boosting need one",
+        "pruned: search with a larger least_complete of asha, or no pruner; bagging and boosting need one",
     )
     assert server.post("s/ensembles", {"method": "bagging", "rounds": 2}).status_code == 201
 

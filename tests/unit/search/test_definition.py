@@ -173,6 +173,7 @@ SHAPES = [
     (with_trial(cross_validation={"folds": 1}), "trial.cross_validation.folds", ["at least 2"]),
     (with_trial(cross_validation={"folds": 50, "repeats": 3}), "trial.cross_validation", ["150 models", "too many"]),
     (with_trial(cross_validation={}, seeds=2), "trial.cross_validation.repeats", ["leave seeds out"]),
+    (with_trial(compile="sometimes"), "trial.compile", ["none of auto, true, false, cuda_graphs"]),
     (with_trial(epochs=0), "trial.epochs", ["at least 1"]),
     (with_trial(model={"name": "mpl"}), "trial.model.name", ["mlp"]),
     (with_trial(model={"hidden": [64, "8"]}), "trial.model.hidden[1]", ["whole number", "without quotes"]),

@@ -10,9 +10,10 @@ from optuna.trial import create_trial
 
 from search.definition import Definition, parse
 from search.pruners import make_pruner
-from search.samplers import make_sampler, reseed, seed_of
+from search.samplers import SwiftRandomSampler, make_sampler, reseed, seed_of
 from search.space import Space
 from tests.unit.search.documents import external, train
+from tests.unit.search.test_tpe import SPACES
 
 SEED = 7
 TRIALS = 30
@@ -92,6 +93,16 @@ def test_proposals_are_those_of_optuna_whether_or_not_the_study_is_rebuilt(
     options = {key: value for key, value in sampler.items() if key != "name"}
 
     assert ours(defined(sampler), rebuild_every) == stock(sampler_class, **options)
+
+
+def test_random_values_are_those_of_optuna_in_their_types_too() -> None:
+    study = optuna.create_study()
+    trial = create_trial(value=0.0)
+    samplers = SwiftRandomSampler(3), RandomSampler(3)
+    for distribution in [each for space in SPACES.values() for each in space.values()] * 20:
+        drawn = [each.sample_independent(study, trial, repr(distribution), distribution) for each in samplers]
+        assert drawn[0] == drawn[1]
+        assert type(drawn[0]) is type(drawn[1])
 
 
 def test_grouped_tpe_is_made_without_a_warning():

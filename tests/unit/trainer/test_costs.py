@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.unit.trainer.conftest import Killed, MemoryFolder, Recorder
 from trainer.config import Data, Model, TrainConfig
-from trainer.costs import size_of
+from trainer.costs import size_of, size_of_model
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.fit import Monitor, fit
+from trainer.models.build import build
 
 CONFIG = TrainConfig(data=Data(source="sklearn:iris"), epochs=4, model=Model(hidden=[8, 5]))
 
@@ -29,6 +31,20 @@ def test_operations_of_convolutions_are_counted_at_every_place() -> None:
 
     # 3 × 3 over 8 × 8 pixels into 4 channels; then 4 × 4 × 4 numbers into 10 classes
     assert size == (4 * 9 + 4 + 64 * 10 + 10, 2 * (64 * 4 * 9 + 640))
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("sklearn:iris", "ft_transformer"), ("sklearn:digits", "vit"), ("synthetic:texts", "transformer")],
+)
+def test_the_attention_of_a_model_that_is_there_counts_as_that_of_one_without_numbers(source: str, name: Any) -> None:
+    data = Data(source=source, text="text" if name == "transformer" else None)
+    prepared = prepare(data, device=torch.device("cpu"), data_folders=(), as_images=name == "vit")
+    config, inputs = Model(name=name), prepared.train.inputs
+
+    there = size_of_model(build(config, prepared.schema), prepared.train.first(1))
+
+    assert there == size_of(config, prepared.schema, inputs)  # on the meta device
 
 
 def test_every_report_and_the_end_carry_the_costs_so_far(iris: Prepared) -> None:

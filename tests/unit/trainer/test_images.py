@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import accuracy_score
+from torch.nn import functional
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
 from trainer import preflight
-from trainer.config import Data, TrainConfig
+from trainer.config import Data, Model, TrainConfig
 from trainer.data.images import fit_images
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
@@ -181,6 +182,19 @@ def configure(name: str, **sections: Any) -> TrainConfig:
     model = {"name": name, "width": 8, "norm": "batch", **({"depth": 2} if name == "cnn" else {"depth": 1})}
     document = {"data": {"source": "sklearn:digits"}, "model": model, "epochs": 3, "checkpoint": {"every_seconds": 0}}
     return TrainConfig.model_validate(document | {"optimizer": {"lr": 0.01}, "batch_size": 64} | sections)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh", "leaky_relu"])
+def test_a_stage_is_convolution_norm_activation_and_pooling(digits: Prepared, activation: Any) -> None:
+    config = Model(name="cnn", depth=1, width=3, norm="layer", activation=activation)
+    model = build(config, digits.schema).eval()
+    pixels, conv, norm = model.stages[:3]
+    rows = digits.train.inputs[0][:20]
+
+    stage = getattr(functional, activation)(norm(conv(pixels(rows))))  # each image's numbers, of either sign
+
+    expected = model.head(functional.max_pool2d(stage, 2).flatten(1))
+    assert torch.allclose(model(rows), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["cnn", "resnet", "mlp"])

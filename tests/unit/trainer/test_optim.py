@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -100,6 +101,31 @@ def test_the_first_two_steps_of_adamw_are_those_of_the_paper() -> None:
     first = 1.0 * (1 - 0.1 * 0.5) - 0.1 * 1.0  # m / sqrt(v) is g / |g| after bias correction
     m, v = (0.9 * 0.2 - 0.1) / (1 - 0.9**2), (0.99 * 0.04 + 0.01) / (1 - 0.99**2)
     assert weight.item() == pytest.approx(first * 0.95 - 0.1 * m / math.sqrt(v), rel=1e-5)
+
+
+def test_adamw_takes_pytorchs_steps_to_the_bit_and_leaves_alone_what_has_no_gradient() -> None:
+    shapes = [(5, 3), (3,), (2, 3)]
+    draw = torch.Generator().manual_seed(0)
+    starts, gradients = ([torch.randn(shape, generator=draw) for shape in shapes] for _ in range(2))
+
+    def stepped(make: Make) -> tuple[list[Tensor], dict[str, Any]]:
+        weights = [torch.nn.Parameter(start.clone()) for start in starts]
+        optimizer = make(weights)
+        for step in range(6):
+            if step == 3:  # goes on from its own state, as a resumed training does
+                optimizer.load_state_dict(optimizer.state_dict())
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient * (step + 1)
+            weights[1].grad = None if step < 2 else weights[1].grad  # frozen at first
+            optimizer.step()
+        return [weight.detach() for weight in weights], optimizer.state_dict()["state"]
+
+    ours, state = stepped(lambda p: make_optimizer(p, Optimizer(lr=LR, beta1=0.8)))
+    theirs, expected = stepped(lambda p: torch.optim.AdamW(p, LR, betas=(0.8, 0.999), weight_decay=0.0, fused=True))
+
+    assert all(map(torch.equal, ours, theirs))
+    assert [float(state[index]["step"]) for index in range(3)] == [6, 4, 6]
+    assert all(torch.equal(state[index][name], expected[index][name]) for index in state for name in expected[index])
 
 
 def test_the_first_two_steps_of_lion_are_those_of_the_paper() -> None:

@@ -200,7 +200,7 @@ AB = ["a", "b"] * 20
         ({"x": X, "y": [*AB[:-1], "?"]}, {"missing_values": ["?"]}, "trial.data.target", "first in row 40", ""),
         ({"x": X, "y": [0.5, None] * 20}, {}, "trial.data.target", "in 20 of 40 rows, first in row 2", ""),
         ({"x": X, "y": AB}, {"task": "regression"}, "trial.data.target", "'a', which is no number", "classification"),
-        ({"x": X, "y": [*AB[:-1], "c"]}, {}, "trial.data.split.stratify", "class 'c' has 1 rows", "stratify: false"),
+        ({"x": X, "y": [*AB[:-1], "c"]}, {}, "trial.data.split.stratify", "class 'c' has 1 row,", "stratify: false"),
         ({"x": X, "y": [f"c{i % 9}" for i in X]}, {}, "trial.data.split.stratify", "8 rows cannot hold each of 9", ""),
         ({"x": [1, 2, 3], "y": [0.1, 0.2, 0.3]}, {"split": {"validation": 0.1}}, "trial.data.split", "to validate", ""),
         ({"x": X, "y": AB}, {"split": {"test": 0.01}}, "trial.data.split", "leave none to test on", ""),

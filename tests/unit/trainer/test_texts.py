@@ -19,9 +19,10 @@ from trainer.data.schema import Target
 from trainer.data.texts import TextSchema, fit_texts
 from trainer.errors import DataError
 from trainer.fit import Monitor, fit
-from trainer.loop import _batches
+from trainer.loop import _batches, evaluate
 from trainer.model_file import load
 from trainer.models.build import build
+from trainer.models.layers import Network
 
 TOKENS = torch.tensor([[4, 5, 0, 0, 0, 0], [6, 7, 8, 0, 0, 0], [9, 0, 0, 0, 0, 0]], dtype=torch.int32)
 TARGET = Target(name="label", task="classification", classes=("a", "b"))
@@ -146,7 +147,7 @@ def test_a_batch_is_cut_where_its_longest_text_ends() -> None:
 
     batches = list(_batches(part, torch.tensor([1, 0, 2]), batch_size=2, pad=0))
 
-    assert [tokens.tolist() for tokens, _ in batches] == [[[6, 7, 8], [4, 5, 0]], [[9]]]
+    assert [tokens.tolist() for (tokens,), _ in batches] == [[[6, 7, 8], [4, 5, 0]], [[9]]]
     assert [y.tolist() for _, y in batches] == [[1, 0], [2]]
 
 
@@ -155,3 +156,20 @@ def test_no_model_sees_what_is_padded(name: Any) -> None:
     model = build(Model(name=name, width=4, hidden=[]), schema("a b c d e f g h")).eval()
 
     torch.testing.assert_close(model(TOKENS[:, :3]), model(TOKENS))
+
+
+def test_texts_are_evaluated_with_others_of_their_length_and_answered_in_their_order() -> None:
+    class Sum(Network):
+        cpu_rows, pad = 2, 0
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            widths.append(tokens.shape[1])
+            return tokens.sum(1, keepdim=True)
+
+    widths: list[int] = []
+    rows = torch.cat([TOKENS, torch.zeros_like(TOKENS[:1])])  # of 2, 3, 1 and no tokens
+
+    outputs = evaluate(Sum(), Part((rows,), torch.arange(4)))
+
+    assert outputs.tolist() == [[9], [21], [9], [0]]
+    assert widths == [1, 3]

@@ -116,6 +116,22 @@ def test_a_model_from_elsewhere_is_fine_tuned_and_predicts_without_its_source(en
     np.testing.assert_allclose(probabilities, one_by_one, atol=1e-5)  # padding changes nothing
 
 
+def test_a_model_from_elsewhere_learns_a_value(encoder: Path, tmp_path: Path) -> None:
+    texts = [" ".join(["good"] * count + ["bad"] * (6 - count)) for count in range(7)] * 8
+    table = pd.DataFrame({"text": texts, "praise": [100.0 + 2 * text.count("good") for text in texts]})
+    table.to_csv(tmp_path / "texts.csv", index=False)
+    data = {"source": "file:texts.csv", "text": "text", "target": "praise", "task": "regression"}
+
+    fitted, folder = run(of_texts(encoder, data=data, epochs=12, optimizer={"lr": 0.005}), tmp_path, encoder.parent)
+
+    least, most = load(folder).predict(pd.DataFrame({"text": [texts[0], texts[6]]}))
+    assert (fitted.metrics["val/rmse"], least, most) == (
+        pytest.approx(0, abs=2),
+        pytest.approx(100, abs=3),
+        pytest.approx(112, abs=3),
+    )
+
+
 def test_it_begins_with_the_sources_weights_and_the_head_follows_the_seed(encoder: Path, texts: Path) -> None:
     from transformers import AutoModel
 

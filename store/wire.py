@@ -1,0 +1,48 @@
+"""Commands to Redis that travel together: one round trip, and none of the layers of a client that can do everything."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import redis
+from hiredis import pack_command
+from redis.exceptions import ResponseError
+
+Command = tuple[str | bytes | int | float, ...]
+
+
+class Wire:
+    """A connection from a client's pool, held from the first use on. Not for two threads at once.
+
+    Answers come as Redis gives them. Nothing is sent twice: who sent it knows whether it may be.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._pool = client.connection_pool
+        self._connection: Any = None
+
+    def send(self, *commands: Command) -> list[Any]:
+        """Send commands and return their answers, in order.
+
+        Raises:
+            ResponseError: Redis refused one of them; the others were done.
+            redis.exceptions.ConnectionError, TimeoutError: nobody knows what was done. The next call connects anew.
+        """
+        if self._connection is None:
+            self._connection = self._pool.get_connection()
+            weakref.finalize(self, self._pool.release, self._connection)
+        packed = b"".join(map(pack_command, commands))  # type: ignore[arg-type]  # its stub knows tuples of one
+        self._connection.send_packed_command([packed], check_health=False)
+        answers = [_answer(self._connection) for _ in commands]
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise answer
+        return answers
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as refusal:  # the answers behind it are still to be read
+        return refusal

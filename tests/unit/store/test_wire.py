@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+
+from store.bus import open_redis
+from store.wire import Wire
+
+
+def test_answers_come_in_the_order_of_the_commands(redis_url: str) -> None:
+    wire = Wire(open_redis(redis_url))
+
+    assert wire.send(("SET", "a", 1), ("RPUSH", "b", b"x", "y"), ("LRANGE", "b", 0, -1)) == [b"OK", 2, [b"x", b"y"]]
+
+
+def test_a_command_that_is_refused_does_not_put_the_others_out_of_step(redis_url: str) -> None:
+    wire = Wire(open_redis(redis_url))
+    with pytest.raises(ResponseError, match="wrong kind of value"):
+        wire.send(("SET", "a", 1), ("RPUSH", "a", 2), ("SET", "c", 3))
+
+    assert wire.send(("GET", "c")) == [b"3"]
+
+
+def test_a_connection_that_breaks_is_made_anew_at_the_next_call(redis_url: str) -> None:
+    client = open_redis(redis_url)
+    wire = Wire(client)
+    wire.send(("SET", "a", 1))
+    client.client_kill_filter(_type="normal", skipme=True)
+    with pytest.raises(RedisConnectionError):
+        wire.send(("GET", "a"))
+
+    assert wire.send(("GET", "a")) == [b"1"]
+
+
+def test_its_connection_goes_back_to_the_pool_with_it(redis_url: str) -> None:
+    client = open_redis(redis_url)
+    ids = {Wire(client).send(("CLIENT", "ID"))[0] for _ in range(5)}
+
+    assert len(ids) == 1
