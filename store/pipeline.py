@@ -80,9 +80,11 @@ class Pipeline:
             self._driver.close()
 
     def _next(self) -> PGresult:
-        if self._driver.pgconn.status != ConnStatus.OK:
+        connection = self._driver.pgconn
+        is_there = connection.status == ConnStatus.OK
+        results: list[PGresult] = self._driver.wait(generators.fetch_many(connection)) if is_there else []
+        if not results:
             raise psycopg.OperationalError("the connection was lost")
-        results: list[PGresult] = self._driver.wait(generators.fetch_many(self._driver.pgconn))
         return results[0]
 
 
