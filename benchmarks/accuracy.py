@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import sys
 import tempfile
@@ -125,19 +124,15 @@ CASES = {
 
 @dataclass(frozen=True)
 class Found:
-    """What a study came to: its best trial, how many trials it had, how many of them had all their epochs before the
-    time was up, and the seconds of processor time that the service took: on a busy machine minutes alone say little.
-    """
+    """What a study came to: its best trial, how many it had, and how many of them had all their epochs in time."""
 
     best: BestTrial
     trials: int
     whole: int
-    processor_seconds: float
 
 
 def run(document: dict[str, Any], folder: Path, minutes: float, picture: Path | None) -> Found:
     """Have the service search for so long."""
-    before = _processor_seconds()
     document["budget"] |= {"timeout": round(60 * minutes), "trials": 10_000}
     with tempfile.TemporaryDirectory(prefix="accuracy-") as home, StopSignals() as signals:
         settings = Settings(home_dir=Path(home), port=free_port(), data_dir=str(folder))
@@ -152,13 +147,7 @@ def run(document: dict[str, Any], folder: Path, minutes: float, picture: Path | 
                 photograph(page_of(client, study.name), picture)
             epochs = document["trial"]["epochs"]
             whole = sum(trial.step == epochs for trial in client.trials(study.name, state="COMPLETE"))
-    return Found(best, study.counts.ended, whole, _processor_seconds() - before)
-
-
-def _processor_seconds() -> float:
-    """Of all processes that this one and its children have waited for."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return ended.ru_utime + ended.ru_stime
+    return Found(best, study.counts.ended, whole)
 
 
 def photograph(url: str, picture: Path) -> None:
@@ -186,7 +175,6 @@ def measure(name: str, folder: Path, minutes: float, pictures: Path | None) -> d
         "validation": {searched: metrics[searched] / (case.unit if searched == "val/rmse" else 1)},
         "trials": {"all": found.trials, "whole": found.whole},
         "best": found.best.parameters,
-        "processor_seconds": found.processor_seconds,
         "load": os.getloadavg()[2],  # of the last quarter of an hour
     }
 

@@ -88,6 +88,7 @@ class Run:
     seconds: float
     inside: float
     first_pass: float
+    rows: int = 0  # that it was trained on, over all epochs
 
 
 class Quiet:
@@ -136,12 +137,16 @@ def train(case: str, name: str, folder: Path, epochs: int | None = None) -> Run:
     """Train a fresh model once by the loop of that name, in this process."""
     config = configuration(case)
     prepared = prepared_of(case, folder)
-    config = config.model_copy(update={"epochs": epochs or config.epochs})
-    if name == "ours":
-        return measure(lambda: ours(config, prepared))
-    if name.startswith("ours"):
-        return measure(lambda: ours(config.model_copy(update={"precision": "auto"}), prepared))
-    return measure(lambda: PEERS[name](Job(plain_model(config, prepared), prepared, config.batch_size, config.epochs)))
+    precision = "auto" if name.endswith("auto") else config.precision
+    config = config.model_copy(update={"epochs": epochs or config.epochs, "precision": precision})
+
+    def loop() -> None:
+        if name.startswith("ours"):
+            ours(config, prepared)
+        else:
+            PEERS[name](Job(plain_model(config, prepared), prepared, config.batch_size, config.epochs))
+
+    return dataclasses.replace(measure(loop), rows=prepared.train.rows * config.epochs)
 
 
 def plain_model(config: TrainConfig, prepared: Prepared) -> Network:
@@ -230,15 +235,15 @@ def compare(case: str, folder: Path, rounds: int) -> tuple[Table, dict[str, Any]
         for _ in range(rounds):
             for name, found in runs.items():
                 found.append(pools[name.startswith("ours")].submit(train, case, name, folder).result())
-    return tables(case, config.epochs * TRAINED_ROWS, runs)
+    return tables(case, runs)
 
 
-def tables(case: str, rows: int, runs: Mapping[str, list[Run]]) -> tuple[Table, dict[str, Any]]:
+def tables(case: str, runs: Mapping[str, list[Run]]) -> tuple[Table, dict[str, Any]]:
     table = Table(case, "rows/s", "ours ×", "outside", "first pass ms", box=None)
     figures = {}
     mine = statistics.median(run.seconds for run in runs["ours"])
     for name, each in runs.items():
-        seconds = statistics.median(run.seconds for run in each)
+        rows, seconds = each[0].rows, statistics.median(run.seconds for run in each)
         outside = statistics.median(1 - run.inside / run.seconds for run in each)
         first = 1000 * statistics.median(run.first_pass for run in each)
         watched = name != "scikit-learn"
