@@ -85,17 +85,17 @@ TEXTS = (
     Side(
         "the encoder, trained on",
         {
-            "optimizer.lr": {"low": 2e-4, "high": 1e-3, "log": True},
+            "optimizer.lr": {"low": 1e-4, "high": 5e-4, "log": True},
             "transfer.head_lr": {"values": [1.0, 10.0]},
             "transfer.lr_decay": {"low": 0.7, "high": 1.0, "step": 0.1},
             "transfer.frozen_blocks": {"values": [4, 5, 6]},  # of eight: the embeddings, six layers and the pooler
         },
         {
-            "model": {"name": "pretrained", "source": "hf:model"},
+            "model": {"name": "pretrained", "source": "hf:model", "pooling": "mean"},
             "transfer": {"freeze": "blocks"},
             "schedule": {"name": "linear", "warmup_epochs": 1},
             "data": {"max_tokens": 32},
-            "epochs": 4,
+            "epochs": 6,
         },
     ),
 )

@@ -59,6 +59,7 @@ class Model(Section):
         "truncated_normal",
     ] = "default"  # fmt: skip
     zero_residual: bool = False  # residual branches begin as nothing
+    pooling: Literal["own", "mean"] = "own"  # pretrained on texts: its own head, or one over the mean of the tokens
     lora_rank: Annotated[int, Field(ge=0, le=1024)] = 0  # pretrained: of what is trained in place of weights; 0 is off
     lora_alpha: Annotated[int, Field(ge=1, le=100_000)] = 16  # over lora_rank, what the product is multiplied by
     lora_targets: Annotated[list[str], Field(max_length=64)] = Field(

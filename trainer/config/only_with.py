@@ -22,6 +22,7 @@ ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     "model.heads": ("model.name", TRANSFORMERS),
     "model.patch": ("model.name", frozenset({"vit"})),
     "model.source": ("model.name", PRETRAINED),
+    "model.pooling": ("model.name", PRETRAINED),
     "model.lora_rank": ("model.name", PRETRAINED),
     "model.lora_alpha": ("model.name", PRETRAINED),
     "model.lora_targets": ("model.name", PRETRAINED),

@@ -63,7 +63,7 @@ def _pretrained(config: Model, schema: AnySchema, outputs: int, noise: Generator
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(0)
         if "model_type" in architecture:
-            model = build_pretrained(architecture, schema, outputs, noise)
+            model = build_pretrained(architecture, schema, outputs, noise, config.pooling)
         else:
             model = build(Model.model_validate(architecture), schema, noise)
         if config.lora_rank:

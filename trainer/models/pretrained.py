@@ -27,30 +27,55 @@ class _Dropout(Dropout):
 
 
 class PretrainedText(Network):
-    """A model for classifying sequences (or regressing on them), over tokens of its own tokenizer."""
+    """A model for classifying sequences (or regressing on them), over tokens of its own tokenizer.
+
+    With the pooling `mean` a linear head of ours reads the mean over the tokens, which is what sentence encoders are
+    trained for (Reimers and Gurevych 2019, section 3); else the model's own head reads what it is used to.
+    """
 
     cpu_rows = 64
     may_leave_out = True  # such as a pooler that nothing asks
     pad: int
 
     def __init__(
-        self, architecture: Mapping[str, Any], schema: SubwordSchema, outputs: int, noise: Generator | None
+        self,
+        architecture: Mapping[str, Any],
+        schema: SubwordSchema,
+        outputs: int,
+        noise: Generator | None,
+        pooling: str = "own",
     ) -> None:
         from transformers import AutoModelForSequenceClassification
 
         super().__init__()
         self.inner = _made(AutoModelForSequenceClassification, architecture, outputs, noise)
         self.pad = schema.pad
+        if pooling == "mean":
+            for name, _ in _heads(self.inner):
+                setattr(self.inner, name, nn.Identity())
+            self.head = nn.Linear(self.inner.config.hidden_size, outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, length) int32 to (batch, outputs); (batch,) for a single output. Columns of padding are left out."""
-        if tokens.is_meta:  # where only shapes are asked for, nothing can depend on the tokens
-            return one_a_row(self.inner(input_ids=tokens.long()).logits)
         there = tokens != self.pad
+        if tokens.is_meta:  # where only shapes are asked for, nothing can depend on the tokens
+            return one_a_row(self._outputs(tokens, None))
         if not torch.compiler.is_compiling():  # an exported program may not ask what its inputs hold
             longest = max(1, int(there.sum(1).max()))
             tokens, there = tokens[:, :longest], there[:, :longest]
-        return one_a_row(self.inner(input_ids=tokens.long(), attention_mask=there.long()).logits)
+        return one_a_row(self._outputs(tokens, there))
+
+    def _outputs(self, tokens: Tensor, there: Tensor | None) -> Tensor:
+        """(batch, outputs); `there` says which tokens are no padding, None that all are."""
+        known = {"input_ids": tokens.long(), "attention_mask": None if there is None else there.long()}
+        if "head" not in self._modules:
+            logits: Tensor = self.inner(**known).logits
+            return logits
+        hidden = self.inner.base_model(**known).last_hidden_state  # (batch, length, width)
+        weight = torch.ones_like(hidden[..., :1]) if there is None else there.unsqueeze(-1).to(hidden.dtype)
+        mean: Tensor = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+        outputs: Tensor = self.head(mean)
+        return outputs
 
 
 class PretrainedImages(Network):
@@ -83,14 +108,16 @@ class PretrainedImages(Network):
         return one_a_row(logits)
 
 
-def build_pretrained(architecture: Mapping[str, Any], schema: object, outputs: int, noise: Generator | None) -> Network:
+def build_pretrained(
+    architecture: Mapping[str, Any], schema: object, outputs: int, noise: Generator | None, pooling: str = "own"
+) -> Network:
     """The model of a transformers configuration for these data; its weights are yet to be taken from somewhere.
 
     Raises:
         ModelError: it takes no such data, or transformers knows no such model.
     """
     if isinstance(schema, SubwordSchema):
-        return PretrainedText(architecture, schema, outputs, noise)
+        return PretrainedText(architecture, schema, outputs, noise, pooling)
     if isinstance(schema, ImageSchema):
         return PretrainedImages(architecture, schema, outputs, noise)
     message = f"{architecture.get('model_type')} takes a text or images, and the source is a table"
@@ -119,12 +146,14 @@ def add_lora(model: Network, config: Model) -> None:
 
 def head_of(model: Network) -> nn.Module:
     """What turns features into outputs: the part that is made anew for another target."""
-    inner = getattr(model, "inner", None)
-    if inner is None:
-        head: nn.Module = model.get_submodule("head")
-        return head
-    outside = [child for name, child in inner.named_children() if name != inner.base_model_prefix]
-    return nn.ModuleList(outside)
+    if "head" in model._modules:
+        return model.get_submodule("head")
+    return nn.ModuleList([child for _, child in _heads(model.get_submodule("inner"))])
+
+
+def _heads(inner: nn.Module) -> list[tuple[str, nn.Module]]:
+    """What a model of transformers' has beside its body, by name."""
+    return [(name, child) for name, child in inner.named_children() if name != inner.base_model_prefix]
 
 
 def _is_targeted(name: str, targets: list[str]) -> bool:

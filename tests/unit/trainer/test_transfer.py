@@ -21,6 +21,7 @@ from trainer.errors import DataError, ModelError
 from trainer.fit import Fitted, Monitor, fit
 from trainer.freezing import blocks_of, parameter_groups
 from trainer.model_file import DOCUMENT, TENSORS, load
+from trainer.models.pretrained import PretrainedText
 from trainer.preflight import check
 from trainer.training import Training
 from trainer.transfer import Origins
@@ -114,6 +115,29 @@ def test_a_model_from_elsewhere_is_fine_tuned_and_predicts_without_its_source(en
     assert probabilities.shape == (80, 2)
     one_by_one = np.concatenate([predictor.probabilities(rows[place : place + 1]) for place in range(80)])
     np.testing.assert_allclose(probabilities, one_by_one, atol=1e-5)  # padding changes nothing
+
+
+def test_the_mean_over_the_tokens_is_what_a_head_of_ours_reads(encoder: Path, texts: Path) -> None:
+    from transformers import AutoModel
+
+    model = {"name": "pretrained", "source": f"hf:{encoder}", "pooling": "mean"}
+    recorder = Recorder()
+    trained = training_of(of_texts(encoder, model=model), texts, encoder.parent).model.eval()
+    assert isinstance(trained, PretrainedText)
+    body = AutoModel.from_pretrained(encoder).eval()
+    short, long = torch.tensor([[5, 6, trained.pad]], dtype=torch.int32), torch.tensor([[7, 8, 9]], dtype=torch.int32)
+
+    with torch.no_grad():
+        # of the short one the mean over its two tokens alone, by the source's own layers
+        means = torch.cat(
+            [body(short[:, :2].long()).last_hidden_state.mean(1), body(long.long()).last_hidden_state.mean(1)]
+        )
+        torch.testing.assert_close(trained(torch.cat([short, long])), trained.head(means), atol=1e-5, rtol=0)
+
+    _, folder = run(of_texts(encoder, model=model, epochs=1), texts, encoder.parent, reporter=recorder)
+    assert recorder.lines[0] == f"from hf:{encoder}, but for head.weight, head.bias"
+    probabilities = load(folder).probabilities(pd.read_csv(texts / "texts.csv"))
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
 
 
 def test_a_model_from_elsewhere_learns_a_value(encoder: Path, tmp_path: Path) -> None:
