@@ -119,6 +119,8 @@ def build_pretrained(
     if isinstance(schema, SubwordSchema):
         return PretrainedText(architecture, schema, outputs, noise, pooling)
     if isinstance(schema, ImageSchema):
+        if pooling == "mean":
+            raise ModelError("trial.model.pooling", "images have no tokens to take the mean of", "leave it out")
         return PretrainedImages(architecture, schema, outputs, noise)
     message = f"{architecture.get('model_type')} takes a text or images, and the source is a table"
     raise ModelError("trial.model.source", message, "name the column of the text in data.text")

@@ -365,6 +365,9 @@ def test_images_are_stretched_to_what_their_model_takes(tmp_path: Path) -> None:
     assert schema.scale == (63.75,)  # type: ignore[union-attr]
     assert load(folder).probabilities(digits()[0][:3]).shape == (3, 10)
     assert fitted.epochs == 1
+    of_tokens = told.model_copy(update={"model": told.model.model_copy(update={"pooling": "mean"})})
+    with pytest.raises(ModelError, match=r"trial\.model\.pooling: images have no tokens"):
+        run(of_tokens, tmp_path)
 
 
 @pytest.mark.parametrize(
