@@ -30,6 +30,26 @@ ROWS = {"train": 1364, "validation": 91, "test": 114}
     ],
 )
 def test_a_card_says_how_many_models_there_are(facts: dict[str, Any], sections: dict[str, Any], sentence: str) -> None:
+    assert sentence in card(facts, sections, {}).splitlines()
+
+
+def test_a_card_has_means_of_folds_with_their_standard_errors_beside_the_test_rows() -> None:
+    metrics = {
+        "val/auc": 0.75,
+        "val/auc_se": 0.0125,
+        "test/auc": 0.5,
+        "fold/1/auc": 0.7,
+        "train/loss": 0.1,
+        "params": 7,
+    }
+
+    lines = card({"folds": 5}, {"cross_validation": {"folds": 5}}, metrics).splitlines()
+
+    start = lines.index("| metric | validation | test |")
+    assert lines[start + 2 : start + 4] == ["| auc | 0.7500 ± 0.0125 | 0.5000 |", ""]
+
+
+def card(facts: dict[str, Any], sections: dict[str, Any], metrics: dict[str, float]) -> str:
     definition = {
         "name": "s",
         "objective": {"metric": "val/accuracy", "direction": "maximize"},
@@ -43,6 +63,5 @@ def test_a_card_says_how_many_models_there_are(facts: dict[str, Any], sections: 
         facts={"target": "kind", "classes": ["a", "b"], "rows": ROWS, **facts},
         created_at=datetime.now(UTC),
     )
-    trial = TrialRow(number=0, parameters={"optimizer.lr": 0.1}, metrics={})
-
-    assert sentence in model_card(study, trial, None).splitlines()
+    trial = TrialRow(number=0, parameters={"optimizer.lr": 0.1}, metrics=metrics)
+    return model_card(study, trial, None)
