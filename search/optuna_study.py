@@ -8,16 +8,15 @@ that was loaded again proposes and decides as if it had never stopped.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import optuna
-import orjson
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState as OptunaState
 
+from search.asha import Rungs
 from search.auto import AT_RANDOM, AutoSampler
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
@@ -43,6 +42,7 @@ from search.samplers import make_sampler, reseed, seed_of
 from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
 from search.tpe import HistoryTPESampler
+from search.twins import Twins
 from store.errors import Problem
 from store.models import TrialState
 
@@ -82,8 +82,8 @@ class OptunaStudy:
         self._warm = len(warm)
         self._window = Window(definition.budget.parallel or 1) if definition.deterministic else None
         self._count = 0
-        self._known: set[bytes] = set()  # digests of the parameters of all trials
-        self._reusable: dict[bytes, int] = {}  # … -> the first complete trial, where its values may serve another
+        resamples = definition.duplicates == "resample" and not isinstance(self._sampler, GridSampler)
+        self._twins = Twins(resamples, lends=definition.duplicates == "reuse")
         self._strangers: set[int] = set()  # trials that are no points of this space
         for each in warm:
             self._storage.append(self._study._study_id, taught(self._space, each, self._fitting.point(each.parameters)))
@@ -102,7 +102,7 @@ class OptunaStudy:
             if point is None:
                 self._strangers.add(trial.number)
             else:
-                self._known.add(_digest(point))
+                self._twins.enter(point)
                 self._offer(trial.number, trial.state, point)
             self._storage.append(self._study._study_id, frozen(self._space, trial, point))
             self._count += 1
@@ -245,6 +245,11 @@ class OptunaStudy:
 
     # Under asha, and in a population
 
+    def hold_below(self, level: float) -> None:
+        """Let no trial go on from a rung below this step, as from there it cannot come to its end in time."""
+        if isinstance(self._rungs, Rungs):
+            self._rungs.least_level = level
+
     def is_held(self, number: int) -> bool:
         """Whether a trial has come to where it waits and is not promoted yet."""
         return self._rungs is not None and self._rungs.is_held(number)
@@ -340,23 +345,15 @@ class OptunaStudy:
         self._storage.append(self._study._study_id, trial)
         self._count += 1
         seed = (self._definition.sampler.seed, self._count)
-        parameters = self._drawing.draw(trial, seed, self._is_unwanted if given is None else None)
-        digest = _digest(parameters)
-        self._known.add(digest)
-        return Proposal(trial.number - self._warm, parameters, self._reusable.get(digest))
-
-    def _is_unwanted(self, parameters: Mapping[str, Any]) -> bool:
-        """Whether another proposal is to be drawn, as a trial with these parameters exists."""
-        if self._definition.duplicates != "resample" or isinstance(self._sampler, GridSampler):
-            return False
-        return _digest(parameters) in self._known
+        parameters = self._drawing.draw(trial, seed, self._twins.is_unwanted if given is None else None)
+        return Proposal(trial.number - self._warm, parameters, self._twins.enter(parameters))
 
     def _offer(self, number: int, state: TrialState, point: Mapping[str, Any] | None = None) -> None:
         """A trial has ended: its values may serve a later one with the same parameters."""
-        if self._definition.duplicates == "reuse" and state is TrialState.COMPLETE and number not in self._strangers:
+        if self._twins.lends and state is TrialState.COMPLETE and number not in self._strangers:
             if point is None:
                 point = self._space.external(self._storage.get_trial(self._id(number)).params)
-            self._reusable.setdefault(_digest(point), number)
+            self._twins.offer(number, point)
 
     def _worst(self, number: int) -> list[float] | None:
         """By each objective the worst value of complete trials and, of a single one, of what this trial reported."""
@@ -393,8 +390,3 @@ class OptunaStudy:
 
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, self._warm + number)
-
-
-def _digest(parameters: Mapping[str, Any]) -> bytes:
-    """Of JSON itself each trial would keep four kilobytes: orjson gives no room back."""
-    return hashlib.blake2b(orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
