@@ -54,7 +54,7 @@ def run(
     check_gpus(definition)
     _check_objectives(settings)
     home = (home or Path(tempfile.mkdtemp(prefix="trialyard-"))).absolute()
-    settings = _settings_of_run(settings, file, home, port)
+    settings = _settings_of_run(settings, definition, file, home, port)
     try:
         with local_service(settings, _slots(definition, workers), signals, complaints.print) as service:
             console.print(f"page: {service.server_url}/studies/{definition.name}\nhome: {home}", soft_wrap=True)
@@ -124,7 +124,7 @@ def _again(settings: Settings, file: Path, home: Path) -> str:
     return shlex.join(command)
 
 
-def _settings_of_run(settings: Settings, file: Path, home: Path, port: int | None) -> Settings:
+def _settings_of_run(settings: Settings, definition: Definition, file: Path, home: Path, port: int | None) -> Settings:
     """The environment's settings, but with everything in this home, and the study file's own folder readable."""
     folders = [settings.data_dir, str(file.absolute().parent)]
     changes: dict[str, Any] = {
@@ -134,6 +134,7 @@ def _settings_of_run(settings: Settings, file: Path, home: Path, port: int | Non
         "host": "127.0.0.1",
         "port": port or free_port(),
         "data_dir": os.pathsep.join(filter(None, folders)),
+        "warm_runners": settings.warm_runners and definition.kind == "train",
     }
     return settings.model_copy(update=changes)
 

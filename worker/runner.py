@@ -28,7 +28,7 @@ from worker.progress import Progress
 from worker.rescoring import Rescoring
 from worker.shelf import Shelf
 from worker.spool import spool_folder
-from worker.training import Training
+from worker.training import Training, warm_up
 from worker.wear import Wear
 
 LEAVE_SHARE = 0.5  # of the grace, for a command to end when the worker leaves; the slot waits for us a bit longer
@@ -71,7 +71,10 @@ def main() -> int:
     # A trial turns standard error into its log; what the runner itself has to say stays where the slot's lines are.
     configure(os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1), worker=arguments.name, role="runner")
     channel = Channel(Connection(arguments.channel))
-    bench = _bench(Settings(), arguments, channel, leaving)
+    settings = Settings()
+    bench = _bench(settings, arguments, channel, leaving)
+    if settings.warm_runners and not channel.has_word:
+        warm_up()
     while True:
         try:
             word = channel.receive()

@@ -1,6 +1,7 @@
 """Trials of `kind: train`: the trainer's loop on data that stays where it is from trial to trial.
 
-Torch is imported with the first such trial, not with this module: a slot that only calls objectives never needs it.
+Torch is imported by `warm_up` or with the first such trial, not with this module: a slot that only calls objectives
+never needs it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from search.definition import Definition
@@ -257,6 +259,13 @@ class Training:
 
     def _local(self, config: TrainConfig) -> TrainConfig:
         return config.model_copy(update={"data": self._library.local(config.data)})
+
+
+def warm_up() -> None:
+    """Import what trainings need, which takes seconds, where it is installed."""
+    if find_spec("torch") is not None:
+        import trainer.fit
+        import trainer.preflight  # noqa: F401 - for whoever imports it next
 
 
 def _rows_of_epoch(config: TrainConfig, prepared: Prepared | Folds) -> int:
