@@ -18,8 +18,10 @@ from search.inequality import Inequality
 from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, longest_training, put_in
 from search.objectives import check_objectives, read_objectives
 from search.parameter_constraints import SECTION, check_inequalities, read_inequalities
-from search.parameters import Parameter, Range
+from search.parameters import Constant, Parameter, Range
 from search.plain import NotPlain, check_plain
+from search.points import SECTION as ENQUEUE
+from search.points import read_enqueued
 from search.region import Region
 from search.sections import (
     BOUNDED,
@@ -62,6 +64,7 @@ class Definition(Section):
     budget: Budget
     duplicates: Literal["allow", "resample", "reuse"] = "allow"
     warm_start: WarmStart | None = None
+    enqueue: tuple[dict[str, Any], ...] = ()
     priority: Priority = 1
     deterministic: bool = False
     trial: dict[str, Any]
@@ -110,6 +113,11 @@ class Definition(Section):
         """Where in the space the inequalities between its parameters hold."""
         return Region(self.parameters, self.parameter_constraints)
 
+    def told(self) -> dict[str, Any]:
+        """Values of parameters where nobody gives them: constants, and what the built-in training finds in `trial`."""
+        constants = {name: each.value for name, each in self.parameters.items() if isinstance(each, Constant)}
+        return {**(knob_values(self.trial) if self.kind == "train" else {}), **constants}
+
     def document(self) -> dict[str, Any]:
         """The definition as JSON, defaults filled in where they are ours; `parse` makes the same definition of it."""
         objectives = [objective.model_dump() for objective in self.objectives]
@@ -127,6 +135,7 @@ class Definition(Section):
             "priority": self.priority,
             "deterministic": self.deterministic,
             **({"warm_start": self.warm_start.model_dump()} if self.warm_start else {}),
+            **({ENQUEUE: [dict(point) for point in self.enqueue]} if self.enqueue else {}),
             "trial": self.trial,
             "resources": self.resources.model_dump(),
             **({"keep": self.keep.model_dump()} if self.keep != Keep() else {}),
@@ -162,9 +171,26 @@ def parse(document: object) -> Definition:
     if definition is not None and definition.kind != "train" and definition.resources.processes > 1:
         message = f"a trial of kind {definition.kind} starts its own processes"
         findings.append(Finding(("resources", "processes"), message, "leave it out"))
+    if definition is not None and not findings and ENQUEUE in document:
+        points, findings = read_enqueued(document[ENQUEUE], definition.region, definition.told())
+        definition = definition.model_copy(update={"enqueue": points})
+        findings = findings or _check_enqueued(definition)
     if definition is None or findings:
         raise DefinitionError(problems(findings, document))
     return definition
+
+
+def _check_enqueued(definition: Definition) -> list[Finding]:
+    """The first trials are some of the budget's, and for the built-in training each must be one that it can run."""
+    count, most = len(definition.enqueue), definition.budget.trials
+    if count > most:
+        return [
+            Finding((ENQUEUE,), f"has {count:,} entries, and budget.trials is {most:,}", "raise it, or take some out")
+        ]
+    if definition.kind != "train":
+        return []
+    wrong = ((place, check_points([point], definition.trial)) for place, point in enumerate(definition.enqueue))
+    return [Finding((ENQUEUE, place), each.message, each.hint) for place, found in wrong for each in found]
 
 
 def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -> list[Finding]:
@@ -291,7 +317,7 @@ def _build(
     inequalities: tuple[Inequality, ...],
 ) -> tuple[Definition | None, list[Finding]]:
     """The definition around what of it has been read, with the defaults that follow from other sections."""
-    filled = dict(document)
+    filled = {key: value for key, value in document.items() if key != ENQUEUE}
     trial = document.get("trial")
     if "parameters" in document:
         filled["parameters"] = parameters

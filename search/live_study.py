@@ -201,7 +201,7 @@ class LiveStudy(AttemptEnds):
         """
         present = self._amended or self.definition
         try:
-            definition = amended(present, request, self._optuna)
+            definition = amended(present, request, self._optuna, 0 if self.is_outdated else self._optuna.enqueued)
         except DefinitionError as error:
             return Refused(message=str(error.problems[0]))
         if request.changes_space:

@@ -1,4 +1,4 @@
-"""Trials with the same parameters."""
+"""Trials with the same parameters, as a study's `duplicates` has it: run again, drawn anew, or taken over."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from typing import Any
 
 import orjson
 
+from search.definition import Definition
+
 
 class Twins:
-    """The parameters that the trials of one study have, and which of these may lend their values to a later trial."""
+    """Which parameters have been proposed, and which have a result that may serve another trial."""
 
-    def __init__(self, refuses: bool, lends: bool) -> None:
-        """
-        Args:
-            refuses: a trial should not have the parameters of an earlier one.
-            lends: it may, and takes over the values of one that is complete.
-        """
-        self.lends = lends
-        self._refuses = refuses
-        self._known: set[bytes] = set()
-        self._lenders: dict[bytes, int] = {}  # the first complete trial
+    def __init__(self, definition: Definition) -> None:
+        self.reuses = definition.duplicates == "reuse"
+        # A grid has each cell once, and again only where it failed.
+        self._resamples = definition.duplicates == "resample" and definition.sampler.name != "grid"
+        self._known: set[bytes] = set()  # digests of the parameters of all trials
+        self._complete: dict[bytes, int] = {}  # … -> the first complete trial
 
-    def enter(self, parameters: Mapping[str, Any]) -> int | None:
-        """A trial is made; the one that lends it its values, if there is one."""
-        digest = _digest(parameters)
-        self._known.add(digest)
-        return self._lenders.get(digest)
+    def know(self, point: Mapping[str, Any]) -> None:
+        """A trial has these parameters."""
+        self._known.add(_digest(point))
 
-    def is_unwanted(self, parameters: Mapping[str, Any]) -> bool:
+    def is_unwanted(self, point: Mapping[str, Any]) -> bool:
         """Whether another proposal is to be drawn, as a trial with these parameters exists."""
-        return self._refuses and _digest(parameters) in self._known
+        return self._resamples and _digest(point) in self._known
 
-    def offer(self, number: int, parameters: Mapping[str, Any]) -> None:
+    def ended(self, number: int, point: Mapping[str, Any]) -> None:
         """A trial is complete."""
-        self._lenders.setdefault(_digest(parameters), number)
+        if self.reuses:
+            self._complete.setdefault(_digest(point), number)
+
+    def of(self, point: Mapping[str, Any]) -> int | None:
+        """A complete trial whose result is taken over by one with these parameters."""
+        return self._complete.get(_digest(point)) if self.reuses else None
 
 
 def _digest(parameters: Mapping[str, Any]) -> bytes:
