@@ -27,28 +27,44 @@ def model_card(study: StudyRow, trial: TrialRow, attempt: AttemptRow | None) -> 
 
 def ensemble_card(study: StudyRow, task: TaskRow) -> str:
     """The same for an ensemble of trials that has been built."""
-    result = task.result or {}
-    best = result["best_member"]
-    measured = {**result["metrics"]}
-    names = sorted({name.partition("/")[2] for name in measured})
-    rows = [
-        [name, *(_figure(of.get(f"{part}/{name}")) for part in ("val", "test") for of in (measured, best["metrics"]))]
-        for name in names
-    ]
-    head = ["metric", "validation", f"trial {best['trial']}", "test", f"trial {best['trial']}"]
+    result, section = task.result or {}, parse(study.definition).resolve({})
     members = [[_named(member["trial"]), f"{member['weight']:.4g}"] for member in result["members"]]
-    note = "Validation rows chose and weighted the members, which flatters them. The test rows were measured once."
-    section = parse(study.definition).resolve({})
-    quality = "\n".join(["## Quality", "", "Beside its best member alone:", "", *_table(head, rows), "", note])
     made_of = "\n".join([f"## Members ({task.request['method']})", "", *_table(["model", "weight"], members)])
     parts = [
         f"# {study.name}, ensemble {task.number}",
         _purpose(study, section),
-        quality,
+        _beside_best(result),
         made_of,
-        _data(study, section),
+        _refitted(result) if task.request["method"] == "refit" else "",
+        _data(study, section, result.get("rows")),
     ]
     return "\n\n".join(part for part in [*parts, _USE_ENSEMBLE] if part) + "\n"
+
+
+def _beside_best(result: Mapping[str, Any]) -> str:
+    """What was measured of an ensemble, and of its best member; of a refit only the test rows can tell."""
+    best, measured = result["best_member"], result["metrics"]
+    named = {"val": "validation", "test": "test"}
+    parts = [part for part in named if any(name.startswith(f"{part}/") for name in measured)]
+    head = ["metric", *(cell for part in parts for cell in (named[part], f"trial {best['trial']}"))]
+    rows = [
+        [name, *(_figure(of.get(f"{part}/{name}")) for part in parts for of in (measured, best["metrics"]))]
+        for name in sorted({name.partition("/")[2] for name in measured})
+    ]
+    chosen = "Validation rows chose and weighted the members, which flatters them. " if "val" in parts else ""
+    note = f"{chosen}The test rows were measured once."
+    return (
+        "\n".join(["## Quality", "", "Beside its best member alone:", "", *_table(head, rows), "", note])
+        if rows
+        else ""
+    )
+
+
+def _refitted(result: Mapping[str, Any]) -> str:
+    return (
+        f"Trial {result['best_member']['trial']} was trained again on its training and validation rows together, for "
+        f"the {result['epochs']} epochs that were its best. No row validated it: the test rows alone tell its worth."
+    )
 
 
 _USE_ENSEMBLE = """## Use
@@ -79,12 +95,14 @@ def _purpose(study: StudyRow, section: Mapping[str, Any]) -> str:
     return f"{what}, one of {len(classes)} classes: {', '.join(f'`{name}`' for name in classes)}."
 
 
-def _data(study: StudyRow, section: Mapping[str, Any]) -> str:
+def _data(study: StudyRow, section: Mapping[str, Any], refitted_on: Mapping[str, int] | None = None) -> str:
     facts = study.facts or {}
     data = section["data"]
     rows = facts.get("rows", {})
     lines = ["## Data", "", f"Source: `{data['source']}`." + _tested_on(data)]
-    if rows:
+    if refitted_on:
+        lines.append(f"Trained on {refitted_on['train']:,} rows, tested on {refitted_on['test']:,}.")
+    elif rows:
         models = facts.get("folds", 1) * section.get("seeds", 1)
         who = f"{models} models, whose answers are averaged, were each trained" if models > 1 else "Trained"
         lines.append(

@@ -64,7 +64,7 @@ class Prepared:
 
     schema: AnySchema
     train: Part
-    validation: Part
+    validation: Part  # without rows where all are trained on
     test: Part | None
     class_weight: Tensor | None  # (classes,), float32
     missing: Mapping[str, int]  # values that were not there, over all parts, by column
