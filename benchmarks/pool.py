@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.coordinator import Crew, service
-from benchmarks.crowd import PROCESSES, Outcome, run_crowd
+from benchmarks.crowd import Outcome, run_crowd
 from store.embedded_redis import embedded_redis
 from store.settings import Settings
 from tests.services import RedisServer, postgres_server
@@ -163,7 +163,7 @@ def main() -> None:
 
 def measure_crowds(only: Collection[str], slots_seconds: float, crowd_seconds: float) -> dict[str, Any]:
     """The figures of `slots` and `crowd`, which share one service."""
-    crew = Crew(PROCESSES)
+    crew = Crew(1)
     figures: dict[str, Any] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pool-")))
@@ -189,6 +189,7 @@ def figures_of(crowd: Outcome) -> dict[str, Any]:
         "p99_ms": round(crowd.percentile(99), 1),
         "lost": crowd.reports - crowd.stored,
         "refused": crowd.refused,
+        "sent_again": crowd.resent,
         "memory_first_mib": round(crowd.memory[0]),
         "memory_last_mib": round(crowd.memory[-1]),
     }
