@@ -11,6 +11,7 @@ from search.findings import Finding, nearest, problems
 from search.fitting import Fitting
 from search.optuna_study import OptunaStudy
 from search.parameter_constraints import SECTION
+from search.points import SECTION as ENQUEUE
 from search.sections import MOST_TRIALS
 from store.errors import DefinitionError
 from store.messages import Amend
@@ -19,12 +20,13 @@ CHANGEABLE = ("trials", "parallel", "timeout", "device_hours", "max_failed", "ta
 MOST_SPACES = 100  # versions of a study's space: each is kept
 
 
-def changed(document: dict[str, Any], request: Amend, versions: int) -> Definition:
+def changed(document: dict[str, Any], request: Amend, versions: int, enqueued: int) -> Definition:
     """The definition with another priority, other keys of its budget, other or more parameters, other constraints.
 
     Args:
         document: the definition as it stands.
         versions: how many spaces the study has had.
+        enqueued: how many trials of its `enqueue` are made. They may lie outside of another space; the others may not.
 
     Raises:
         DefinitionError: the study would not be valid, or something is not to be changed; names the places.
@@ -49,6 +51,8 @@ def changed(document: dict[str, Any], request: Amend, versions: int) -> Definiti
     parameters = document["parameters"] | request.parameters
     whole = {"priority": request.priority, SECTION: request.parameter_constraints}
     replaced = {key: value for key, value in whole.items() if value is not None}
+    if request.changes_space and ENQUEUE in document:
+        replaced[ENQUEUE] = document[ENQUEUE][enqueued:]
     return parse(document | {"parameters": parameters, "budget": document["budget"] | request.budget} | replaced)
 
 
@@ -60,17 +64,17 @@ def _check_space(document: dict[str, Any], at: tuple[str, ...], versions: int) -
         yield Finding(at, f"have been changed {versions:,} times", "begin another study")
 
 
-def amended(definition: Definition, request: Amend, optuna: OptunaStudy) -> Definition:
+def amended(definition: Definition, request: Amend, optuna: OptunaStudy, enqueued: int) -> Definition:
     """The same for a study in memory. A grid that runs to its end goes on to run to its end.
 
     Raises:
         DefinitionError
     """
-    after = changed(definition.document(), request, 0)
+    after = changed(definition.document(), request, 0, enqueued)
     if definition.sampler.name != "grid" or "trials" in request.budget:
         return after
     whole, larger = (Conditions(each.parameters).size or 0 for each in (definition, after))
     if definition.budget.trials != min(whole, MOST_TRIALS):
         return after
     outside = optuna.count_outside(Fitting(after))  # they are made and count, but are no cells
-    return changed(after.document(), Amend(study_id=0, budget={"trials": min(larger + outside, MOST_TRIALS)}), 0)
+    return changed(after.document(), Amend(study_id=0, budget={"trials": min(larger + outside, MOST_TRIALS)}), 0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from search.conditions import Conditions
 from search.constraints import Constraint, check_constraints, read_constraints
@@ -13,13 +13,16 @@ from search.corners import corners_of
 from search.entries import read_parameters
 from search.evolving import check_population
 from search.evolving import filled as of_population
-from search.findings import Finding, of_model, problems, shown
+from search.findings import Finding, of_model, problems
+from search.follow_ups import check_refit, check_rescore
 from search.inequality import Inequality
 from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, longest_training, put_in
 from search.objectives import check_objectives, read_objectives
 from search.parameter_constraints import SECTION, check_inequalities, read_inequalities
-from search.parameters import Parameter, Range
+from search.parameters import Constant, Parameter, Range
 from search.plain import NotPlain, check_plain
+from search.points import SECTION as ENQUEUE
+from search.points import read_enqueued
 from search.region import Region
 from search.sections import (
     BOUNDED,
@@ -35,6 +38,7 @@ from search.sections import (
     Objective,
     Priority,
     PrunerSpec,
+    Refit,
     Rescore,
     Resources,
     SamplerSpec,
@@ -47,6 +51,11 @@ FEWEST_EPOCHS = 3  # below that a first rung has nothing to save
 FEWEST_TRIALS = 20  # fewer find better models if each is trained to its end, and that costs less than twenty of them
 
 __all__ = ["Budget", "Definition", "Keep", "Objective", "Resources", "parse"]
+
+
+def _as_mapping(refit: object) -> object:
+    """`true` is a refit with its defaults, `false` none."""
+    return {True: {}, False: None}[refit] if isinstance(refit, bool) else refit
 
 
 class Definition(Section):
@@ -62,12 +71,14 @@ class Definition(Section):
     budget: Budget
     duplicates: Literal["allow", "resample", "reuse"] = "allow"
     warm_start: WarmStart | None = None
+    enqueue: tuple[dict[str, Any], ...] = ()
     priority: Priority = 1
     deterministic: bool = False
     trial: dict[str, Any]
     resources: Resources = Resources()
     keep: Keep = Keep()
     rescore: Rescore | None = None
+    refit: Annotated[Refit | None, BeforeValidator(_as_mapping)] = None
 
     @property
     def objective(self) -> Objective:
@@ -110,6 +121,11 @@ class Definition(Section):
         """Where in the space the inequalities between its parameters hold."""
         return Region(self.parameters, self.parameter_constraints)
 
+    def told(self) -> dict[str, Any]:
+        """Values of parameters where nobody gives them: constants, and what the built-in training finds in `trial`."""
+        constants = {name: each.value for name, each in self.parameters.items() if isinstance(each, Constant)}
+        return {**(knob_values(self.trial) if self.kind == "train" else {}), **constants}
+
     def document(self) -> dict[str, Any]:
         """The definition as JSON, defaults filled in where they are ours; `parse` makes the same definition of it."""
         objectives = [objective.model_dump() for objective in self.objectives]
@@ -127,10 +143,12 @@ class Definition(Section):
             "priority": self.priority,
             "deterministic": self.deterministic,
             **({"warm_start": self.warm_start.model_dump()} if self.warm_start else {}),
+            **({ENQUEUE: [dict(point) for point in self.enqueue]} if self.enqueue else {}),
             "trial": self.trial,
             "resources": self.resources.model_dump(),
             **({"keep": self.keep.model_dump()} if self.keep != Keep() else {}),
             **({"rescore": self.rescore.model_dump()} if self.rescore else {}),
+            **({"refit": self.refit.model_dump()} if self.refit else {}),
         }
 
 
@@ -162,9 +180,26 @@ def parse(document: object) -> Definition:
     if definition is not None and definition.kind != "train" and definition.resources.processes > 1:
         message = f"a trial of kind {definition.kind} starts its own processes"
         findings.append(Finding(("resources", "processes"), message, "leave it out"))
+    if definition is not None and not findings and ENQUEUE in document:
+        points, findings = read_enqueued(document[ENQUEUE], definition.region, definition.told())
+        definition = definition.model_copy(update={"enqueue": points})
+        findings = findings or _check_enqueued(definition)
     if definition is None or findings:
         raise DefinitionError(problems(findings, document))
     return definition
+
+
+def _check_enqueued(definition: Definition) -> list[Finding]:
+    """The first trials are some of the budget's, and for the built-in training each must be one that it can run."""
+    count, most = len(definition.enqueue), definition.budget.trials
+    if count > most:
+        return [
+            Finding((ENQUEUE,), f"has {count:,} entries, and budget.trials is {most:,}", "raise it, or take some out")
+        ]
+    if definition.kind != "train":
+        return []
+    wrong = ((place, check_points([point], definition.trial)) for place, point in enumerate(definition.enqueue))
+    return [Finding((ENQUEUE, place), each.message, each.hint) for place, found in wrong for each in found]
 
 
 def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -> list[Finding]:
@@ -178,7 +213,9 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
     if document.get("deterministic") is True:
         findings += _check_deterministic(document)
     if document.get("rescore") is not None:
-        findings += _check_rescore(document)
+        findings += check_rescore(document)
+    if document.get("refit") not in (None, False):
+        findings += check_refit(document)
     if "warm_start" in document:
         findings += _check_learning(document.get("sampler", {"name": "auto"}))
     if _is_named(document.get("sampler"), "grid"):
@@ -248,22 +285,6 @@ def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
     return findings
 
 
-def _check_rescore(document: dict[str, Any]) -> Iterator[Finding]:
-    """What cannot be trained again from other seeds, or has no mean over them."""
-    trial, objective = document.get("trial"), document.get("objective")
-    kind = trial.get("kind", "train") if isinstance(trial, dict) else "train"
-    if kind != "train":
-        yield Finding(("rescore",), "has no seeds to change: the trials run code of their own", "leave it out")
-    elif _is_named(document.get("sampler"), "pbt"):
-        message = "cannot train the members of a population again: their schedules are no trial's parameters"
-        yield Finding(("rescore",), message, "leave it out")
-    elif isinstance(objective, list):
-        yield Finding(("rescore",), "ranks trials by one objective, and the study has several", "leave it out")
-    elif isinstance(objective, dict) and not str(objective.get("metric", "val/")).startswith("val/"):
-        hint = "search by a metric val/…, or leave it out"
-        yield Finding(("rescore",), f"{shown(objective['metric'])} is the same from all seeds, or measures none", hint)
-
-
 def _check_heritage(document: dict[str, Any]) -> Iterator[Finding]:
     hint = "leave it out, or deterministic"
     message = "begins with whichever trial has ended by then"
@@ -291,7 +312,7 @@ def _build(
     inequalities: tuple[Inequality, ...],
 ) -> tuple[Definition | None, list[Finding]]:
     """The definition around what of it has been read, with the defaults that follow from other sections."""
-    filled = dict(document)
+    filled = {key: value for key, value in document.items() if key != ENQUEUE}
     trial = document.get("trial")
     if "parameters" in document:
         filled["parameters"] = parameters

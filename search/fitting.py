@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from search.definition import Definition
 from search.knobs import knob_values
+from search.points import completed
 from search.space import Space
 from store.errors import Problem
 
@@ -37,6 +38,4 @@ class Fitting:
 
     def _filled(self, parameters: Mapping[str, JsonValue]) -> dict[str, Any]:
         """With the parameters that take part in this space and had a fixed value in the trial's own."""
-        known = {**self._fixed, **parameters}
-        active = self._space.conditions.fill(known.get)
-        return {**{name: value for name, value in active.items() if name in known}, **parameters}
+        return completed(self._space.conditions, parameters, self._fixed)

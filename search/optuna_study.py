@@ -8,16 +8,15 @@ that was loaded again proposes and decides as if it had never stopped.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import optuna
-import orjson
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState as OptunaState
 
+from search.asha import Rungs
 from search.auto import AT_RANDOM, AutoSampler
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
@@ -28,6 +27,7 @@ from search.gp import GpSampler, Question
 from search.grid import CANCELLED, GridSampler
 from search.hindsight import StudySoFar, Window
 from search.optuna_trials import (
+    ENQUEUED,
     OPTUNA_STATE,
     WORST,
     PastTrial,
@@ -43,6 +43,7 @@ from search.samplers import make_sampler, reseed, seed_of
 from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
 from search.tpe import HistoryTPESampler
+from search.twins import Twins
 from store.errors import Problem
 from store.models import TrialState
 
@@ -82,8 +83,8 @@ class OptunaStudy:
         self._warm = len(warm)
         self._window = Window(definition.budget.parallel or 1) if definition.deterministic else None
         self._count = 0
-        self._known: set[bytes] = set()  # digests of the parameters of all trials
-        self._reusable: dict[bytes, int] = {}  # … -> the first complete trial, where its values may serve another
+        self._twins = Twins(definition)
+        self.enqueued = 0  # how many of the trials are made that the study file puts first
         self._strangers: set[int] = set()  # trials that are no points of this space
         for each in warm:
             self._storage.append(self._study._study_id, taught(self._space, each, self._fitting.point(each.parameters)))
@@ -92,6 +93,7 @@ class OptunaStudy:
         """Add stored trials, all of them, in the order of their numbers from 0, and what is remembered of the study."""
         for key, value in study_attrs.items():
             self._storage.set_study_system_attr(self._study._study_id, key, value)
+        self.enqueued = study_attrs.get(ENQUEUED, 0)
         if self._window is not None:
             trials = list(trials)
             self._window.skip(len(trials))
@@ -102,8 +104,9 @@ class OptunaStudy:
             if point is None:
                 self._strangers.add(trial.number)
             else:
-                self._known.add(_digest(point))
-                self._offer(trial.number, trial.state, point)
+                self._twins.know(point)
+                if trial.state is TrialState.COMPLETE:
+                    self._twins.ended(trial.number, point)
             self._storage.append(self._study._study_id, frozen(self._space, trial, point))
             self._count += 1
             if self._halving is not None:
@@ -149,11 +152,16 @@ class OptunaStudy:
             NothingFeasible: no parameters could be found that keep the constraints between them.
         """
         self._reveal()
-        return self._draw()
+        if self.enqueued == len(self._definition.enqueue):
+            return self._draw()
+        given = self._definition.enqueue[self.enqueued]
+        self.enqueued += 1
+        self._storage.set_study_system_attr(self._study._study_id, ENQUEUED, self.enqueued)
+        return self.enqueue(given)
 
     def is_ready(self) -> bool:
         """Whether the next trial can be proposed now; if not, there is a question to be answered first."""
-        if not isinstance(self._sampler, GpSampler):
+        if not isinstance(self._sampler, GpSampler) or self.enqueued < len(self._definition.enqueue):
             return True
         self._reveal()
         return self._sampler.is_ready(self._study, self._count, seed_of(self._definition.sampler.seed, self._count))
@@ -224,7 +232,8 @@ class OptunaStudy:
     def _tell(self, number: int, state: TrialState, values: Sequence[float] | None) -> None:
         if state is TrialState.CANCELLED:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
-        self._offer(number, state)
+        if self._twins.reuses and state is TrialState.COMPLETE and number not in self._strangers:
+            self._twins.ended(number, self._space.external(self._storage.get_trial(self._id(number)).params))
         told = OptunaState.FAIL if number in self._strangers else OPTUNA_STATE[state]
         if number not in self._strangers:
             worst = self.system_attrs(number).get(WORST)
@@ -244,6 +253,11 @@ class OptunaStudy:
             self._storage.set_trial_system_attr(self._id(number), WORST, worst)
 
     # Under asha, and in a population
+
+    def hold_below(self, level: float) -> None:
+        """Let no trial go on from a rung below this step, as from there it cannot come to its end in time."""
+        if isinstance(self._rungs, Rungs):
+            self._rungs.least_level = level
 
     def is_held(self, number: int) -> bool:
         """Whether a trial has come to where it waits and is not promoted yet."""
@@ -340,23 +354,9 @@ class OptunaStudy:
         self._storage.append(self._study._study_id, trial)
         self._count += 1
         seed = (self._definition.sampler.seed, self._count)
-        parameters = self._drawing.draw(trial, seed, self._is_unwanted if given is None else None)
-        digest = _digest(parameters)
-        self._known.add(digest)
-        return Proposal(trial.number - self._warm, parameters, self._reusable.get(digest))
-
-    def _is_unwanted(self, parameters: Mapping[str, Any]) -> bool:
-        """Whether another proposal is to be drawn, as a trial with these parameters exists."""
-        if self._definition.duplicates != "resample" or isinstance(self._sampler, GridSampler):
-            return False
-        return _digest(parameters) in self._known
-
-    def _offer(self, number: int, state: TrialState, point: Mapping[str, Any] | None = None) -> None:
-        """A trial has ended: its values may serve a later one with the same parameters."""
-        if self._definition.duplicates == "reuse" and state is TrialState.COMPLETE and number not in self._strangers:
-            if point is None:
-                point = self._space.external(self._storage.get_trial(self._id(number)).params)
-            self._reusable.setdefault(_digest(point), number)
+        parameters = self._drawing.draw(trial, seed, self._twins.is_unwanted if given is None else None)
+        self._twins.know(parameters)
+        return Proposal(trial.number - self._warm, parameters, self._twins.of(parameters))
 
     def _worst(self, number: int) -> list[float] | None:
         """By each objective the worst value of complete trials and, of a single one, of what this trial reported."""
@@ -393,8 +393,3 @@ class OptunaStudy:
 
     def _id(self, number: int) -> int:
         return self._warm + number  # Optuna numbers the trials of a storage's only study as it numbers its trials' ids
-
-
-def _digest(parameters: Mapping[str, Any]) -> bytes:
-    """Of JSON itself each trial would keep four kilobytes: orjson gives no room back."""
-    return hashlib.blake2b(orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()

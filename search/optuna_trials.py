@@ -25,7 +25,9 @@ OPTUNA_STATE = {
     TrialState.CANCELLED: OptunaState.FAIL,
 }
 
-OF_ONE_SPACE = ("cma:", KERNELS, "NSGAIISampler:parent", "NSGAIIISampler:parent")  # attributes no other space shares
+ENQUEUED = "trialyard:enqueued"  # a study's system attribute: how many of its `enqueue` are made
+# … and those, as of trials, that no other space shares
+OF_ONE_SPACE = ("cma:", KERNELS, "NSGAIISampler:parent", "NSGAIIISampler:parent", ENQUEUED)
 WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
 
 MOST_SHARED = 8  # sets of distributions: with many conditions there are too many to look through

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from search.conditions import Conditions
 from search.inequality import Inequality
 from search.parameters import Choice, Constant, Parameter, Range, json_text
+from search.points import check_point
 from search.region import Region
 from store.errors import Problem
 
@@ -72,29 +73,7 @@ class Space:
 
     def check(self, parameters: Mapping[str, JsonValue]) -> list[Problem]:
         """What keeps given parameters from being a point of this space; nothing if they are one."""
-        problems = [
-            Problem(f"parameters.{name}", "is no parameter of this study", f"it has {', '.join(self.parameters)}")
-            for name in parameters
-            if name not in self.parameters
-        ]
-        values: dict[str, JsonValue] = {}
-        for name in self.conditions.order:
-            active = self.conditions.is_active(name, values)
-            if active != (name in parameters):
-                what = "is missing" if active else "has no part here"
-                hint = "every active parameter needs a value" if active else self._when(name)
-                problems.append(Problem(f"parameters.{name}", what, hint))
-            elif active and not self._holds(name, parameters[name]):
-                problems.append(
-                    Problem(
-                        f"parameters.{name}", f"{json_text(parameters[name])} is not in the space", self._range(name)
-                    )
-                )
-            if active and name in parameters:
-                values[name] = parameters[name]
-        if not problems and (broken := self.region.broken(parameters)) is not None:
-            problems.append(Problem("parameters", f"break the constraint {broken.text}", "see parameter_constraints"))
-        return problems
+        return check_point(self.conditions, self.region, parameters)
 
     def _distribution(self, name: str) -> BaseDistribution:
         parameter = self.parameters[name]
@@ -136,21 +115,6 @@ class Space:
         if parameter.whole or place is None or parameter.step is None:
             return value
         return min(parameter.low + place * parameter.step, parameter.top)
-
-    def _holds(self, name: str, value: JsonValue) -> bool:
-        parameter = self.parameters[name]
-        if isinstance(parameter, Range):
-            return parameter.holds(value)
-        return parameter.index(value) is not None
-
-    def _range(self, name: str) -> str:
-        parameter = self.parameters[name]
-        document = parameter.document()
-        document.pop("when", None)
-        return f"it takes {json_text(document)}"
-
-    def _when(self, name: str) -> str:
-        return f"it is active only when {json_text(self.parameters[name].document().get('when'))}"
 
 
 class _Codes:

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     runner_growth: ByteSize = Field(
         default=ByteSize(4 * 2**30), gt=0, description="or when it has grown by so much since its first one"
     )
+    warm_runners: bool = Field(
+        default=True, description="whether a runner imports PyTorch while it waits for its first job, not with it"
+    )
     grace_seconds: float = Field(
         default=20.0, gt=0, description="from SIGTERM to SIGKILL, for a checkpoint and a goodbye"
     )

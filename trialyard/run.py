@@ -15,6 +15,7 @@ from rich.console import Console
 from search.definition import Definition, parse
 from store.settings import Settings
 from trialyard.client import Client
+from trialyard.ensembles import follow_refit
 from trialyard.errors import BadInput, NotFound
 from trialyard.follow import follow
 from trialyard.local import free_port, local_service
@@ -54,7 +55,7 @@ def run(
     check_gpus(definition)
     _check_objectives(settings)
     home = (home or Path(tempfile.mkdtemp(prefix="trialyard-"))).absolute()
-    settings = _settings_of_run(settings, file, home, port)
+    settings = _settings_of_run(settings, definition, file, home, port)
     try:
         with local_service(settings, _slots(definition, workers), signals, complaints.print) as service:
             console.print(f"page: {service.server_url}/studies/{definition.name}\nhome: {home}", soft_wrap=True)
@@ -114,6 +115,7 @@ def _follow_to_the_end(client: Client, study: Study, console: Console, check: Ca
         study = follow(client, study, console, check)
     conclude(console, client, study)
     follow_race(client, study, console, check)
+    follow_refit(client, study, console, check)
 
 
 def _again(settings: Settings, file: Path, home: Path) -> str:
@@ -124,7 +126,7 @@ def _again(settings: Settings, file: Path, home: Path) -> str:
     return shlex.join(command)
 
 
-def _settings_of_run(settings: Settings, file: Path, home: Path, port: int | None) -> Settings:
+def _settings_of_run(settings: Settings, definition: Definition, file: Path, home: Path, port: int | None) -> Settings:
     """The environment's settings, but with everything in this home, and the study file's own folder readable."""
     folders = [settings.data_dir, str(file.absolute().parent)]
     changes: dict[str, Any] = {
@@ -134,6 +136,7 @@ def _settings_of_run(settings: Settings, file: Path, home: Path, port: int | Non
         "host": "127.0.0.1",
         "port": port or free_port(),
         "data_dir": os.pathsep.join(filter(None, folders)),
+        "warm_runners": settings.warm_runners and definition.kind == "train",
     }
     return settings.model_copy(update=changes)
 

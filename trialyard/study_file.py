@@ -6,14 +6,16 @@ number, text, twelve and text, as in every newer reader, and a key that stands t
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
 
 MOST_CHARACTERS = 1_000_000
+MOST_VALUES = 1_000_000  # after aliases have been unfolded: no text without them has as many
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*(?<!:)\Z")
 _WORDS = ("true", "false", "null")
 
@@ -35,10 +37,10 @@ def from_yaml(text: str) -> dict[str, Any]:
         what = "is empty" if document is None else "holds no keys and values"
         raise StudyFileError(f"line 1: the file {what}; it begins like `name: my-first-study`")
     try:
-        json.dumps(document)
-    except (ValueError, RecursionError):
-        raise StudyFileError("an alias stands inside of what it names; a study cannot hold itself") from None
-    return document
+        unfolded: dict[str, Any] = _unfolded(document, itertools.count(), [])
+    except RecursionError:
+        raise StudyFileError("the file is nested too deeply") from None
+    return unfolded
 
 
 def as_yaml(value: Any) -> str:
@@ -66,6 +68,29 @@ def _read(text: str) -> object:
         raise StudyFileError(f"the file is no text that YAML allows: {error}") from error
     except RecursionError:
         raise StudyFileError("the file is nested too deeply") from None
+
+
+def _unfolded(value: Any, count: Iterator[int], inside: list[int]) -> Any:
+    """A copy in which each alias is a value of its own, as in a text that spells it out.
+
+    Args:
+        count: of the values so far.
+        inside: which lists and mappings this one lies in, by their identity.
+    """
+    if next(count) >= MOST_VALUES:
+        raise StudyFileError(f"its aliases stand for more than {MOST_VALUES:,} values")
+    if not isinstance(value, dict | list):
+        return value
+    if id(value) in inside:
+        raise StudyFileError("an alias stands inside of what it names; a study cannot hold itself")
+    inside.append(id(value))
+    copy = (
+        [_unfolded(each, count, inside) for each in value]
+        if isinstance(value, list)
+        else {key: _unfolded(each, count, inside) for key, each in value.items()}
+    )
+    inside.pop()
+    return copy
 
 
 def _distinct(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -93,6 +93,8 @@ def print_study(console: Console, study: Study) -> None:
     if study.space_version > 1:
         lines.append(f"space: version {study.space_version}")
     lines += [f"every trial keeps: {each}" for each in study.definition.get("parameter_constraints", [])]
+    if given := len(study.definition.get("enqueue", [])):
+        lines.append(f"given by the study file: {given} of the trials")
     if study.warm_start is not None:
         lines.append(f"began with: {_warm_start(study.warm_start)}")
     if study.best is not None:

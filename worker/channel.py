@@ -83,5 +83,10 @@ class Channel:
         except ConnectionResetError as error:
             raise EOFError from error
 
+    @property
+    def has_word(self) -> bool:
+        """Whether the other process has said something that was not received yet, or is gone."""
+        return self._connection.poll(0)
+
     def close(self) -> None:
         self._connection.close()

@@ -143,6 +143,8 @@ class Command:
             raise CommandFailed(f"the command {end}", _last_lines(printed))
         if self._assignment.metric not in metrics:
             given = ", ".join(sorted(metrics)) or "nothing"
+            if self._objective.pattern is not None and not self._trial.last_reported:
+                given += ", and no line that it printed matches its pattern"
             raise CommandFailed(
                 f"the command must report the study's metric {self._assignment.metric!r}; it reported {given}",
                 _last_lines(printed),

@@ -26,7 +26,7 @@ KEPT_BYTES = 2**16  # of the end of what was printed
 class Reports(Protocol):
     """Where the reports go."""
 
-    def report(self, step: int, metrics: Mapping[str, float]) -> DecisionName: ...
+    def tell(self, step: int, metrics: Mapping[str, float]) -> DecisionName: ...
 
 
 class Log(Protocol):
@@ -96,7 +96,7 @@ class Conversation:
             raise ImpossibleStep(f"step {step} is none; steps are whole numbers from 0 to {MAX_STEP}")
         try:
             self._before_report()
-            self.decision = self._reports.report(step, metrics)
+            self.decision = self._reports.tell(step, metrics)
         except NotANumber:
             raise
         except Exception as error:  # noqa: BLE001 - it is raised where the trial ends

@@ -64,6 +64,10 @@ def outcome_of(error: BaseException) -> Literal["failed", "diverged", "infeasibl
 _OUT_OF_MEMORY = re.compile(r"\btorch(\.cuda)?\.OutOfMemoryError\b|\bCUDA out of memory\b")
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
 def reason_of(error: BaseException) -> str:
     """Why a trial or a task failed, for people: foreseen errors speak for themselves, others name their type."""
     match error:
@@ -73,5 +77,6 @@ def reason_of(error: BaseException) -> str:
             reason = f"out of memory: {error}".rstrip(": ")
         case _:
             reason = f"{type(error).__name__}: {error}"
-    # What a database takes: no NUL, no halves of characters.
-    return reason.replace("\0", "\\0").encode(errors="backslashreplace").decode()[:LONGEST_REASON]
+    # What a database takes and a terminal shows as it is: no colours, no NUL, no halves of characters.
+    plain = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], _COLOURS.sub("", reason))
+    return plain.encode(errors="backslashreplace").decode()[:LONGEST_REASON]

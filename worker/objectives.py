@@ -17,6 +17,7 @@ from search.definition import Definition
 from store.artifacts import Artifacts, Folder
 from store.errors import Problem, TrialyardError
 from store.messages import Assignment, DecisionName, Metrics
+from trialyard.report import Decision
 from worker.checkpoints import Checkpoints, discard
 from worker.command import Command
 from worker.command import preflight as preflight_command
@@ -69,13 +70,18 @@ class ObjectiveTrial:
         self._checkpoints.fetch()
         return self._checkpoints.path
 
-    def report(self, step: int, metrics: Mapping[str, float]) -> DecisionName:
+    def report(self, step: int, metrics: Mapping[str, float]) -> Decision:
         """Report the metrics of a step, and hear whether to go on.
 
         Returns:
-            "continue", or else a word on which the objective should return: "prune" (the trial is not worth more),
-            "stop" (what it has counts as its result), "pause" (it will be called again later, perhaps elsewhere).
+            As `trialyard.report` does, "continue", or else a word on which the objective should return, for which
+            `.stop` is true: "prune" (the trial is not worth more), "stop" (what it has counts as its result), "pause"
+            (it will be called again later, perhaps elsewhere).
         """
+        return Decision(self.tell(step, metrics))
+
+    def tell(self, step: int, metrics: Mapping[str, float]) -> DecisionName:
+        """The same, as the worker itself speaks."""
         self.last_reported = finite(metrics, f"at step {step}")
         decision = self._reporter.report(step, self.last_reported)
         if decision == "continue" and self._should_leave():

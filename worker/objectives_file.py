@@ -50,7 +50,8 @@ class CommandObjective(Section):
         if script is not None and any(_names(script)):
             raise ValueError(
                 "has a parameter inside a shell's script, where its value could be any command; "
-                """hand it over as an argument, as in ["sh", "-c", "train --lr \\"$1\\"", "sh", "{lr}"]"""
+                """hand it over as an argument, as in ["sh", "-c", "train --lr \\"$1\\"", "sh", "{lr}"]; """
+                "a brace that stands for itself is written twice, {{ and }}"
             )
         return command
 

@@ -25,10 +25,11 @@ from worker.log import configure
 from worker.objectives import Objectives
 from worker.prediction import Predicting
 from worker.progress import Progress
+from worker.refitting import Refitting
 from worker.rescoring import Rescoring
 from worker.shelf import Shelf
 from worker.spool import spool_folder
-from worker.training import Training
+from worker.training import Training, warm_up
 from worker.wear import Wear
 
 LEAVE_SHARE = 0.5  # of the grace, for a command to end when the worker leaves; the slot waits for us a bit longer
@@ -71,7 +72,10 @@ def main() -> int:
     # A trial turns standard error into its log; what the runner itself has to say stays where the slot's lines are.
     configure(os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1), worker=arguments.name, role="runner")
     channel = Channel(Connection(arguments.channel))
-    bench = _bench(Settings(), arguments, channel, leaving)
+    settings = Settings()
+    bench = _bench(settings, arguments, channel, leaving)
+    if settings.warm_runners and not channel.has_word:
+        warm_up()
     while True:
         try:
             word = channel.receive()
@@ -101,7 +105,7 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
             "collect": Collecting(),
             "convert": Converting(library),
             "rescore": Rescoring(training),
-            "ensemble": Ensembling(library, _torch_device(arguments)),
+            "ensemble": Ensembling(library, _torch_device(arguments), Refitting(training)),
         },
         pull_seconds=settings.pull_seconds,
         began=lambda attempt: channel.send(Began(attempt=attempt)),

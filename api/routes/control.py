@@ -17,9 +17,11 @@ from api.requests import RequestModel, StrictRoute
 from api.routes.studies import shown
 from api.shapes import Study, Trial
 from search.amending import changed
+from search.conditions import Conditions
 from search.definition import parse
+from search.optuna_trials import ENQUEUED
+from search.points import check_point, completed
 from search.sections import Priority
-from search.space import Space
 from store.errors import Conflict, TrialyardError, Unprocessable
 from store.messages import Amend, CancelTrial, Done, Enqueue, Refused, RetryTrial
 from store.models import StudyRow, StudyState
@@ -49,7 +51,7 @@ def change_study(name: StudyName, body: AmendBody, parts: Wired) -> Study:
     """
     study = _open_study(parts, name)
     wanted = Amend(study_id=study.id, **body.model_dump())
-    changed(study.definition, wanted, len(study.past_spaces) + 1)
+    changed(study.definition, wanted, len(study.past_spaces) + 1, study.system_attrs.get(ENQUEUED, 0))
     _ask(parts, wanted)
     with parts.reads() as session:
         return shown(session, Studies(session).get(name))[0]
@@ -57,13 +59,17 @@ def change_study(name: StudyName, body: AmendBody, parts: Wired) -> Study:
 
 @router.post("/trials", status_code=201)
 def enqueue_trial(name: StudyName, body: EnqueueBody, parts: Wired) -> Trial:
-    """Make a trial with these parameters; it is the next one to begin, and counts as one of the budget's."""
+    """Make a trial with these parameters; it is the next one to begin, and counts as one of the budget's.
+
+    Those that are left out have the value that the section `trial` says, or a constant.
+    """
     study = _open_study(parts, name)
     definition = parse(study.definition)
-    problems = Space(definition.parameters, definition.parameter_constraints).check(body.parameters)
-    if problems:
+    conditions = Conditions(definition.parameters)
+    point = completed(conditions, body.parameters, definition.told())
+    if problems := check_point(conditions, definition.region, point):
         raise Unprocessable("; ".join(map(str, problems)), problems)
-    return _trial(parts, study, _ask(parts, Enqueue(study_id=study.id, parameters=body.parameters)))
+    return _trial(parts, study, _ask(parts, Enqueue(study_id=study.id, parameters=point)))
 
 
 @router.post("/trials/{number}/cancel")

@@ -50,6 +50,7 @@ class System:
             "TRIALYARD_HOME_DIR": str(folder),
             "TRIALYARD_DATABASE_URL": database_url,
             "TRIALYARD_REDIS_URL": redis_url,
+            "TRIALYARD_WARM_RUNNERS": "false",
             "PYTHONUNBUFFERED": "1",
         }
         self._environment |= {f"TRIALYARD_{name.upper()}": value for name, value in settings.items()}

@@ -208,6 +208,7 @@ def running_pool(
         "TRIALYARD_OBJECTIVES_FILE": str(folder / "objectives.toml"),
         "TRIALYARD_BEAT_SECONDS": "0.1",
         "TRIALYARD_GRACE_SECONDS": "10",
+        "TRIALYARD_WARM_RUNNERS": "false",
         "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
     }
     arguments = json.dumps({"pool": "default", "cpu_slots": 1, "gpus": "none", **options})

@@ -129,6 +129,10 @@ pattern = 'loss (?P<loss>\S+)'
 [objectives.says-nothing]
 command = ["echo", "nothing of use"]
 
+[objectives.mispatterned]
+command = ["echo", "loss is 1.0"]
+pattern = 'loss=(?P<loss>\S+)'
+
 [objectives.waits]
 command = ["sh", "-c", "echo $$ > $TRIALYARD_CHECKPOINT_DIR/pid; echo started > \"$1\"; sleep 300", "sh", "{file}"]
 """
@@ -370,6 +374,11 @@ def test_a_flood_of_words_fills_no_disk_and_its_end_is_kept(pool: RunningPool, s
         (63, "crashes", "the command was killed by signal 11 (SIGSEGV)"),
         (64, "not-finite", "loss is nan at step 1; a metric must be finite"),
         (65, "says-nothing", "the command must report the study's metric 'loss'; it reported nothing; its last lines:"),
+        (
+            66,
+            "mispatterned",
+            "the command must report the study's metric 'loss'; it reported nothing, and no line that",
+        ),
     ],
 )
 def test_a_command_that_fails_says_why(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from store.messages import Assignment, AttemptKey, Finish, Membership, Preflighted, Report
-from tests.integration.pools import RunningPool, running_pool
+from tests.integration.pools import RunningPool, eventually, running_pool
 from tests.integration.scripted_scheduler import ScriptedScheduler
 from tests.services import redis_server
 
@@ -162,6 +162,12 @@ def test_data_that_is_not_there_fails_the_preflight_with_its_path(scheduler: Scr
     assert "nowhere.csv" in refused.problems[0]["message"]
     assert accepted.problems == []
     assert accepted.facts["task"] == "classification"
+
+
+def test_a_runner_imports_torch_before_there_is_anything_to_train(tmp_path: Path, redis_url: str) -> None:
+    with running_pool(tmp_path, redis_url, {"TRIALYARD_WARM_RUNNERS": "true"}) as pool:
+        runner = eventually(lambda: pool.worker() and _runner_of(pool))
+        eventually(lambda: "libtorch" in Path(f"/proc/{runner}/maps").read_text())
 
 
 def _runner_of(pool: RunningPool) -> int:

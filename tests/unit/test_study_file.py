@@ -46,7 +46,20 @@ def test_json_is_read_too_with_tabs_and_surrogate_pairs():
 
 
 def test_a_value_may_be_named_and_used_again():
-    assert from_yaml("a: &x [1]\nb: *x") == {"a": [1], "b": [1]}
+    document = from_yaml("a: &x [1]\nb: *x")
+
+    assert document == {"a": [1], "b": [1]}
+    assert document["a"] is not document["b"]  # who reads one by taking it apart leaves the other
+
+
+def test_aliases_that_would_unfold_to_more_than_a_study_can_hold_are_refused():
+    levels = "".join(
+        f"{level}: &{level} [{', '.join([f'*{below}'] * 9)}]\n"
+        for below, level in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+
+    with pytest.raises(StudyFileError, match="stand for more than 1,000,000 values"):
+        from_yaml(f"a: &a [x, x, x, x, x, x, x, x, x]\n{levels}")
 
 
 @pytest.mark.parametrize(

@@ -121,8 +121,8 @@ def _read_parameter(entry: Section, draft: Draft) -> None:
     name, kind = entry.text("name"), entry.text("parameterType")
     space = entry.section("feasibleSpace")
     entry.close()
-    if not name:
-        entry.wrong("name", "is missing")
+    if not name or name in draft.parameters:
+        entry.wrong("name", f"{name!r} is there already" if name else "is missing")
         return
     read = _read_space(space, kind)
     if space.findings.problems == [] or read is not None:

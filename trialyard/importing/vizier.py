@@ -12,7 +12,16 @@ from typing import Any
 from trialyard.importing.foreign import Draft, Section, as_number
 from trialyard.importing.ranges import floats, integers
 
-_SAMPLERS = {"ALGORITHM_UNSPECIFIED": None, "GRID_SEARCH": "grid", "RANDOM_SEARCH": "random"}
+_SAMPLERS = {
+    "ALGORITHM_UNSPECIFIED": None,
+    "DEFAULT": None,
+    "GRID_SEARCH": "grid",
+    "RANDOM_SEARCH": "random",
+    "QUASI_RANDOM_SEARCH": "qmc",
+    "GAUSSIAN_PROCESS_BANDIT": "gp",
+    "CMA_ES": "cmaes",
+    "NSGA2": "nsga2",
+}
 _GOALS = {"MAXIMIZE": "maximize", "MINIMIZE": "minimize"}
 _STOPPINGS = ("decayCurveStoppingSpec", "convexAutomatedStoppingSpec", "convexStopConfig")
 _SCALES = ("SCALE_TYPE_UNSPECIFIED", "UNIT_LINEAR_SCALE", None)

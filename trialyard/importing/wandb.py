@@ -49,20 +49,25 @@ def _read_metric(metric: Section, draft: Draft) -> None:
 
 
 def _read_stopping(stopping: Section) -> dict[str, Any] | None:
-    """W&B's hyperband has rungs at min_iter · eta^k and stops who is not among the best 1/eta: successive halving."""
-    kind, first, eta = stopping.text("type"), stopping.whole("min_iter"), stopping.whole("eta")
+    """W&B's hyperband has rungs at min_iter · eta^k and stops who is not among the best 1/eta: successive halving.
+
+    Instead of the first rung a sweep may name the last step of a run and how many rungs lie before it.
+    """
+    kind, eta = stopping.text("type"), stopping.whole("eta")
+    first, last, rungs = stopping.whole("min_iter"), stopping.whole("max_iter"), stopping.whole("s")
     strict = stopping.take("strict", False)
+    factor = 3 if eta is None else eta
     if kind != "hyperband":
         stopping.wrong("type", f"{kind!r} is not hyperband, the one that sweeps know")
-    for key in ("max_iter", "s"):
-        if stopping.take(key) is not None:
-            stopping.wrong(key, "counts the rungs from the top", "name the first rung: min_iter = max_iter / eta^s")
     if strict:
         stopping.wrong("strict", "cannot be carried over", "leave it out")
     stopping.close()
-    if first is None:
+    if first is None and last is not None and rungs is not None and factor > 1 and 0 < rungs < 64:
+        first = last // factor**rungs
+    if not first:
+        stopping.wrong("min_iter", "the first rung is missing", "name it: min_iter, or max_iter and s")
         return None
-    return {"name": "successive_halving", "min_resource": first, "reduction_factor": 3 if eta is None else eta}
+    return {"name": "successive_halving", "min_resource": first, "reduction_factor": factor}
 
 
 def _read_parameters(section: Section, prefix: str) -> Parameters:

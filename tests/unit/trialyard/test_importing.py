@@ -104,7 +104,7 @@ def test_a_sweep_becomes_a_study_with_the_same_ranges() -> None:
 def test_what_a_sweep_says_and_no_study_can_is_named_with_its_place() -> None:
     text = """
     method: random
-    early_terminate: {type: hyperband, max_iter: 27, s: 2}
+    early_terminate: {type: hyperband, max_iter: 27}
     parameters:
       a: {distribution: normal, mu: 0, sigma: 1}
       b: {values: [1, 2], probabilities: [0.9, 0.1]}
@@ -117,8 +117,7 @@ def test_what_a_sweep_says_and_no_study_can_is_named_with_its_place() -> None:
     """
 
     assert problems(text, "wandb").keys() == {
-        "early_terminate.max_iter",
-        "early_terminate.s",
+        "early_terminate.min_iter",
         "parameters.a.distribution",
         "parameters.b.probabilities",
         "parameters.c",
@@ -130,6 +129,23 @@ def test_what_a_sweep_says_and_no_study_can_is_named_with_its_place() -> None:
         "parameters.g.scale",
         "surprise",
     }
+
+
+def test_the_rungs_of_a_sweep_may_be_counted_from_its_last_step() -> None:
+    text = """
+    method: random
+    early_terminate: {type: hyperband, eta: 3, max_iter: 27, s: 2}
+    parameters: {a: {min: 0.0, max: 1.0}}
+    """
+
+    # rungs at 27 / 3 and 27 / 9
+    assert study(text, "wandb")["pruner"] == {"name": "successive_halving", "min_resource": 3, "reduction_factor": 3}
+
+
+def test_what_an_alias_names_is_carried_over_each_time() -> None:
+    text = "{method: random, parameters: {a: &range {min: 0.0, max: 1.0}, b: *range}}"
+
+    assert parameters(text, "wandb") == {"a": {"low": 0.0, "high": 1.0}, "b": {"low": 0.0, "high": 1.0}}
 
 
 EXPERIMENT = """
@@ -193,6 +209,8 @@ def test_what_an_experiment_says_and_no_study_can_is_named_with_its_place() -> N
         - {name: a, parameterType: double, feasibleSpace: {min: "0", max: "1", distribution: normal}}
         - {name: b, parameterType: int, feasibleSpace: {min: "1", max: "ten"}}
         - {name: c, parameterType: double, feasibleSpace: {min: "1", max: "9", step: "2", distribution: logUniform}}
+        - {name: d, parameterType: int, feasibleSpace: {min: "1", max: "9"}}
+        - {name: d, parameterType: int, feasibleSpace: {min: "1", max: "3"}}
     """
 
     assert problems(text, "katib").keys() >= {
@@ -201,6 +219,7 @@ def test_what_an_experiment_says_and_no_study_can_is_named_with_its_place() -> N
         "spec.parameters[0].feasibleSpace.distribution",
         "spec.parameters[1].feasibleSpace.max",
         "spec.parameters[2].feasibleSpace.step",
+        "spec.parameters[4].name",
     }
 
 
@@ -338,6 +357,20 @@ def test_the_names_of_protocol_buffers_are_read_as_those_of_json() -> None:
     """
 
     assert parameters(text, "vizier") == {"x": {"low": -1.0, "high": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "sampler"),
+    [("DEFAULT", None), ("QUASI_RANDOM_SEARCH", {"name": "qmc"}), ("GAUSSIAN_PROCESS_BANDIT", {"name": "gp"})],
+)
+def test_the_algorithms_of_the_open_vizier_are_known(algorithm: str, sampler: dict[str, str] | None) -> None:
+    text = f"""
+    metrics: [{{metric_id: y, goal: MAXIMIZE}}]
+    algorithm: {algorithm}
+    parameters: [{{parameter_id: x, double_value_spec: {{min_value: 0.0, max_value: 1.0}}}}]
+    """
+
+    assert study(text, "vizier").get("sampler") == sampler
 
 
 def test_what_vizier_says_and_no_study_can_is_named_with_its_place() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trainer.errors import Diverged
-from worker.ending import CommandFailed, OutOfDeviceMemory, outcome_of
+from worker.ending import CommandFailed, OutOfDeviceMemory, outcome_of, reason_of
 from worker.reporter import NotANumber
 
 
@@ -25,3 +25,9 @@ from worker.reporter import NotANumber
 )
 def test_an_error_tells_whether_the_parameters_lead_astray_or_do_not_fit(error: BaseException, outcome: str) -> None:
     assert outcome_of(error) == outcome
+
+
+def test_a_reason_is_text_that_a_terminal_shows_as_it_is():
+    error = ValueError("\x1b[31mred\x1b[0m\n\ttab, bell \x07, nul \0, half \ud800, größer")
+
+    assert reason_of(error) == "ValueError: red\n\ttab, bell \\x07, nul \\x00, half \\ud800, größer"

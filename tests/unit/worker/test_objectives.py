@@ -27,7 +27,7 @@ def objectives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objectives:
         "import os\n"
         "def one_report(trial):\n"
         "    decision = trial.report(0, {'loss': 1.0})\n"
-        "    trial.folder.write('decision', decision.encode())\n"
+        "    trial.folder.write('decision', f'{decision} {decision.stop}'.encode())\n"
         "def number(trial):\n"
         "    return 0.5\n"
         "word = 'no function'\n"
@@ -70,9 +70,9 @@ def test_an_objective_that_cannot_be_used_says_why(objectives: Objectives, name:
 @pytest.mark.parametrize(
     ("decision", "leaving", "heard", "outcome"),
     [
-        ("continue", False, b"continue", "finished"),
-        ("continue", True, b"pause", "returned"),
-        ("prune", True, b"prune", "pruned"),
+        ("continue", False, b"continue False", "finished"),
+        ("continue", True, b"pause True", "returned"),
+        ("prune", True, b"prune True", "pruned"),
     ],
 )
 def test_a_worker_that_leaves_has_its_objective_pause_unless_it_is_pruned(

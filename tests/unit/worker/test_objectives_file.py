@@ -52,6 +52,7 @@ def test_functions_and_commands_stand_in_one_file(tmp_path: Path) -> None:
         ("command = ['sh']\npattern = '(?P<step>.)'", "objectives.x.pattern: reads no metric; name a group after one"),
         ("command = ['sh']\npattern = '(?P<name>.)'", "objectives.x.pattern: has one of the groups name and value"),
         ("command = ['sh', '-c', 'train {lr}']", "objectives.x.command: has a parameter inside a shell's script"),
+        ("command = ['sh', '-c', 'echo {\"loss\": 1}']", "a brace that stands for itself is written twice, {{ and }}"),
         ("command = ['/bin/bash', '-ec', 'train {lr}']", "has a parameter inside a shell's script"),
     ],
 )

@@ -1,0 +1,44 @@
+"""Trials with the same parameters, as a study's `duplicates` has it: run again, drawn anew, or taken over."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from search.definition import Definition
+
+
+class Twins:
+    """Which parameters have been proposed, and which have a result that may serve another trial."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.reuses = definition.duplicates == "reuse"
+        # A grid has each cell once, and again only where it failed.
+        self._resamples = definition.duplicates == "resample" and definition.sampler.name != "grid"
+        self._known: set[bytes] = set()  # digests of the parameters of all trials
+        self._complete: dict[bytes, int] = {}  # … -> the first complete trial
+
+    def know(self, point: Mapping[str, Any]) -> None:
+        """A trial has these parameters."""
+        self._known.add(_digest(point))
+
+    def is_unwanted(self, point: Mapping[str, Any]) -> bool:
+        """Whether another proposal is to be drawn, as a trial with these parameters exists."""
+        return self._resamples and _digest(point) in self._known
+
+    def ended(self, number: int, point: Mapping[str, Any]) -> None:
+        """A trial is complete."""
+        if self.reuses:
+            self._complete.setdefault(_digest(point), number)
+
+    def of(self, point: Mapping[str, Any]) -> int | None:
+        """A complete trial whose result is taken over by one with these parameters."""
+        return self._complete.get(_digest(point)) if self.reuses else None
+
+
+def _digest(parameters: Mapping[str, Any]) -> bytes:
+    """Of JSON itself each trial would keep four kilobytes: orjson gives no room back."""
+    return hashlib.blake2b(orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
