@@ -90,4 +90,5 @@ class Outbox:
             self._held.invalidate()
             self._held.close()
             self._held = None
+            self._engine.dispose()  # if the database has ended it, it has ended those in the pool, too
             raise
