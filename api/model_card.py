@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from api.page_text import by_part
 from search.definition import parse
 from store.models import AttemptRow, StudyRow, TaskRow, TrialRow
 
@@ -27,28 +28,44 @@ def model_card(study: StudyRow, trial: TrialRow, attempt: AttemptRow | None) -> 
 
 def ensemble_card(study: StudyRow, task: TaskRow) -> str:
     """The same for an ensemble of trials that has been built."""
-    result = task.result or {}
-    best = result["best_member"]
-    measured = {**result["metrics"]}
-    names = sorted({name.partition("/")[2] for name in measured})
-    rows = [
-        [name, *(_figure(of.get(f"{part}/{name}")) for part in ("val", "test") for of in (measured, best["metrics"]))]
-        for name in names
-    ]
-    head = ["metric", "validation", f"trial {best['trial']}", "test", f"trial {best['trial']}"]
+    result, section = task.result or {}, parse(study.definition).resolve({})
     members = [[_named(member["trial"]), f"{member['weight']:.4g}"] for member in result["members"]]
-    note = "Validation rows chose and weighted the members, which flatters them. The test rows were measured once."
-    section = parse(study.definition).resolve({})
-    quality = "\n".join(["## Quality", "", "Beside its best member alone:", "", *_table(head, rows), "", note])
     made_of = "\n".join([f"## Members ({task.request['method']})", "", *_table(["model", "weight"], members)])
     parts = [
         f"# {study.name}, ensemble {task.number}",
         _purpose(study, section),
-        quality,
+        _beside_best(result),
         made_of,
-        _data(study, section),
+        _refitted(result) if task.request["method"] == "refit" else "",
+        _data(study, section, result.get("rows")),
     ]
     return "\n\n".join(part for part in [*parts, _USE_ENSEMBLE] if part) + "\n"
+
+
+def _beside_best(result: Mapping[str, Any]) -> str:
+    """What was measured of an ensemble, and of its best member; of a refit only the test rows can tell."""
+    best, measured = result["best_member"], result["metrics"]
+    named = {"val": "validation", "test": "test"}
+    parts = [part for part in named if any(name.startswith(f"{part}/") for name in measured)]
+    head = ["metric", *(cell for part in parts for cell in (named[part], f"trial {best['trial']}"))]
+    rows = [
+        [name, *(_figure(of.get(f"{part}/{name}")) for part in parts for of in (measured, best["metrics"]))]
+        for name in sorted({name.partition("/")[2] for name in measured})
+    ]
+    chosen = "Validation rows chose and weighted the members, which flatters them. " if "val" in parts else ""
+    note = f"{chosen}The test rows were measured once."
+    return (
+        "\n".join(["## Quality", "", "Beside its best member alone:", "", *_table(head, rows), "", note])
+        if rows
+        else ""
+    )
+
+
+def _refitted(result: Mapping[str, Any]) -> str:
+    return (
+        f"Trial {result['best_member']['trial']} was trained again on its training and validation rows together, for "
+        f"the {result['epochs']} epochs that were its best. No row validated it: the test rows alone tell its worth."
+    )
 
 
 _USE_ENSEMBLE = """## Use
@@ -57,11 +74,12 @@ _USE_ENSEMBLE = """## Use
 
 ```python
 from pathlib import Path
+import pandas as pd
 from store.artifacts import LocalFolder
 from trainer.ensemble.ensemble_file import load
 
 ensemble = load(LocalFolder(Path("this-folder")))
-ensemble.scores(rows)  # the probabilities of the classes, or the values
+ensemble.scores(pd.read_csv("rows.csv"))  # the probabilities of the classes, or the values
 ```"""
 
 
@@ -79,12 +97,14 @@ def _purpose(study: StudyRow, section: Mapping[str, Any]) -> str:
     return f"{what}, one of {len(classes)} classes: {', '.join(f'`{name}`' for name in classes)}."
 
 
-def _data(study: StudyRow, section: Mapping[str, Any]) -> str:
+def _data(study: StudyRow, section: Mapping[str, Any], refitted_on: Mapping[str, int] | None = None) -> str:
     facts = study.facts or {}
     data = section["data"]
     rows = facts.get("rows", {})
     lines = ["## Data", "", f"Source: `{data['source']}`." + _tested_on(data)]
-    if rows:
+    if refitted_on:
+        lines.append(f"Trained on {refitted_on['train']:,} rows, tested on {refitted_on['test']:,}.")
+    elif rows:
         models = facts.get("folds", 1) * section.get("seeds", 1)
         who = f"{models} models, whose answers are averaged, were each trained" if models > 1 else "Trained"
         lines.append(
@@ -109,9 +129,10 @@ def _column(column: Mapping[str, Any]) -> list[Any]:
 
 
 def _quality(study: StudyRow, trial: TrialRow) -> str:
-    measured = trial.metrics or {}
-    names = sorted({name.partition("/")[2] for name in measured if name.startswith(("val/", "test/"))})
-    rows = [[name, _figure(measured.get(f"val/{name}")), _figure(measured.get(f"test/{name}"))] for name in names]
+    table = by_part(trial.metrics)
+    rows = [
+        [name, of.get("val", ""), of.get("test", "")] for name, of in sorted(table.items()) if {"val", "test"} & {*of}
+    ]
     note = (
         f"The trial was chosen by its validation rows ({study.name} searched over "
         f"{len(study.definition['parameters'])} parameters), which flatters them. The test rows were measured once."

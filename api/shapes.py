@@ -9,6 +9,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from search.refitting import Standing
 from store.curves import Curve
 from store.messages import DecisionName
 from store.models import AttemptRow, CopyRow, DatasetRow, ReportRow, StudyRow, TrialRow, TrialState
@@ -59,6 +60,13 @@ class Best(Shape):
         return cls(number=trial.number, values=trial.values, parameters=trial.parameters)
 
 
+class Refit(Shape):
+    """Where a study's own refit stands: WAITING for the search (and its race), then as its ensemble does."""
+
+    state: str
+    ensemble: int | None
+
+
 class Study(Shape):
     """A study and where it stands. `counts` are its trials by state; `last_event` is the newest number of its log.
 
@@ -82,11 +90,17 @@ class Study(Shape):
     past_spaces: list[dict[str, Any]]
     warm_start: dict[str, Any] | None
     rescoring: str | None = None  # where the definition has `rescore`: WAITING for the search, RUNNING or COMPLETE
+    refit: Refit | None = None  # where the definition has `refit`
     waiting_for: str | None = None  # the worker that the study needs, when none that is live can ever serve it
 
     @classmethod
     def of(
-        cls, study: StudyRow, counts: Counter[TrialState], best: TrialRow | None, rescoring: str | None = None
+        cls,
+        study: StudyRow,
+        counts: Counter[TrialState],
+        best: TrialRow | None,
+        rescoring: str | None = None,
+        refit: Standing | None = None,
     ) -> Self:
         errors = None if study.errors is None else [_problem_item(each) for each in study.errors]
         return cls(
@@ -106,6 +120,7 @@ class Study(Shape):
             past_spaces=study.past_spaces,
             warm_start=study.warm_start,
             rescoring=rescoring,
+            refit=None if refit is None else Refit(state=refit.stage, ensemble=refit.ensemble),
         )
 
 

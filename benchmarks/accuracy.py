@@ -4,8 +4,9 @@
 
 Each study file of `examples/` that is named below is run by the service itself (SQLite, embedded Redis, two workers,
 all as processes), for so many minutes; its data lie below TRIALYARD_DATA_DIR. What is told is the test part, once,
-of the trial that was the best by the validation part, in the restored best epoch; of German credit, which has no test
-part, the mean of five folds. The others are fitted with their defaults on the same training and validation rows
+of the trial that was the best by the validation part, in the restored best epoch, and once of its refit on training and
+validation rows, from so many seeds as the study file says; of German credit, which has no test part, the mean of five
+folds. The others are fitted with their defaults on the same training and validation rows
 together, as nothing is tuned on them, and measured on the same test rows. Wine has its duplicate rows taken out first.
 """
 
@@ -46,6 +47,7 @@ from trainer.data.prepare import prepare
 from trainer.data.prepared import Part, Prepared
 from trainer.data.split import split_rows
 from trialyard.client import Client
+from trialyard.ensembles import follow_refit
 from trialyard.follow import follow, page_of
 from trialyard.local import free_port, local_service
 from trialyard.resources import BestTrial
@@ -124,9 +126,12 @@ CASES = {
 
 @dataclass(frozen=True)
 class Found:
-    """What a study came to: its best trial, how many it had, and how many of them had all their epochs in time."""
+    """What a study came to: its best trial, and that one's refit on more rows; how many trials it had, and how many of
+    them had all their epochs in time.
+    """
 
     best: BestTrial
+    refit: Figures
     trials: int
     whole: int
 
@@ -142,12 +147,14 @@ def run(document: dict[str, Any], folder: Path, minutes: float, picture: Path | 
             Client(service.server_url) as client,
         ):
             study = follow(client, client.create_study(document), Console(stderr=True), service.check)
+            follow_refit(client, study, Console(stderr=True), service.check)
+            refit = next((each for each in client.ensembles(study.name) if each.method == "refit"), None)
             best = client.best(study.name)
             if picture:
                 photograph(page_of(client, study.name), picture)
             epochs = document["trial"]["epochs"]
             whole = sum(trial.step == epochs for trial in client.trials(study.name, state="COMPLETE"))
-    return Found(best, study.counts.ended, whole)
+    return Found(best, (refit.metrics if refit else None) or {}, study.counts.ended, whole)
 
 
 def photograph(url: str, picture: Path) -> None:
@@ -170,6 +177,7 @@ def measure(name: str, folder: Path, minutes: float, pictures: Path | None) -> d
     metrics, searched = found.best.metrics or {}, document["objective"]["metric"]
     return {
         "ours": {name: metrics[name] / case.unit for name in case.goals},
+        "refit": {name: found.refit[name] / case.unit for name in case.goals if name in found.refit},
         "goals": case.goals,
         "others": {who: {name: figure / case.unit for name, figure in each.items()} for who, each in others.items()},
         "validation": {searched: metrics[searched] / (case.unit if searched == "val/rmse" else 1)},
@@ -220,12 +228,13 @@ def main() -> None:
     if folder is None:
         parser.error("set TRIALYARD_DATA_DIR to the folder with the data sets that the examples name")
     minutes = 0.5 if arguments.quick else arguments.minutes
-    table, figures = Table("data set", "metric", "ours", "goal", "others", "trials", box=None), {}
+    table, figures = Table("data set", "metric", "ours", "refit", "goal", "others", "trials", box=None), {}
     for name in arguments.only or CASES:
         found = figures[name] = measure(name, Path(folder), minutes, arguments.pictures)
         for metric, goal in found["goals"].items():
             others = ", ".join(f"{who} {each[metric]:.4f}" for who, each in found["others"].items() if metric in each)
-            table.add_row(name, metric, f"{found['ours'][metric]:.4f}", f"{goal}", others, _of(found["trials"]))
+            ours = [f"{found[of][metric]:.4f}" if metric in found[of] else "" for of in ("ours", "refit")]
+            table.add_row(name, metric, *ours, f"{goal}", others, _of(found["trials"]))
     Console(width=140).print(table)
     machine = {"cores": os.cpu_count(), "machine": platform.machine()}
     print(json.dumps({"benchmark": "accuracy", **machine, "minutes": minutes, "data sets": figures}))

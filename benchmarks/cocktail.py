@@ -1,13 +1,14 @@
 """Is a mix of regularizers better than dropout alone, and than nothing? The space of examples/cocktail.yaml (Kadra et
 al. 2021) beside a plain perceptron and one with dropout alone, each searched with as many trainings.
 
-    TRIALYARD_DATA_DIR=… python -m benchmarks.cocktail [--quick] [--seeds 3] [--trials 8] [--width 128] [--fall 5]
+    TRIALYARD_DATA_DIR=… python -m benchmarks.cocktail [--quick] [--seeds 3] [--trials 8] [--width 128] [--fall 15]
+        [--log FILE]
 
 All rows of German credit, and some 4,000 of Adult and of Fashion-MNIST to train and validate on, whose other rows
 test; the seed divides them anew. Losses are weighted by class on all sides. A search takes the training that is best on
 the validation rows, and its balanced accuracy on the test rows counts; of the plain perceptron only the seed differs
-between trainings. The paper's networks are 512 wide and have a first fall of 15 epochs, of 105 in all, with
-`--width 512 --fall 15`: that takes about fifty times as long.
+between trainings. The paper's networks are 512 wide (`--width 512`: nine times as long), its searches some hundred
+trainings long. A run with a log can be cut off: begun again, it goes on after the last search in the log.
 """
 
 from __future__ import annotations
@@ -128,17 +129,43 @@ def search(prepared: Prepared, definition: Definition, trials: int, origin: tupl
     return Outcome(*origin, best[f"val/{METRIC}"], best[f"test/{METRIC}"], diverged, seconds)
 
 
-def outcomes(data_set: str, folder: Path, seed: int, options: argparse.Namespace) -> Iterator[Outcome]:
-    """All sides on the same division of the rows."""
+def outcomes(
+    data_set: str, folder: Path, seed: int, options: argparse.Namespace, known: list[Outcome]
+) -> Iterator[Outcome]:
+    """All sides on the same division of the rows, but for those that are known."""
     prepared: Prepared | None = None
     for side, searched in sides(from_yaml(STUDY.read_text())["parameters"]).items():
+        if earlier := [each for each in known if (each.data_set, each.side, each.seed) == (data_set, side, seed)]:
+            yield earlier[0]
+            continue
         definition = parse(document(data_set, searched, seed, options.width, options.fall))
         if prepared is None:
             data = TrainConfig.model_validate(definition.trial).data
             prepared = prepare(
                 data, device=torch.device("cpu"), data_folders=[folder], as_images="image" in data.source
             )
-        yield search(prepared, definition, options.trials, (data_set, side, seed))
+        found = search(prepared, definition, options.trials, (data_set, side, seed))
+        if options.log:
+            with options.log.open("a") as log:
+                log.write(json.dumps(_size(options) | asdict(found)) + "\n")
+        yield found
+
+
+def logged(options: argparse.Namespace) -> list[Outcome]:
+    """What an earlier run of this size came to."""
+    if not options.log or not options.log.exists():
+        return []
+    lines = [json.loads(line) for line in options.log.read_text().splitlines()]
+    size = _size(options)
+    return [
+        Outcome(**{name: figure for name, figure in line.items() if name not in size})
+        for line in lines
+        if size.items() <= line.items()
+    ]
+
+
+def _size(options: argparse.Namespace) -> dict[str, int]:
+    return {"trials": options.trials, "width": options.width, "epochs": FALLS * options.fall}
 
 
 def report(found: list[Outcome], console: Console) -> dict[str, Any]:
@@ -173,7 +200,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--fall", type=int, default=5, help="epochs of the first of three falls of the learning rate")
+    parser.add_argument("--log", type=Path, help="a file that outcomes are added to, and not measured again from")
+    parser.add_argument("--fall", type=int, default=15, help="epochs of the first of three falls of the learning rate")
     options = parser.parse_args()
     if options.quick:
         options.only, options.seeds, options.trials, options.fall = ["German credit"], 2, 2, 1
@@ -183,16 +211,17 @@ def main() -> int:
         return 2
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)
-    found: list[Outcome] = []
+    known, found = logged(options), list[Outcome]()
     for seed in range(options.seeds):
         for name in options.only or DATA_SETS:
-            for outcome in outcomes(name, Path(folder), seed, options):
+            for outcome in outcomes(name, Path(folder), seed, options, known):
                 print(outcome, file=sys.stderr, flush=True)
                 found.append(outcome)
     summary = report(found, Console(width=140))
-    asked = {"trials": options.trials, "width": options.width, "epochs": FALLS * options.fall}
     each = [asdict(outcome) for outcome in found]
-    print(json.dumps({"benchmark": "cocktail", **asked, "load": os.getloadavg()[2], **summary, "outcomes": each}))
+    print(
+        json.dumps({"benchmark": "cocktail", **_size(options), "load": os.getloadavg()[2], **summary, "outcomes": each})
+    )
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from search.conditions import Conditions
 from search.constraints import Constraint, check_constraints, read_constraints
@@ -13,7 +13,8 @@ from search.corners import corners_of
 from search.entries import read_parameters
 from search.evolving import check_population
 from search.evolving import filled as of_population
-from search.findings import Finding, of_model, problems, shown
+from search.findings import Finding, of_model, problems
+from search.follow_ups import check_refit, check_rescore
 from search.inequality import Inequality
 from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, longest_training, put_in
 from search.objectives import check_objectives, read_objectives
@@ -37,6 +38,7 @@ from search.sections import (
     Objective,
     Priority,
     PrunerSpec,
+    Refit,
     Rescore,
     Resources,
     SamplerSpec,
@@ -49,6 +51,11 @@ FEWEST_EPOCHS = 3  # below that a first rung has nothing to save
 FEWEST_TRIALS = 20  # fewer find better models if each is trained to its end, and that costs less than twenty of them
 
 __all__ = ["Budget", "Definition", "Keep", "Objective", "Resources", "parse"]
+
+
+def _as_mapping(refit: object) -> object:
+    """`true` is a refit with its defaults, `false` none."""
+    return {True: {}, False: None}[refit] if isinstance(refit, bool) else refit
 
 
 class Definition(Section):
@@ -71,6 +78,7 @@ class Definition(Section):
     resources: Resources = Resources()
     keep: Keep = Keep()
     rescore: Rescore | None = None
+    refit: Annotated[Refit | None, BeforeValidator(_as_mapping)] = None
 
     @property
     def objective(self) -> Objective:
@@ -140,6 +148,7 @@ class Definition(Section):
             "resources": self.resources.model_dump(),
             **({"keep": self.keep.model_dump()} if self.keep != Keep() else {}),
             **({"rescore": self.rescore.model_dump()} if self.rescore else {}),
+            **({"refit": self.refit.model_dump()} if self.refit else {}),
         }
 
 
@@ -204,7 +213,9 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
     if document.get("deterministic") is True:
         findings += _check_deterministic(document)
     if document.get("rescore") is not None:
-        findings += _check_rescore(document)
+        findings += check_rescore(document)
+    if document.get("refit") not in (None, False):
+        findings += check_refit(document)
     if "warm_start" in document:
         findings += _check_learning(document.get("sampler", {"name": "auto"}))
     if _is_named(document.get("sampler"), "grid"):
@@ -272,22 +283,6 @@ def _check_deterministic(document: dict[str, Any]) -> list[Finding]:
         if isinstance(name, str) and name not in UNHURRIED
     ]
     return findings
-
-
-def _check_rescore(document: dict[str, Any]) -> Iterator[Finding]:
-    """What cannot be trained again from other seeds, or has no mean over them."""
-    trial, objective = document.get("trial"), document.get("objective")
-    kind = trial.get("kind", "train") if isinstance(trial, dict) else "train"
-    if kind != "train":
-        yield Finding(("rescore",), "has no seeds to change: the trials run code of their own", "leave it out")
-    elif _is_named(document.get("sampler"), "pbt"):
-        message = "cannot train the members of a population again: their schedules are no trial's parameters"
-        yield Finding(("rescore",), message, "leave it out")
-    elif isinstance(objective, list):
-        yield Finding(("rescore",), "ranks trials by one objective, and the study has several", "leave it out")
-    elif isinstance(objective, dict) and not str(objective.get("metric", "val/")).startswith("val/"):
-        hint = "search by a metric val/…, or leave it out"
-        yield Finding(("rescore",), f"{shown(objective['metric'])} is the same from all seeds, or measures none", hint)
 
 
 def _check_heritage(document: dict[str, Any]) -> Iterator[Finding]:

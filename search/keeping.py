@@ -21,6 +21,7 @@ from search.ledger import Ledger
 from search.live_study import LiveStudy
 from search.live_tasks import COLLECT
 from search.racing import Races
+from search.refitting import order_refits
 from store.messages import Nothing, TaskAssignment
 from store.models import AttemptRow, StudyRow, StudyState, TaskRow, TaskState, TrialRow, TrialState
 
@@ -37,8 +38,9 @@ class Housekeeping:
         self._complete: dict[int, int] = {}  # trials of running studies at their last collections
 
     def look_round(self, session: Session, studies: Iterable[LiveStudy], ledger: Ledger) -> None:
-        """Order the collections and the heats that are due, and drop what requests waited for whose server has died."""
+        """Order the collections, heats and refits that are due, and drop what requests waited for in vain."""
         self._races.look_round(session, ledger)
+        order_refits(session, ledger)
         for study_id in _uncollected(session):
             ledger.add_task(study_id, COLLECT)
         for study in studies:

@@ -333,6 +333,12 @@ class Rescore(Section):
     seeds: Annotated[int, Field(ge=2, le=50)] = 5
 
 
+class Refit(Section):
+    """When the search has ended, its best trial is trained again on the validation rows, too, from so many seeds."""
+
+    seeds: Annotated[int, Field(ge=1, le=50)] = 1
+
+
 class Resources(Section):
     """Where the trials run."""
 

@@ -79,7 +79,7 @@ class Costs:
         self._measured = {
             "nonzero": nonzero(model),
             "bytes": size_in_bytes(model),
-            "latency": latency(model, self._prepared.validation.first(LATENCY_ROWS)),
+            "latency": latency(model, self._prepared.train.first(LATENCY_ROWS)),
         }
 
 

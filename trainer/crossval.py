@@ -150,7 +150,8 @@ class JointTraining:
         for training in self._trainings:
             training.load_best()
         metrics = dict(self.best.metrics)
-        if self._config.compression is not None and self._config.compression.int8:
+        is_small = self._config.compression is not None and self._config.compression.int8
+        if is_small and self._prepared[0].validation.rows:
             metrics |= self._summary([training.measured("val") for training in self._trainings])
         test = self._prepared[0].test
         if test is not None:
@@ -163,11 +164,13 @@ class JointTraining:
         refuse_divergence(self.best.epoch, metrics)
         return Best(self.best.epoch, metrics, {})
 
-    def predictions(self) -> Predictions:
+    def predictions(self) -> Predictions | None:
         """What the models say together of the rows that they were not trained on. On folds each validation row is
-        predicted by the one model of a repeat that has not seen it, and is once among them.
+        predicted by the one model of a repeat that has not seen it, and is once among them. None where no row is.
         """
-        own = [training.predictions() for training in self._trainings]
+        own = [found for training in self._trainings if (found := training.predictions()) is not None]
+        if not own:
+            return None
         return predictions.of_seeds(own) if self._folds is None else predictions.of_folds(own, self._folds)
 
     def checkpoint(self) -> Checkpoint:
@@ -219,7 +222,7 @@ class JointTraining:
             if name.startswith("val/"):
                 summary[f"{name}_se"] = stdev(values) / math.sqrt(len(values))
         for name in dict.fromkeys((self._monitor.metric, "val/loss")):
-            if name.startswith("val/"):
+            if name.startswith("val/") and name in columns:
                 quantity = name.removeprefix("val/")
                 singles = {f"{self._kind}/{at}/{quantity}": value for at, value in enumerate(columns[name], start=1)}
                 summary |= singles

@@ -211,7 +211,8 @@ def _heard(
 def _finish(training: Training | JointTraining, folder: Folder, spent: Sequence[Folder], ranks: Ranks) -> Fitted:
     best = training.restore_best()
     if ranks.is_first:
-        predictions.save(folder, training.predictions())
+        if (said := training.predictions()) is not None:
+            predictions.save(folder, said)
         model_file.save(folder, training.members, training.config, metrics=best.metrics, best_epoch=best.epoch)
         for each in spent:  # the model is written: nothing will be gone on from
             checkpoint.clear(each)

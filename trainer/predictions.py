@@ -67,11 +67,15 @@ def of_training(model: Network, prepared: Prepared, quantile: float | None = Non
 def outputs_of(
     model: Network, prepared: Prepared, ranks: Ranks = ALONE, but: Collection[str] = ()
 ) -> dict[str, Tensor]:
-    """A trained model's outputs for `val` and, where there is a test part, `test`, `but` for what is known already. All
+    """A trained model's outputs for `val` and `test`, where there are such rows, `but` for what is known already. All
     ranks call it together.
     """
-    parts = {"val": prepared.validation} | ({"test": prepared.test} if prepared.test is not None else {})
-    return {name: evaluate(model, part, ranks) for name, part in parts.items() if name not in but}
+    parts = {"val": prepared.validation, "test": prepared.test}
+    return {
+        name: evaluate(model, part, ranks)
+        for name, part in parts.items()
+        if part is not None and part.rows and name not in but
+    }
 
 
 def of_outputs(outputs: Mapping[str, Tensor], prepared: Prepared, quantile: float | None = None) -> Predictions:

@@ -31,6 +31,13 @@ class Monitor:
         return (value if self.direction == "minimize" else -value, metrics["val/loss"])
 
 
+class Newest(Monitor):
+    """Where no row validates: every epoch is preferred to those before it."""
+
+    def prefers(self, _metrics: Mapping[str, float], to: Mapping[str, float]) -> bool:  # noqa: ARG002 - see above
+        return True
+
+
 @dataclass(frozen=True)
 class Best:
     """The best epoch so far, with the weights it had."""

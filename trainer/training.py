@@ -152,9 +152,7 @@ class Training:
         self.epoch += 1
         for follower in self._followers:
             follower.after_epoch(self.model, self.epoch)
-        held = self._prepared.validation
-        self._said = evaluate(self._judged, held, self._ranks)
-        measured = {"train/loss": loss} | self._metrics("val", self._said, held)
+        measured = {"train/loss": loss} | self._validated()
         self.metrics = self._ranks.agreed(lambda: measured)
         refuse_divergence(self.epoch, self.metrics)
         if self._plateau:
@@ -162,6 +160,14 @@ class Training:
         if self._config.compression:
             self.costs.measure(self._judged)
         return self.metrics
+
+    def _validated(self) -> dict[str, float]:
+        """What the model is worth on the validation rows, if there are any."""
+        held = self._prepared.validation
+        if not held.rows:
+            return {}
+        self._said = evaluate(self._judged, held, self._ranks)
+        return self._metrics("val", self._said, held)
 
     def keep(self) -> None:
         """Remember this epoch as the best one."""
@@ -175,7 +181,7 @@ class Training:
             The best epoch, with its `test/…` metrics among the others. Of a model in eight bits `val/…` are its own.
         """
         best = self.load_best()
-        measured = self.measured("val") if self._is_small else {}
+        measured = self.measured("val") if self._is_small and self._prepared.validation.rows else {}
         if self._prepared.test is not None:
             measured |= self.measured("test")
         metrics = best.metrics | self._ranks.agreed(lambda: measured)
@@ -204,8 +210,12 @@ class Training:
         self.outputs |= predictions.outputs_of(self.model, self._prepared, self._ranks, but=self.outputs)
         return self.best
 
-    def predictions(self) -> Predictions:
-        """What the model put back by `load_best` says of the rows that it was not trained on."""
+    def predictions(self) -> Predictions | None:
+        """What the model put back by `load_best` says of the rows that it was not trained on; None where none of them
+        validate.
+        """
+        if not self._prepared.validation.rows:
+            return None
         return predictions.of_outputs(self.outputs, self._prepared, self._config.loss.predicted)
 
     def checkpoint(self) -> Checkpoint:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from rich.console import Console
 from rich.table import Table
 
 from trialyard.client import Client
 from trialyard.errors import CommandError
-from trialyard.resources import Beside, Ensemble
+from trialyard.resources import Beside, Ensemble, Study
 
 LOOK_SECONDS = 0.2
 
@@ -21,6 +22,36 @@ def wait_for(client: Client, study: str, number: int, pause: Callable[[float], N
     if found.state == "FAILED":
         raise CommandError(f"ensemble {number} of {study} has failed: {found.reason}")
     return found
+
+
+def follow_refit(
+    client: Client,
+    study: Study,
+    console: Console,
+    each_moment: Callable[[], None],
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until a study's own refit is done, if it has one, and print what it came to beside the best trial.
+
+    Args:
+        each_moment: called several times a second; what it raises ends the waiting.
+
+    Raises:
+        CommandError: it has failed.
+    """
+    if study.refit is None or study.best is None:
+        return
+    console.print("\nthe best trial again, on training and validation rows:\n", markup=False)
+    while not ((refit := client.study(study.name).refit) and refit.ended):
+        each_moment()
+        pause(LOOK_SECONDS)
+    found = wait_for(client, study.name, refit.ensemble or 0, pause)
+    console.print(ensembles_table([found], study.objective.metric))
+    console.print(how_to_use(study.name, found), markup=False, soft_wrap=True)
+
+
+def how_to_use(study: str, ensemble: Ensemble) -> str:
+    return f"To use it: trialyard predict {study} FILE --ensemble {ensemble.number}"
 
 
 def ensembles_table(found: Sequence[Ensemble], metric: str) -> Table:

@@ -20,7 +20,7 @@ from trialyard.terminal import Server, StudyName, open_client
 
 commands = typer.Typer()
 
-Method = Literal["average", "greedy", "stacking", "bagging", "boosting"]
+Method = Literal["average", "greedy", "stacking", "bagging", "boosting", "refit"]
 
 OfTrial = Annotated[int | None, typer.Option("--trial", help="The trial; the best one if left out.")]
 OfEnsemble = Annotated[int | None, typer.Option("--ensemble", help="An ensemble, by its number.")]
@@ -108,14 +108,14 @@ def build_ensemble(
     ] = None,
     candidates: Annotated[int | None, typer.Option(min=2, max=200, help="The most trials to choose from.")] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, max=200, help="Of greedy selection; trainings of bagging and boosting.")
+        int | None, typer.Option(min=1, max=200, help="Of greedy selection; trainings of bagging, boosting and refit.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
     """Build an ensemble of a study's trials and show what it came to, or list those that there are."""
-    from trialyard.ensembles import ensembles_table, wait_for
+    from trialyard.ensembles import ensembles_table, how_to_use, wait_for
 
     given = {"candidates": candidates, "rounds": rounds, "seed": seed}
     options = {name: value for name, value in given.items() if value is not None}
@@ -133,7 +133,18 @@ def build_ensemble(
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
         console.print(ensembles_table(found, metric))
         if method is not None:
-            typer.echo(f"To use it: trialyard predict {study} FILE --ensemble {found[0].number}")
+            typer.echo(how_to_use(study, found[0]))
+
+
+@commands.command("refit")
+def refit(
+    study: StudyName,
+    seeds: Annotated[int, typer.Option(min=1, max=50, help="From so many seeds, whose answers are averaged.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Train the best configuration again on training and validation rows: an ensemble by the method refit."""
+    build_ensemble(study, "refit", None, seeds, as_json=as_json, server=server)
 
 
 @commands.command("report")

@@ -49,6 +49,17 @@ class Best(Resource):
     parameters: dict[str, Any]
 
 
+class Refit(Resource):
+    """Where a study's own refit stands, and the number of its ensemble once it is ordered."""
+
+    state: str
+    ensemble: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("COMPLETE", "FAILED")
+
+
 class Study(Resource):
     """A study: what was sent, and where it stands. With several objectives it has a front and no `best`."""
 
@@ -61,6 +72,7 @@ class Study(Resource):
     reason: str | None = None
     errors: list[Problem] | None = None
     rescoring: str | None = None
+    refit: Refit | None = None
     waiting_for: str | None = None
     space_version: int = 1
     warm_start: dict[str, Any] | None = None

@@ -15,6 +15,7 @@ from rich.console import Console
 from search.definition import Definition, parse
 from store.settings import Settings
 from trialyard.client import Client
+from trialyard.ensembles import follow_refit
 from trialyard.errors import BadInput, NotFound
 from trialyard.follow import follow
 from trialyard.local import free_port, local_service
@@ -114,6 +115,7 @@ def _follow_to_the_end(client: Client, study: Study, console: Console, check: Ca
         study = follow(client, study, console, check)
     conclude(console, client, study)
     follow_race(client, study, console, check)
+    follow_refit(client, study, console, check)
 
 
 def _again(settings: Settings, file: Path, home: Path) -> str:

@@ -36,6 +36,7 @@ def submit(
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
     """Send a study to a server."""
+    from trialyard.ensembles import follow_refit
     from trialyard.follow import follow, page_of
     from trialyard.rescoring import follow_race
     from trialyard.results import conclude
@@ -52,6 +53,7 @@ def submit(
                 ended = follow(client, study, console, signals.check)
                 conclude(console, client, ended)
                 follow_race(client, ended, console, signals.check)
+                follow_refit(client, ended, console, signals.check)
 
 
 @commands.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from store.errors import TrialyardError
 from store.messages import AttemptKey
 from worker.library import Library
+from worker.refitting import Refitting
 from worker.tasks import Workplace
 
 if TYPE_CHECKING:
@@ -32,14 +33,21 @@ class Ensembling:
 
     keeps_log: ClassVar[bool] = True
 
-    def __init__(self, library: Library, device: str) -> None:
+    def __init__(self, library: Library, device: str, refitting: Refitting) -> None:
+        self._refitting = refitting
         self._library = library
         self._device = device
 
     def run(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
         """Raises: TrainerError: the candidates do not go together, or a training went wrong. Returned."""
-        build = self._retrain if request["method"] in ("bagging", "boosting") else self._choose
-        return build(request, place)
+        match request["method"]:
+            case "refit":
+                best = request["members"][0]
+                return self._refitting.run(request, place) | _costs(place, best)
+            case "bagging" | "boosting":
+                return self._retrain(request, place)
+            case _:
+                return self._choose(request, place)
 
     def _choose(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
         """An ensemble of trainings that are done."""

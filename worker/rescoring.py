@@ -38,7 +38,7 @@ class Rescoring:
             request["trial"],
             metric=request["metric"],
             direction=request["direction"],
-            reporter=_Following(place),
+            reporter=Following(place),
             folder=place.folder,
             resume_from=[place.folder],
             should_leave=place.should_leave,
@@ -51,13 +51,13 @@ class Rescoring:
         return {"metrics": fitted.metrics, "epochs": fitted.epochs}
 
 
-class _Following:
-    """Nobody prunes such a training; it ends early when it is wanted no more."""
+class Following:
+    """Nobody prunes the training of a task; it ends early when it is wanted no more."""
 
     def __init__(self, place: Workplace) -> None:
         self._place = place
 
-    def report(self, _epoch: int, _metrics: Mapping[str, float]) -> Literal["continue", "pause"]:
+    def report(self, _epoch: int, _metrics: Mapping[str, float]) -> Literal["continue", "pause", "stop"]:
         return "continue" if self._place.is_wanted() else "pause"
 
     def log(self, line: str) -> None:

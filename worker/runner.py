@@ -25,6 +25,7 @@ from worker.log import configure
 from worker.objectives import Objectives
 from worker.prediction import Predicting
 from worker.progress import Progress
+from worker.refitting import Refitting
 from worker.rescoring import Rescoring
 from worker.shelf import Shelf
 from worker.spool import spool_folder
@@ -104,7 +105,7 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
             "collect": Collecting(),
             "convert": Converting(library),
             "rescore": Rescoring(training),
-            "ensemble": Ensembling(library, _torch_device(arguments)),
+            "ensemble": Ensembling(library, _torch_device(arguments), Refitting(training)),
         },
         pull_seconds=settings.pull_seconds,
         began=lambda attempt: channel.send(Began(attempt=attempt)),

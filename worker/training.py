@@ -184,7 +184,8 @@ class Training:
         from trainer.heritage import read
         from trainer.ranks import ALONE
 
-        config, prepared, origin = self._made_ready(study_id, trial, origins)
+        config, origin = self._made_ready(study_id, trial, origins)
+        prepared = self._prepare(study_id, config, origin)
         if isinstance(reporter, Reporter):
             reporter.rows_a_step = _rows_of_epoch(config, prepared)
         return fit(
@@ -201,14 +202,52 @@ class Training:
             ranks=ranks or ALONE,
         )
 
+    def refit(
+        self,
+        study_id: int,
+        trial: Mapping[str, Any],
+        *,
+        seeds: int,
+        reporter: TrainerReporter,
+        folder: Folder,
+        should_leave: Callable[[], bool],
+        origins: Mapping[str, AttemptKey],
+    ) -> tuple[Fitted, Prepared]:
+        """Train on all rows but those that test, from so many seeds; the reporter says which epoch is the last one. An
+        earlier attempt is gone on from. Raises: TrainerError: as `train`.
+        """
+        import torch
+
+        from trainer.data.mapped import placed, room_on
+        from trainer.data.prepare import OF_THEIR_OWN, prepare_whole
+        from trainer.fit import fit
+        from trainer.progress import Newest
+
+        config, origin = self._made_ready(study_id, trial, origins)
+        device, given = torch.device(self._device), origin.given(config) if origin else OF_THEIR_OWN
+        made = prepare_whole(
+            self._local(config), device=torch.device("cpu"), data_folders=self._library.folders, given=given
+        )
+        prepared = placed(made, device, room_on(device, self._device_share))
+        fitted = fit(
+            config.model_copy(update={"cross_validation": None, "seeds": seeds}),
+            prepared,
+            monitor=Newest("train/loss", "minimize"),
+            reporter=reporter,
+            origin=origin,
+            folder=folder,
+            resume_from=[folder],
+            should_leave=should_leave,
+        )
+        return fitted, prepared
+
     def _made_ready(
         self, study_id: int, trial: Mapping[str, Any], origins: Mapping[str, AttemptKey]
-    ) -> tuple[TrainConfig, Prepared | Folds, Origin | None]:
-        """The configuration, complete, its data on the device, and what a pretrained model begins with."""
+    ) -> tuple[TrainConfig, Origin | None]:
+        """The configuration, complete, and what a pretrained model begins with."""
         config = TrainConfig.model_validate(trial)
         origin = self._origins_of(study_id, origins).of(config)
-        config = origin.resolve(config) if origin else config
-        return config, self._prepare(study_id, config, origin), origin
+        return origin.resolve(config) if origin else config, origin
 
     def _membership(self, told: Membership) -> Member:
         from trainer.fit import Membership as Member

@@ -22,6 +22,7 @@ from api.requests import RequestModel, StrictRoute
 from api.result_shapes import Ensemble
 from api.shapes import Page
 from search.definition import parse
+from search.refitting import METHOD, request_of
 from store.artifacts import Folder
 from store.errors import Conflict
 from store.messages import MAX_STEP, AttemptKey
@@ -32,15 +33,16 @@ from store.trials import Sort, Trials
 
 router = APIRouter(prefix="/studies/{name}/ensembles", route_class=StrictRoute, tags=["models"])
 
-CANDIDATES = {"average": 10, "greedy": 50, "stacking": 20, "bagging": 1, "boosting": 1}
+CANDIDATES = {"average": 10, "greedy": 50, "stacking": 20, "bagging": 1, "boosting": 1, "refit": 1}
 MOST_LOOKED_AT = 500
 ROUNDS = {"greedy": 30, "bagging": 10, "boosting": 10}
+TRAINED_ANEW = ("bagging", "boosting", "refit")
 
 EnsembleNumber = Annotated[int, Path(alias="ensemble", ge=1, le=MAX_STEP, description="the ensemble's number")]
 
 
 class EnsembleBody(RequestModel):
-    method: Literal["average", "greedy", "stacking", "bagging", "boosting"]
+    method: Literal["average", "greedy", "stacking", "bagging", "boosting", "refit"]
     candidates: Annotated[int, Field(ge=2, le=200)] | None = None
     rounds: Annotated[int, Field(ge=1, le=200)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -51,7 +53,8 @@ def build_ensemble(name: StudyName, body: EnsembleBody, parts: Wired) -> Respons
     """Have an ensemble built by a worker of the study's pool.
 
     `average`, `greedy` (Caruana et al. 2004) and `stacking` combine the best trials that are complete; at most
-    `candidates` of them. `bagging` and `boosting` train the best configuration again, `rounds` times at most.
+    `candidates` of them. `bagging` and `boosting` train the best configuration again, `rounds` times at most. `refit`
+    trains it on training and validation rows, from `rounds` seeds, for as many epochs as its best one.
     """
     with parts.reads() as session:
         study = Studies(session).get(name)
@@ -94,7 +97,8 @@ def delete_ensemble(name: StudyName, ensemble: EnsembleNumber, parts: Wired) -> 
     with parts.writes.begin() as session:
         study = Studies(session).get(name)
         tasks = Tasks(session, study)
-        tasks.get(ensemble, ENSEMBLE)
+        if tasks.get(ensemble, ENSEMBLE).request.get("own"):
+            raise Conflict(f"ensemble {ensemble} is the refit that the study itself asks for; it goes with the study")
         tasks.delete(ensemble)
     parts.scheduler.announce(study.id)
     parts.artifacts.delete_task(study.id, ensemble)
@@ -105,11 +109,13 @@ def _request(parts: Parts, session: Session, study: StudyRow, body: EnsembleBody
     definition = parse(study.definition)
     if definition.kind != "train":
         raise Conflict(f"the study {study.name!r} runs code of its own; ensembles are made of trials of our training")
-    retrained = body.method in ("bagging", "boosting")
+    retrained = body.method in TRAINED_ANEW
     found = list(islice(_candidates(parts, study, Trials(session, study)), body.candidates or CANDIDATES[body.method]))
     if len(found) < (1 if retrained else 2):
         pruned = Studies(session).counts([study.id])[study.id][TrialState.PRUNED]
         raise Conflict(_too_few(body.method, len(found), pruned, retrained=retrained))
+    if body.method == METHOD:
+        return request_of(session, definition, *found[0], body.rounds or 1)
     best = definition.resolve(found[0][0].parameters)
     if retrained and best.get("cross_validation"):
         raise Conflict(f"{body.method} trains on one split, and these trials are cross-validated; take another method")

@@ -20,6 +20,7 @@ from api.shapes import Page, Study
 from api.waiting import said_to_lack, with_waiting
 from search.definition import Definition, parse
 from search.racing import stage
+from search.refitting import standing
 from search.warm_start import warm_trials
 from store.answers import Answers
 from store.errors import Conflict
@@ -108,7 +109,14 @@ def shown(session: Session, *studies: StudyRow) -> list[Study]:
     """Studies as the API shows them."""
     counts = Studies(session).counts([study.id for study in studies])
     return [
-        Study.of(study, counts[study.id], Trials(session, study).best(), stage(session, study)) for study in studies
+        Study.of(
+            study,
+            counts[study.id],
+            Trials(session, study).best(),
+            stage(session, study),
+            standing(session, study),
+        )
+        for study in studies
     ]
 
 

@@ -44,7 +44,7 @@ def test_behind_is_who_is_worse_from_nearly_every_seed_and_not_who_is_worse_by_o
 @pytest.mark.parametrize(
     ("sections", "says"),
     [
-        ({"trial": {"kind": "objective", "name": "mine"}}, "no seeds to change"),
+        ({"trial": {"kind": "objective", "name": "mine"}}, "code of their own"),
         ({"objective": [{"metric": m, "direction": "minimize"} for m in ("val/loss", "params")]}, "several"),
         ({"objective": {"metric": "params", "direction": "minimize"}}, '"params" is the same from all seeds'),
         ({"rescore": {"best": 0}}, "must be at least 1"),

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -61,6 +61,10 @@ def load(folder: Path) -> Prepared | Folds:
     return Folds(tuple(parts), validated, document["repeats"], document["fingerprint"])
 
 
+@overload
+def placed(prepared: Prepared, device: torch.device, room: int) -> Prepared: ...
+@overload
+def placed(prepared: Prepared | Folds, device: torch.device, room: int) -> Prepared | Folds: ...
 def placed(prepared: Prepared | Folds, device: torch.device, room: int) -> Prepared | Folds:
     """The data on a device, if it has so many bytes left for them; else the targets alone, and the inputs of each batch
     follow as they are needed.

@@ -73,10 +73,30 @@ def prepare(
     rows, fixed_test = _read(data, data_folders, as_images)
     target = find_target(rows.target, data.task)
     parts = _divided(rows, target, data.split, hold_out_test=fixed_test is None)
-    divider = data.split.groups or data.split.time
-    if divider is not None and isinstance(rows.features, pd.DataFrame):
-        rows = _Rows(rows.features.drop(columns=divider), rows.target)
+    rows = _without(data.split.groups or data.split.time, rows)
     return _prepared(rows, parts, fixed_test, target, data, device, given)
+
+
+def prepare_whole(
+    config: TrainConfig, *, device: torch.device, data_folders: Sequence[Path], given: Given = OF_THEIR_OWN
+) -> Prepared:
+    """All rows that train or validate, on one split or in folds, to train on together: nothing validates, and the test
+    part is the one that it always is.
+
+    Raises:
+        DataError: the source cannot be read, trained on, or divided as told.
+    """
+    data, rule = config.data, config.cross_validation
+    rows, fixed_test = _read(data, data_folders, config.takes_images)
+    target, holds_out = find_target(rows.target, data.task), fixed_test is None
+    if rule is None:
+        divided = [_divided(rows, target, data.split, hold_out_test=holds_out)]
+        rows = _without(data.split.groups or data.split.time, rows)
+    else:
+        divided = _folded(rows, target, data.split, rule, hold_out_test=holds_out)
+        rows = _without(rule.groups, rows)
+    known = np.unique(np.concatenate([each for parts in divided for each in (parts.train, parts.validation)]))
+    return _prepared(rows, Parts(known, known[:0], divided[0].test), fixed_test, target, data, device, given)
 
 
 def _divided(rows: _Rows, target: Target, split: Split, *, hold_out_test: bool) -> Parts:
@@ -108,13 +128,8 @@ def prepare_folds(
     """
     rows, fixed_test = _read(data, data_folders, as_images)
     target = find_target(rows.target, data.task)
-    labels = _labels(rows, target) if rule.stratified and not rule.time_ordered else None
-    groups = _groups(rows, rule.groups) if rule.groups is not None else None
-    divided = fold_rows(
-        len(rows.target), rule, data.split, hold_out_test=fixed_test is None, labels=labels, groups=groups
-    )
-    if rule.groups is not None and isinstance(rows.features, pd.DataFrame):
-        rows = _Rows(rows.features.drop(columns=rule.groups), rows.target)
+    divided = _folded(rows, target, data.split, rule, hold_out_test=fixed_test is None)
+    rows = _without(rule.groups, rows)
     everyone = Parts(
         np.empty(0, np.int64), np.unique(np.concatenate([parts.validation for parts in divided])), divided[0].test
     )
@@ -134,6 +149,19 @@ def prepare_for(
     if rule is None:
         return prepare(data, device=device, data_folders=data_folders, as_images=images, given=given)
     return prepare_folds(data, rule, device=device, data_folders=data_folders, as_images=images, given=given)
+
+
+def _folded(rows: _Rows, target: Target, split: Split, rule: CrossValidation, *, hold_out_test: bool) -> list[Parts]:
+    labels = _labels(rows, target) if rule.stratified and not rule.time_ordered else None
+    groups = _groups(rows, rule.groups) if rule.groups is not None else None
+    return fold_rows(len(rows.target), rule, split, hold_out_test=hold_out_test, labels=labels, groups=groups)
+
+
+def _without(divider: str | None, rows: _Rows) -> _Rows:
+    """The rows without the column that has divided them."""
+    if divider is None or not isinstance(rows.features, pd.DataFrame):
+        return rows
+    return _Rows(rows.features.drop(columns=divider), rows.target)
 
 
 def _labels(rows: _Rows, target: Target) -> Labels | None:

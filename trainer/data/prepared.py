@@ -46,7 +46,7 @@ class Part:
     def take(self, rows: Tensor) -> tuple[Tensor, ...]:
         """The inputs of some rows, on the device; `rows` may lie anywhere, and are best at home."""
         rows = rows.to(self.home)
-        return tuple(_fetched(tensor[rows], self.y.device) for tensor in self.inputs)
+        return tuple(_fetched(tensor.index_select(0, rows), self.y.device) for tensor in self.inputs)
 
     def first(self, rows: int) -> tuple[Tensor, ...]:
         """The inputs of the first rows, on the device."""
@@ -64,7 +64,7 @@ class Prepared:
 
     schema: AnySchema
     train: Part
-    validation: Part
+    validation: Part  # without rows where all are trained on
     test: Part | None
     class_weight: Tensor | None  # (classes,), float32
     missing: Mapping[str, int]  # values that were not there, over all parts, by column

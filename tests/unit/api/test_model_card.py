@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from api.model_card import model_card
-from store.models import StudyRow, TrialRow
+from api.model_card import ensemble_card, model_card
+from store.models import StudyRow, TaskRow, TrialRow
 
 ROWS = {"train": 1364, "validation": 91, "test": 114}
 
@@ -30,6 +30,31 @@ ROWS = {"train": 1364, "validation": 91, "test": 114}
     ],
 )
 def test_a_card_says_how_many_models_there_are(facts: dict[str, Any], sections: dict[str, Any], sentence: str) -> None:
+    assert sentence in card(facts, sections, {}).splitlines()
+
+
+def test_a_card_has_means_of_folds_with_their_standard_errors_beside_the_test_rows() -> None:
+    metrics = {
+        "val/auc": 0.75,
+        "val/auc_se": 0.0125,
+        "test/auc": 0.5,
+        "fold/1/auc": 0.7,
+        "train/loss": 0.1,
+        "params": 7,
+    }
+
+    lines = card({"folds": 5}, {"cross_validation": {"folds": 5}}, metrics).splitlines()
+
+    start = lines.index("| metric | validation | test |")
+    assert lines[start + 2 : start + 4] == ["| auc | 0.7500 ± 0.0125 | 0.5000 |", ""]
+
+
+def card(facts: dict[str, Any], sections: dict[str, Any], metrics: dict[str, float]) -> str:
+    trial = TrialRow(number=0, parameters={"optimizer.lr": 0.1}, metrics=metrics)
+    return model_card(study(facts, sections), trial, None)
+
+
+def study(facts: dict[str, Any], sections: dict[str, Any]) -> StudyRow:
     definition = {
         "name": "s",
         "objective": {"metric": "val/accuracy", "direction": "maximize"},
@@ -37,12 +62,19 @@ def test_a_card_says_how_many_models_there_are(facts: dict[str, Any], sections: 
         "budget": {"trials": 1},
         "trial": {"data": {"source": "sklearn:iris"}, **sections},
     }
-    study = StudyRow(
-        name="s",
-        definition=definition,
-        facts={"target": "kind", "classes": ["a", "b"], "rows": ROWS, **facts},
-        created_at=datetime.now(UTC),
-    )
-    trial = TrialRow(number=0, parameters={"optimizer.lr": 0.1}, metrics={})
+    known = {"target": "kind", "classes": ["a", "b"], "rows": ROWS, **facts}
+    return StudyRow(name="s", definition=definition, facts=known, created_at=datetime.now(UTC))
 
-    assert sentence in model_card(study, trial, None).splitlines()
+
+def test_the_card_of_a_refit_has_no_validation_figures() -> None:
+    best = {"trial": 3, "metrics": {"val/accuracy": 0.91, "test/accuracy": 0.89}}
+    members = [{"trial": None, "weight": 0.5}] * 2
+    rows = {"train": 1455, "test": 114}
+    result = {"metrics": {"test/accuracy": 0.9}, "best_member": best, "members": members, "epochs": 12, "rows": rows}
+
+    card = ensemble_card(study({}, {}), TaskRow(number=4, request={"method": "refit"}, result=result))
+
+    assert "| metric | test | trial 3 |\n| --- | --- | --- |\n| accuracy | 0.9 | 0.89 |" in card
+    assert "0.91" not in card
+    assert "for the 12 epochs that were its best. No row validated it" in card
+    assert "Trained on 1,455 rows, tested on 114." in card

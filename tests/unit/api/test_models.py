@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -10,11 +12,13 @@ from store.artifacts import Artifacts
 from store.bus import open_redis, worker_key
 from store.messages import AttemptKey
 from store.models import TaskRow, TrialState
-from store.session import reads
+from store.session import reads, writes
 from store.settings import Settings
+from store.studies import Studies
+from store.tasks import Tasks
 from tests.api_server import ApiServer, on_sqlite, serving
 
-TRAIN = {
+TRAIN: dict[str, Any] = {
     "parameters": {"optimizer.lr": {"low": 0.01, "high": 0.1}},
     "trial": {"kind": "train", "data": {"source": "sklearn:iris"}},
 }
@@ -103,6 +107,34 @@ def test_too_few_trials_for_an_ensemble_are_told_with_where_more_may_come_from(s
         "pruned: search with a larger least_complete of asha, or no pruner; bagging and boosting need one",
     )
     assert server.post("s/ensembles", {"method": "bagging", "rounds": 2}).status_code == 201
+
+
+def test_a_trial_that_needs_validation_rows_is_not_refitted(server: ApiServer) -> None:
+    trial = {**TRAIN["trial"], "schedule": {"name": "plateau"}}
+    server.create(**TRAIN | {"trial": trial})
+    server.add_trials([0.5])
+    leave_model(server, 0)
+    folder = Artifacts(server.settings.artifacts).attempt(AttemptKey(server.study_id(), 0, 1))
+    folder.write("predictions.npz", b"")
+
+    answer = server.post("s/ensembles", {"method": "refit"})
+
+    why = "trial 0 lowers its rate by its validation rows (plateau): a refit has none"
+    assert (answer.status_code, answer.json()["detail"]) == (409, why)
+
+
+def test_the_refit_that_the_study_asks_for_goes_with_the_study(server: ApiServer) -> None:
+    server.create(**TRAIN, refit=True)
+    assert server.http.get("/api/v1/studies/s").json()["refit"] == {"state": "WAITING", "ensemble": None}
+    with writes(server.engine).begin() as session:
+        study = Studies(session).get("s")
+        task = Tasks(session, study).add("ensemble", {"method": "refit", "own": True}, datetime.now(UTC))
+        number = task.number
+
+    answer = server.http.delete(f"/api/v1/studies/s/ensembles/{number}")
+
+    assert (answer.status_code, "goes with the study" in answer.text) == (409, True)
+    assert server.http.get("/api/v1/studies/s").json()["refit"] == {"state": "QUEUED", "ensemble": number}
 
 
 def test_an_ensemble_that_is_not_there_is_told_with_those_that_are(server: ApiServer) -> None:

@@ -17,6 +17,7 @@ from trainer.config import TrainConfig
 from trainer.convert import convert
 from trainer.data.prepare import prepare, prepare_for
 from trainer.data.prepared import Prepared
+from trainer.ensemble.ensemble_file import latency_ms
 from trainer.errors import DataError, ModelError
 from trainer.fit import Fitted, Monitor, fit
 from trainer.freezing import blocks_of, parameter_groups
@@ -244,6 +245,12 @@ def test_a_model_from_elsewhere_is_exported(encoder: Path, texts: Path) -> None:
     training = training_of(of_texts(encoder), texts, encoder.parent)
 
     assert convert(training.model, training._prepared.validation, "torch")
+
+
+def test_what_a_row_costs_such_a_model_can_be_measured(encoder: Path, texts: Path) -> None:
+    _, folder = run(of_texts(encoder, epochs=1), encoder.parent, texts)
+
+    assert latency_ms([load(folder)]) > 0
 
 
 def test_a_low_rank_model_is_kept_whole(encoder: Path, texts: Path) -> None:

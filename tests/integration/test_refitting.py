@@ -1,0 +1,137 @@
+"""The best trial again on training and validation rows, ordered by the study itself when its search has ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from search.definition import parse
+from search.refitting import standing
+from store.errors import DefinitionError
+from store.messages import FinishTask, TakeTask, TaskAssignment
+from store.models import AttemptRow, StudyRow, StudyState, TaskRow, TrialRow
+from store.session import writes
+from tests.yard import Yard, study
+
+KNOBS = {"optimizer.lr": {"low": 0.01, "high": 0.1}}
+TRAIN = {"kind": "train", "data": {"source": "sklearn:iris"}, "seed": 40, "early_stopping": {"patience": 2}}
+
+
+def refitted(**sections: Any) -> dict[str, Any]:
+    return study(parameters=KNOBS, trial=TRAIN, refit=True) | sections
+
+
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        ({"trial": {"kind": "objective", "name": "mine"}}, "these run code of their own"),
+        ({"objective": [{"metric": m, "direction": "minimize"} for m in ("val/loss", "params")]}, "several"),
+        ({"trial": {**TRAIN, "schedule": {"name": "plateau"}}}, "the schedule plateau"),
+        ({"parameters": {"schedule.name": {"values": ["cosine", "plateau"]}}}, "the schedule plateau"),
+        ({"refit": {"seeds": 0}}, "must be at least 1"),
+        ({"refit": {"seed": 5}}, "did you mean 'seeds'"),
+    ],
+)
+def test_what_cannot_be_refitted_is_refused(sections: dict[str, Any], says: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        parse(refitted(**sections))
+
+    [problem] = [each for each in caught.value.problems if each.path.startswith("refit")]
+    assert says in f"{problem.message}; {problem.hint}"
+
+
+def test_yes_and_no_are_answers_and_a_definition_is_read_again_as_it_was() -> None:
+    assert parse(refitted(refit=False)).refit is None
+    definition = parse(refitted())
+    assert definition.document()["refit"] == {"seeds": 1}
+    assert parse(definition.document()) == definition
+
+
+def searched(yard: Yard, losses: dict[int, float], **sections: Any) -> int:
+    """A study whose search is over, with these complete trials."""
+    study_id, now = yard.submit(refitted(**sections)), yard.clock.now()
+    with writes(yard.engine).begin() as session:
+        for number, loss in losses.items():
+            plain = {"parameters": {"optimizer.lr": 0.05}, "system_attrs": {}, "created_at": now, "ended_at": now}
+            row = {"study_id": study_id, "number": number, "state": "COMPLETE", "values": {"val/loss": loss}}
+            session.add(TrialRow(**row, **plain))
+            session.flush()
+            attempt = {"worker": "w", "device": "cpu", "started_at": now, "ended_at": now, "outcome": "finished"}
+            session.add(AttemptRow(study_id=study_id, number=number, attempt=2, **attempt))
+    return study_id
+
+
+def end(yard: Yard, study_id: int, state: StudyState = StudyState.COMPLETE) -> None:
+    yard.set_state(study_id, state)
+    look(yard)
+
+
+def look(yard: Yard) -> None:
+    yard.clock.advance(6)
+    yard.turn()
+
+
+def orders(yard: Yard, study_id: int, kind: str = "ensemble") -> list[TaskRow]:
+    with Session(yard.engine) as session:
+        query = select(TaskRow).where(TaskRow.study_id == study_id, TaskRow.kind == kind).order_by(TaskRow.number)
+        return list(session.scalars(query))
+
+
+def stands(yard: Yard, study_id: int) -> tuple[str, int | None] | None:
+    with Session(yard.engine) as session:
+        return standing(session, session.get_one(StudyRow, study_id))
+
+
+def finish(yard: Yard, task: TaskRow, result: dict[str, Any]) -> None:
+    worker = yard.worker()
+    given = worker.say(TakeTask(study_id=task.study_id, number=task.number, worker=worker.name))
+    assert isinstance(given, TaskAssignment)
+    worker.say(FinishTask(attempt=given.attempt, outcome="finished", result=result))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+def test_it_is_ordered_once_of_the_best_trial(yard: Yard) -> None:
+    study_id = searched(yard, {0: 0.9, 1: 0.1, 2: 0.3}, refit={"seeds": 2})
+    look(yard)
+    assert (orders(yard, study_id), stands(yard, study_id)) == ([], ("WAITING", None))
+    end(yard, study_id)
+
+    [task] = orders(yard, study_id)
+    assert task.request["members"] == [{"trial": 1, "attempt": 2}]
+    assert (task.request["rounds"], task.request["trial"]["early_stopping"]) == (2, None)
+    assert stands(yard, study_id) == ("QUEUED", task.number)
+    yard.restart()
+    finish(yard, task, {"members": [{"trial": None, "weight": 1.0}]})
+    yard.restart()
+    look(yard)
+
+    assert [each.number for each in orders(yard, study_id)] == [task.number]
+    assert stands(yard, study_id) == ("COMPLETE", task.number)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_with_a_race_it_waits_for_it_and_is_of_who_has_won(yard: Yard) -> None:
+    study_id = searched(yard, {0: 0.1, 1: 0.2}, rescore={"best": 2, "seeds": 2})
+    end(yard, study_id)
+    first, second = orders(yard, study_id, "rescore")
+    assert orders(yard, study_id) == []
+    for task, losses in ((first, (0.5, 0.4)), (second, (0.3, 0.2))):
+        metrics = {f"seed/{place}/loss": loss for place, loss in enumerate(losses, start=1)}
+        finish(yard, task, {"metrics": metrics | {"val/loss": sum(losses) / 2}, "epochs": 3})
+    look(yard)
+
+    [task] = orders(yard, study_id)
+    assert task.request["members"][0]["trial"] == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_study_that_was_cancelled_or_found_nothing_has_none(yard: Yard) -> None:
+    cancelled, empty = searched(yard, {0: 0.5}), searched(yard, {}, name="empty")
+    end(yard, cancelled, StudyState.CANCELLED)
+    end(yard, empty)
+
+    assert orders(yard, cancelled) == orders(yard, empty) == []
+    assert stands(yard, cancelled) is None
