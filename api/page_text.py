@@ -45,6 +45,15 @@ def measured(metrics: Mapping[str, float] | None) -> list[tuple[str, str]]:
     ]
 
 
+def by_part(metrics: Mapping[str, float] | None) -> dict[str, dict[str, str]]:
+    """The same by quantity: what each part of the data has of it. Costs, which are of no part, have theirs at ""."""
+    table: dict[str, dict[str, str]] = {}
+    for name, said in measured(metrics):
+        part, _, quantity = name.rpartition("/")
+        table.setdefault(quantity, {})[part] = said
+    return table
+
+
 def _said(name: str, value: float) -> str:
     return byte_size(value) if name in BYTES else metric(value)
 
@@ -191,6 +200,7 @@ FILTERS = {
     "ended": is_ended,
     "epochs": epochs,
     "is_trained": is_trained,
+    "by_part": by_part,
     "measured": measured,
     "metric": metric,
     "metric_name": metric_name,
