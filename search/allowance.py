@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from search.definition import Definition
 from search.optuna_study import OptunaStudy
+from search.pace import Pace
 from store.models import TrialState
 
 Losses = tuple[float, ...]
@@ -31,6 +32,8 @@ class Allowance:
         self._since_better = 0
         self._used_seconds = 0.0  # by the attempts that have ended
         self._began: dict[int, datetime] = {}  # the attempts that run, by trial
+        self.pace = Pace(definition)
+        self.is_late = False  # a trial that begins now cannot end before the study
 
     def ended(self, state: TrialState, values: Sequence[float] | None, at: datetime) -> None:
         """Take in a trial's end, in any order of those that ended at one moment."""
@@ -49,6 +52,19 @@ class Allowance:
         used = max(0.0, (at - began).total_seconds()) * self._devices
         self._used_seconds += used
         return used
+
+    def look_ahead(self, at: datetime) -> None:
+        """Let nothing begin or go on from a rung that cannot come to its end before `budget.timeout`.
+
+        Members of a population end wherever they are.
+        """
+        timeout = self.definition.budget.timeout
+        if timeout is None or self.started_at is None or self._optuna.population is not None:
+            lacking = 0.0
+        else:
+            lacking = self.pace.lacking(timeout - (at - self.started_at).total_seconds(), timeout)
+        self.is_late = lacking > 0
+        self._optuna.hold_below(lacking)
 
     def recall_used(self, device_seconds: float) -> None:
         """What an attempt used that ended before."""
@@ -86,7 +102,7 @@ class Allowance:
     @property
     def is_last(self) -> bool:
         """Whether no new trial will be made."""
-        return self.left <= 0 or self._optuna.is_exhausted
+        return self.is_late or self.left <= 0 or self._optuna.is_exhausted
 
     @property
     def startable_at_once(self) -> int:

@@ -88,6 +88,7 @@ class Rungs:
         self._complete: set[int] = set()
         self._climbing: set[int] = set()  # on their way from a rung that let them go
         self._signs = [1 if direction == "minimize" else -1 for direction in directions]
+        self.least_level = 0.0  # who waits below has no time to come to the end
         self._climbs: dict[int, Climb] = {}
         self._rungs: list[Rung] = []
         level = min_resource
@@ -119,7 +120,7 @@ class Rungs:
             if not climb.is_held:
                 self._arrive(number, climb, values)
             self.wait(number)
-            if not self._goes_on(number):
+            if self._rungs[climb.promotions].level < self.least_level or not self._goes_on(number):
                 self.withdraw(number)
                 return "pause"
             self.promote(number)
@@ -150,7 +151,7 @@ class Rungs:
         Args:
             is_last: no new trial can begin.
         """
-        found = (rung.promotable(self._reduction_factor) for rung in reversed(self._all()))
+        found = (rung.promotable(self._reduction_factor) for rung in reversed(self._in_time()))
         number = next((number for number in found if number is not None), None)
         return self._to_complete() if number is None and is_last else number
 
@@ -161,12 +162,18 @@ class Rungs:
         self._climbing.add(number)
 
     def _to_complete(self) -> int | None:
-        """The best trial that waits at the highest rung, while too few are complete or on their way there."""
-        if len(self._complete | self._climbing) >= self._least_complete:
+        """The best trial that waits at the highest rung, while too few are complete or on their way there.
+
+        When it is the clock that ends the search, places would stand empty: then any that comes to its end in time.
+        """
+        if not self.least_level and len(self._complete | self._climbing) >= self._least_complete:
             return None
-        highest = max((rung.level for rung in self._all() if rung.waiting), default=0)
+        highest = max((rung.level for rung in self._in_time() if rung.waiting), default=0)
         found = (rung.best_waiting(len(rung.reached)) for rung in self._all() if rung.level == highest)
         return min((number for number in found if number is not None), key=self._held_entry, default=None)
+
+    def _in_time(self) -> list[Rung]:
+        return [rung for rung in self._all() if rung.level >= self.least_level]
 
     def _held_entry(self, number: int) -> Entry:
         climb = self._climbs[number]

@@ -248,6 +248,7 @@ class LiveStudy(AttemptEnds):
             return 0
         if self._is_closing(at):
             return self._closing_room()
+        self._allowance.look_ahead(at)
         room = self._allowance.room(None if self.is_external else self.slots)
         if self._optuna.question is not None:  # the next new one is still being computed
             room = min(room, self._allowance.startable_at_once)
@@ -285,7 +286,8 @@ class LiveStudy(AttemptEnds):
             self._end_early(spent, ledger)
         elif self._allowance.busy == 0 and self._allowance.startable == 0:
             self._prune_parked(ledger)
-            self._complete_study(None, ledger)
+            is_late = self._allowance.is_late and self._allowance.left > 0
+            self._complete_study("budget.timeout leaves no trial the time to end" if is_late else None, ledger)
 
     def _end_early(self, why: str, ledger: Ledger) -> None:
         """The search is over: end the study once nothing of it runs."""
@@ -332,6 +334,8 @@ class LiveStudy(AttemptEnds):
     def _record(self, trial: LiveTrial, request: Report, ledger: Ledger) -> None:
         trial.steps.add(request.step)
         trial.metrics, trial.step = dict(request.metrics), request.step
+        self._allowance.pace.reported(trial.number, request.step, ledger.at)
+        self._allowance.look_ahead(ledger.at)
         if request.metrics.keys() >= set(self._metrics):
             self._optuna.report(trial.number, request.step, [request.metrics[metric] for metric in self._metrics])
         ledger.report(request.attempt, request.step, request.metrics)

@@ -206,6 +206,7 @@ class OpenTrials:
     def _end_attempt(
         self, trial: LiveTrial, outcome: Outcome, state: TrialState, reason: str | None, ledger: Ledger
     ) -> None:
+        self._allowance.pace.ended(trial.number, outcome is Outcome.FINISHED)
         device_seconds = self._allowance.attempt_ended(trial.number, ledger.at)
         ledger.end(trial.attempt_key, outcome, reason, device_seconds)
         if state.ended:

@@ -16,6 +16,7 @@ import optuna
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState as OptunaState
 
+from search.asha import Rungs
 from search.auto import AT_RANDOM, AutoSampler
 from search.auto_rungs import AutoRungs
 from search.definition import Definition
@@ -252,6 +253,11 @@ class OptunaStudy:
             self._storage.set_trial_system_attr(self._id(number), WORST, worst)
 
     # Under asha, and in a population
+
+    def hold_below(self, level: float) -> None:
+        """Let no trial go on from a rung below this step, as from there it cannot come to its end in time."""
+        if isinstance(self._rungs, Rungs):
+            self._rungs.least_level = level
 
     def is_held(self, number: int) -> bool:
         """Whether a trial has come to where it waits and is not promoted yet."""

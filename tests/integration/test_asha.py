@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
@@ -21,11 +22,13 @@ class Training:
     """A trial's training as a worker does it: value after value, from the checkpoint of its last report."""
 
     values: list[float]
+    seconds: float = 0  # of an epoch
     done: dict[int, int] = field(default_factory=dict)  # epochs by trial number
 
     def step(self, worker: Worker, attempt: AttemptKey) -> str:
         """One epoch."""
         epoch = self.done.get(attempt.number, 0) + 1
+        worker.yard.clock.jump(timedelta(seconds=self.seconds))
         decision = worker.report(attempt, epoch, self.values[attempt.number]).decision
         self.done[attempt.number] = epoch
         return decision
@@ -94,6 +97,33 @@ def test_the_best_of_the_last_trials_go_on_until_enough_are_complete(yard: Yard,
     assert order == [0, 1, 2, 1, 3, 4, 5, 6, 3, 1, 2, 2]
     assert training.done == {0: 1, 1: 9, 2: 9, 3: 9, 4: 1, 5: 9, 6: 1}
     assert yard.states(study_id) == ["PRUNED", *["COMPLETE"] * 3, "PRUNED", "COMPLETE", "PRUNED"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("pruner", "order", "complete"),
+    [
+        # 5 ends after 180 seconds. A new trial would take 81 (nine tenths of what was measured), from rung 3 on one of
+        # the two that wait there takes 54: the better one goes on until 240, and then there is time for none.
+        (ASHA, [0, 1, 2, 1, 3, 4, 5, 3], [3, 5]),
+        ({"name": "none"}, [0, 1], [0, 1]),  # 90 seconds each, before one is complete its length is not known
+    ],
+)
+def test_what_cannot_end_before_the_timeout_is_not_begun(
+    yard: Yard, pruner: dict[str, object], order: list[int], complete: list[int]
+) -> None:
+    """As in the first test, at ten seconds an epoch."""
+    study_id = yard.begin(study(pruner=pruner, budget={"trials": 7, "parallel": 1, "timeout": 260}))
+    worker, training, began = yard.worker(), Training(VALUES, seconds=10), []
+    while yard.study(study_id).state == "RUNNING":
+        [number] = [trial.number for trial in yard.trials(study_id) if trial.state == "QUEUED"]
+        began.append(number)
+        training.run(worker, worker.start(study_id, number))
+
+    assert began == order
+    assert [number for number, state in enumerate(yard.states(study_id)) if state == "COMPLETE"] == complete
+    assert {training.done[number] for number in complete} == {9}
+    assert yard.study(study_id).reason == "budget.timeout leaves no trial the time to end"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -130,3 +130,23 @@ def test_of_the_last_trials_so_many_are_let_go_as_are_missing() -> None:
         loaded.load(number, rungs.stored(number))
         loaded.wait(number)
     assert rungs.next(is_last=True) == loaded.next(is_last=True) == 0  # the highest rung comes first
+
+
+def test_nobody_goes_on_from_where_the_end_is_too_far() -> None:
+    rungs = Rungs(1, 9, 3, ["minimize"])
+    for number, value in enumerate([0.5, 0.4, 0.3]):
+        assert rungs.report(number, 1, [value]) == "pause" or number == 2
+        if number < 2:
+            rungs.wait(number)
+    assert rungs.report(2, 3, [0.3]) == "pause"
+    rungs.wait(2)
+    assert rungs.next(is_last=True) is None  # none need be complete
+
+    rungs.least_level = 2.5
+    assert rungs.report(3, 1, [0.1]) == "pause"  # the best of its rung
+    rungs.wait(3)
+    assert (rungs.next(), rungs.next(is_last=True)) == (None, 2)  # places would stand empty
+    rungs.promote(2)
+    assert rungs.next(is_last=True) is None
+    rungs.least_level = 0
+    assert rungs.next() == 3
