@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from api.page_text import by_part
 from search.definition import parse
 from store.models import AttemptRow, StudyRow, TaskRow, TrialRow
 
@@ -73,11 +74,12 @@ _USE_ENSEMBLE = """## Use
 
 ```python
 from pathlib import Path
+import pandas as pd
 from store.artifacts import LocalFolder
 from trainer.ensemble.ensemble_file import load
 
 ensemble = load(LocalFolder(Path("this-folder")))
-ensemble.scores(rows)  # the probabilities of the classes, or the values
+ensemble.scores(pd.read_csv("rows.csv"))  # the probabilities of the classes, or the values
 ```"""
 
 
@@ -127,9 +129,10 @@ def _column(column: Mapping[str, Any]) -> list[Any]:
 
 
 def _quality(study: StudyRow, trial: TrialRow) -> str:
-    measured = trial.metrics or {}
-    names = sorted({name.partition("/")[2] for name in measured if name.startswith(("val/", "test/"))})
-    rows = [[name, _figure(measured.get(f"val/{name}")), _figure(measured.get(f"test/{name}"))] for name in names]
+    table = by_part(trial.metrics)
+    rows = [
+        [name, of.get("val", ""), of.get("test", "")] for name, of in sorted(table.items()) if {"val", "test"} & {*of}
+    ]
     note = (
         f"The trial was chosen by its validation rows ({study.name} searched over "
         f"{len(study.definition['parameters'])} parameters), which flatters them. The test rows were measured once."

@@ -45,6 +45,15 @@ def measured(metrics: Mapping[str, float] | None) -> list[tuple[str, str]]:
     ]
 
 
+def by_part(metrics: Mapping[str, float] | None) -> dict[str, dict[str, str]]:
+    """The same by quantity: what each part of the data has of it. Costs, which are of no part, have theirs at ""."""
+    table: dict[str, dict[str, str]] = {}
+    for name, said in measured(metrics):
+        part, _, quantity = name.rpartition("/")
+        table.setdefault(quantity, {})[part] = said
+    return table
+
+
 def _said(name: str, value: float) -> str:
     return byte_size(value) if name in BYTES else metric(value)
 
@@ -123,7 +132,6 @@ def worker_command(study: Study | None = None) -> str:
     if gpus > 1:
         slots += f" --gpus-per-trial {gpus}"
     settings = [
-        "TRIALYARD_DATABASE_URL=postgresql://…",
         "TRIALYARD_REDIS_URL=redis://…",
         "TRIALYARD_ARTIFACT_URL=s3://…",
     ]
@@ -131,8 +139,17 @@ def worker_command(study: Study | None = None) -> str:
     return "\n".join([f"export {setting}" for setting in settings] + [f"trialyard worker {slots}{chosen}"])
 
 
+def ask_command(study: Study) -> str:
+    """What hands out a trial of a study that none of our workers runs."""
+    path = f"/api/v1/studies/{study['name']}/ask"
+    return f"""curl -X POST "$TRIALYARD_SERVER_URL{path}" \\
+  -H "Authorization: Bearer $TRIALYARD_API_KEY" -H "Content-Type: application/json" \\
+  -d '{{"worker": "w1", "count": 1}}'"""
+
+
 def budget(study: Study) -> int:
-    return int((study["definition"].get("budget") or {}).get("trials", 0))
+    """How many trials there will be; of a grid more than there are cells, where some that failed were tried again."""
+    return max(int((study["definition"].get("budget") or {}).get("trials", 0)), done(study))
 
 
 def done(study: Study) -> int:
@@ -191,6 +208,7 @@ FILTERS = {
     "ended": is_ended,
     "epochs": epochs,
     "is_trained": is_trained,
+    "by_part": by_part,
     "measured": measured,
     "metric": metric,
     "metric_name": metric_name,
@@ -204,5 +222,6 @@ FILTERS = {
     "search_text": search_text,
     "segments": segments,
     "trial_value": trial_value,
+    "ask_command": ask_command,
     "worker_command": worker_command,
 }

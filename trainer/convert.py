@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import Parameter, signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -61,7 +62,10 @@ def convert(model: Network, rows: Part, form: str) -> bytes:
 
 def _export(model: Network, inputs: Inputs) -> torch.export.ExportedProgram:
     rows = torch.export.Dim("rows", min=1)
-    return torch.export.export(model, inputs, dynamic_shapes=tuple({0: rows} for _ in inputs))
+    shapes = tuple({0: rows} for _ in inputs)
+    # What takes any number of inputs, as an ensemble does, has them all as its one parameter.
+    together = any(each.kind is Parameter.VAR_POSITIONAL for each in signature(model.forward).parameters.values())
+    return torch.export.export(model, inputs, dynamic_shapes=(shapes,) if together else shapes)
 
 
 def _wide(inputs: Inputs) -> Inputs:

@@ -12,6 +12,7 @@ from torch import Tensor
 from trainer.data.prepared import AnySchema
 from trainer.data.schema import Target
 from trainer.models.layers import Network
+from trainer.snapshots import SnapshotEnsemble
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,13 @@ class Member:
 
     model: Network
     schema: AnySchema
+
+
+def together(members: Sequence[Member]) -> Member:
+    """Models of rows that are prepared alike, as one whose outputs are their mean."""
+    if len(members) == 1:
+        return members[0]
+    return Member(SnapshotEnsemble([member.model for member in members]), members[0].schema)
 
 
 def mean_outputs(outputs: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:

@@ -65,6 +65,8 @@ def _read(file: Path) -> list[Row]:
                 return [line.rstrip("\r\n") for line in stream]
     except OSError as error:
         raise BadInput(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file} is no text in UTF-8; save it as such") from error
     except (ValueError, csv.Error) as error:
         raise BadInput(f"{file}: {error}") from error
     endings = " ".join([*TABLES, ".jsonl", ".txt", *IMAGES])
@@ -72,13 +74,16 @@ def _read(file: Path) -> list[Row]:
 
 
 def _table(stream: TextIO, separator: str) -> Iterator[Row]:
-    """Raises: ValueError: a row has more or fewer values than the header has columns."""
+    """Raises: ValueError: the header has a name twice, or a row more or fewer values than it has names."""
     reader = csv.DictReader(stream, delimiter=separator, skipinitialspace=True)
+    names = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"the column {name} is there twice")
     for row in reader:
         if None in row or None in row.values():
-            columns = len(reader.fieldnames or ())
-            raise ValueError(f"line {reader.line_num} does not have the header's {columns} values")
-        yield {name.strip(): value for name, value in row.items()}
+            raise ValueError(f"line {reader.line_num} does not have the header's {len(names)} values")
+        yield row
 
 
 def _ask(

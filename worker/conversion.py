@@ -39,7 +39,7 @@ class Converting:
         """What the task comes to.
 
         Raises:
-            TrialyardError: the trial has several models.
+            TrialyardError: the trial has models of several folds.
             NotConverted: it cannot be done.
             DataError: the rows to compare on cannot be read any more.
         """
@@ -48,17 +48,17 @@ class Converting:
         from trainer.convert import FILES, convert
         from trainer.data.prepare import prepare
         from trainer.int8 import quantized
-        from trainer.members import Member
+        from trainer.members import Member, together
         from trainer.model_file import load, packed
 
         folder = place.artifacts.attempt(AttemptKey(place.study_id, request["trial"], request["attempt"]))
         model = load(folder)
-        if len(model.members) > 1:
+        if any(member.schema != model.schema for member in model.members):
             raise TrialyardError(
-                f"the trial has {len(model.members)} models, of its folds or seeds, and no single one; as they are "
-                "all can be exported, and a study of its parameters alone, without folds and seeds, makes one"
+                f"the trial has {len(model.members)} models, of folds that each prepare rows in their own way, and no "
+                "single one; all can be exported as they are, and a study of its parameters without folds makes one"
             )
-        config, [member] = model.config, model.members
+        config, members = model.config, model.members
         prepared = prepare(
             self._library.local(config.data),
             device=torch.device("cpu"),
@@ -67,12 +67,13 @@ class Converting:
         )
         name = FILES[request["form"]]
         if request["form"] != "int8":
-            folder.write(name, convert(member.model, prepared.validation, request["form"]))
+            folder.write(name, convert(together(members).model, prepared.validation, request["form"]))
             return {"name": name}
-        small = Member(quantized(member.model), member.schema)
-        folder.write(name, packed([small]))
-        both = {"original": member, "int8": small}
-        return {"name": name, "measured": {form: _figures(each, prepared, config) for form, each in both.items()}}
+        small = [Member(quantized(member.model), member.schema) for member in members]
+        folder.write(name, packed(small))
+        both = {"original": members, "int8": small}
+        measured = {form: _figures(together(each), prepared, config) for form, each in both.items()}
+        return {"name": name, "measured": measured}
 
 
 def _figures(member: Member, prepared: Prepared, config: TrainConfig) -> dict[str, float]:

@@ -20,10 +20,11 @@ from api.kept_models import ENSEMBLE
 from api.page_text import objectives, parameter
 from api.parts import Parts
 from api.requests import StrictRoute
-from api.result_shapes import Ensemble
+from api.result_shapes import Ensemble, Rescore
 from api.routes.studies import shown
 from api.shapes import Trial
 from search.definition import parse
+from search.rescoring import RESCORE
 from store.curves import read_curves
 from store.models import AttemptRow, StudyRow, TaskState, TrialRow, TrialState
 from store.tasks import Tasks
@@ -40,7 +41,7 @@ MOST_POINTS = 5_000
 
 @router.get("/report", response_class=HTMLResponse)
 def report(request: Request, session: Reading, row: PathStudy, parts: Wired) -> HTMLResponse:
-    """One HTML file: what was searched, the best, the pictures, the ensembles, where it ran."""
+    """One HTML file: what was searched, the best and what it is worth, the pictures, the ensembles, where it ran."""
     study = shown(session, row)[0].model_dump(mode="json")
     environment: Environment = request.app.state.templates
     trials = Trials(session, row)
@@ -49,6 +50,7 @@ def report(request: Request, session: Reading, row: PathStudy, parts: Wired) -> 
         study=study,
         best=best,
         figures=_figures(session, row, parts, study, best),
+        rescored=_rescored(session, row, study),
         ensembles=_ensembles(session, row),
         surroundings=_surroundings(session, row),
         at=parts.clock(),
@@ -153,6 +155,17 @@ def _thinned(complete: Sequence[Any]) -> Sequence[Any]:
 def _ensembles(session: Session, row: StudyRow) -> list[dict[str, Any]]:
     tasks = Tasks(session, row).page(ENSEMBLE, None, 50)
     return [Ensemble.of(task).model_dump(mode="json") for task in tasks if task.state == TaskState.COMPLETE]
+
+
+def _rescored(session: Session, row: StudyRow, study: dict[str, Any]) -> list[Rescore]:
+    """Of each trial that was trained again its newest values; who came furthest in a race first, then the best."""
+    sign = -1 if objectives(study)[0]["direction"] == "maximize" else 1
+    found: dict[int, Rescore] = {}
+    for task in Tasks(session, row).page(RESCORE, None, MOST_LOOKED_AT):
+        if task.state == TaskState.COMPLETE:
+            each = Rescore.of(task)
+            found.setdefault(each.trial, each)
+    return sorted(found.values(), key=lambda each: (-(each.heat or 0), sign * (each.rescored or 0.0)))
 
 
 def _surroundings(session: Session, row: StudyRow) -> dict[str, Any]:

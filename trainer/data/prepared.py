@@ -46,7 +46,7 @@ class Part:
     def take(self, rows: Tensor) -> tuple[Tensor, ...]:
         """The inputs of some rows, on the device; `rows` may lie anywhere, and are best at home."""
         rows = rows.to(self.home)
-        return tuple(_fetched(tensor[rows], self.y.device) for tensor in self.inputs)
+        return tuple(_fetched(tensor.index_select(0, rows), self.y.device) for tensor in self.inputs)
 
     def first(self, rows: int) -> tuple[Tensor, ...]:
         """The inputs of the first rows, on the device."""

@@ -17,6 +17,7 @@ from trainer.config import TrainConfig
 from trainer.data.images import ImageSchema
 from trainer.data.prepared import AnySchema, Part
 from trainer.data.schema import Schema
+from trainer.data.subwords import SubwordSchema
 from trainer.data.texts import TextSchema
 from trainer.ensemble.combine import COMBINATIONS, Combination, Scores
 from trainer.folder import Folder
@@ -137,6 +138,8 @@ def _blank(schema: AnySchema) -> Part:
             arrays = (np.zeros((1, schema.channels, schema.height, schema.width), np.uint8),)
         case TextSchema():
             arrays = (np.ones((1, schema.max_tokens), np.int32),)
+        case SubwordSchema():
+            arrays = (np.full((1, schema.max_tokens), int(schema.pad == 0), np.int32),)  # padding would be left out
         case Schema():
             arrays = (np.zeros((1, len(schema.numeric)), np.float32), np.zeros((1, len(schema.categorical)), np.int64))
     return Part(tuple(map(torch.from_numpy, arrays)), torch.zeros(1))

@@ -30,9 +30,28 @@ ROWS = {"train": 1364, "validation": 91, "test": 114}
     ],
 )
 def test_a_card_says_how_many_models_there_are(facts: dict[str, Any], sections: dict[str, Any], sentence: str) -> None:
-    trial = TrialRow(number=0, parameters={"optimizer.lr": 0.1}, metrics={})
+    assert sentence in card(facts, sections, {}).splitlines()
 
-    assert sentence in model_card(study(facts, sections), trial, None).splitlines()
+
+def test_a_card_has_means_of_folds_with_their_standard_errors_beside_the_test_rows() -> None:
+    metrics = {
+        "val/auc": 0.75,
+        "val/auc_se": 0.0125,
+        "test/auc": 0.5,
+        "fold/1/auc": 0.7,
+        "train/loss": 0.1,
+        "params": 7,
+    }
+
+    lines = card({"folds": 5}, {"cross_validation": {"folds": 5}}, metrics).splitlines()
+
+    start = lines.index("| metric | validation | test |")
+    assert lines[start + 2 : start + 4] == ["| auc | 0.7500 ± 0.0125 | 0.5000 |", ""]
+
+
+def card(facts: dict[str, Any], sections: dict[str, Any], metrics: dict[str, float]) -> str:
+    trial = TrialRow(number=0, parameters={"optimizer.lr": 0.1}, metrics=metrics)
+    return model_card(study(facts, sections), trial, None)
 
 
 def study(facts: dict[str, Any], sections: dict[str, Any]) -> StudyRow:

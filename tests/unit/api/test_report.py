@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from store.models import StudyRow, TaskRow
+from store.models import StudyRow, TaskRow, TrialRow
 from store.session import writes
 from store.tasks import Tasks
 from tests.api_server import METRIC, ApiServer, on_sqlite
@@ -47,8 +47,31 @@ def test_the_best_trials_the_pictures_and_the_ensembles_are_in_one_file(server: 
         assert f"<figcaption>{title}</figcaption><svg" in text
     assert len(re.findall("<circle", text)) == 2 * 3  # each trial in the history and over its parameter
     assert '<td>greedy</td><td class="num">1</td><td class="num">0.1250</td><td class="num">0.2500</td>' in text
-    assert "1 attempts on 1 workers" in text
+    assert "1 attempt on 1 worker " in text
     assert not re.search(r"<script|<link|src=|url\(|@import", text)
+
+
+def test_the_best_trial_beside_its_test_rows_and_what_other_seeds_make_of_it(server: ApiServer) -> None:
+    server.create()
+    server.add_trials([0.5, 0.25])
+    with writes(server.engine).begin() as session:
+        study = session.get_one(StudyRow, server.study_id())
+        best = session.get_one(TrialRow, (study.id, 1))
+        best.metrics = {"train/loss": 0.125, METRIC: 0.25, f"{METRIC}_se": 0.01, "test/loss": 0.375, "params": 1234}
+        for scores in ([0.75, 0.25], [0.5, 0.75, 0.25, 0.5]):  # the newer one counts
+            request = {"number": 1, "seeds": len(scores), "searched": 0.25, "metric": METRIC}
+            task = session.get_one(TaskRow, (study.id, Tasks(session, study).add("rescore", request, NOW).number))
+            task.state, task.ended_at = "COMPLETE", NOW
+            task.result = {"metrics": {METRIC: sum(scores) / len(scores), f"{METRIC}_se": 0.125}}
+
+    text = report(server)
+
+    row = ("0.2500 ± 0.0100", "0.3750", "0.1250")
+    assert "<td>loss</td>" + "".join(f'<td class="num">{each}</td>' for each in row) in text
+    assert '<td>params</td><td class="num">1,234</td>' in text
+    again = ("1", "0.2500", "0.5000", "0.1250", "4")
+    assert text.count("".join(f'<td class="num">{each}</td>' for each in again)) == 1
+    assert "trained again" in text
 
 
 def test_what_a_study_says_is_text_in_it(server: ApiServer) -> None:

@@ -13,10 +13,13 @@ import torch
 from pydantic import ValidationError
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
+from tests.unit.trainer.pretended_gpu import pretended_gpu
 from trainer.config import TrainConfig
 from trainer.convert import convert
+from trainer.data.mapped import placed
 from trainer.data.prepare import prepare, prepare_for
 from trainer.data.prepared import Prepared
+from trainer.ensemble.ensemble_file import latency_ms
 from trainer.errors import DataError, ModelError
 from trainer.fit import Fitted, Monitor, fit
 from trainer.freezing import blocks_of, parameter_groups
@@ -85,6 +88,23 @@ def opened(config: TrainConfig, *folders: Path) -> tuple[TrainConfig, Prepared, 
     prepared = prepare_for(config, device=CPU, data_folders=folders, given=origin.given(config))
     assert isinstance(prepared, Prepared)
     return config, prepared, origin
+
+
+@pytest.mark.parametrize("knobs", [{}, {"pooling": "mean", "lora_rank": 2}])
+def test_a_pretrained_model_is_trained_the_same_elsewhere(
+    encoder: Path, texts: Path, knobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfer = {"freeze": "all_but_head", "unfreeze_every": 1, "lr_decay": 0.5}
+    model = {"name": "pretrained", "source": f"hf:{encoder}"} | knobs
+    config, prepared, origin = opened(of_texts(encoder, model=model, transfer=transfer), texts, encoder.parent)
+
+    def trained_on(device: torch.device) -> Fitted:
+        there = placed(prepared, device, 2**33)
+        return fit(config, there, monitor=LOSS, origin=origin, folder=MemoryFolder(), reporter=Recorder())
+
+    here = trained_on(CPU)
+    with pretended_gpu(monkeypatch) as gpu:
+        assert trained_on(gpu).metrics == pytest.approx(here.metrics, abs=1e-5)
 
 
 def training_of(config: TrainConfig, *folders: Path) -> Training:
@@ -244,6 +264,12 @@ def test_a_model_from_elsewhere_is_exported(encoder: Path, texts: Path) -> None:
     training = training_of(of_texts(encoder), texts, encoder.parent)
 
     assert convert(training.model, training._prepared.validation, "torch")
+
+
+def test_what_a_row_costs_such_a_model_can_be_measured(encoder: Path, texts: Path) -> None:
+    _, folder = run(of_texts(encoder, epochs=1), encoder.parent, texts)
+
+    assert latency_ms([load(folder)]) > 0
 
 
 def test_a_low_rank_model_is_kept_whole(encoder: Path, texts: Path) -> None:

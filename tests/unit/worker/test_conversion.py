@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
 
 from store.artifacts import Artifacts
 from store.messages import Assignment, AttemptKey
 from tests.unit.worker.test_training import run
+from trainer.data.schema import Schema
+from trainer.model_file import load
 from worker.conversion import Converting
 from worker.library import Library
 from worker.tasks import Workplace
@@ -33,7 +40,38 @@ def test_a_trial_of_several_folds_has_no_single_model_to_convert(tmp_path: Path)
 
     [problem] = answer["problems"]
     assert (problem["path"], problem["message"]) == ("form", answer["message"])
-    assert answer["message"].startswith("the trial has 2 models, of its folds or seeds, and no single one; ")
+    assert answer["message"].startswith("the trial has 2 models, of folds that each prepare rows in their own way, ")
+
+
+@pytest.mark.parametrize("form", ["torch", "int8"])
+def test_models_from_several_seeds_become_one_that_says_their_mean(tmp_path: Path, form: str) -> None:
+    artifacts = Artifacts(str(tmp_path / "artifacts"))
+    library = Library(artifacts, (), tmp_path / "cache")
+    seeds = {"seeds": 2, "epochs": 1, "model": {"hidden": [8]}}
+    trial = Assignment(
+        attempt=AttemptKey(1, 0, 1),
+        study="study",
+        parameters={},
+        trial={"kind": "train", "data": {"source": "sklearn:iris"}, **seeds},
+        metric="val/accuracy",
+        direction="maximize",
+    )
+    assert run(Training(artifacts, library, "cpu"), trial) == "finished"
+    place = Workplace(1, 1, artifacts.task(1, 1), artifacts, lambda: False, lambda: True)
+
+    answer = Converting(library).run({"trial": 0, "attempt": 1, "form": form}, place)
+
+    folder = artifacts.attempt(AttemptKey(1, 0, 1))
+    original = load(folder)
+    assert isinstance(original.schema, Schema)
+    rows = pd.DataFrame([[5.0, 3.5, 1.4, 0.2], [6.5, 3.0, 5.5, 2.0]], columns=original.schema.columns)
+    expected = original.probabilities(rows)
+    if form == "int8":
+        assert load(folder, answer["name"]).probabilities(rows) == pytest.approx(expected, abs=0.02)
+        return
+    program = torch.export.load(BytesIO(folder.read(answer["name"]))).module()
+    found = program(*map(torch.from_numpy, original.schema.encode(rows))).softmax(1)
+    assert found.detach().numpy() == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_model_in_eight_bits_is_measured_beside_the_original(tmp_path: Path) -> None:
