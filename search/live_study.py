@@ -366,6 +366,7 @@ class LiveStudy(AttemptEnds):
         """The study is over: COMPLETE, unless not a single trial came to anything."""
         failed = self.counts[TrialState.FAILED]
         if failed and not self.counts[TrialState.COMPLETE] + self.counts[TrialState.PRUNED]:
-            self._move(StudyState.FAILED, ledger, f"all {failed} trials failed; the last one: {self._last_failure}")
+            which = "its only trial failed" if failed == 1 else f"all {failed} trials failed; the last one"
+            self._move(StudyState.FAILED, ledger, f"{which}: {self._last_failure}")
         else:
             self._move(StudyState.COMPLETE, ledger, reason)

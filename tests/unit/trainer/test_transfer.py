@@ -13,8 +13,10 @@ import torch
 from pydantic import ValidationError
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
+from tests.unit.trainer.pretended_gpu import pretended_gpu
 from trainer.config import TrainConfig
 from trainer.convert import convert
+from trainer.data.mapped import placed
 from trainer.data.prepare import prepare, prepare_for
 from trainer.data.prepared import Prepared
 from trainer.ensemble.ensemble_file import latency_ms
@@ -86,6 +88,23 @@ def opened(config: TrainConfig, *folders: Path) -> tuple[TrainConfig, Prepared, 
     prepared = prepare_for(config, device=CPU, data_folders=folders, given=origin.given(config))
     assert isinstance(prepared, Prepared)
     return config, prepared, origin
+
+
+@pytest.mark.parametrize("knobs", [{}, {"pooling": "mean", "lora_rank": 2}])
+def test_a_pretrained_model_is_trained_the_same_elsewhere(
+    encoder: Path, texts: Path, knobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfer = {"freeze": "all_but_head", "unfreeze_every": 1, "lr_decay": 0.5}
+    model = {"name": "pretrained", "source": f"hf:{encoder}"} | knobs
+    config, prepared, origin = opened(of_texts(encoder, model=model, transfer=transfer), texts, encoder.parent)
+
+    def trained_on(device: torch.device) -> Fitted:
+        there = placed(prepared, device, 2**33)
+        return fit(config, there, monitor=LOSS, origin=origin, folder=MemoryFolder(), reporter=Recorder())
+
+    here = trained_on(CPU)
+    with pretended_gpu(monkeypatch) as gpu:
+        assert trained_on(gpu).metrics == pytest.approx(here.metrics, abs=1e-5)
 
 
 def training_of(config: TrainConfig, *folders: Path) -> Training:
