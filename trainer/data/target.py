@@ -89,7 +89,7 @@ def _refuse_missing(column: pd.Series) -> None:
     if missing.any():
         raise DataError(
             "trial.data.target",
-            f"{column.name} has no value in {missing.sum()} of {len(column)} rows, first in row {missing.argmax() + 1}",
+            f"{column.name} has no {'finite ' if is_number(column) else ''}value in {missing.sum()} of {len(column)} rows, first in row {missing.argmax() + 1}",
             "take those rows out, or choose another column",
         )
 
