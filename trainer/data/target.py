@@ -87,9 +87,10 @@ def _classes(column: pd.Series) -> tuple[str, ...]:
 def _refuse_missing(column: pd.Series) -> None:
     missing = column.isna().to_numpy()
     if missing.any():
+        value = "finite value" if is_number(column) else "value"
         raise DataError(
             "trial.data.target",
-            f"{column.name} has no {'finite ' if is_number(column) else ''}value in {missing.sum()} of {len(column)} rows, first in row {missing.argmax() + 1}",
+            f"{column.name} has no {value} in {missing.sum()} of {len(column)} rows, first in row {missing.argmax() + 1}",
             "take those rows out, or choose another column",
         )
 
