@@ -113,6 +113,7 @@ def test_what_a_sweep_says_and_no_study_can_is_named_with_its_place() -> None:
       e: {distribution: beta, min: 0, max: 1}
       f: {low: 1, high: 2}
       g: {min: 1, max: 2, scale: log}
+      h: {distribution: log_uniform, min: 32, max: 1024}
     surprise: 1
     """
 
@@ -127,6 +128,7 @@ def test_what_a_sweep_says_and_no_study_can_is_named_with_its_place() -> None:
         "parameters.f.low",
         "parameters.f.high",
         "parameters.g.scale",
+        "parameters.h",
         "surprise",
     }
 
