@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -124,8 +125,15 @@ def _hint(error: Mapping[str, Any]) -> str:
     return f"it was {str(error['input'])[:80]!r}" if error.get("input") is not None else ""
 
 
+# As SQLite and PostgreSQL word it.
+_DISK_FULL = re.compile(r"database or disk is full|No space left on device")
+
+
 def _database_away(_request: Request, error: Exception) -> Response:
-    log.error("the database failed", error=str(getattr(error, "orig", error))[:500])
+    reason = str(getattr(error, "orig", error))[:500]
+    log.error("the database failed", error=reason)
+    if _DISK_FULL.search(reason):
+        return problem_of(Unavailable("the disk of the database is full; nothing can be stored until there is room"))
     return problem_of(Unavailable("the database does not answer; try again in a moment"))
 
 

@@ -132,7 +132,6 @@ def worker_command(study: Study | None = None) -> str:
     if gpus > 1:
         slots += f" --gpus-per-trial {gpus}"
     settings = [
-        "TRIALYARD_DATABASE_URL=postgresql://…",
         "TRIALYARD_REDIS_URL=redis://…",
         "TRIALYARD_ARTIFACT_URL=s3://…",
     ]
@@ -140,8 +139,17 @@ def worker_command(study: Study | None = None) -> str:
     return "\n".join([f"export {setting}" for setting in settings] + [f"trialyard worker {slots}{chosen}"])
 
 
+def ask_command(study: Study) -> str:
+    """What hands out a trial of a study that none of our workers runs."""
+    path = f"/api/v1/studies/{study['name']}/ask"
+    return f"""curl -X POST "$TRIALYARD_SERVER_URL{path}" \\
+  -H "Authorization: Bearer $TRIALYARD_API_KEY" -H "Content-Type: application/json" \\
+  -d '{{"worker": "w1", "count": 1}}'"""
+
+
 def budget(study: Study) -> int:
-    return int((study["definition"].get("budget") or {}).get("trials", 0))
+    """How many trials there will be; of a grid more than there are cells, where some that failed were tried again."""
+    return max(int((study["definition"].get("budget") or {}).get("trials", 0)), done(study))
 
 
 def done(study: Study) -> int:
@@ -214,5 +222,6 @@ FILTERS = {
     "search_text": search_text,
     "segments": segments,
     "trial_value": trial_value,
+    "ask_command": ask_command,
     "worker_command": worker_command,
 }

@@ -207,7 +207,7 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
     findings: list[Finding] = []
     trial, section = document.get("trial"), document.get("parameters")
     if "trial" in document:
-        findings += check_trial(trial)
+        findings += check_trial(trial, parameters)
     if isinstance(trial, dict) and trial.get("kind", "train") == "train" and isinstance(section, dict):
         findings += check_knobs(parameters, trial, section)
     if document.get("deterministic") is True:

@@ -45,8 +45,12 @@ class Draft(optuna.Trial):
             return single_value(distribution)
         if self._is_relative_param(name, distribution):
             return self.relative_params[name]
-        sampler, trial = self.study.sampler, self._so_far
-        return sampler.sample_independent(filter_study(self.study, trial), trial, name, distribution)
+        return self.study.sampler.sample_independent(self._visible_study, self._so_far, name, distribution)
+
+    @cached_property
+    def _visible_study(self) -> optuna.Study:
+        """What of the study a sampler sees: under Hyperband the trial's bracket, for which Optuna makes a class."""
+        return filter_study(self.study, self._cached_frozen_trial)
 
     @cached_property
     def _so_far(self) -> FrozenTrial:

@@ -82,15 +82,17 @@ def _leaves(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]
             yield prefix + name, value
 
 
-def check_trial(trial: object) -> list[Finding]:
-    """What is wrong with the trial section itself."""
+def check_trial(trial: object, parameters: Mapping[str, Parameter]) -> list[Finding]:
+    """What is wrong with the trial section itself, whatever the parameters are."""
     if not isinstance(trial, dict):
         return [Finding(("trial",), f"must be a mapping of keys to values, not {shown(trial)}")]
     kind = trial.get("kind", "train")
     if not isinstance(kind, str) or kind not in _MODELS:
         hint = nearest(kind, _MODELS) if isinstance(kind, str) else ""
         return [Finding(("trial", "kind"), f"{shown(kind)} is none of {', '.join(_MODELS)}", hint)]
-    return _refusals(_MODELS[kind], trial) + (_check_watched(trial) if kind == "train" else [])
+    if kind != "train":
+        return _refusals(_MODELS[kind], trial)
+    return _refusals_of_all(trial, _searched(trial, parameters)) + _check_watched(trial)
 
 
 def check_metric(metric: str, trial: Mapping[str, Any], at: Location) -> list[Finding]:
@@ -123,9 +125,10 @@ def check_knobs(
     strange = {name for name in section if name not in known and layer_of(name) is None}
     findings = [_unknown(name, known) for name in section if name in strange]
     knobs = {name: parameter for name, parameter in parameters.items() if name not in strange}
-    base = _refusals(TrainConfig, trial)
+    searched = _searched(trial, knobs)
+    base = _refusals_of_all(trial, searched)
     for name, parameter in knobs.items():
-        findings += _check_values(name, parameter, trial, base)
+        findings += _check_values(name, parameter, trial, searched, base)
     if all(each.when.keys() <= knobs.keys() for each in knobs.values()):
         findings += check_layers(knobs, trial)
     return findings + list(_without_effect(knobs, trial, section))
@@ -201,8 +204,40 @@ def _unknown(name: str, known: list[str]) -> Finding:
     return Finding(at, "there is no such knob", nearest(name, known))
 
 
-def _check_values(name: str, parameter: Parameter, trial: Mapping[str, Any], base: list[Finding]) -> list[Finding]:
-    """The values of one knob that the trainer refuses, at most three of them."""
+def _searched(trial: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> dict[str, Any] | None:
+    """The trial with its parameters at their low ends, in place of what no trial of the study has; None if it cannot
+    be put together.
+    """
+    low = {
+        name: next(iter(_probes(parameter)))
+        for name, parameter in parameters.items()
+        if not parameter.when and layer_of(name) is None
+    }
+    try:
+        return put_in(trial, low)
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _refusals_of_all(trial: Mapping[str, Any], searched: Mapping[str, Any] | None) -> list[Finding]:
+    """What is refused of the trial section, and not for a value only that the parameters take the place of."""
+    found = _refusals(TrainConfig, trial)
+    if not found or searched is None:
+        return found
+    there = {(each.at, each.message) for each in _refusals(TrainConfig, searched)}
+    return [each for each in found if (each.at, each.message) in there]
+
+
+def _check_values(
+    name: str,
+    parameter: Parameter,
+    trial: Mapping[str, Any],
+    searched: Mapping[str, Any] | None,
+    base: list[Finding],
+) -> list[Finding]:
+    """The values of one knob that the trainer refuses, at most three of them; not those that go with what the other
+    parameters may be, of which `searched` has an instance.
+    """
     findings: list[Finding] = []
     layer = layer_of(name)
     for value in _probes(parameter):
@@ -210,7 +245,10 @@ def _check_values(name: str, parameter: Parameter, trial: Mapping[str, Any], bas
             tried = _with_layers(trial, layer, value) if layer else put_in(trial, {name: value})
         except (TypeError, ValueError, AttributeError):
             return []  # a section of the trial is no mapping, which is found there
-        refusals = [each for each in _refusals(TrainConfig, tried) + _unwatched(tried, name) if each not in base]
+        refusals = [each for each in _refusals(TrainConfig, tried) if each not in base]
+        if refusals and searched and layer is None and not _refusals(TrainConfig, put_in(searched, {name: value})):
+            continue
+        refusals += _unwatched(tried, name)
         if refusals:
             message = f"{shown(value)} is refused: {refusals[0].message}"
             if isinstance(parameter, Range) and refusals[0].message.startswith(WANTS_WHOLE):

@@ -16,6 +16,7 @@ from search.live_study import LiveStudy
 from search.placing import Offer
 from store.bus import worker_key
 from store.roster import read_workers
+from store.wire import Wire
 
 
 class Liveness:
@@ -23,6 +24,7 @@ class Liveness:
 
     def __init__(self, client: redis.Redis, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._redis = client
+        self._wire = Wire(client)
         self._monotonic = monotonic
         self._beats: dict[str, bytes | None] = {}
         self._seen: dict[str, float] = {}
@@ -65,10 +67,7 @@ class Liveness:
         return {worker["name"]: Offer.of(worker) for worker in read_workers(self._redis)}
 
     def _read_beats(self, names: list[str]) -> list[bytes | None]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for name in names:
-            pipeline.hget(worker_key(name), "beat")
-        return list(pipeline.execute())
+        return self._wire.send(*(("HGET", worker_key(name), "beat") for name in names)) if names else []
 
 
 def sign_of_life(study: LiveStudy, trial: LiveTrial) -> str:

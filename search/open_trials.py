@@ -64,6 +64,8 @@ class OpenTrials:
 
     def queued(self) -> list[LiveTrial]:
         """The trials for which a job must be in the queue."""
+        if not self.counts[TrialState.QUEUED]:
+            return []
         return [trial for trial in self.open.values() if trial.state is TrialState.QUEUED]
 
     def running(self) -> list[LiveTrial]:

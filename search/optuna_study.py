@@ -392,4 +392,4 @@ class OptunaStudy:
                 part.reconsider(trial.number)
 
     def _id(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, self._warm + number)
+        return self._warm + number  # Optuna numbers the trials of a storage's only study as it numbers its trials' ids

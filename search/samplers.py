@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,7 @@ def reseed(sampler: BaseSampler, study_seed: int, number: int) -> None:
             reseed(sampler._independent_sampler, study_seed, number)
 
 
+@lru_cache(maxsize=1)  # each of a sampler's parts asks for it
 def seed_of(study_seed: int, number: int) -> int:
     """32 bits for one trial: numpy's SeedSequence, whose hash is the same on every machine and in every version."""
     return int(np.random.SeedSequence((study_seed, number)).generate_state(1)[0])

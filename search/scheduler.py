@@ -36,7 +36,7 @@ from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness, workers_of
 from search.loading import load_study, study_states
 from search.pools import Pools, Seats
-from search.turn import Job, Turn, can_be_folded_ahead, send
+from search.turn import Job, Outbox, Turn, can_be_folded_ahead
 from search.wishes import fulfil
 from store.bus import Caller, Inbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
@@ -88,12 +88,12 @@ class Scheduler:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._engine = engine
         self._commits_apart = engine.dialect.name == "postgresql"  # another process commits while this one goes on
         self._reads = reads(engine)
         self._clock = clock
         self._monotonic = monotonic
         self._lease = SchedulerLease(writes(engine), settings.scheduler_lease_seconds, holder_name(), monotonic)
+        self._outbox = Outbox(engine, self._lease)
         self._inbox = Inbox(client)
         self._liveness = Liveness(client, monotonic)
         self._queue = TrialQueue(client)
@@ -171,7 +171,7 @@ class Scheduler:
         While PostgreSQL writes, what comes in is folded already, if it asks memory alone. It is written when this turn
         is, and not answered before.
         """
-        committed = send(self._engine, self._lease, turn.ledger)
+        committed = self._outbox.send(turn.ledger)
         received: Sequence[Received] = []
         following: Turn | None = None
         try:
@@ -185,7 +185,7 @@ class Scheduler:
             self._enqueue(turn.jobs)
         except RedisError:
             if following is not None:  # memory is never ahead of SQL; its messages come again
-                send(self._engine, self._lease, following.ledger)()
+                self._outbox.send(following.ledger)()
             raise
         if following is not None:
             return following

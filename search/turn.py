@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from search.lease import SchedulerLease
@@ -43,26 +43,52 @@ def can_be_folded_ahead(received: Sequence[Received], studies: Mapping[int, Live
     return True
 
 
-def send(engine: Engine, lease: SchedulerLease, ledger: Ledger) -> Callable[[], dict[int, int]]:
-    """Send a ledger on its way to SQL.
+class Outbox:
+    """How ledgers come into SQL, one after the other."""
 
-    Returns:
-        To be called before anything else is written: waits until all is committed, and gives the newest event's number
-        of each study that got events.
-    """
-    with ExitStack() as stack:
-        connection = stack.enter_context(engine.begin())
-        if not ledger.is_of_trials_alone:
-            with Session(connection) as session:
-                ledger.write_studies(session)
-        rows = stack.enter_context(batch(connection))
-        lease.renew(rows)
-        newest = ledger.write(rows)
-        rows.send()
-        transaction = stack.pop_all()
+    def __init__(self, engine: Engine, lease: SchedulerLease) -> None:
+        self._engine = engine
+        self._lease = lease
+        self._held: Connection | None = None
 
-    def wait() -> dict[int, int]:
-        transaction.close()
-        return newest()
+    def send(self, ledger: Ledger) -> Callable[[], dict[int, int]]:
+        """Send a ledger on its way.
 
-    return wait
+        Returns:
+            To be called before anything else is written: waits until all is committed, and gives the newest event's
+            number of each study that got events.
+        """
+        with ExitStack() as stack:
+            if ledger.is_of_trials_alone and self._engine.dialect.name == "postgresql":
+                connection = stack.enter_context(self._hold())  # the batch is a transaction of its own
+            else:
+                connection = stack.enter_context(self._engine.begin())
+            if not ledger.is_of_trials_alone:
+                with Session(connection) as session:
+                    ledger.write_studies(session)
+            rows = stack.enter_context(batch(connection))
+            self._lease.renew(rows)
+            newest = ledger.write(rows)
+            rows.send()
+            sent = stack.pop_all()
+
+        def wait() -> dict[int, int]:
+            sent.close()
+            return newest()
+
+        return wait
+
+    @contextmanager
+    def _hold(self) -> Iterator[Connection]:
+        """A connection that is kept from one batch to the next: to take one from the pool and to give it back costs as
+        much as three reports."""
+        if self._held is None:
+            self._held = self._engine.connect()
+        try:
+            yield self._held
+        except BaseException:
+            self._held.invalidate()
+            self._held.close()
+            self._held = None
+            self._engine.dispose()  # if the database has ended it, it has ended those in the pool, too
+            raise

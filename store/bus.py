@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from store.errors import CutOff, Unavailable
+from store.errors import CutOff, SettingsError, Unavailable
 from store.messages import REQUESTS, Answer, Decision, Reply, Request, Settled
 from store.wire import Command, Wire
 
@@ -47,9 +47,16 @@ def open_redis(url: str, longest_block: float = 5.0) -> redis.Redis:
 
     Args:
         longest_block: seconds that a blocking read of the caller's may wait; a few more, and it has failed.
+
+    Raises:
+        SettingsError: the URL is none of a Redis.
     """
     timeout = longest_block + SILENCE_SECONDS
-    return redis.Redis.from_url(url, protocol=2, socket_connect_timeout=5, socket_timeout=timeout)
+    try:
+        return redis.Redis.from_url(url, protocol=2, socket_connect_timeout=5, socket_timeout=timeout)
+    except ValueError as error:
+        shape = "redis://:password@host:6379/0, rediss://… or unix:///path/to.sock"
+        raise SettingsError(f"TRIALYARD_REDIS_URL: {error}; write {shape}") from error
 
 
 class Caller:

@@ -8,20 +8,34 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
+from store.errors import SettingsError
 from store.session import connect
 
 _LOCK = 7_221_903  # any number that nobody else uses for an advisory lock on this database
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Upgrade to a revision, holding the database's own lock meanwhile."""
+    """Upgrade to a revision, holding the database's own lock meanwhile.
+
+    Raises:
+        SettingsError: the database cannot be opened, or a newer Trialyard has changed it.
+    """
     engine = connect(database_url)
     try:
         with engine.begin() as connection:
             _wait_for_others(connection)
             command.upgrade(config(connection), revision)
+    except OperationalError as error:
+        reason = str(error.orig).splitlines()[0]
+        where = engine.url.render_as_string(hide_password=True)
+        raise SettingsError(f"TRIALYARD_DATABASE_URL: {where} cannot be used: {reason}") from error
+    except CommandError as error:
+        message = f"the database was changed by a newer Trialyard than this one ({error}); start that one"
+        raise SettingsError(message) from error
     finally:
         engine.dispose()
 

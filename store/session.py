@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
 from store.errors import SettingsError
@@ -39,7 +40,11 @@ def connect(database_url: str, ping: bool = True) -> Engine:
     Raises:
         SettingsError: the URL is of another database, or a SQLite file would lie on a network file system.
     """
-    url = make_url(database_url)
+    try:
+        url = make_url(database_url)
+    except (ArgumentError, ValueError) as error:
+        shape = "postgresql://user:password@host/database or sqlite:////folder/file.db"
+        raise SettingsError(f"TRIALYARD_DATABASE_URL is no address of a database; write {shape}") from error
     if url.get_backend_name() == "sqlite":
         return _sqlite(Path(url.database or ""))
     if url.get_backend_name() == "postgresql":
@@ -72,7 +77,10 @@ def _sqlite(path: Path) -> Engine:
         raise SettingsError(
             "TRIALYARD_DATABASE_URL: SQLite needs a file that all processes share, as in sqlite:////srv/t.db"
         )
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SettingsError(f"{path.parent} cannot be made for the database: {error.strerror}") from error
     file_system = _file_system_of(path.parent)
     if file_system in NETWORK_FILE_SYSTEMS:
         raise SettingsError(

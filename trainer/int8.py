@@ -130,7 +130,7 @@ def _empty(path: str, module: nn.Module) -> nn.Module | None:
         return Int8Linear(module.out_features, module.in_features, bias=module.bias is not None)
     if type(module) is nn.Embedding:
         return Int8Table(module.num_embeddings, module.embedding_dim, mean=False, padding=None)
-    if type(module) is nn.EmbeddingBag and module.mode == "mean":
+    if isinstance(module, nn.EmbeddingBag) and module.mode == "mean":
         return Int8Table(module.num_embeddings, module.embedding_dim, mean=True, padding=module.padding_idx)
     return None
 

@@ -155,6 +155,9 @@ def worker(
     ] = None,
     pool: Annotated[str, typer.Option(help="The pool whose trials are taken.")] = "default",
     name: Annotated[str | None, typer.Option(help="The workers' name; the machine's if left out.")] = None,
+    redis: Annotated[
+        str | None, typer.Option(metavar="URL", help="The Redis of the service; TRIALYARD_REDIS_URL if left out.")
+    ] = None,
     objectives: Objectives = None,
 ) -> None:
     """Train trials: one process a slot."""
@@ -163,7 +166,7 @@ def worker(
 
         raise typer.Exit(
             services.work(
-                _settings(objectives_file=objectives),
+                _settings(objectives_file=objectives, redis_url=redis),
                 pool,
                 cpu_slots,
                 gpus,

@@ -96,7 +96,10 @@ def free_port() -> int:
 @contextmanager
 def _held(home: Path, server_url: str) -> Iterator[None]:
     """The home is ours: one service a home. Raises: CommandError: another process has it."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"{home} cannot be made: {error.strerror}; choose another --home") from error
     with (home / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -20,10 +21,11 @@ from store.bus import open_redis
 from store.errors import SettingsError
 from store.messages import Gone
 from store.settings import Settings
+from worker.claims import Claims
 from worker.courier import Courier
 from worker.crowd import Crowd
 from worker.crowds import Crowds
-from worker.gpu import choose, list_gpus
+from worker.gpu import Gpu, choose, list_gpus
 from worker.log import configure
 from worker.objectives_file import read_objectives
 from worker.oom import OomWatch
@@ -81,11 +83,16 @@ class Pool:
             name: what workers' names begin with; the host's name if left out.
 
         Raises:
-            SettingsError: there is no such GPU, nothing to serve with, or the objectives' file is wrong.
+            SettingsError: there is no such GPU, another pool serves it, nothing to serve with, or the objectives' file
+                is wrong.
         """
         if settings.objectives_file is not None:
             read_objectives(settings.objectives_file)
-        places = _places(cpu_slots, gpus, slots_per_gpu, gpus_per_trial, memory_per_slot)
+        self._claims = Claims()
+        # Who says nothing of cores wants a GPU where there is one.
+        least = 1 if cpu_slots is None else 0
+        served = self._claims.take(choose(list_gpus(), gpus), gpus, least) if gpus != "none" else []
+        places = _places(served, cpu_slots, slots_per_gpu, gpus_per_trial, memory_per_slot)
         self._settings = settings
         self._pool = pool
         self._machine = name or socket.gethostname()
@@ -202,10 +209,13 @@ class Pool:
 
 
 def _places(
-    cpu_slots: Slots | None, gpus: str, slots_per_gpu: Slots, gpus_per_trial: str, memory_per_slot: int | None
+    served: Sequence[Gpu],
+    cpu_slots: Slots | None,
+    slots_per_gpu: Slots,
+    gpus_per_trial: str,
+    memory_per_slot: int | None,
 ) -> list[Place]:
     """Those that a pool of these arguments has, at least one. Raises: SettingsError."""
-    served = choose(list_gpus(), gpus) if gpus != "none" else []
     if cpu_slots is None:
         cpu_slots = 0 if served else cores()
     places = places_for(served, cpu_slots, slots_per_gpu, memory_per_slot, read_group_sizes(gpus_per_trial))

@@ -60,7 +60,7 @@ export class Curves {
     const drawn = Object.values(groups).flat();
     this.#describe(drawn.length, groups);
     if (!drawn.length) {
-      this.plot.empty("No reports yet. A curve appears with the first epoch of a trial.");
+      this.plot.empty(this.study.ended ? "No trial has reported a step." : "No reports yet. A curve appears with the first epoch of a trial.");
       return Promise.resolve();
     }
     const [complete, pruned, failed, running, best] = ["complete", "pruned", "failed", "running", "best"].map(colour);

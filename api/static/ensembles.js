@@ -5,6 +5,7 @@ import { metric } from "./format.js";
 import { get, post, studyPath } from "./rest.js";
 
 const LOOK_MS = 1500;
+const REFIT_MS = 5000; // until the study orders its own refit
 
 export class Ensembles {
   constructor(study) {
@@ -29,6 +30,8 @@ export class Ensembles {
     $("#ensemble-table").hidden = !items.length;
     $("#no-ensembles").hidden = items.length > 0;
     if (items.some((each) => !["COMPLETE", "FAILED"].includes(each.state))) this.timer = setTimeout(() => this.load(), LOOK_MS);
+    else if (this.study.definition.refit && (await get(studyPath(this.study.name))).refit?.state === "WAITING")
+      this.timer = setTimeout(() => this.load(), REFIT_MS);
   }
 
   async build() {

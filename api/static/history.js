@@ -19,7 +19,7 @@ export class History {
     const trials = this.study.sorted();
     const valued = trials.filter((trial) => this.study.latest(trial) != null);
     if (!valued.length) {
-      this.plot.empty("No values yet. A point appears with the first report of a trial.");
+      this.plot.empty(this.study.ended ? "No trial has come to a value." : "No values yet. A point appears with the first report of a trial.");
       return Promise.resolve();
     }
     this.range = this.log.checked ? null : this.#range(trials);

@@ -16,7 +16,7 @@ export class Pareto {
   draw() {
     const trials = this.study.sorted().filter((trial) => trial.state !== "FAILED" && this.#point(trial));
     if (!trials.length) {
-      this.plot.empty("No values yet. A point appears with the first report of a trial.");
+      this.plot.empty(this.study.ended ? "No trial has come to a value." : "No values yet. A point appears with the first report of a trial.");
       return Promise.resolve();
     }
     const front = this.study.front();

@@ -37,7 +37,7 @@ export class Slices {
     const chosen = this.#chosen(columns > 1 ? MOST_SLICES : MOST_ON_A_PHONE);
     const trials = this.study.sorted().filter((trial) => trial.parameters && this.#value(trial) != null);
     if (!trials.length || !chosen.length) {
-      this.plot.empty("No values yet. A point appears when a trial ends.");
+      this.plot.empty(this.study.ended ? "No trial has come to a value." : "No values yet. A point appears when a trial ends.");
       return Promise.resolve();
     }
     const most = Math.floor(MOST_POINTS / chosen.length);

@@ -67,7 +67,7 @@ function row(raw, ticked) {
     h("td", {}, h("a", { href: `/studies/${study.name}` }, h("b", {}, study.name))),
     h("td", {}, badge(study.state)),
     h("td", { class: "progress" }, bar(counts, study.budget)),
-    h("td", { class: "num" }, `${done} / ${study.budget}`),
+    h("td", { class: "num" }, `${done} / ${Math.max(done, study.budget)}`),
     h("td", { class: "num" }, counts.running),
     h("td", {}, ...(best ? [h("b", {}, metric(best.values[study.metric])), " ", h("span", { class: "soft" }, `trial ${best.number}`)] : [h("span", { class: "soft" }, "–")])),
     h("td", { class: "soft" }, study.objectives.map(({ direction, metric: name }) => `${direction} ${name}`).join(", ")),

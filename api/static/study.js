@@ -89,7 +89,7 @@ function showHead() {
   const counts = study.tally();
   const done = counts.complete + counts.pruned + counts.failed + counts.cancelled;
   $("#state").replaceChildren(badge(study.state));
-  $("#done").replaceChildren(String(done), h("small", {}, `of ${study.budget}`));
+  $("#done").replaceChildren(String(done), h("small", {}, `of ${Math.max(done, study.budget)}`));
   $("#progress .bar svg").replaceChildren(...segments(counts, Math.max(study.budget, study.trials.size)));
   $("#progress .tally").replaceChildren(...tally(counts));
   $("#controls").hidden = study.ended;

@@ -114,7 +114,7 @@ export class Table {
   #row(trial, isBest) {
     const cells = this.columns.map((column) => {
       const value = column.read(trial);
-      return h("td", { class: column.number ? "num" : null }, value == null ? unset(column) : column.show(value, trial));
+      return h("td", { class: column.number ? "num" : null }, isUnset(value, column) ? unset(column) : column.show(value, trial));
     });
     if (isBest) cells[0].append(h("span", { class: "star", title: this.study.several ? "beaten by no other" : "best of the study" }, "★"));
     return h("tr", { "data-number": trial.number, class: isBest ? "is-best" : null }, ...cells);
@@ -152,6 +152,7 @@ function columnsOf(study) {
       key: knob.path,
       title: shortName(knob.path, study.definition),
       number: knob.kind === "number" || knob.values.every((value) => typeof value === "number"),
+      isKnob: true,
       read: (trial) => trial.parameters?.[knob.path],
       show: parameter,
     })),
@@ -161,6 +162,9 @@ function columnsOf(study) {
     { key: "reason", title: "Reason", read: (trial) => trial.reason, show: (text) => h("span", { class: "soft" }, text) },
   ];
 }
+
+/** Of a parameter null is a value like any other. */
+const isUnset = (value, column) => value === undefined || (value === null && !column.isKnob);
 
 const unset = (column) => (column.key === "reason" ? null : h("span", { class: "unset" }, "–"));
 

@@ -49,3 +49,30 @@ def test_an_ensemble_stands_beside_its_best_member_and_one_that_cannot_be_built_
     expect(page.locator("#said")).to_contain_text("needs at least two complete trials whose model")
     assert [each for each in visitor.complaints if "409" not in each] == []
     visitor.complaints.clear()  # the refusal that was asked for
+
+
+def test_the_studys_own_refit_appears_without_a_reload_and_without_validation_figures(visitor: Visitor) -> None:
+    with writes(visitor.site.engine).begin() as session:
+        study = session.scalars(select(StudyRow).where(StudyRow.name == "adult-mlp")).one()
+        plain = study.definition
+        study.definition = {**plain, "refit": {"seeds": 1}}
+    page = visitor.open("/studies/adult-mlp")
+    expect(page.locator("#ensembles")).to_be_visible()
+
+    with writes(visitor.site.engine).begin() as session:
+        study = session.scalars(select(StudyRow).where(StudyRow.name == "adult-mlp")).one()
+        request = {"method": "refit", "rounds": 1, "seed": 0, "members": [{"trial": 5, "attempt": 1}], "own": True}
+        task = Tasks(session, study).add("ensemble", request, NOW)
+        task.state, task.ended_at = "COMPLETE", NOW
+        task.result = {
+            "members": [{"trial": None, "weight": 1.0}],
+            "metrics": {"test/accuracy": 0.859},
+            "best_member": {"trial": 5, "metrics": {"val/accuracy": 0.866, "test/accuracy": 0.855}},
+            "parameters": {"ensemble": 100, "best_member": 100},
+            "latency_ms": {"ensemble": 0.25, "best_member": 0.25},
+        }
+        study.definition = plain
+
+    row = page.locator("#ensemble-rows tr", has_text="refit").first
+    expect(row).to_contain_text("0.8590", timeout=15_000)
+    assert row.locator("td").all_inner_texts()[4:8] == ["–", "0.8660", "0.8590", "0.8550"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from search.lease import SchedulerLease, holder_name, is_dead
@@ -197,6 +197,22 @@ def test_a_failed_transaction_is_forgotten_and_settled_again(yard: Yard) -> None
     assert worker.answer() is not None
 
 
+def test_after_the_database_has_ended_all_connections_the_next_ones_are_new(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 3, "parallel": 1}))
+    worker = yard.worker()
+    attempt = worker.start(study_id, 0).attempt
+    worker.post(Finish(attempt=attempt, outcome="finished", metrics={METRIC: 0.4}, pull=True))
+    if yard.engine.dialect.name == "postgresql":
+        end_connections(yard)
+        with pytest.raises(DBAPIError):
+            yard.scheduler.run_once()
+        yard.scheduler._forget()  # what `run` does next
+
+    yard.turn()
+    assert yard.states(study_id) == ["COMPLETE", "RUNNING"]
+    assert worker.answer() is not None
+
+
 def test_what_was_folded_while_the_batch_before_was_written_is_written_when_redis_goes_away(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
     workers = [yard.worker("w0"), yard.worker("w1")]
@@ -275,6 +291,14 @@ def die(error: Exception) -> None:
 def rename(yard: Yard, table: str, name: str) -> None:
     with yard.engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
+
+
+def end_connections(yard: Yard) -> None:
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    engine = create_engine(yard.engine.url)
+    with engine.connect() as connection:
+        connection.execute(text(f"{others} AND pid <> pg_backend_pid()"))
+    engine.dispose()
 
 
 # Two schedulers on one database

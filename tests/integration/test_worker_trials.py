@@ -84,7 +84,7 @@ def test_an_attempt_that_has_ended_elsewhere_stops_at_its_next_report(scheduler:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("broken", "ValueError: x must be \\0 something else"),
+        ("broken", "ValueError: x must be \\x00 something else"),
         ("leaves", "SystemExit: 3"),
         ("not_a_number", "loss is nan at step 1; a metric must be finite"),
         ("forgetful", "objective 'forgetful' must return (or report) the study's metric 'loss'; it gave accuracy"),

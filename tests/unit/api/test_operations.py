@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
+from api.errors import install
 from store.bus import open_redis, worker_key
 from store.models import StudyRow, TrialState
 from store.queue import TrialQueue
@@ -26,6 +31,28 @@ def test_a_server_with_all_its_parts_is_ready(server: ApiServer) -> None:
     ready = {"ready": True, "database": "ok", "redis": "ok"}
     assert (before.status_code, before.json()) == (200, ready | {"scheduler": "none"})
     assert (during.status_code, during.json()) == (200, ready | {"scheduler": "active"})
+
+
+@pytest.mark.parametrize(
+    ("reason", "detail"),
+    [
+        ("database or disk is full", "the disk of the database is full"),  # SQLite
+        ('could not extend file "base/5/16384": No space left on device', "the disk of the database is full"),
+        ("connection refused", "the database does not answer"),
+    ],
+)
+def test_a_full_disk_is_told_from_a_database_that_is_away(reason: str, detail: str) -> None:
+    app = FastAPI()
+    install(app)
+
+    @app.get("/")
+    def fail() -> None:
+        raise OperationalError("INSERT", {}, Exception(reason))
+
+    answer = TestClient(app).get("/")
+
+    assert answer.status_code == 503
+    assert answer.json()["detail"].startswith(detail)
 
 
 @on_sqlite

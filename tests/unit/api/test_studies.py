@@ -50,6 +50,18 @@ def test_a_study_is_stored_with_its_defaults_and_waits_for_its_preflight(server:
 
 
 @on_sqlite
+def test_the_page_of_an_external_study_says_how_its_trials_are_handed_out(server: ApiServer) -> None:
+    answer = server.http.post("/api/v1/studies", json=definition("mine", enqueue=[{"x": 0.5}]))
+    assert answer.status_code == 201, answer.text
+
+    page = server.http.get("/studies/mine").text
+
+    assert "/api/v1/studies/mine/ask" in page
+    assert "trialyard worker" not in page
+    assert "trials given by its file: 1" in page
+
+
+@on_sqlite
 def test_an_external_study_needs_no_preflight(server: ApiServer) -> None:
     server.create("mine")
 

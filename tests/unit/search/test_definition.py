@@ -358,7 +358,7 @@ def test_depth_and_size_are_bounded():
         assert words in problems_of(train(duplicates=value))[0][1]
 
 
-def test_two_knobs_that_only_together_are_wrong_are_found_at_the_corners():
+def test_a_value_that_the_rest_of_the_trial_does_not_allow_is_named_at_its_parameter():
     trial = {
         "kind": "train",
         "data": {"source": "sklearn:diabetes", "task": "regression"},
@@ -366,7 +366,11 @@ def test_two_knobs_that_only_together_are_wrong_are_found_at_the_corners():
     }
     document = train(parameters={"regularization.label_smoothing": {"values": [0.0, 0.1]}}, trial=trial)
 
-    assert "trial.regularization.label_smoothing" in dict(problems_of(document))
+    [(path, sentence)] = problems_of(document)
+    assert (path, "0.1 is refused: a regression has no labels" in sentence) == (
+        "parameters.regularization.label_smoothing",
+        True,
+    )
 
 
 def test_a_knob_that_acts_for_some_values_is_accepted():
@@ -498,3 +502,32 @@ def test_trials_of_other_kinds_run_to_their_end_unless_told_otherwise():
     definition = parse({key: value for key, value in document.items() if key != "sampler"})
 
     assert (definition.sampler.name, definition.pruner.name) == ("auto", "none")
+
+
+FITTING_TOGETHER: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (
+        {"model.groups": {"values": [4, 6]}},
+        {"model": {"norm": "group", "hidden": [12]}},
+    ),  # 8, the default, does not fit
+    ({"model.groups": {"values": [4, 6]}, "model.hidden": {"values": [[12], [24]]}}, {"model": {"norm": "group"}}),
+    ({"model.heads": {"values": [2, 3]}}, {"model": {"name": "ft_transformer", "width": 30}}),
+    ({"model.width": {"values": [30]}, "model.heads": {"values": [3, 5]}}, {"model": {"name": "ft_transformer"}}),
+]
+
+
+@pytest.mark.parametrize(("parameters", "trial"), FITTING_TOGETHER)
+def test_a_knob_is_not_refused_for_a_value_that_no_trial_has(parameters: dict[str, Any], trial: dict[str, Any]):
+    parse(with_trial(**trial) | {"parameters": parameters})
+
+
+def test_of_knobs_that_must_fit_each_other_the_value_that_does_not_is_named():
+    document = with_trial(model={"norm": "group", "hidden": [12]})
+    [(path, sentence)] = problems_of(document | {"parameters": {"model.groups": {"values": [4, 5]}}})
+    assert (path, "5 groups do not divide a width of 12" in sentence) == ("parameters.model.groups", True)
+
+    some = {"model.groups": {"values": [4, 6]}, "model.hidden": {"values": [[12], [16]]}}
+    [(path, sentence)] = problems_of(with_trial(model={"norm": "group"}) | {"parameters": some})
+    assert (path, "6 groups do not divide a width of 16" in sentence) == ("parameters", True)
+
+    [(path, sentence)] = problems_of(document | {"parameters": {"optimizer.lr": {"low": 0.1, "high": 0.2}}})
+    assert (path, "8 groups do not divide a width of 12" in sentence) == ("trial.model.groups", True)

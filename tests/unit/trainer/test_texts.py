@@ -16,13 +16,14 @@ from trainer.config import Data, Model, TrainConfig
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Part
 from trainer.data.schema import Target
-from trainer.data.texts import TextSchema, fit_texts
+from trainer.data.texts import PAD, TextSchema, fit_texts
 from trainer.errors import DataError
 from trainer.fit import Monitor, fit
 from trainer.loop import _batches, evaluate
 from trainer.model_file import load
 from trainer.models.build import build
 from trainer.models.layers import Network
+from trainer.models.text import TokenBag
 
 TOKENS = torch.tensor([[4, 5, 0, 0, 0, 0], [6, 7, 8, 0, 0, 0], [9, 0, 0, 0, 0, 0]], dtype=torch.int32)
 TARGET = Target(name="label", task="classification", classes=("a", "b"))
@@ -173,3 +174,21 @@ def test_texts_are_evaluated_with_others_of_their_length_and_answered_in_their_o
 
     assert outputs.tolist() == [[9], [21], [9], [0]]
     assert widths == [1, 3]
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.int64])
+def test_the_mean_of_tokens_and_its_gradient_are_those_of_pytorch(kind: torch.dtype) -> None:
+    ours, stock = TokenBag(99, 4), torch.nn.EmbeddingBag(99, 4, mode="mean", padding_idx=PAD)
+    stock.load_state_dict(ours.state_dict())
+    # Among many texts: a token twice in one, padding in between, and nothing but padding, also at the end.
+    tokens = torch.randint(0, 99, (50, 7), dtype=kind)
+    tokens[0], tokens[[1, -1]] = torch.tensor([3, 3, 4, PAD, 5, PAD, PAD], dtype=kind), PAD
+    upstream = torch.randn(50, 4)
+
+    means = [bag(tokens) for bag in (ours, stock)]
+    for mean in means:
+        mean.backward(upstream)
+
+    assert torch.equal(*means)
+    torch.testing.assert_close(ours.weight.grad, stock.weight.grad)
+    assert ours(tokens[[1, -1]]).tolist() == [[0.0] * 4] * 2
