@@ -12,11 +12,12 @@ from search.fitting import Fitting
 from search.optuna_study import OptunaStudy
 from search.parameter_constraints import SECTION
 from search.points import SECTION as ENQUEUE
-from search.sections import MOST_TRIALS
+from search.sections import MOST_TRIALS, Budget
 from store.errors import DefinitionError
 from store.messages import Amend
 
 CHANGEABLE = ("trials", "parallel", "timeout", "device_hours", "max_failed", "target", "patience_trials")
+_WHAT_CAN = f"these can: {', '.join(CHANGEABLE)}"
 MOST_SPACES = 100  # versions of a study's space: each is kept
 
 
@@ -32,7 +33,9 @@ def changed(document: dict[str, Any], request: Amend, versions: int, enqueued: i
         DefinitionError: the study would not be valid, or something is not to be changed; names the places.
     """
     findings = [
-        Finding(("budget", key), "cannot be changed", nearest(key, CHANGEABLE))
+        Finding(
+            ("budget", key), "cannot be changed", _WHAT_CAN if key in Budget.model_fields else nearest(key, CHANGEABLE)
+        )
         for key in request.budget
         if key not in CHANGEABLE
     ]

@@ -10,6 +10,7 @@ from search.amending import amended
 from search.attempt_ends import AttemptEnds
 from search.definition import Definition
 from search.drawing import NothingFeasible
+from search.fold_pruner import values_of_folds
 from search.ledger import Ledger, LiveTrial
 from search.optuna_trials import OF_ONE_SPACE, WarmTrial
 from search.parameter_constraints import SECTION
@@ -337,7 +338,10 @@ class LiveStudy(AttemptEnds):
         self._allowance.pace.reported(trial.number, request.step, ledger.at)
         self._allowance.look_ahead(ledger.at)
         if request.metrics.keys() >= set(self._metrics):
-            self._optuna.report(trial.number, request.step, [request.metrics[metric] for metric in self._metrics])
+            sees_folds = self.definition.pruner.name == "wilcoxon"
+            folds = values_of_folds(request.metrics, self._metrics[0]) if sees_folds else ()
+            values = [request.metrics[metric] for metric in self._metrics]
+            self._optuna.report(trial.number, request.step, values, folds)
         ledger.report(request.attempt, request.step, request.metrics)
         ledger.change(trial)
 
@@ -362,6 +366,7 @@ class LiveStudy(AttemptEnds):
         """The study is over: COMPLETE, unless not a single trial came to anything."""
         failed = self.counts[TrialState.FAILED]
         if failed and not self.counts[TrialState.COMPLETE] + self.counts[TrialState.PRUNED]:
-            self._move(StudyState.FAILED, ledger, f"all {failed} trials failed; the last one: {self._last_failure}")
+            which = "its only trial failed" if failed == 1 else f"all {failed} trials failed; the last one"
+            self._move(StudyState.FAILED, ledger, f"{which}: {self._last_failure}")
         else:
             self._move(StudyState.COMPLETE, ledger, reason)

@@ -306,6 +306,7 @@ class Scheduler:
             self._enqueued &= self._queue.waiting()
             self._tasks.reconcile(self._queue)
             spare_the_living()
+            self._outbox.inform_planner()
             with self._reads() as session:
                 self._housekeeping.look_round(session, self._studies.values(), ledger)
 
@@ -387,9 +388,8 @@ def main(settings: Settings) -> int:
     """Run a scheduler until SIGTERM or SIGINT."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     upgrade(settings.database)
-    scheduler = Scheduler(
-        settings, connect(settings.database, ping=False), open_redis(settings.redis_url, settings.idle_seconds)
-    )
+    engine = connect(settings.database, ping=False)
+    scheduler = Scheduler(settings, engine, open_redis(settings.redis_url, settings.idle_seconds))
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
         scheduler.stop()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
 from search.lease import SchedulerLease
@@ -17,6 +17,10 @@ from store.bus import Received
 from store.messages import Finish, Reply, Report
 
 QUICK_SECONDS = 0.002  # about as long as a commit: who waits for one does not wait for a longer proposal beside it
+
+FEW_PAGES = 4  # of a table, all of which are read as quickly as an index
+
+_TRIALS_COUNTED = "SELECT reltuples, pg_relation_size(oid) / 8192 FROM pg_class WHERE oid = 'trial'::regclass"
 
 Job = tuple[int, int | None, int]  # a study, a trial or None for the preflight, an attempt
 
@@ -50,6 +54,7 @@ class Outbox:
         self._engine = engine
         self._lease = lease
         self._held: Connection | None = None
+        self._is_informed = False
 
     def send(self, ledger: Ledger) -> Callable[[], dict[int, int]]:
         """Send a ledger on its way.
@@ -77,6 +82,20 @@ class Outbox:
             return newest()
 
         return wait
+
+    def inform_planner(self) -> None:
+        """Let PostgreSQL count the trials of a database that is new, which it does by itself within a minute.
+
+        As long as it does not know that they are of few studies, it looks each of them up by its study alone, and reads
+        all trials of the study for it.
+        """
+        if self._is_informed or self._engine.dialect.name != "postgresql":
+            return
+        with self._engine.begin() as connection:
+            counted, pages = connection.execute(text(_TRIALS_COUNTED)).one()
+            if counted <= 0 and pages >= FEW_PAGES:
+                connection.execute(text("ANALYZE trial, attempt"))
+        self._is_informed = counted > 0
 
     @contextmanager
     def _hold(self) -> Iterator[Connection]:

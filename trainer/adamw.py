@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 
 class _Moments(NamedTuple):
@@ -21,8 +22,8 @@ class _Moments(NamedTuple):
 class AdamW(torch.optim.AdamW):
     """PyTorch's fused AdamW without its decay: the same numbers to the bit, and the same state.
 
-    Which tensors there are is found out once and not at each step, and the kernel is called without what PyTorch lays
-    around it (hooks, a mark for its profiler): seven small tensors take 40 µs in place of 85.
+    Which tensors there are is found out once and not at each step, and nothing is laid around the step (hooks, a mark
+    for the profiler): seven small tensors take two thirds of the time.
     """
 
     def __init__(self, parameters: Any, lr: float, betas: tuple[float, float], eps: float) -> None:
@@ -33,21 +34,20 @@ class AdamW(torch.optim.AdamW):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         if closure is not None:
             raise ValueError("this step needs no closure")
-        overflow = getattr(self, "found_inf", None)  # what a GradScaler gives: 1 if there was one, and no step is due
         for group in self.param_groups:
             due = [self._moments(weight) for weight in group["params"] if weight.grad is not None]
             if not due:
                 continue
             weights, averages, squares, steps = map(list, zip(*due, strict=True))
-            torch._foreach_add_(steps, 1)
-            torch._fused_adamw_(
-                weights, [weight.grad for weight in weights], averages, squares, [], steps,
-                lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], eps=group["eps"],
-                weight_decay=0.0, amsgrad=False, maximize=False,
-                grad_scale=getattr(self, "grad_scale", None), found_inf=overflow,
+            gradients = [weight.grad for weight in weights]
+            beta1, beta2 = group["betas"]
+            adamw(
+                weights, gradients, averages, squares, [], steps,
+                lr=group["lr"], beta1=beta1, beta2=beta2, eps=group["eps"], weight_decay=0.0,
+                amsgrad=False, maximize=False, foreach=False, fused=True,
+                # What a GradScaler gives: what gradients are to be divided by, and whether they are too large.
+                grad_scale=getattr(self, "grad_scale", None), found_inf=getattr(self, "found_inf", None),
             )  # fmt: skip
-            if overflow is not None:
-                torch._foreach_sub_(steps, [overflow] * len(steps))
 
     step.hooked = True  # type: ignore[attr-defined]  # PyTorch wraps its hooks around a step that does not say so
 

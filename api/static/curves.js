@@ -69,9 +69,11 @@ export class Curves {
         this.#lines(groups.pruned, { color: faint(pruned, 0.45), width: 1, dash: "dot" }),
         this.#ends(groups.pruned, { symbol: "triangle-down-open", size: 6, color: faint(pruned, 0.9) }),
         this.#lines(groups.complete, { color: faint(complete, Math.max(0.2, Math.min(0.5, 12 / groups.complete.length))), width: 1.1 }),
+        this.#ends(this.#single(groups.complete), { symbol: "circle", size: 4, color: faint(complete, 0.6) }),
         this.#lines(groups.failed, { color: failed, width: 1, dash: "dash" }),
         this.#ends(groups.failed, { symbol: "x-thin-open", size: 7, color: failed }),
         this.#lines(groups.best, { color: best, width: 2.2 }),
+        this.#ends(this.#single(groups.best), { symbol: "circle", size: 6, color: best }),
         this.#lines(groups.running, { color: running, width: 1.8 }),
         this.#ends(groups.running, { symbol: "circle", size: 6, color: running }),
       ].filter((trace) => trace.x.length),
@@ -117,6 +119,11 @@ export class Curves {
       customdata.push(...steps.map(() => number), null);
     }
     return { ...this.#hover(), mode: "lines", x, y, customdata, line };
+  }
+
+  /** Those that reported one step, which no line can show. */
+  #single(numbers) {
+    return numbers.filter((number) => this.points.get(number).steps.length === 1);
   }
 
   #ends(numbers, marker) {

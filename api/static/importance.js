@@ -30,7 +30,7 @@ export class Importance {
       return;
     }
     this.element.removeAttribute("aria-busy");
-    this.caption.textContent = `${SAYS[method]} From ${found.trials} complete trials.`;
+    this.caption.textContent = `${SAYS[method]} From ${found.trials} complete trial${found.trials === 1 ? "" : "s"}.`;
     this.found = found;
     this.#show();
   }

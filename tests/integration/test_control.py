@@ -100,6 +100,7 @@ def test_a_budget_is_changed_at_once_or_not_at_all(client: Client) -> None:
         with pytest.raises(InvalidRequest) as refused:
             client.change_budget("s", wrong)
         assert paths_of(refused) == [path]
+    assert refused.value.errors[0].hint.startswith("these can: trials, parallel, ")
     changed = client.change_budget("s", {"trials": 4, "parallel": None, "timeout": "2h"})
 
     assert {key: changed.definition["budget"][key] for key in ("trials", "parallel", "timeout")} == {

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import delete
 
+from search.rows import _BY_INDEX, _update
+from search.scheduler import RECONCILE_SECONDS
 from store.messages import Assignment, Finish, Nothing, Preflighted, PreflightTask, Refused, Report, Settled
-from store.models import StudyRow, StudyState
+from store.models import StudyRow, StudyState, TrialRow
 from tests.yard import METRIC, Yard, study
 
 
@@ -389,3 +391,15 @@ def test_a_tell_without_the_objective_is_refused_and_may_be_repeated_rightly(yar
     assert METRIC in refused.message
     assert isinstance(worker.say(Finish(attempt=attempt, outcome="finished", metrics={METRIC: 1.0})), Settled)
     assert yard.states(external) == ["COMPLETE"]
+
+
+def test_a_new_database_soon_knows_how_to_look_up_a_trial(yard: Yard) -> None:
+    yard.begin(study(budget={"trials": 400, "parallel": 400}))
+    yard.clock.advance(RECONCILE_SECONDS)
+    yard.turn()
+    if yard.engine.dialect.name == "postgresql":
+        with yard.engine.begin() as connection:
+            connection.exec_driver_sql(_BY_INDEX)
+            change = _update(TrialRow.metadata.tables["trial"], ("study_id", "number", "step"), None)
+            plan = list(connection.exec_driver_sql(f"EXPLAIN {change}".replace("$1", "'[]'")).scalars())
+        assert any("pk_trial" in line for line in plan), plan

@@ -129,7 +129,7 @@ def _read_values(entry: Section) -> dict[str, Any] | None:
     for key in ("doubleValueSpec", "integerValueSpec", "discreteValueSpec", "categoricalValueSpec"):
         if key in entry:
             spec = entry.section(key)
-            spec.leave(("defaultValue",), "enqueue it as a trial of its own")
+            spec.leave(("defaultValue",), "a point that is to be tried first stands under `enqueue`")
             read = _read_value_spec(spec, key, log)
             spec.close()
             return read

@@ -10,6 +10,8 @@ from trialyard.importing.ranges import BOUNDS_HINT, NO_BOUNDS, floats, integers,
 
 _STARTS = ("program", "command", "project", "entity", "description", "job", "imports")
 _SAMPLERS = {"grid": "grid", "random": "random", "bayes": "tpe"}
+_EXPONENTS = ("log_uniform", "inv_log_uniform", "q_log_uniform")
+MOST_EXPONENT = 700  # beyond it a power of e is no number any more
 _UNBOUNDED = ("normal", "q_normal", "log_normal", "q_log_normal")
 
 
@@ -104,6 +106,11 @@ def _read_entry(entry: Section) -> dict[str, Any] | None:
 
 
 def _read_range(entry: Section, kind: str | None, low: float, high: float) -> dict[str, Any] | None:
+    if kind in _EXPONENTS and max(abs(low), abs(high)) > MOST_EXPONENT:
+        entry.wrong(
+            "", f"has exponents for bounds, and e^{high} is no number", f"write {kind}_values, if they are values"
+        )
+        return None
     quantum = entry.number("q", 1) if (kind or "").startswith("q_") else None
     q = 1 if quantum is None else quantum
     match kind:

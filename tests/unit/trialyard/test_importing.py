@@ -113,6 +113,7 @@ def test_what_a_sweep_says_and_no_study_can_is_named_with_its_place() -> None:
       e: {distribution: beta, min: 0, max: 1}
       f: {low: 1, high: 2}
       g: {min: 1, max: 2, scale: log}
+      h: {distribution: log_uniform, min: 32, max: 1024}
     surprise: 1
     """
 
@@ -127,6 +128,7 @@ def test_what_a_sweep_says_and_no_study_can_is_named_with_its_place() -> None:
         "parameters.f.low",
         "parameters.f.high",
         "parameters.g.scale",
+        "parameters.h",
         "surprise",
     }
 
@@ -140,12 +142,6 @@ def test_the_rungs_of_a_sweep_may_be_counted_from_its_last_step() -> None:
 
     # rungs at 27 / 3 and 27 / 9
     assert study(text, "wandb")["pruner"] == {"name": "successive_halving", "min_resource": 3, "reduction_factor": 3}
-
-
-def test_what_an_alias_names_is_carried_over_each_time() -> None:
-    text = "{method: random, parameters: {a: &range {min: 0.0, max: 1.0}, b: *range}}"
-
-    assert parameters(text, "wandb") == {"a": {"low": 0.0, "high": 1.0}, "b": {"low": 0.0, "high": 1.0}}
 
 
 EXPERIMENT = """
