@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 12, 10, 38  # margins
 TICKS = 5
+FEW_DECADES = 3
 
 
 class Point(NamedTuple):
@@ -102,13 +103,17 @@ class _Scale:
         return self.start + share * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """Round numbers, some five of them; of a logarithm powers of ten."""
+        """Round numbers, some five of them; of a logarithm powers of ten, and twice and five times these where few lie
+        in between.
+        """
         step = _round_step((self.high - self.low) / TICKS)
-        if self.log:
-            step = max(1.0, round(step))
-        first = math.ceil(self.low / step)
-        found = [step * k for k in range(first, math.floor(self.high / step) + 1)]
-        return [10**value for value in found] if self.log else found
+        if not self.log:
+            return [step * k for k in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+        step = max(1, round(step))
+        powers = range(math.floor(self.low), math.ceil(self.high) + 1)
+        factors = (1, 2, 5) if self.high - self.low < FEW_DECADES else (1,)
+        found = [factor * 10.0**power for power in powers if power % step == 0 for factor in factors]
+        return [tick for tick in found if self.low <= math.log10(tick) <= self.high]
 
 
 def _round_step(step: float) -> float:

@@ -21,11 +21,11 @@ ENDED = ("COMPLETE", "CANCELLED", "FAILED")
 
 
 def metric(value: float | None) -> str:
-    """A metric: the same number of decimals in a column, so that digits stand below digits; large counts in full."""
+    """A metric: the same number of decimals in a column, so that digits stand below digits; counts in full."""
     if value is None:
         return "–"
     size = abs(value)
-    if 1000 <= size < 1e12 and value == int(value):
+    if 10 <= size < 1e12 and value == int(value):
         return f"{int(value):,}"
     if size != 0 and (size < 1e-3 or size >= 1e5):
         return _tidy_exponent(f"{value:.3e}")

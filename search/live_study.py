@@ -10,6 +10,7 @@ from search.amending import amended
 from search.attempt_ends import AttemptEnds
 from search.definition import Definition
 from search.drawing import NothingFeasible
+from search.fold_pruner import values_of_folds
 from search.ledger import Ledger, LiveTrial
 from search.optuna_trials import OF_ONE_SPACE, WarmTrial
 from search.parameter_constraints import SECTION
@@ -337,7 +338,10 @@ class LiveStudy(AttemptEnds):
         self._allowance.pace.reported(trial.number, request.step, ledger.at)
         self._allowance.look_ahead(ledger.at)
         if request.metrics.keys() >= set(self._metrics):
-            self._optuna.report(trial.number, request.step, [request.metrics[metric] for metric in self._metrics])
+            sees_folds = self.definition.pruner.name == "wilcoxon"
+            folds = values_of_folds(request.metrics, self._metrics[0]) if sees_folds else ()
+            values = [request.metrics[metric] for metric in self._metrics]
+            self._optuna.report(trial.number, request.step, values, folds)
         ledger.report(request.attempt, request.step, request.metrics)
         ledger.change(trial)
 

@@ -22,6 +22,7 @@ from search.auto_rungs import AutoRungs
 from search.definition import Definition
 from search.drawing import Drawing
 from search.fitting import Fitting
+from search.fold_pruner import FOLDS
 from search.fronts import losses_of
 from search.gp import GpSampler, Question
 from search.grid import CANCELLED, GridSampler
@@ -181,9 +182,12 @@ class OptunaStudy:
             self._pruner = self._study.pruner = make_pruner(self._definition, self._warm)  # it had counted as COMPLETE
         self._set_state(number, OptunaState.RUNNING)
 
-    def report(self, number: int, step: int, values: Sequence[float]) -> None:
-        """Record a step's values, and what they mean for the trial's standing."""
+    def report(self, number: int, step: int, values: Sequence[float], folds: Sequence[float] = ()) -> None:
+        """Record a step's values, those of single folds too, and what they mean for the trial's standing."""
         trial_id = self._id(number)
+        if folds:
+            known = self._storage.get_trial(trial_id).system_attrs.get(FOLDS, {})
+            self._storage.set_trial_system_attr(trial_id, FOLDS, known | {str(step): list(folds)})
         if len(values) == 1 and self._window is not None:
             self._judge(number, step, values[0], self._window)
             return

@@ -10,7 +10,6 @@ from optuna.pruners import (
     PercentilePruner,
     SuccessiveHalvingPruner,
     ThresholdPruner,
-    WilcoxonPruner,
 )
 
 from search.asha import Rungs
@@ -18,6 +17,7 @@ from search.auto_rungs import AutoRungs
 from search.definition import Definition
 from search.evolving import perturbed
 from search.exploring import Explorer
+from search.fold_pruner import FoldPruner
 from search.halving import FrontHalving
 from search.population import Population
 from search.sections import (
@@ -50,7 +50,7 @@ def _make(pruner: PrunerSpec, warm: int, median: type[MedianPruner]) -> BasePrun
     """`median`: sorted columns know all that has ended; a deterministic study looks at a part of it each time."""
     match pruner:
         case Wilcoxon():
-            return WilcoxonPruner(**pruner.options)
+            return FoldPruner(**pruner.options)
         case Percentile():
             return PercentilePruner(**pruner.options | {"n_startup_trials": pruner.n_startup_trials + warm})
         case Median():

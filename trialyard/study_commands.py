@@ -72,11 +72,12 @@ def studies(as_json: AsJson = False, server: Server = DEFAULT_SERVER_URL) -> Non
 @commands.command()
 def show(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SERVER_URL) -> None:
     """Show where a study stands."""
-    from trialyard.tables import print_study
+    from trialyard.tables import print_study, room
 
     with open_client(server) as client:
         found = client.study(study)
         pareto = client.pareto(study) if len(found.objectives) > 1 and not as_json else None
+        kinds = {} if as_json else client.storage(study)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
@@ -85,6 +86,7 @@ def show(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SER
     print_study(screen(), found)
     if pareto is not None and pareto.front:
         print_front(screen(), pareto)
+    screen().print(room(kinds))
 
 
 @commands.command()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from trialyard.resources import Best, Rungs, Study, Trial
@@ -102,6 +103,13 @@ def print_study(console: Console, study: Study) -> None:
     lines += [f"  {problem}" for problem in study.errors or ()]
     for text in lines:
         console.print(text, markup=False, soft_wrap=True)
+
+
+def room(kinds: Mapping[str, int]) -> str:
+    """The bytes of a study's files, the most first."""
+    ranked = sorted(kinds.items(), key=lambda each: -each[1])
+    parts = ", ".join(f"{kind} {decimal(size)}" for kind, size in ranked)
+    return f"files: {decimal(sum(kinds.values()))}" + (f" ({parts})" if parts else "")
 
 
 def _objectives(study: Study) -> str:

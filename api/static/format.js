@@ -2,11 +2,11 @@
 
 const BYTES = new Set(["device_memory", "bytes"]); // metrics that count them
 
-/** A metric: the same number of decimals in a column, so that digits stand below digits; large counts in full. */
+/** A metric: the same number of decimals in a column, so that digits stand below digits; counts in full. */
 export function metric(value) {
   if (value == null) return "–";
   const size = Math.abs(value);
-  if (size >= 1000 && size < 1e12 && Number.isInteger(value)) return value.toLocaleString("en-US");
+  if (size >= 10 && size < 1e12 && Number.isInteger(value)) return value.toLocaleString("en-US");
   if (size !== 0 && (size < 1e-3 || size >= 1e5)) return tidyExponent(value.toExponential(3));
   return value.toFixed(size < 10 ? 4 : size < 100 ? 3 : 2);
 }

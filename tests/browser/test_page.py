@@ -321,6 +321,7 @@ def test_the_browser_writes_numbers_as_the_server_does(visitor: Visitor) -> None
         123_456_789,
         2.5e-7,
         1000,
+        318,
         -168_714,
     ]
 
@@ -329,7 +330,7 @@ def test_the_browser_writes_numbers_as_the_server_does(visitor: Visitor) -> None
             f"numbers => import('/static/format.js').then(format => numbers.map(format.{name}))", numbers
         )
         assert by_browser == [written(number) for number in numbers]
-    assert metric(168_714.0) == "168,714"
+    assert (metric(168_714.0), metric(318.0), metric(1.0)) == ("168,714", "318", "1.0000")
     metrics = {"params": 168_714.0, "device_memory": 576_651_264.0, "bytes": 900.0, "val/accuracy": 0.5}
     listed = page.evaluate("metrics => import('/static/format.js').then(format => format.measured(metrics))", metrics)
     assert [tuple(pair) for pair in listed] == measured(metrics)

@@ -87,9 +87,11 @@ def _classes(column: pd.Series) -> tuple[str, ...]:
 def _refuse_missing(column: pd.Series) -> None:
     missing = column.isna().to_numpy()
     if missing.any():
+        lacking = "no finite value" if is_number(column) else "no value"
+        where = f"{missing.sum()} of {len(column)} rows, first in row {missing.argmax() + 1}"
         raise DataError(
             "trial.data.target",
-            f"{column.name} has no value in {missing.sum()} of {len(column)} rows, first in row {missing.argmax() + 1}",
+            f"{column.name} has {lacking} in {where}",
             "take those rows out, or choose another column",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,7 @@ AB = ["a", "b"] * 20
         ({"x": X, "y": [1.5] * 40}, {}, "trial.data.target", "y is 1.5 in all rows", ""),
         ({"x": X, "y": [*AB[:-1], "?"]}, {"missing_values": ["?"]}, "trial.data.target", "first in row 40", ""),
         ({"x": X, "y": [0.5, None] * 20}, {}, "trial.data.target", "in 20 of 40 rows, first in row 2", ""),
+        ({"x": X, "y": [math.inf, 1.5] * 20}, {}, "trial.data.target", "y has no finite value in 20 of 40 rows", ""),
         ({"x": X, "y": AB}, {"task": "regression"}, "trial.data.target", "'a', which is no number", "classification"),
         ({"x": X, "y": [*AB[:-1], "c"]}, {}, "trial.data.split.stratify", "class 'c' has 1 row,", "stratify: false"),
         ({"x": X, "y": [f"c{i % 9}" for i in X]}, {}, "trial.data.split.stratify", "8 rows cannot hold each of 9", ""),

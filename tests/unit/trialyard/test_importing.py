@@ -144,12 +144,6 @@ def test_the_rungs_of_a_sweep_may_be_counted_from_its_last_step() -> None:
     assert study(text, "wandb")["pruner"] == {"name": "successive_halving", "min_resource": 3, "reduction_factor": 3}
 
 
-def test_what_an_alias_names_is_carried_over_each_time() -> None:
-    text = "{method: random, parameters: {a: &range {min: 0.0, max: 1.0}, b: *range}}"
-
-    assert parameters(text, "wandb") == {"a": {"low": 0.0, "high": 1.0}, "b": {"low": 0.0, "high": 1.0}}
-
-
 EXPERIMENT = """
 apiVersion: kubeflow.org/v1beta1
 kind: Experiment

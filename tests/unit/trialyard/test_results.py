@@ -13,7 +13,7 @@ from trialyard.errors import BadInput, CommandError, Problem, Unreachable
 from trialyard.resources import Best, BestTrial, Copied, Counts, Study, Trial
 from trialyard.results import as_study_section, conclude, print_best, write_pieces
 from trialyard.study_file import from_yaml
-from trialyard.tables import figure, trials_table
+from trialyard.tables import figure, room, trials_table
 
 
 def study(direction: str = "maximize") -> Study:
@@ -187,3 +187,8 @@ def test_a_member_of_a_population_is_listed_with_whom_it_went_on_from_and_its_pa
 )
 def test_a_large_whole_number_is_shown_with_all_its_digits(value: float, shown: str) -> None:
     assert figure(value) == shown
+
+
+def test_the_room_that_files_take_is_told_the_most_first() -> None:
+    assert room({"logs": 900, "models": 2_500_000}) == "files: 2.5 MB (models 2.5 MB, logs 900 bytes)"
+    assert room({}) == "files: 0 bytes"
