@@ -18,7 +18,7 @@ from store.messages import Finish, Reply, Report
 
 QUICK_SECONDS = 0.002  # about as long as a commit: who waits for one does not wait for a longer proposal beside it
 
-FEW_PAGES = 4  # of a table, all of which are read as quickly as an index
+FEW_PAGES = 64  # of a table; with fewer rows than that the planner would compare each with each, and keep to it
 
 _TRIALS_COUNTED = "SELECT reltuples, pg_relation_size(oid) / 8192 FROM pg_class WHERE oid = 'trial'::regclass"
 

@@ -393,7 +393,8 @@ def test_a_tell_without_the_objective_is_refused_and_may_be_repeated_rightly(yar
     assert yard.states(external) == ["COMPLETE"]
 
 
-def test_a_new_database_soon_knows_how_to_look_up_a_trial(yard: Yard) -> None:
+def test_a_new_database_soon_knows_how_to_look_up_a_trial(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.turn.FEW_PAGES", 4)
     yard.begin(study(budget={"trials": 400, "parallel": 400}))
     yard.clock.advance(RECONCILE_SECONDS)
     yard.turn()
