@@ -52,13 +52,11 @@ def _beside_best(result: Mapping[str, Any]) -> str:
         [name, *(_figure(of.get(f"{part}/{name}")) for part in parts for of in (measured, best["metrics"]))]
         for name in sorted({name.partition("/")[2] for name in measured})
     ]
+    if not rows:
+        return ""
     chosen = "Validation rows chose and weighted the members, which flatters them. " if "val" in parts else ""
     note = f"{chosen}The test rows were measured once."
-    return (
-        "\n".join(["## Quality", "", "Beside its best member alone:", "", *_table(head, rows), "", note])
-        if rows
-        else ""
-    )
+    return "\n".join(["## Quality", "", "Beside its best member alone:", "", *_table(head, rows), "", note])
 
 
 def _refitted(result: Mapping[str, Any]) -> str:

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
 from sqlalchemy import update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from search.rows import Batch
@@ -23,6 +24,8 @@ from store.models import SchedulerLeaseRow
 FREE = ""  # the holder's name after it left in good order
 
 _BEAT = "UPDATE scheduler_lease SET beat = beat + 1 WHERE id = 1 AND fence = {number}"
+
+log = structlog.get_logger(__name__)
 
 
 class SchedulerLease:
@@ -65,12 +68,16 @@ class SchedulerLease:
         rows.require(_BEAT, self._fence, LostLease("another scheduler has taken over"))
 
     def release(self) -> None:
-        """Leave in good order, so that a standby need not wait."""
-        if self._fence:
+        """Leave in good order, so that a standby need not wait; if the database is away, it will have to."""
+        if not self._fence:
+            return
+        ours = (SchedulerLeaseRow.id == 1, SchedulerLeaseRow.fence == self._fence)
+        self._fence = 0
+        try:
             with self._writes.begin() as session:
-                ours = (SchedulerLeaseRow.id == 1, SchedulerLeaseRow.fence == self._fence)
                 session.execute(update(SchedulerLeaseRow).where(*ours).values(holder=FREE))
-            self._fence = 0
+        except DBAPIError as error:
+            log.warning("could not give the lease back", error=str(error.orig)[:500])
 
     def _found(self, session: Session) -> bool:
         session.add(SchedulerLeaseRow(id=1, holder=self._holder, fence=1, beat=0))

@@ -130,10 +130,8 @@ class Scheduler:
                 log.error("the database failed; loading again", error=str(error.orig)[:500])
                 self._stopping.wait(RETRY_SECONDS)
         self._gp.stop()
-        try:
-            self._lease.release()
-        except DBAPIError as error:
-            log.warning("could not give the lease back; a standby will wait for it", error=str(error.orig)[:500])
+        self._outbox.close()
+        self._lease.release()
 
     def _serve(self) -> None:
         self._forget()

@@ -83,6 +83,12 @@ class Outbox:
 
         return wait
 
+    def close(self) -> None:
+        """Give up the connection that is held from batch to batch."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
     def inform_planner(self) -> None:
         """Let PostgreSQL count the trials of a database that is new, which it does by itself within a minute.
 
