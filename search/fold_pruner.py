@@ -30,7 +30,7 @@ class FoldPruner(WilcoxonPruner):
     are worse than the same folds of the best trial were by then (Wilcoxon 1945, one-sided).
     """
 
-    def __init__(self, p_threshold: float, n_startup_steps: int) -> None:
+    def __init__(self, p_threshold: float = 0.1, n_startup_steps: int = 2) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # what Optuna calls experimental is the user's choice
             super().__init__(p_threshold=p_threshold, n_startup_steps=n_startup_steps)

@@ -8,21 +8,24 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
+import structlog
 from sqlalchemy import JSON, Row, func, select
 from sqlalchemy.orm import Session
 
-from search.definition import parse
+from search.definition import Definition, parse
 from search.gp_process import missing_extra
 from search.ledger import LiveTrial
 from search.live_study import LiveStudy
 from search.optuna_trials import PastTrial, WarmTrial
 from search.origins import find_origins
-from store.errors import DefinitionError
+from store.errors import DefinitionError, Problem
 from store.models import AttemptRow, ReportRow, StudyRow, StudyState, TrialRow, TrialState, WarmTrialRow
 
 # What is read of all trials of a study: each further column costs tens of milliseconds with many of them.
 _OF_ALL = ("number", "state", "parameters", "system_attrs", "values", "violation", "space_version", "ended_at")
 _TO_REUSE = ("metrics", "step")
+
+log = structlog.get_logger(__name__)
 
 ACTIVE = (StudyState.PREPARING, StudyState.RUNNING, StudyState.PAUSED)
 
@@ -55,7 +58,7 @@ def _load(session: Session, study_id: int) -> LiveStudy:
         raise DefinitionError([problem])
     metrics = [objective.metric for objective in definition.objectives]
     warm = _warm_trials(session, study_id, metrics)
-    study = LiveStudy(row.id, definition, StudyState(row.state), row.started_at, row.past_spaces, warm)
+    study = _begun(row, definition, warm)
     study.origins = find_origins(session, definition)
     version = len(row.past_spaces) + 1
     # Rows as they are: ORM objects of a large study take seconds to make.
@@ -90,6 +93,22 @@ def _load(session: Session, study_id: int) -> LiveStudy:
         if number in complete:
             study.heritage.leaves(number, attempt, complete[number])
     return study
+
+
+def _begun(row: StudyRow, definition: Definition, warm: Sequence[WarmTrial]) -> LiveStudy:
+    """The study without its trials.
+
+    Raises:
+        DefinitionError: it is a new one that we fail on; who runs already is not given up, whatever is raised.
+    """
+    try:
+        return LiveStudy(row.id, definition, StudyState(row.state), row.started_at, row.past_spaces, warm)
+    except Exception as error:
+        if StudyState(row.state) is not StudyState.PREPARING:
+            raise
+        log.exception("a new study cannot be begun", study=row.id)
+        message = f"cannot be begun ({type(error).__name__}: {error})"
+        raise DefinitionError([Problem("study", message, "a fault of ours; the scheduler's log has it")]) from error
 
 
 def load_trial(session: Session, study_id: int, number: int) -> LiveTrial | None:

@@ -18,6 +18,21 @@ from store.session import writes
 from tests.yard import METRIC, Yard, study
 
 
+def test_a_new_study_that_we_fail_on_does_not_take_the_others_along(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = yard.begin(study())
+    with monkeypatch.context() as patch:
+        patch.setattr("search.optuna_study.make_pruner", lambda *_: [][0])
+        bad = yard.submit(study("bad"))
+        yard.turn()
+
+    found = yard.study(bad)
+    assert (found.state, yard.study(good).state) == ("FAILED", "RUNNING")
+    assert "cannot be begun (IndexError: list index out of range)" in str(found.reason)
+    assert yard.jobs()  # of the good one
+
+
 def test_a_silent_workers_trial_goes_back_and_may_resume(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
     lost, other = yard.worker("lost"), yard.worker("other")
