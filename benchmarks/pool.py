@@ -47,7 +47,7 @@ from trialyard.signals import StopSignals
 
 ROUNDS = 3
 WARM = 5  # first pauses of a round that are left out: imports, connections
-CROWD_PACE = 0.225  # seconds an epoch: 500 slots send 2,000 reports a second, if each waits no longer than 25 ms
+CROWD_PACE = 0.235  # seconds an epoch: 500 slots send 2,000 reports a second, if each waits no longer than 15 ms
 
 OBJECTIVE = '''
 import os

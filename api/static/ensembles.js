@@ -25,13 +25,14 @@ export class Ensembles {
 
   async load() {
     clearTimeout(this.timer);
+    // Asked first: a refit that is ordered between the two answers is then looked for once more.
+    const refit = this.study.definition.refit && (await get(studyPath(this.study.name))).refit;
     const { items } = await get(`${this.path}?limit=50`);
     $("#ensemble-rows").replaceChildren(...items.map((each) => this.row(each)));
     $("#ensemble-table").hidden = !items.length;
     $("#no-ensembles").hidden = items.length > 0;
     if (items.some((each) => !["COMPLETE", "FAILED"].includes(each.state))) this.timer = setTimeout(() => this.load(), LOOK_MS);
-    else if (this.study.definition.refit && (await get(studyPath(this.study.name))).refit?.state === "WAITING")
-      this.timer = setTimeout(() => this.load(), REFIT_MS);
+    else if (refit?.state === "WAITING") this.timer = setTimeout(() => this.load(), REFIT_MS);
   }
 
   async build() {

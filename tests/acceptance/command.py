@@ -59,6 +59,7 @@ class Person:
             "PYTHONPATH": str(ROOT),
             "TRIALYARD_OBJECTIVES_FILE": str(folder / "objectives.toml"),
             "TRIALYARD_HOME_DIR": str(self.home),
+            "TRIALYARD_WARM_RUNNERS": "false",  # most of them end before they would have trained
             **dict([self._mark.split("=")]),
         }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import pytest
 from playwright.sync_api import expect
 from sqlalchemy import select
 
@@ -51,11 +53,23 @@ def test_an_ensemble_stands_beside_its_best_member_and_one_that_cannot_be_built_
     visitor.complaints.clear()  # the refusal that was asked for
 
 
+@pytest.fixture
+def refitted(visitor: Visitor) -> Iterator[None]:
+    """The study of the site, while its file asks for a refit."""
+
+    def ask_for(refit: dict[str, int] | None) -> None:
+        with writes(visitor.site.engine).begin() as session:
+            study = session.scalars(select(StudyRow).where(StudyRow.name == "adult-mlp")).one()
+            plain = {key: value for key, value in study.definition.items() if key != "refit"}
+            study.definition = plain | ({"refit": refit} if refit else {})
+
+    ask_for({"seeds": 1})
+    yield
+    ask_for(None)
+
+
+@pytest.mark.usefixtures("refitted")
 def test_the_studys_own_refit_appears_without_a_reload_and_without_validation_figures(visitor: Visitor) -> None:
-    with writes(visitor.site.engine).begin() as session:
-        study = session.scalars(select(StudyRow).where(StudyRow.name == "adult-mlp")).one()
-        plain = study.definition
-        study.definition = {**plain, "refit": {"seeds": 1}}
     page = visitor.open("/studies/adult-mlp")
     expect(page.locator("#ensembles")).to_be_visible()
 
@@ -71,7 +85,6 @@ def test_the_studys_own_refit_appears_without_a_reload_and_without_validation_fi
             "parameters": {"ensemble": 100, "best_member": 100},
             "latency_ms": {"ensemble": 0.25, "best_member": 0.25},
         }
-        study.definition = plain
 
     row = page.locator("#ensemble-rows tr", has_text="refit").first
     expect(row).to_contain_text("0.8590", timeout=15_000)

@@ -27,6 +27,7 @@ IRIS = {"source": "sklearn:iris"}
 DIGITS = {"source": "sklearn:digits"}
 MLP = {"name": "mlp", "hidden": [8, 8]}
 CNN = {"name": "cnn", "width": 4, "depth": 2}
+FEW_STEPS = {"batch_size": 512, "epochs": 2}
 SHIFTED = {"rotation": 10, "scaling": 0.1, "translation": 0.1, "colour": 0.2, "erase": 0.3}
 
 TRAININGS: dict[str, dict[str, Any]] = {
@@ -55,11 +56,16 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "units": {"compression": {"name": "units", "share": 0.5, "steps": 1}},
     "magnitude": {"compression": {"name": "magnitude", "share": 0.5, "rewind": True}},
     "synthetic rows": {"data": IRIS | {"synthetic": {"method": "smote", "share": 0.5}}},
-    "cnn": {"data": DIGITS | {"augment": SHIFTED}, "model": CNN},
-    "cutmix": {"data": DIGITS | {"augment": {"cutmix": 1.0, "crop": 1, "flip": True}}, "model": CNN},
-    "randaugment": {"data": DIGITS | {"augment": {"randaugment": 5}}, "model": CNN},
-    "resnet": {"data": DIGITS, "model": {"name": "resnet", "width": 4}, "regularization": {"stochastic_depth": 0.2}},
-    "vit": {"data": DIGITS, "model": {"name": "vit", "width": 8, "heads": 2, "patch": 4}},
+    "cnn": {"data": DIGITS | {"augment": SHIFTED}, "model": CNN, **FEW_STEPS},
+    "cutmix": {"data": DIGITS | {"augment": {"cutmix": 1.0, "crop": 1, "flip": True}}, "model": CNN, **FEW_STEPS},
+    "randaugment": {"data": DIGITS | {"augment": {"randaugment": 5}}, "model": CNN, **FEW_STEPS},
+    "resnet": {
+        "data": DIGITS,
+        "model": {"name": "resnet", "width": 4},
+        "regularization": {"stochastic_depth": 0.2},
+        **FEW_STEPS,
+    },
+    "vit": {"data": DIGITS, "model": {"name": "vit", "width": 8, "heads": 2, "patch": 4}, **FEW_STEPS},
     "embedding_bag": {"data": "texts", "model": {"name": "embedding_bag", "width": 8, "hidden": []}},
     "text_cnn": {"data": "texts", "model": {"name": "text_cnn", "width": 8, "hidden": []}},
     "transformer": {"data": "texts", "model": {"name": "transformer", "width": 8, "heads": 2}},
