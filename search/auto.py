@@ -93,7 +93,13 @@ class AutoSampler(BaseSampler):
         raise NotImplementedError(f"{param_name} is no parameter of the study")
 
     def _searched(self, study: Study) -> Floats | None:
-        """A new point, of which much is to be expected; None if all that are thought of have been tried."""
+        """A new point, of which much is to be expected; None if all that are thought of have been tried.
+
+        As often as trials repeat others, a search near the best finds nothing new: then it is a random one.
+        """
+        repeated = self._ranked.repeated
+        if repeated and self._rng.random_sample() < repeated:
+            return self._cube.draw(self._rng, 1, MIDDLE_SHARE)[0]
         if self._rng.random_sample() < EVOLVED_SHARE:
             for _ in range(TRIES):
                 point = like_the_best(self._cube, self._ranked, self._rng)
