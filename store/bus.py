@@ -54,9 +54,10 @@ def open_redis(url: str, longest_block: float = 5.0) -> redis.Redis:
     timeout = longest_block + SILENCE_SECONDS
     try:
         return redis.Redis.from_url(url, protocol=2, socket_connect_timeout=5, socket_timeout=timeout)
-    except ValueError as error:
-        shape = "redis://:password@host:6379/0, rediss://… or unix:///path/to.sock"
-        raise SettingsError(f"TRIALYARD_REDIS_URL: {error}; write {shape}") from error
+    except ValueError:
+        # What urlsplit complains about may be a piece of the password.
+        shape = "redis://:password@host:6379/0 (in a password %2F for /, %40 for @), rediss://… or unix:///path/to.sock"
+        raise SettingsError(f"TRIALYARD_REDIS_URL: this is no address of a Redis; write {shape}") from None
 
 
 class Caller:

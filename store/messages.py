@@ -6,13 +6,15 @@ its sender's address and a sequence number; the same request sent twice is settl
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from store.errors import BadRequest
 
 DecisionName = Literal["continue", "prune", "stop", "pause"]
+
+PROTOCOL: Final = 1  # of these messages; to be raised with every change that the other side must know of
 
 MetricName = Annotated[str, Field(min_length=1, max_length=128)]
 Metrics = dict[MetricName, FiniteFloat]
@@ -46,7 +48,7 @@ class _Message(BaseModel):
 
 
 class _Request(_Message):
-    v: Literal[1] = 1
+    v: Literal[1] = PROTOCOL
     sender: str = ""  # the list `trialyard:answer:<sender>` takes the answer; "" wants none
     sequence: int = 0
 
