@@ -14,7 +14,8 @@ from store.errors import BadRequest
 
 DecisionName = Literal["continue", "prune", "stop", "pause"]
 
-PROTOCOL: Final = 1  # of these messages; to be raised with every change that the other side must know of
+# What a worker and a scheduler must have in common, told where they meet: raised with every change of these messages.
+PROTOCOL: Final = 2
 
 MetricName = Annotated[str, Field(min_length=1, max_length=128)]
 Metrics = dict[MetricName, FiniteFloat]
@@ -48,7 +49,7 @@ class _Message(BaseModel):
 
 
 class _Request(_Message):
-    v: Literal[1] = PROTOCOL
+    v: Literal[1] = 1  # of requests alone: those that an older worker has spooled are still to be read
     sender: str = ""  # the list `trialyard:answer:<sender>` takes the answer; "" wants none
     sequence: int = 0
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 import httpx
+import redis
 from pydantic import ValidationError
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -22,6 +23,7 @@ from store.bus import open_redis
 from store.errors import SettingsError
 from store.joining import MARK_FILE, MARK_KEY, Joining
 from store.messages import PROTOCOL
+from store.roster import read_scheduler
 from store.settings import Settings
 
 PATIENCE_SECONDS = 300.0  # for a server that does not answer: it may be starting, as this machine is
@@ -49,7 +51,7 @@ def join(settings: Settings, server_url: str, say: Say, patience: float = PATIEN
     if key and server_url.startswith("http:") and not is_loopback(host_of(server_url)):
         say(f"{server_url}: whoever listens on the way reads the key, and the password of Redis; use https://")
     server = _read(server_url, _ask(server_url, key, say, patience))
-    _check_protocol(server_url, server)
+    _check_protocol(server_url, server.version, server.protocol)
     joined = settings.model_copy(update=_missing(settings, server))
     _check_redis(settings, joined.redis_url, server)
     _check_artifacts(settings, joined.artifacts, server)
@@ -118,12 +120,26 @@ def _detail(answer: httpx.Response) -> str:
         return answer.reason_phrase
 
 
-def _check_protocol(server_url: str, server: Joining) -> None:
-    if server.protocol != PROTOCOL:
-        ours = version("trialyard")
+def check_scheduler(redis_url: str) -> None:
+    """Before any slot is started. A scheduler that is not there yet may be any.
+
+    Raises:
+        SettingsError: this worker would not understand the active scheduler, or the Redis' address is none.
+    """
+    try:
+        with closing(_open_once(redis_url)) as client:
+            said = read_scheduler(client)
+    except (RedisError, OSError):
+        return  # the slots wait for it
+    if said:
+        _check_protocol("the scheduler", said["version"], int(said["protocol"]))
+
+
+def _check_protocol(who: str, theirs: str, protocol: int) -> None:
+    if protocol != PROTOCOL:
         raise SettingsError(
-            f"{server_url} is Trialyard {server.version} and this worker {ours}: their messages differ (version "
-            f"{server.protocol} there, {PROTOCOL} here); install {server.version} on this machine, or update the server"
+            f"{who} is Trialyard {theirs} and this worker {version('trialyard')}: their messages differ (version "
+            f"{protocol} there, {PROTOCOL} here); install the same version on both"
         )
 
 
@@ -140,8 +156,7 @@ def _missing(settings: Settings, server: Joining) -> dict[str, Any]:
 def _check_redis(settings: Settings, url: str, server: Joining) -> None:
     """Raises: SettingsError: the server's Redis is not what this machine finds at the address."""
     try:
-        with closing(open_redis(url)) as client:
-            client.set_retry(Retry(NoBackoff(), 0))
+        with closing(_open_once(url)) as client:
             found = client.get(MARK_KEY)
     except (RedisError, OSError) as error:
         why = f"there is no Redis for us ({error})"
@@ -150,6 +165,13 @@ def _check_redis(settings: Settings, url: str, server: Joining) -> None:
             return
         why = "a Redis answers, but another one than the server's"
     _refuse_redis(settings, url, why)
+
+
+def _open_once(url: str) -> redis.Redis:
+    """A client that does not try again. Raises: SettingsError."""
+    client = open_redis(url)
+    client.set_retry(Retry(NoBackoff(), 0))
+    return client
 
 
 def _refuse_redis(settings: Settings, url: str, why: str) -> NoReturn:

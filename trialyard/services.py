@@ -16,7 +16,7 @@ from store.migrate import upgrade
 from store.models import KeyRole
 from store.session import connect, writes
 from store.settings import Settings
-from trialyard.joining import join
+from trialyard.joining import check_scheduler, join
 from trialyard.terminal import complaints
 
 
@@ -50,8 +50,10 @@ def work(
 
     if server is not None:
         settings = join(settings, server, complaints().print)
+    settings = _with_redis(settings, "the server with --server https://…, or ")
+    check_scheduler(settings.redis_url)
     return Pool(
-        _with_redis(settings, "the server with --server https://…, or "),
+        settings,
         pool=pool,
         cpu_slots=None if cpu_slots is None else read_slots("--cpu-slots", cpu_slots),
         gpus=gpus,

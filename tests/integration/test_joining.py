@@ -26,12 +26,13 @@ from store.joining import MARK_KEY
 from store.keys import Keys
 from store.messages import PROTOCOL
 from store.models import KeyRole
+from store.roster import SCHEDULER_KEY
 from store.session import writes
 from store.settings import Settings
 from tests.api_server import ApiServer, serving
 from tests.integration.pools import OBJECTIVES, ROOT, eventually
 from tests.services import find_binary, redis_server
-from trialyard.joining import join
+from trialyard.joining import check_scheduler, join
 from trialyard.local import free_port
 
 PASSWORD = "not-for-everyone"
@@ -137,9 +138,12 @@ def test_a_worker_joins_by_the_servers_address_and_outlives_the_server(tmp_path:
             key, ana = key_of(server), key_of(server, "ana", KeyRole.USER)
             process = stack.enter_context(started(tmp_path, server.url, key))
             server.http.headers["Authorization"] = f"Bearer {ana}"
+            eventually(lambda: client.keys("trialyard:worker:*"))
             with server.scheduling():
                 own = {"kind": "objective", "name": "square"}
-                server.create("s", trial=own, objective={"metric": "loss", "direction": "minimize"})
+                server.create(
+                    "s", trial=own, budget={"trials": 1}, objective={"metric": "loss", "direction": "minimize"}
+                )
                 eventually(lambda: server.get("s")["state"] == "COMPLETE")
             assert server.http.get("/api/v1/studies/s/trials/0/logs").status_code == 200
             [slot] = slots_of(process.pid)
@@ -272,7 +276,7 @@ def test_a_key_that_is_not_a_workers_is_told_apart_from_one_that_is_not_known(
 @pytest.mark.parametrize(
     ("status", "body", "why"),
     [
-        (200, NEWER, "install 9.1.0 on this machine"),
+        (200, NEWER, "is Trialyard 9.1.0 and this worker"),
         (200, "<html>", "answers as no Trialyard does"),
         (404, "", "is it the address of a Trialyard, and as new as this worker?"),
         (301, "", "sends elsewhere: to https://trialyard.example.org; name that one"),
@@ -301,6 +305,17 @@ def test_a_server_that_is_not_there_yet_is_waited_for(server: ApiServer, worker:
     assert told[0] == f"{url} cannot be joined yet (503: Redis does not answer); trying again for 20 s"
     nobody = f"http://127.0.0.1:{free_port()}"
     assert refusal(worker, nobody).startswith(f"{nobody} did not let this worker join within 0 s ([Errno 111]")
+
+
+def test_a_worker_that_would_not_understand_the_scheduler_is_not_started(settings: Settings) -> None:
+    check_scheduler(settings.redis_url)  # none has been there
+    with open_redis(settings.redis_url) as client:
+        client.hset(SCHEDULER_KEY, mapping={"version": "9.1.0", "protocol": PROTOCOL})
+        check_scheduler(settings.redis_url)
+        client.hset(SCHEDULER_KEY, "protocol", PROTOCOL + 1)
+    with pytest.raises(SettingsError, match=r"^the scheduler is Trialyard 9\.1\.0 and this worker "):
+        check_scheduler(settings.redis_url)
+    check_scheduler(f"redis://127.0.0.1:{free_port()}")  # away: the slots wait for it
 
 
 def test_a_key_in_clear_over_a_network_is_warned_of() -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from api.errors import install
 from store.bus import open_redis, worker_key
+from store.messages import PROTOCOL
 from store.models import StudyRow, TrialState
 from store.queue import TrialQueue
 from store.roster import crowds_key, drain_key
@@ -150,7 +151,8 @@ def test_a_study_that_no_live_worker_can_serve_says_so_at_once(server: ApiServer
 
     made = server.http.post("/api/v1/studies", json=document, headers=key).json()
     with open_redis(server.settings.redis_url) as client:
-        client.hset(worker_key("w"), mapping={"pool": "default", "gpus": "0", "memory": 2**30, "state": "idle"})
+        fields = {"pool": "default", "gpus": "0", "memory": 2**30, "state": "idle", "protocol": PROTOCOL}
+        client.hset(worker_key("w"), mapping=fields)
         beside = server.get("large")["waiting_for"]
         client.hset(worker_key("w"), "memory", 8 * 2**30)
 
