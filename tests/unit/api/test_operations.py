@@ -71,7 +71,8 @@ def test_a_database_without_the_schema_is_not_ready(settings: Settings, tmp_path
 def test_workers_show_what_they_work_at(server: ApiServer) -> None:
     server.create("s")
     fields = {"host": "node7", "pid": 4242, "pool": "default", "device": "cuda:0", "gpus": "1", "state": "busy",
-              "study": server.study_id(), "trial": 3, "attempt": 1, "beat": 17, "done": 2}  # fmt: skip
+              "study": server.study_id(), "trial": 3, "attempt": 1, "beat": 17, "done": 2,
+              "version": "0.1.0", "protocol": PROTOCOL}  # fmt: skip
     with open_redis(server.settings.redis_url) as client:
         client.hset(worker_key("node7-gpu-0"), mapping=fields)
         client.hset(worker_key("a-new-one"), mapping={"pool": "cpu", "study": ""})
@@ -81,6 +82,7 @@ def test_workers_show_what_they_work_at(server: ApiServer) -> None:
     assert page["next_cursor"] is None
     new, busy = page["items"]
     assert (new["name"], new["pool"], new["study"], new["gpu"], new["pid"]) == ("a-new-one", "cpu", None, False, None)
+    assert (new["understands"], busy["understands"], busy["version"]) == (False, True, "0.1.0")
     expected = {"name": "node7-gpu-0", "host": "node7", "pid": 4242, "device": "cuda:0", "gpu": True, "study": "s"}
     assert busy | expected | {"trial": 3, "attempt": 1, "done": 2, "state": "busy"} == busy
 
