@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import redis
 import structlog
+from pydantic import ValidationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from store.errors import CutOff, SettingsError, Unavailable
+from store.errors import CutOff, OtherVersion, SettingsError, Unavailable
 from store.messages import REQUESTS, Answer, Decision, Reply, Request, Settled
 from store.wire import Command, Wire
 
@@ -54,9 +55,14 @@ def open_redis(url: str, longest_block: float = 5.0) -> redis.Redis:
     timeout = longest_block + SILENCE_SECONDS
     try:
         return redis.Redis.from_url(url, protocol=2, socket_connect_timeout=5, socket_timeout=timeout)
-    except ValueError as error:
-        shape = "redis://:password@host:6379/0, rediss://… or unix:///path/to.sock"
-        raise SettingsError(f"TRIALYARD_REDIS_URL: {error}; write {shape}") from error
+    except ValueError:
+        # What urlsplit complains about may be a piece of the password.
+        shape = "redis://:password@host:6379/0 (in a password %2F for /, %40 for @), rediss://… or unix:///path/to.sock"
+        raise SettingsError(f"TRIALYARD_REDIS_URL: this is no address of a Redis; write {shape}") from None
+
+
+def _nothing() -> None:
+    """To be done while somebody waits: nothing, or nothing more."""
 
 
 class Caller:
@@ -72,7 +78,13 @@ class Caller:
         self._lock = threading.Lock()
         self._is_connected = True
 
-    def call(self, request: Request, patience: float, on_wait: Callable[[], None] | None = None) -> Answer:
+    def call(
+        self,
+        request: Request,
+        patience: float,
+        meanwhile: Callable[[], None] = _nothing,
+        on_wait: Callable[[], None] = _nothing,
+    ) -> Answer:
         """Send a request until it is answered.
 
         The request is sent again while no answer comes, after 0.25 s and then ever less often: the stream may have
@@ -80,10 +92,12 @@ class Caller:
 
         Args:
             patience: seconds after which to give up.
+            meanwhile: called once the request is on its way, or cannot be sent, before its answer is waited for.
             on_wait: called once if no answer has come with the first sending.
 
         Raises:
             Unavailable: no answer came within `patience`; CutOff, if Redis could not be reached in the end.
+            OtherVersion: the answer cannot be read.
         """
         with self._lock:
             sequence = next(self._sequences)
@@ -91,12 +105,11 @@ class Caller:
             deadline = time.monotonic() + patience
             wait = self._resend
             while (left := deadline - time.monotonic()) > 0:
-                answer = self._try(document, sequence, min(wait, left))
+                answer = self._try(document, sequence, min(wait, left), meanwhile)
                 if answer is not None:
                     return answer
-                if on_wait is not None:
-                    on_wait()
-                    on_wait = None
+                on_wait()
+                meanwhile = on_wait = _nothing
                 wait = min(wait * 2, 5.0)
         if not self._is_connected:
             raise CutOff(f"Redis could not be reached within {patience:g} s")
@@ -106,14 +119,14 @@ class Caller:
         """Send a request that wants no answer; lost if Redis is away."""
         self._wire.send(_entry(request.model_dump_json()))
 
-    def _try(self, document: str, sequence: int, wait: float) -> Answer | None:
+    def _try(self, document: str, sequence: int, wait: float, meanwhile: Callable[[], None]) -> Answer | None:
         key = answer_key(self._sender)
         until = time.monotonic() + wait
         try:
-            _, popped = self._wire.send(_entry(document), _popping(key, wait))
+            _, popped = self._wire.send(_entry(document), _popping(key, wait), meanwhile=meanwhile)
             self._is_connected = True
             while popped is not None:
-                reply = Reply.model_validate_json(popped[1])
+                reply = _read_reply(popped[1])
                 if reply.sequence == sequence:
                     return reply.answer
                 left = until - time.monotonic()  # an answer to an earlier sending of an earlier request: drop it
@@ -123,6 +136,16 @@ class Caller:
             self._is_connected = False
             time.sleep(wait)  # the connection failed at once; without a pause this would spin
         return None
+
+
+def _read_reply(document: bytes) -> Reply:
+    """Raises: OtherVersion."""
+    try:
+        return Reply.model_validate_json(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"{first['msg']} at {'.'.join(map(str, first['loc']))}"
+        raise OtherVersion(f"the scheduler is of another version: its answer cannot be read here ({where})") from None
 
 
 def _entry(document: str) -> Command:
