@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from fastapi import APIRouter, Request
@@ -16,14 +17,26 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.deps import Wired
 from api.errors import Forbidden, Unauthorized, problem_of
-from api.keyring import KeyRing, is_loopback
+from api.keyring import KeyRing
 from api.requests import StrictRoute
+from store.addresses import is_loopback
 from store.errors import BadRequest, TrialyardError, Unavailable
+from store.keys import role_of
+from store.models import KeyRole
 from store.settings import Settings
 
 COOKIE = "trialyard_key"
 COOKIE_SECONDS = 30 * 86_400
 READING = {"GET", "HEAD", "OPTIONS"}
+JOIN = "/api/v1/workers/join"
+
+Visitor = KeyRole | Literal["outsider", "machine"]
+
+_OTHER_ROLE = {
+    KeyRole.WORKER: f"this key is a worker's: it opens POST {JOIN} and nothing else; "
+    "`trialyard keys create NAME` makes one for people and their programs",
+    KeyRole.USER: "this key is not a worker's; `trialyard keys create NAME --role worker` makes one that is",
+}
 
 router = APIRouter(route_class=StrictRoute, include_in_schema=False)
 
@@ -31,9 +44,12 @@ router = APIRouter(route_class=StrictRoute, include_in_schema=False)
 class Gate:
     """Lets a request through to the app, or answers it.
 
-    With a key configured every path but /healthz wants it, as a bearer key or as the cookie that `POST /session` sets.
-    Without one the server is for this machine alone, and only requests that name it as such are let in: a page of
-    another site may otherwise reach it under a name of its own (DNS rebinding).
+    With a key configured every path but those of probes wants one, as a bearer key or as the cookie that
+    `POST /session` sets. Without one the server is for this machine alone, and only requests that name it as such are
+    let in: a page of another site may otherwise reach it under a name of its own (DNS rebinding).
+
+    Whom it lets in is the request's `state.visitor`, from the least trusted on: "outsider", "machine" where no key is
+    wanted, or the role of the key.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, keys: KeyRing) -> None:
@@ -47,18 +63,22 @@ class Gate:
             return
         request = Request(scope)
         try:
-            await self._admit(request)
+            request.state.visitor = await self._admit(request)
         except TrialyardError as error:
+            if scope["path"] == "/readyz":  # a kubelet and a load balancer have no key
+                request.state.visitor = "outsider"
+                await self._app(scope, receive, send)
+                return
             wants_page = isinstance(error, Unauthorized) and _is_for_a_person(request)
             response = sign_in_page(_next_of(request), 401) if wants_page else problem_of(error)
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    async def _admit(self, request: Request) -> None:
+    async def _admit(self, request: Request) -> Visitor:
         """Raises: Unauthorized, Forbidden, Unavailable."""
         try:
-            digests = await run_in_threadpool(self._keys.digests)
+            roles = await run_in_threadpool(self._keys.roles)
         except SQLAlchemyError as error:
             raise Unavailable(
                 "the database does not answer, so no key can be checked; try again in a moment"
@@ -66,10 +86,17 @@ class Gate:
         bearer = _bearer(request.headers)
         if bearer is None:
             _refuse_other_sites(request)
-        if not digests:
+        if not roles:
             self._admit_without_key(request)
-        elif request.url.path != "/session" and not self._is_known(bearer or request.cookies.get(COOKIE)):
+            return "machine"
+        if request.url.path == "/session":
+            return "outsider"
+        role = role_of(bearer or request.cookies.get(COOKIE) or "", roles)
+        if role is None:
             raise Unauthorized("this server wants an API key: send `Authorization: Bearer <key>`")
+        if (role is KeyRole.WORKER) != (request.scope["path"] == JOIN):
+            raise Forbidden(_OTHER_ROLE[role])
+        return role
 
     def _admit_without_key(self, request: Request) -> None:
         if not is_loopback(self._settings.host):
@@ -81,19 +108,18 @@ class Gate:
                 "::1 and localhost"
             )
 
-    def _is_known(self, key: str | None) -> bool:
-        return key is not None and self._keys.opens(key)
-
 
 @router.post("/session")
 async def sign_in(request: Request, parts: Wired) -> Response:
     """Set the cookie for a browser. The cookie is the key itself, so what revokes the key also ends the session."""
     form = _credentials(request.headers.get("content-type", ""), await request.body())
     is_form = "next" in form
-    if not await run_in_threadpool(parts.keys.opens, form.get("key", "")):
+    role = await run_in_threadpool(parts.keys.role_of, form.get("key", ""))
+    if role is not KeyRole.USER:
+        why = "this is no valid key" if role is None else _OTHER_ROLE[role]
         if is_form:
-            return sign_in_page(_local(form["next"]), 401, "This is no valid key.")
-        raise Unauthorized("the key is not valid")
+            return sign_in_page(_local(form["next"]), 401, f"{why[0].upper()}{why[1:]}.")
+        raise Unauthorized(why)
     response = RedirectResponse(_local(form["next"]), 303) if is_form else Response(status_code=204)
     secure = request.url.scheme == "https"
     response.set_cookie(COOKIE, form["key"], COOKIE_SECONDS, httponly=True, secure=secure, samesite="strict")

@@ -40,7 +40,7 @@ class Unauthorized(TrialyardError):
 
 
 class Forbidden(TrialyardError):
-    """The request came by a way that a browser may have been tricked into."""
+    """The request came by a way that a browser may have been tricked into, or with a key that opens something else."""
 
 
 _STATUS: dict[type[TrialyardError], int] = {

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from store.addresses import is_loopback
 from store.errors import SettingsError
-from store.keys import Keys, digest, verify
+from store.keys import Keys, digest, role_of
+from store.models import KeyRole
 from store.session import reads
 from store.settings import Settings
 
@@ -25,38 +26,31 @@ class KeyRing:
         self, settings: Settings, sessions: sessionmaker[Session], monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         own = settings.api_key.get_secret_value() if settings.api_key else ""
-        self._own = frozenset({digest(own)} if own else ())
+        self._own = {digest(own): KeyRole.USER} if own else {}
         self._sessions = sessions
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._stored: frozenset[str] = frozenset()
+        self._stored: Mapping[str, KeyRole] = {}
         self._stale_at = float("-inf")
 
-    def digests(self) -> frozenset[str]:
-        """The digests of all valid keys; none means that no key is configured."""
+    def roles(self) -> Mapping[str, KeyRole]:
+        """The roles of all valid keys by their digests; none means that no key is configured."""
         with self._lock:
             if self._monotonic() >= self._stale_at:
                 with self._sessions() as session:
-                    self._stored = Keys(session).valid_digests()
+                    self._stored = Keys(session).valid()
                 self._stale_at = self._monotonic() + FRESH_SECONDS
-            return self._own | self._stored
+            return {**self._stored, **self._own}
 
-    def opens(self, text: str) -> bool:
-        return verify(text, self.digests())
+    def role_of(self, text: str) -> KeyRole | None:
+        """None, if the text is no valid key."""
+        return role_of(text, self.roles())
 
 
 def check_exposure(settings: Settings, engine: Engine) -> None:
     """Raises: SettingsError: other machines could reach the address, and no API key is configured."""
-    if not is_loopback(settings.host) and not KeyRing(settings, reads(engine)).digests():
+    if not is_loopback(settings.host) and not KeyRing(settings, reads(engine)).roles():
         raise SettingsError(
             f"TRIALYARD_HOST: {settings.host} can be reached from other machines, and no API key is configured; "
             "make one with `trialyard keys create NAME` (or set TRIALYARD_API_KEY), or listen on 127.0.0.1"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

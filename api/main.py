@@ -37,6 +37,7 @@ from api.routes import (
     ensembles,
     events,
     external,
+    joining,
     models,
     operations,
     report,
@@ -143,7 +144,7 @@ async def _lifespan(parts: Parts, _app: FastAPI) -> AsyncIterator[None]:
 def _add_routes(app: FastAPI) -> None:
     api = APIRouter(prefix="/api/v1")
     of_studies = (studies, control, trials, results, models, artifacts, ensembles, rescores, report, events)
-    for part in (*of_studies, external, workers, datasets):
+    for part in (*of_studies, external, workers, joining, datasets):
         api.include_router(part.router)
     for router in (api, operations.router, auth.router, docs.router):
         app.include_router(router)

@@ -125,18 +125,15 @@ def pool(study: Study) -> str:
     return str((study["definition"].get("resources") or {}).get("pool", "default"))
 
 
-def worker_command(study: Study | None = None) -> str:
-    """What to type on a machine that shall train (for this study)."""
+def worker_command(server_url: str, wants_key: bool, study: Study | None = None) -> str:
+    """What to type on a machine that shall train (for this study), where the server wants a key or does not."""
     gpus = 1 if study is None else (study["definition"].get("resources") or {}).get("gpus", 1)
     slots = "--gpus all" if gpus else "--cpu-slots 2"
     if gpus > 1:
         slots += f" --gpus-per-trial {gpus}"
-    settings = [
-        "TRIALYARD_REDIS_URL=redis://…",
-        "TRIALYARD_ARTIFACT_URL=s3://…",
-    ]
     chosen = f" --pool {pool(study)}" if study else ""
-    return "\n".join([f"export {setting}" for setting in settings] + [f"trialyard worker {slots}{chosen}"])
+    key = "export TRIALYARD_API_KEY=…  # trialyard keys create NAME --role worker\n" if wants_key else ""
+    return f"{key}trialyard worker {slots}{chosen} --server {server_url}"
 
 
 def ask_command(study: Study) -> str:

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from api import shapes
 from api.deps import Number, PathStudy, Reading, Wired
-from api.page_text import FILTERS, objective_text, worker_command
+from api.page_text import FILTERS, objective_text
 from api.routes.studies import shown
 from api.routes.workers import list_workers
 from api.waiting import with_waiting
@@ -86,7 +86,7 @@ def show_workers(request: Request, parts: Wired, session: Reading) -> Response:
         workers = [worker.model_dump(mode="json") for worker in list_workers(parts, session).items]
     except RedisError:
         away = True
-    return _page(request, "workers.html", here="workers", workers=workers, away=away, worker_command=worker_command())
+    return _page(request, "workers.html", here="workers", workers=workers, away=away)
 
 
 @router.get("/compare")
@@ -120,7 +120,10 @@ def _studies(session: Session, rows: Sequence[StudyRow]) -> list[dict[str, Any]]
 
 def _page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
     environment: Environment = request.app.state.templates
-    return HTMLResponse(environment.get_template(template).render(context), status)
+    server_url = str(request.base_url).rstrip("/")
+    wants_key = request.state.visitor != "machine"
+    page = environment.get_template(template).render(context, server_url=server_url, wants_key=wants_key)
+    return HTMLResponse(page, status)
 
 
 def _missing(request: Request, message: str) -> Response:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, NoReturn
 
 from fastapi import Request, Response
 from fastapi.dependencies.utils import get_flat_params
@@ -24,6 +24,9 @@ class RequestModel(BaseModel):
     """A body. Numbers are numbers and texts are texts: nothing is converted."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    # Keys that have a meaning and are not taken here, as sentences of what to do instead.
+    fixed: ClassVar[Mapping[str, str]] = {}
 
 
 class PlainRequest(Request):
@@ -109,9 +112,15 @@ class StrictRoute(APIRoute):
             try:
                 model.model_validate(error.body)
             except ValidationError as again:
-                wrong = WrongBody(of_model(again, model))
+                fixed = model.fixed if issubclass(model, RequestModel) else {}
+                wrong = WrongBody([_of_fixed(finding, fixed) for finding in of_model(again, model)])
                 return problem(422, wrong.detail, wrong.problems)
         return problem(422, "the body is missing or no JSON object")
+
+
+def _of_fixed(finding: Finding, fixed: Mapping[str, str]) -> Finding:
+    hint = fixed.get(str(finding.at[0])) if len(finding.at) == 1 else None
+    return finding if hint is None else Finding(finding.at, "cannot be changed", hint)
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -302,6 +302,8 @@ class Worker(Shape):
     done: int | None
     refused: int | None  # messages that came too late
     machine: str | None
+    version: str | None
+    understands: bool  # the scheduler's messages: it is given trials
     memory: int | None  # bytes of the host's that a trial may count on
     idle_share: float | None  # of the time since its start
     crowd: CrowdShape | None

@@ -2,11 +2,11 @@
 
     python -m benchmarks.techniques [--quick] [--only NAME] [--pictures docs/images/techniques]
 
-scikit-learn's digits, as a table of 64 pixels, and German credit from a folder that TRIALYARD_DATA_DIR names, where
-labels cannot be told for sure; without it those pairs are left out. Every pair of trainings differs in the technique's
-knob alone; seeds draw the split, the weights and the order anew, and are the same on both sides. Given are means with
-their standard errors, and in how many of the seeds the technique did what it should. The pictures show each pair epoch
-by epoch.
+scikit-learn's digits, as a table of 64 pixels or as images, and from a folder that TRIALYARD_DATA_DIR names German
+credit, where labels cannot be told for sure, California housing and SMS spam; without it those pairs are left out.
+Every pair of trainings differs in the technique's knob alone; seeds draw the split, the weights and the order anew, and
+are the same on both sides. Given are means with their standard errors, and in how many of the seeds the technique did
+what it should. The pictures show each pair epoch by epoch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import platform
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,68 +25,17 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
-from torch.nn import functional
 
-from trainer.config import TrainConfig
+from benchmarks.technique_pairs import DIGITS, EXPERIMENTS, Document, Experiment
+from trainer.config import Data, TrainConfig
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.errors import Diverged
-from trainer.models.layers import Network
-from trainer.optim import weights_of
 from trainer.progress import Monitor
 from trainer.training import Training
 
 SEEDS = 3
 LOSS = Monitor("val/loss", "minimize")
-Measure = Callable[[Training, Prepared], float]
-Document = Mapping[str, Mapping[str, Any] | Any]
-
-
-def metric(name: str) -> Measure:
-    """A metric of the validation part after the last epoch."""
-    return lambda training, _: training.metrics[f"val/{name}"]
-
-
-def best(name: str) -> Measure:
-    """A metric of the test part at the best epoch."""
-    return lambda training, _: training.restore_best().metrics[f"test/{name}"]
-
-
-def epochs(training: Training, _: Prepared) -> float:
-    return float(training.epoch)
-
-
-def zeroed(training: Training, _: Prepared) -> float:
-    """The share of the first layer's weights that are as good as 0."""
-    return (weights_of(training.model)[0].abs() < 1e-3).float().mean().item()
-
-
-def attacked(training: Training, prepared: Prepared) -> float:
-    """The accuracy on test rows whose every number was moved by 0.2 deviations to where the loss rises."""
-    assert prepared.test is not None
-    model: Network = training.model.eval()
-    numbers, categories = prepared.test.inputs
-    asked = numbers.clone().requires_grad_()
-    loss = functional.cross_entropy(model(asked, categories), prepared.test.y)
-    slope: Tensor = torch.autograd.grad(loss, asked)[0].sign()
-    outputs = model(numbers + 0.2 * slope, categories)
-    return (outputs.argmax(1) == prepared.test.y).float().mean().item()
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A technique's knobs, on top of a training, and what should come of them."""
-
-    knobs: Document
-    measure: Measure
-    what: str
-    should: str  # rise or fall
-    base: Document = field(default_factory=dict)
-    without: Document = field(default_factory=dict)
-    beside: Measure = field(default_factory=lambda: best("accuracy"))
-    curve: Measure = field(default_factory=lambda: metric("loss"))  # after each epoch, for the picture
-    axis: str = "validation loss"
 
 
 @dataclass(frozen=True)
@@ -98,97 +47,14 @@ class Measured:
     curve: list[float]
 
 
-DIGITS: Document = {"data": {"source": "sklearn:digits"}, "model": {"hidden": [64]}, "epochs": 20, "batch_size": 32}
-FEW: Document = {"data": {"split": {"validation": 0.3, "test": 0.5}}}  # 359 rows to train on
-CREDIT: Document = {
-    "data": {"source": "file:tabular/german_credit.csv"}, "epochs": 20, "optimizer": {"lr": 0.01}, "batch_size": 32,
-}  # fmt: skip
-HOUSES: Document = {
-    "data": {"source": "file:tabular/california_housing.csv", "target": "median_house_value"},
-    "epochs": 15, "optimizer": {"lr": 2e-3}, "batch_size": 256,
-}  # fmt: skip
-DEEP: Document = {"model": {"hidden": [64] * 20, "norm": "batch"}, "epochs": 8}
-
-EXPERIMENTS: dict[str, Experiment] = {
-    "l1": Experiment(
-        {"regularization": {"l1": 1e-3}}, zeroed, "first-layer weights at 0", "rise", curve=zeroed,
-        axis="first-layer weights at 0",
-    ),
-    "weight decay": Experiment(
-        {"optimizer": {"weight_decay": 1.0}}, best("loss"), "test loss", "fall",
-        base={**FEW, "model": {"hidden": [256]}, "epochs": 60, "optimizer": {"lr": 3e-3}},
-    ),
-    "early stopping": Experiment(
-        {"early_stopping": {"metric": "val/loss", "patience": 10}}, epochs, "epochs", "fall",
-        base={"epochs": 100, "optimizer": {"lr": 3e-3}},
-    ),
-    "label smoothing": Experiment(
-        {"regularization": {"label_smoothing": 0.2}}, metric("ece"), "calibration error", "fall",
-        base=CREDIT, beside=metric("accuracy"), curve=metric("ece"), axis="calibration error",
-    ),
-    "dropout": Experiment(
-        {"regularization": {"dropout": 0.5}}, best("accuracy"), "test accuracy", "rise",
-        base={**FEW, "model": {"hidden": [256]}, "epochs": 60, "optimizer": {"lr": 3e-3}}, beside=best("loss"),
-        curve=metric("accuracy"), axis="validation accuracy",
-    ),
-    "mixup": Experiment(
-        {"data": {"augment": {"mixup": 0.4}}}, best("accuracy"), "test accuracy", "rise",
-        base={**FEW, "model": {"hidden": [256]}, "epochs": 60, "optimizer": {"lr": 3e-3}}, beside=best("loss"),
-        curve=metric("accuracy"), axis="validation accuracy",
-    ),
-    "fgsm": Experiment(
-        {"data": {"augment": {"fgsm": 0.2}}}, attacked, "accuracy on attacked rows", "rise", curve=attacked,
-        axis="accuracy on attacked rows",
-    ),
-    "swa": Experiment(
-        {"regularization": {"swa": True, "swa_start": 0.5}}, metric("loss"), "last validation loss", "fall",
-        base=CREDIT, beside=metric("accuracy"),
-    ),
-    "ema": Experiment(
-        {"regularization": {"ema": 0.99}}, metric("loss"), "last validation loss", "fall",
-        base=CREDIT, beside=metric("accuracy"),
-    ),
-    "snapshots": Experiment(
-        {"regularization": {"snapshots": 4}}, metric("loss"), "last validation loss", "fall",
-        base={**CREDIT, "schedule": {"name": "cosine_restarts", "restart_epochs": 5}},
-        beside=metric("accuracy"),
-    ),
-    "lookahead": Experiment(
-        {"optimizer": {"lookahead_steps": 5, "lookahead_size": 0.5}}, metric("loss"), "last validation loss", "fall",
-        base={"optimizer": {"lr": 0.01}}, beside=metric("accuracy"),
-    ),
-    "gradient clipping": Experiment(
-        {"regularization": {"max_grad_norm": 1.0}}, metric("loss"), "last validation loss", "fall",
-        base={"optimizer": {"name": "sgd", "lr": 0.5, "momentum": 0.9}, "epochs": 10}, beside=metric("accuracy"),
-    ),
-    "warm-up": Experiment(
-        {"schedule": {"warmup_epochs": 2.0}}, metric("loss"), "last validation loss", "fall",
-        base={"model": {"hidden": [64] * 6}, "optimizer": {"lr": 0.02}, "schedule": {"name": "cosine"}, "epochs": 10},
-        beside=metric("accuracy"),
-    ),
-    "skip connections": Experiment(
-        {"model": {"skip": "standard"}}, metric("loss"), "last validation loss", "fall", base=DEEP,
-        beside=metric("accuracy"),
-    ),
-    "stochastic depth": Experiment(
-        {"regularization": {"stochastic_depth": 0.2}}, metric("loss"), "last validation loss", "fall",
-        base={**FEW, "model": {"hidden": [128] * 9, "skip": "standard", "norm": "batch"}, "epochs": 60},
-        beside=metric("accuracy"),
-    ),
-    "numbers as vectors": Experiment(
-        {"model": {"numbers": "periodic", "frequency_scale": 1.0}}, best("rmse"), "test error, dollars", "fall",
-        base=HOUSES, beside=best("mae"), curve=metric("rmse"), axis="validation error, dollars",
-    ),
-}  # fmt: skip
-
-
 def trained(
     seed: int, *documents: Document, after_epoch: Callable[[Training, Prepared], None]
 ) -> tuple[Training, Prepared]:
     """Train what the documents say together, later ones over earlier ones, to the end or to where it diverges."""
     document = merged({"seed": seed, "data": {"split": {"seed": seed}}}, *documents)
     config = TrainConfig.model_validate(document)
-    prepared = _prepared(config.data.model_copy(update={"augment": type(config.data.augment)()}).model_dump_json())
+    plain = config.data.model_copy(update={"augment": type(config.data.augment)()})
+    prepared = _prepared(plain.model_dump_json(), config.takes_images)
     training = Training(config, prepared, LOSS)
     while not training.over:
         training.run_epoch()
@@ -206,10 +72,9 @@ def merged(*documents: Document) -> dict[str, Any]:
 
 
 @cache
-def _prepared(data: str) -> Prepared:
-    document = json.loads(data)
+def _prepared(data: str, as_images: bool) -> Prepared:
     return prepare(
-        TrainConfig.model_validate({"data": document}).data, device=torch.device("cpu"), data_folders=_folders()
+        Data.model_validate_json(data), device=torch.device("cpu"), data_folders=_folders(), as_images=as_images
     )
 
 

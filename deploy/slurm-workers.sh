@@ -12,8 +12,8 @@
 #SBATCH --signal=TERM@120
 set -euo pipefail
 
-: "${TRIALYARD_REDIS_URL:?the Redis that server, scheduler and workers share}"
-: "${TRIALYARD_ARTIFACT_URL:?a folder or bucket that server and workers share}"
+: "${TRIALYARD_SERVER_URL:?the server, which tells the rest, as in https://trialyard.example.org}"
+: "${TRIALYARD_API_KEY:?a key for workers: trialyard keys create NAME --role worker}"
 export TRIALYARD_GRACE_SECONDS=90                        # less than --signal leaves: checkpoints are written in it
 export TRIALYARD_HOME_DIR="${TRIALYARD_HOME_DIR:-$HOME/.trialyard}"   # what a worker could not tell lies here
 

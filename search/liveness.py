@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
 
 import redis
 
@@ -15,7 +16,8 @@ from search.ledger import Ledger, LiveTrial
 from search.live_study import LiveStudy
 from search.placing import Offer
 from store.bus import worker_key
-from store.roster import read_workers
+from store.messages import PROTOCOL
+from store.roster import SAID_SECONDS, SCHEDULER_KEY, read_workers
 from store.wire import Wire
 
 
@@ -65,6 +67,11 @@ class Liveness:
     def offers(self) -> dict[str, Offer]:
         """What every live worker offers, by its name."""
         return {worker["name"]: Offer.of(worker) for worker in read_workers(self._redis)}
+
+    def announce(self) -> None:
+        """Say which messages this scheduler exchanges, for workers that are about to start."""
+        said = ("version", version("trialyard"), "protocol", PROTOCOL)
+        self._wire.send(("HSET", SCHEDULER_KEY, *said), ("EXPIRE", SCHEDULER_KEY, SAID_SECONDS))
 
     def _read_beats(self, names: list[str]) -> list[bytes | None]:
         return self._wire.send(*(("HGET", worker_key(name), "beat") for name in names)) if names else []

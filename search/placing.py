@@ -9,33 +9,44 @@ from typing import NamedTuple
 from pydantic import ByteSize
 
 from search.sections import Resources
+from store.messages import PROTOCOL
 
 AWAY = ("leaving", "draining")  # states of workers that take nothing new
+FIRST_PROTOCOL = 1  # of workers that do not say
+_NUMBERS = ("gpus", "memory", "protocol")
 
 
 class Offer(NamedTuple):
-    """What a worker offers to each trial. `memory` in bytes, None if it does not say."""
+    """What a worker offers to each trial. `memory` in bytes, None if it does not say. It understands what it is sent
+    if its `protocol` is the scheduler's."""
 
     pool: str
     gpus: int
     memory: int | None
     is_open: bool
+    protocol: int
 
     @classmethod
     def of(cls, worker: Mapping[str, str]) -> Offer:
         """From the fields of its sign of life."""
-        memory = worker.get("memory", "")
+        numbers = {name: int(text) for name, text in worker.items() if name in _NUMBERS and text.isdecimal()}
         return cls(
             worker.get("pool", ""),
-            int(worker["gpus"]) if worker.get("gpus", "").isdecimal() else 0,
-            int(memory) if memory.isdecimal() else None,
+            numbers.get("gpus", 0),
+            numbers.get("memory"),
             worker.get("state") not in AWAY,
+            numbers.get("protocol", FIRST_PROTOCOL),
         )
+
+    @property
+    def understands(self) -> bool:
+        return self.protocol == PROTOCOL
 
     def serves(self, resources: Resources) -> bool:
         """Whether a trial with these needs may run there."""
         has_memory = not resources.memory or self.memory is None or self.memory >= resources.memory
-        return self.is_open and self.pool == resources.pool and self.gpus == resources.gpus and has_memory
+        is_able = self.is_open and self.understands
+        return is_able and self.pool == resources.pool and self.gpus == resources.gpus and has_memory
 
 
 def lacks(resources: Resources, offers: Iterable[Offer]) -> str | None:
@@ -56,6 +67,7 @@ def _there(offers: list[Offer]) -> str:
     kinds = Counter(
         f"of the pool {offer.pool!r} {_with(offer.gpus)}"
         + ("" if offer.memory is None else f" ({human(offer.memory)} a slot)")
+        + ("" if offer.understands else ", of another version than the scheduler's")
         for offer in offers
     )
     return "live are " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))

@@ -301,6 +301,7 @@ class Scheduler:
         self._pools.divide(self._studies.values(), self._seats.offers.values(), self._clock(), self._monotonic())
         if self._monotonic() >= self._next_reconciliation:
             self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
+            self._liveness.announce()
             self._enqueued &= self._queue.waiting()
             self._tasks.reconcile(self._queue)
             spare_the_living()

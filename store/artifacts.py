@@ -60,6 +60,10 @@ class Artifacts:
     def task(self, study_id: int, number: int) -> Folder:
         return self._folder(f"studies/{study_id}/tasks/{number}")
 
+    def service(self) -> Folder:
+        """For what belongs to no study."""
+        return self._folder("service")
+
     def dataset(self, name: str) -> Folder:
         return self._folder(f"datasets/{name}")
 

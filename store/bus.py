@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import redis
 import structlog
+from pydantic import ValidationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from store.errors import CutOff, SettingsError, Unavailable
+from store.errors import CutOff, OtherVersion, SettingsError, Unavailable
 from store.messages import REQUESTS, Answer, Decision, Reply, Request, Settled
 from store.wire import Command, Wire
 
@@ -54,9 +55,10 @@ def open_redis(url: str, longest_block: float = 5.0) -> redis.Redis:
     timeout = longest_block + SILENCE_SECONDS
     try:
         return redis.Redis.from_url(url, protocol=2, socket_connect_timeout=5, socket_timeout=timeout)
-    except ValueError as error:
-        shape = "redis://:password@host:6379/0, rediss://… or unix:///path/to.sock"
-        raise SettingsError(f"TRIALYARD_REDIS_URL: {error}; write {shape}") from error
+    except ValueError:
+        # What urlsplit complains about may be a piece of the password.
+        shape = "redis://:password@host:6379/0 (in a password %2F for /, %40 for @), rediss://… or unix:///path/to.sock"
+        raise SettingsError(f"TRIALYARD_REDIS_URL: this is no address of a Redis; write {shape}") from None
 
 
 def _nothing() -> None:
@@ -95,6 +97,7 @@ class Caller:
 
         Raises:
             Unavailable: no answer came within `patience`; CutOff, if Redis could not be reached in the end.
+            OtherVersion: the answer cannot be read.
         """
         with self._lock:
             sequence = next(self._sequences)
@@ -123,7 +126,7 @@ class Caller:
             _, popped = self._wire.send(_entry(document), _popping(key, wait), meanwhile=meanwhile)
             self._is_connected = True
             while popped is not None:
-                reply = Reply.model_validate_json(popped[1])
+                reply = _read_reply(popped[1])
                 if reply.sequence == sequence:
                     return reply.answer
                 left = until - time.monotonic()  # an answer to an earlier sending of an earlier request: drop it
@@ -133,6 +136,16 @@ class Caller:
             self._is_connected = False
             time.sleep(wait)  # the connection failed at once; without a pause this would spin
         return None
+
+
+def _read_reply(document: bytes) -> Reply:
+    """Raises: OtherVersion."""
+    try:
+        return Reply.model_validate_json(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"{first['msg']} at {'.'.join(map(str, first['loc']))}"
+        raise OtherVersion(f"the scheduler is of another version: its answer cannot be read here ({where})") from None
 
 
 def _entry(document: str) -> Command:

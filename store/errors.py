@@ -68,6 +68,10 @@ class CutOff(Unavailable):
     """Redis cannot be reached: nobody sees that this process lives."""
 
 
+class OtherVersion(TrialyardError):
+    """What another process of the service sent cannot be read: it is of another version than this one."""
+
+
 class TooLate(TrialyardError):
     """What a request needs was asked of a worker and was not done within the time that the request may take."""
 

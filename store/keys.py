@@ -6,14 +6,14 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from store.errors import BadRequest, Conflict, NotFound
-from store.models import ApiKeyRow
+from store.models import ApiKeyRow, KeyRole
 
 PREFIX = "ty_"  # so that scanners for leaked secrets, and people, recognise one
 
@@ -24,7 +24,7 @@ class Keys:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def create(self, name: str, at: datetime) -> str:
+    def create(self, name: str, at: datetime, role: KeyRole = KeyRole.USER) -> str:
         """Make a key.
 
         Returns:
@@ -41,7 +41,7 @@ class Keys:
         if self._session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.name == name)) is not None:
             raise Conflict(f"there is, or was, a key named {name!r}; give this one another name")
         text = PREFIX + secrets.token_urlsafe(32)
-        self._session.add(ApiKeyRow(name=name, digest=digest(text), created_at=at, revoked_at=None))
+        self._session.add(ApiKeyRow(name=name, digest=digest(text), role=str(role), created_at=at, revoked_at=None))
         self._session.flush()
         return text
 
@@ -60,9 +60,10 @@ class Keys:
         if self._session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.name == name)) is None:
             raise NotFound(f"there is no key named {name!r}; `trialyard keys list` shows those that there are")
 
-    def valid_digests(self) -> frozenset[str]:
-        """The digests of the keys that have not been revoked."""
-        return frozenset(self._session.scalars(select(ApiKeyRow.digest).where(ApiKeyRow.revoked_at.is_(None))))
+    def valid(self) -> dict[str, KeyRole]:
+        """The roles of the keys that have not been revoked, by their digests."""
+        query = select(ApiKeyRow.digest, ApiKeyRow.role).where(ApiKeyRow.revoked_at.is_(None))
+        return {row.digest: KeyRole(row.role) for row in self._session.execute(query)}
 
 
 def digest(text: str) -> str:
@@ -70,7 +71,8 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def verify(text: str, digests: Iterable[str]) -> bool:
-    """Whether a text is one of the keys, in a time that tells nothing about them."""
+def role_of(text: str, keys: Mapping[str, KeyRole]) -> KeyRole | None:
+    """The role of a key, given those of all by their digests; None if it is no key. The time tells nothing of them."""
     given = digest(text)
-    return sum(hmac.compare_digest(given, each) for each in digests) > 0
+    found = [role for each, role in keys.items() if hmac.compare_digest(given, each)]
+    return found[0] if found else None

@@ -6,13 +6,16 @@ its sender's address and a sequence number; the same request sent twice is settl
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from store.errors import BadRequest
 
 DecisionName = Literal["continue", "prune", "stop", "pause"]
+
+# What a worker and a scheduler must have in common, told where they meet: raised with every change of these messages.
+PROTOCOL: Final = 2
 
 MetricName = Annotated[str, Field(min_length=1, max_length=128)]
 Metrics = dict[MetricName, FiniteFloat]
@@ -46,7 +49,7 @@ class _Message(BaseModel):
 
 
 class _Request(_Message):
-    v: Literal[1] = 1
+    v: Literal[1] = 1  # of requests alone: those that an older worker has spooled are still to be read
     sender: str = ""  # the list `trialyard:answer:<sender>` takes the answer; "" wants none
     sequence: int = 0
 

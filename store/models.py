@@ -78,6 +78,13 @@ class TaskState(StrEnum):
         return self in (TaskState.COMPLETE, TaskState.FAILED)
 
 
+class KeyRole(StrEnum):
+    """What a key opens: the whole API but for the addresses that a worker joins by, or these alone."""
+
+    USER = "user"
+    WORKER = "worker"
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware datetime in UTC on every database; SQLite would drop the zone."""
 
@@ -341,10 +348,12 @@ class ApiKeyRow(Base):
     """A bearer key, as the SHA-256 of its text; the text is shown once, when it is made."""
 
     __tablename__ = "api_key"
+    __table_args__ = (one_of("role", KeyRole),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     digest: Mapped[str] = mapped_column(String(64), unique=True)
+    role: Mapped[str] = mapped_column(String(16), server_default="user")
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
 

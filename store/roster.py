@@ -13,6 +13,10 @@ from store.bus import worker_key
 DRAIN_SECONDS = 24 * 3600  # how long the word waits for a worker that is cut off
 
 
+SCHEDULER_KEY = "trialyard:scheduler"  # a hash: the version and protocol of the one that is active
+SAID_SECONDS = 30
+
+
 def drain_key(name: str) -> str:
     """Exists when a worker, or all workers of a supervisor, shall leave."""
     return f"trialyard:drain:{name}"
@@ -49,6 +53,14 @@ def read_workers(client: redis.Redis) -> list[dict[str, str]]:
         for key, each in zip(keys, hashes, strict=True)
         if each  # it may have expired in between
     ]
+
+
+def read_scheduler(client: redis.Redis) -> dict[str, str]:
+    """The `version` and `protocol` of the active scheduler; nothing if none was active a moment ago."""
+    pipeline = client.pipeline(transaction=False)
+    pipeline.hgetall(SCHEDULER_KEY)
+    [said] = pipeline.execute()
+    return {field.decode(): value.decode() for field, value in said.items()}
 
 
 def drain(client: redis.Redis, name: str, workers: Sequence[dict[str, str]]) -> list[str]:

@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     home_dir: Path = Path("~/.trialyard")
     database_url: str = ""
     redis_url: str = ""
+    worker_redis_url: str = Field(default="", description="how workers reach it, if another way")
     artifact_url: str = ""
     data_dir: str = Field(default="", description="folders that `file:` sources may read, separated like PATH")
     objectives_file: Path | None = Field(

@@ -17,6 +17,7 @@ from search.lease import FREE
 from search.scheduler import Scheduler
 from store.bus import STREAM, answer_key, open_redis, worker_key
 from store.messages import (
+    PROTOCOL,
     Answer,
     Ask,
     Assignment,
@@ -225,7 +226,7 @@ class Worker:
 
     def beat(self) -> None:
         self.beats += 1
-        fields = {"pool": "default", "gpus": "0", "state": "idle", "beat": str(self.beats)}
+        fields = {"pool": "default", "gpus": "0", "state": "idle", "beat": str(self.beats), "protocol": str(PROTOCOL)}
         self.yard.client.hset(worker_key(self.name), mapping=fields)  # type: ignore[arg-type]
 
     def take(self, study_id: int, number: int | None) -> Answer:

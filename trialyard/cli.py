@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -155,6 +155,10 @@ def worker(
     ] = None,
     pool: Annotated[str, typer.Option(help="The pool whose trials are taken.")] = "default",
     name: Annotated[str | None, typer.Option(help="The workers' name; the machine's if left out.")] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The server, which tells where Redis and the artifacts are (needs a key)."),
+    ] = None,
     redis: Annotated[
         str | None, typer.Option(metavar="URL", help="The Redis of the service; TRIALYARD_REDIS_URL if left out.")
     ] = None,
@@ -164,9 +168,13 @@ def worker(
     with _service():
         from trialyard import services
 
+        settings = _settings(objectives_file=objectives, redis_url=redis)
+        if not settings.redis_url:
+            server = server or os.environ.get("TRIALYARD_SERVER_URL")
         raise typer.Exit(
             services.work(
-                _settings(objectives_file=objectives, redis_url=redis),
+                settings,
+                server,
                 pool,
                 cpu_slots,
                 gpus,
@@ -206,12 +214,18 @@ def doctor(
 
 
 @keys.command("create")
-def create_key(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
+def create_key(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    role: Annotated[
+        Literal["user", "worker"], typer.Option(help="user opens the API and its page; worker lets workers join.")
+    ] = "user",
+) -> None:
     """Make a key. It is shown once."""
     with _service():
+        from store.models import KeyRole
         from trialyard import services
 
-        typer.echo(services.create_key(_settings(), name))
+        typer.echo(services.create_key(_settings(), name, KeyRole(role)))
 
 
 @keys.command("list")

@@ -14,22 +14,26 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import httpx
-import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from store.addresses import without_password
+from store.bus import open_redis
 from store.embedded_redis import find_redis_server
 from store.errors import SettingsError
 from store.migrate import is_current
 from store.session import connect
 from store.settings import Settings
-from trainer.config import LAYERED, MOST_LAYERS, ONLY_WITH, TrainConfig, knob_paths
+from trainer.config import LAYERED, MOST_LAYERS, ONLY_WITH, TrainConfig, in_words, knob_paths
 from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput
+from trialyard.joining import join
 from worker.objectives_file import read_objectives
 
 SERVER_PACKAGES = ("fastapi", "uvicorn", "sse_starlette", "jinja2", "plotly", "optuna", "rq", "redis", "sqlalchemy")
@@ -146,11 +150,14 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             yield Finding("bad", str(error))
         return
     try:
-        with closing(redis.Redis.from_url(settings.redis_url, socket_connect_timeout=3, socket_timeout=3)) as client:
+        with closing(open_redis(settings.redis_url)) as client:
+            client.set_retry(Retry(NoBackoff(), 0))
             version = client.info("server")["redis_version"]
-        yield Finding("good", f"Redis {version} answers at TRIALYARD_REDIS_URL")
-    except (RedisError, ValueError) as error:
+        yield Finding("good", f"Redis {version} answers at {without_password(settings.redis_url)}")
+    except RedisError as error:
         yield Finding("bad", f"TRIALYARD_REDIS_URL: {error}")
+    except SettingsError as error:
+        yield Finding("bad", str(error))
 
 
 def _server(_settings: Settings) -> Iterator[Finding]:
@@ -164,6 +171,21 @@ def _server(_settings: Settings) -> Iterator[Finding]:
         yield Finding("good", f"answers at {url}")
     else:
         yield Finding("bad", f"{url}/readyz says {answer.status_code}: {answer.text[:200]}")
+
+
+def _joining(settings: Settings) -> Iterator[Finding]:
+    url = os.environ.get("TRIALYARD_SERVER_URL")
+    if url is None or settings.redis_url:
+        yield Finding("note", "by TRIALYARD_REDIS_URL, or by TRIALYARD_SERVER_URL with the key of a worker")
+        return
+    said: list[str] = []
+    try:
+        join(settings, url, said.append, patience=0)
+    except SettingsError as error:
+        said.append(f"a worker could not join from here: {error}")  # no fault where none is to run
+    for text in said[:-1]:
+        yield Finding("note", escape(text))
+    yield Finding("good" if said[-1].startswith("joining") else "note", escape(said[-1]))
 
 
 def _data(settings: Settings) -> Iterator[Finding]:
@@ -217,6 +239,7 @@ CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "database": _database,
     "Redis": _redis,
     "server": _server,
+    "joining": _joining,
     "data": _data,
     "objectives": _objectives,
     "GPUs": _gpus,
@@ -231,8 +254,8 @@ def knobs_table() -> Table:
     schema = TrainConfig.model_json_schema()
     for path in knob_paths():
         leaf = _leaf(schema, path)
-        partner, values = ONLY_WITH.get(path, ("", ()))
-        acts = f"{partner} {', '.join(sorted(values))}" if partner else ""
+        ways = ONLY_WITH.get(path, ())
+        acts = "; or ".join(", ".join(f"{each} {in_words(allowed)}" for each, allowed in way.items()) for way in ways)
         table.add_row(path, _allowed(leaf), _default(leaf), acts)
         if path in LAYERED:
             table.add_row(f"{path}.N", f"one of them, N from 0 to {MOST_LAYERS - 1}", "", acts)

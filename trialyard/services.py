@@ -13,8 +13,11 @@ from rich.table import Table
 from store.errors import SettingsError
 from store.keys import Keys
 from store.migrate import upgrade
+from store.models import KeyRole
 from store.session import connect, writes
 from store.settings import Settings
+from trialyard.joining import check_scheduler, join
+from trialyard.terminal import complaints
 
 
 def serve(settings: Settings) -> int:
@@ -33,6 +36,7 @@ def schedule(settings: Settings) -> int:
 
 def work(
     settings: Settings,
+    server: str | None,
     pool: str,
     cpu_slots: str | None,
     gpus: str,
@@ -44,8 +48,12 @@ def work(
     from worker.places import read_slots
     from worker.pool import Pool
 
+    if server is not None:
+        settings = join(settings, server, complaints().print)
+    settings = _with_redis(settings, "the server with --server https://…, or ")
+    check_scheduler(settings.redis_url)
     return Pool(
-        _with_redis(settings),
+        settings,
         pool=pool,
         cpu_slots=None if cpu_slots is None else read_slots("--cpu-slots", cpu_slots),
         gpus=gpus,
@@ -56,17 +64,17 @@ def work(
     ).run()
 
 
-def create_key(settings: Settings, name: str) -> str:
+def create_key(settings: Settings, name: str, role: KeyRole) -> str:
     with _keys(settings) as keys:
-        return keys.create(name, datetime.now(UTC))
+        return keys.create(name, datetime.now(UTC), role)
 
 
 def keys_table(settings: Settings) -> Table:
-    table = Table("name", "made", "revoked", box=None, pad_edge=False, header_style="bold")
+    table = Table("name", "role", "made", "revoked", box=None, pad_edge=False, header_style="bold")
     with _keys(settings) as keys:
         for key in keys.all():
             revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
-            table.add_row(key.name, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
+            table.add_row(key.name, key.role, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
     return table
 
 
@@ -99,7 +107,8 @@ def _bytes(size: str) -> int:
         raise SettingsError(f"--memory-per-slot {size}: it must be a size, such as 8GiB or 500MB") from error
 
 
-def _with_redis(settings: Settings) -> Settings:
+def _with_redis(settings: Settings, instead: str = "") -> Settings:
     if not settings.redis_url:
-        raise SettingsError("TRIALYARD_REDIS_URL is not set; name the Redis that server, scheduler and workers share")
+        shared = f"name {instead}the Redis that server, scheduler and workers share"
+        raise SettingsError(f"TRIALYARD_REDIS_URL is not set; {shared}")
     return settings

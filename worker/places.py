@@ -23,7 +23,7 @@ MOST_ON_CORE = 2
 
 Slots = int | Literal["auto"]
 
-SECRETS = {"api_key", "database_url"}  # no part of a worker's business
+SECRETS = {"api_key", "database_url", "worker_redis_url"}  # no part of a worker's business
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 # What glibc's allocator gives back after a step of a training it asks for again in the next one, and the kernel fills

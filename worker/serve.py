@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from importlib.metadata import version
 
 import structlog
 from rq.exceptions import StopRequested
 
 from store.bus import open_redis
+from store.messages import PROTOCOL
 from store.queue import queue_name
 from store.settings import Settings
 from worker.beats import Beats
@@ -74,6 +76,8 @@ def _beats(settings: Settings, arguments: argparse.Namespace, figures: Figures) 
         "gpus": str(len(_gpus(arguments))),
         "memory": str(arguments.memory or ""),
         "crowd": arguments.crowd,
+        "version": version("trialyard"),
+        "protocol": str(PROTOCOL),
     }
     return Beats(
         open_redis(settings.redis_url, longest_block=0.0),  # a beat that hangs must not cost the lease

@@ -18,7 +18,7 @@ from api.routes.studies import shown
 from api.shapes import Study, Trial
 from search.amending import changed
 from search.conditions import Conditions
-from search.definition import parse
+from search.definition import Definition, parse
 from search.optuna_trials import ENQUEUED
 from search.points import check_point, completed
 from search.sections import Priority
@@ -36,6 +36,11 @@ class EnqueueBody(RequestModel):
 
 
 class AmendBody(RequestModel):
+    fixed = {field.alias or name: "begin another study" for name, field in Definition.model_fields.items()} | {
+        "enqueue": "POST /api/v1/studies/{name}/trials adds trials of given parameters",
+        "name": "a study keeps its name",
+    }
+
     budget: Annotated[dict[str, Any], Field(default_factory=dict)]
     parameters: Annotated[dict[str, Any], Field(default_factory=dict, max_length=1000)]
     parameter_constraints: Annotated[list[Any] | None, Field(max_length=1000)] = None

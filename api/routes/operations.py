@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -20,33 +20,40 @@ from search.lease import is_dead
 from store.migrate import is_current
 from store.models import SchedulerLeaseRow
 
+KEYLESS: dict[str, Any] = {"security": []}
+
 router = APIRouter(route_class=StrictRoute, tags=["operations"])
 
 
 class Readiness(BaseModel):
-    """Whether requests can be served. The scheduler is told as information: without one studies wait."""
+    """Whether requests can be served; with a key also why. The scheduler is information: without one studies wait."""
 
     ready: bool
-    database: Literal["ok", "away", "not migrated"]
-    redis: Literal["ok", "away"]
-    scheduler: Literal["active", "none", "unknown"]
+    database: Literal["ok", "away", "not migrated"] | None = None
+    redis: Literal["ok", "away"] | None = None
+    scheduler: Literal["active", "none", "unknown"] | None = None
 
 
-@router.get("/healthz")
+@router.get("/healthz", openapi_extra=KEYLESS)
 def healthz() -> dict[str, str]:
-    """The process lives."""
+    """The process lives. Wants no key."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", response_model=Readiness)
-def readyz(parts: Wired) -> Response:
-    """The parts that requests need are there; 503 with the same document if one is not."""
+@router.get("/readyz", response_model=Readiness, openapi_extra=KEYLESS)
+def readyz(request: Request, parts: Wired) -> Response:
+    """The parts that requests need are there; 503 with the same document if one is not.
+
+    Wants no key: a kubelet and a load balancer have none. With one it says which part is away.
+    """
     database = _database(parts)
     redis = _redis(parts)
     ready = database == redis == "ok"
-    scheduler = _scheduler(parts) if database == "ok" else "unknown"
-    state = Readiness(ready=ready, database=database, redis=redis, scheduler=scheduler)
-    return JSONResponse(state.model_dump(), 200 if ready else 503)
+    state = Readiness(ready=ready)
+    if request.state.visitor != "outsider":
+        scheduler = _scheduler(parts) if database == "ok" else "unknown"
+        state = Readiness(ready=ready, database=database, redis=redis, scheduler=scheduler)
+    return JSONResponse(state.model_dump(exclude_none=True), 200 if ready else 503)
 
 
 @router.get("/metrics")

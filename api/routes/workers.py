@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path
 from api.deps import Reading, Wired
 from api.requests import StrictRoute
 from api.shapes import CrowdShape, Draining, Page, Worker
+from search.placing import Offer
 from store.errors import NotFound
 from store.roster import drain, read_crowds, read_workers
 from store.studies import Studies
@@ -67,6 +68,8 @@ def _shown(worker: dict[str, str], names: dict[int, str], crowds: dict[tuple[str
         done=_number(worker, "done"),
         refused=_number(worker, "refused"),
         machine=worker.get("machine") or None,
+        version=worker.get("version"),
+        understands=Offer.of(worker).understands,
         memory=_number(worker, "memory"),
         crowd=_crowd(worker, names, crowds),
         idle_share=_float(worker, "idle_share"),

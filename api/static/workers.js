@@ -19,7 +19,7 @@ function hostPanel(host, slots) {
   const machines = [...new Set(slots.map((slot) => slot.machine).filter(Boolean))];
   const head = HEAD.map((title) => h("th", { scope: "col" }, title));
   const table = h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, sorted.map(slotRow)));
-  return h("section", { class: "panel", "aria-label": host }, h("header", {}, h("h2", {}, host), h("span", { class: "soft" }, `pool ${pools}${hostLoad(slots)}`), h("div", { class: "tools" }, machines.map((name) => drainButton(name, "Drain machine")))), h("div", { class: "scroll" }, table), crowdsOf(slots).map(crowdFigure));
+  return h("section", { class: "panel", "aria-label": host }, h("header", {}, h("h2", {}, host), h("span", { class: "soft" }, `pool ${pools}${versionsOf(slots)}${hostLoad(slots)}`), h("div", { class: "tools" }, machines.map((name) => drainButton(name, "Drain machine")))), h("div", { class: "scroll" }, table), crowdsOf(slots).map(crowdFigure));
 }
 
 /** The devices whose number of slots is found out, each once. */
@@ -46,7 +46,7 @@ function slotRow(slot) {
     h("td", { title: slot.name }, slot.name),
     h("td", {}, slot.pool),
     h("td", { title: slot.device }, slot.device),
-    h("td", {}, stateOf(slot)),
+    h("td", {}, stateOf(slot), slot.understands ? null : h("span", { class: "soft", title: "Its messages are not those of the scheduler, so it is given no trials: install the scheduler's version there." }, " other version")),
     h("td", {}, study),
     h("td", {}, trial),
     h("td", { class: "num" }, slot.done ?? unset()),
@@ -61,6 +61,12 @@ function slotRow(slot) {
 
 const HEAD = ["Slot", "Pool", "Device", "State", "Study", "Trial", "Done", "Idle", "Memory", "GPU", "Late", "Up for", ""];
 const percent = (share) => `${Math.round(100 * share)} %`;
+
+/** As in ", Trialyard 0.1.0"; nothing of workers that do not say. */
+function versionsOf(slots) {
+  const versions = [...new Set(slots.map((slot) => slot.version).filter(Boolean))];
+  return versions.length ? `, Trialyard ${versions.join(" and ")}` : "";
+}
 
 function hostLoad(slots) {
   const loads = slots.map((slot) => slot.figures.load).filter((load) => load != null);

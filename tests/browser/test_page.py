@@ -281,10 +281,13 @@ def test_workers_come_and_go_on_their_page(visitor: Visitor) -> None:
     expect(page.get_by_role("heading", name="No worker is connected")).to_be_visible()
 
     beat = {"host": "atlas", "pool": "default", "device": "cuda:0 A100", "state": "busy", "gpus": "1"}
+    beat["version"] = "0.0.9"
     visitor.site.redis.hset(
         worker_key("atlas-gpu0"), mapping=beat | {"study": study_id(visitor.site, "digits-mlp"), "trial": "44"}
     )
     expect(page.get_by_role("row", name="atlas-gpu0")).to_contain_text("digits-mlp")
+    expect(page.get_by_role("row", name="atlas-gpu0")).to_contain_text("busy other version")
+    expect(page.get_by_role("region", name="atlas")).to_contain_text("Trialyard 0.0.9")
     cells = page.locator("#hosts td, #hosts th")
     assert cells.evaluate_all("all => all.filter(cell => cell.scrollWidth > cell.clientWidth).length") == 0
 

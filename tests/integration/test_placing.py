@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store.messages import Assignment, Gone, Nothing, Take
+from store.messages import PROTOCOL, Assignment, Gone, Nothing, Take
+from store.roster import read_scheduler
 from tests.yard import Worker, Yard, study
 
 GIB = 2**30
@@ -32,6 +33,24 @@ def test_a_trial_that_does_not_fit_goes_on_to_a_worker_that_is_large_enough(yard
     yard.turn(3)
     assert yard.jobs() == {job}  # it is back
     assert isinstance(large.take(study_id, 0), Assignment)
+
+
+@on_sqlite
+def test_a_worker_of_another_version_is_given_nothing_and_its_job_goes_to_others(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 1}))
+    old, new = yard.worker("old"), yard.worker("new")
+    for worker in (old, new):
+        worker.beat()
+    yard.client.hset("trialyard:worker:old", "protocol", PROTOCOL - 1)
+    yard.turn(3)
+
+    [job] = yard.jobs()
+    yard.pop(job)
+    assert isinstance(old.say(Take(study_id=study_id, number=0, worker="old", device="cpu")), Nothing)
+    yard.turn(3)
+    assert yard.jobs() == {job}
+    assert isinstance(new.take(study_id, 0), Assignment)
+    assert read_scheduler(yard.client)["protocol"] == str(PROTOCOL)
 
 
 @on_sqlite

@@ -43,8 +43,8 @@ def test_the_slurm_script_starts_a_worker_named_after_its_node(tmp_path: Path) -
         "HOME": str(tmp_path),
         "SLURMD_NODENAME": "node7",
         "SLURM_JOB_ID": "42",
-        "TRIALYARD_REDIS_URL": "redis://r",
-        "TRIALYARD_ARTIFACT_URL": "s3://a",
+        "TRIALYARD_SERVER_URL": "https://s",
+        "TRIALYARD_API_KEY": "k",
     }
 
     done = subprocess.run(["bash", script], env=environment, capture_output=True, text=True, check=True)
@@ -54,10 +54,10 @@ def test_the_slurm_script_starts_a_worker_named_after_its_node(tmp_path: Path) -
     assert lead is not None
     assert int(lead[1]) > 90  # the grace ends before Slurm kills
 
-    del environment["TRIALYARD_REDIS_URL"]
+    del environment["TRIALYARD_SERVER_URL"]
     refused = subprocess.run(["bash", script], env=environment, capture_output=True, text=True, check=False)
     assert refused.returncode != 0
-    assert "TRIALYARD_REDIS_URL: the Redis that" in refused.stderr
+    assert "TRIALYARD_SERVER_URL: the server, which" in refused.stderr
 
 
 def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_images_run_as_an_ordinary_user_and_the_servers_has_no_torch(stages: dic
         assert re.findall(r"^USER (\S+)", stages[name], flags=re.M) == ["10001"]
         assert "useradd --uid 10001 " in stages[name]
     assert "COPY --from=build-server" in stages["server"]
-    assert re.findall(r"'\.\[(.*)\]'", stages["build-server"]) == ["server"]
+    assert re.findall(r"'\.\[(.*)\]'", stages["build-server"]) == ["server,s3"]
 
 
 def test_compose_itself_finds_nothing_wrong() -> None:

@@ -93,8 +93,9 @@ def _mixture(own: Numbers, likeness: Numbers, _rule: Synthetic, random: Random) 
         return likeness.astype(np.float64)
     most = min(MOST_COMPONENTS, max(1, len(own) // 10))
     state = int(random.integers(2**31))
-    fitted = [GaussianMixture(n, reg_covar=1e-4, random_state=state).fit(own) for n in range(1, most + 1)]
-    drawn: NDArray[np.float64] = min(fitted, key=lambda mixture: mixture.bic(own)).sample(len(likeness))[0]
+    exact = own.astype(np.float64)
+    fitted = [GaussianMixture(n, reg_covar=1e-4, random_state=state).fit(exact) for n in range(1, most + 1)]
+    drawn: NDArray[np.float64] = min(fitted, key=lambda mixture: mixture.bic(exact)).sample(len(likeness))[0]
     return drawn
 
 

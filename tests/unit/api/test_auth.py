@@ -12,14 +12,16 @@ from sqlalchemy import Engine
 
 from api.keyring import KeyRing, check_exposure
 from store.errors import BadRequest, Conflict, NotFound, SettingsError
-from store.keys import Keys, verify
+from store.keys import Keys, role_of
+from store.models import KeyRole
 from store.session import reads, writes
 from store.settings import Settings
 from tests.api_server import ApiServer, definition, on_sqlite, serving
 
+JOIN = "/api/v1/workers/join"
 KEY = "ty_a-key-of-some-length"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-PATHS = ["/api/v1/studies", "/api/v1/workers", "/readyz", "/metrics", "/docs", "/openapi.json", "/", "/workers",
+PATHS = ["/api/v1/studies", "/api/v1/workers", "/metrics", "/docs", "/openapi.json", "/", "/workers",
          "/static/page.css", "/static/plotly.min.js", "/docs/assets/swagger-ui.css", "/nothing"]  # fmt: skip
 
 
@@ -29,22 +31,23 @@ def locked(settings: Settings) -> Iterator[ApiServer]:
         yield server
 
 
-def make_key(engine: Engine, name: str) -> str:
+def make_key(engine: Engine, name: str, role: KeyRole = KeyRole.USER) -> str:
     with writes(engine).begin() as session:
-        return Keys(session).create(name, NOW)
+        return Keys(session).create(name, NOW, role)
 
 
 def test_keys_are_made_listed_and_revoked_and_only_their_digests_are_kept(engine: Engine) -> None:
-    first, second = make_key(engine, "laptop"), make_key(engine, "ci")
+    first, second, third = make_key(engine, "laptop"), make_key(engine, "ci"), make_key(engine, "gpu", KeyRole.WORKER)
     with writes(engine).begin() as session:
         Keys(session).revoke("laptop", NOW)
         Keys(session).revoke("laptop", NOW)
 
     with reads(engine)() as session:
-        keys, valid = Keys(session).all(), Keys(session).valid_digests()
-    assert [(key.name, key.revoked_at) for key in keys] == [("laptop", NOW), ("ci", None)]
-    assert (verify(first, valid), verify(second, valid), verify(second + "x", valid)) == (False, True, False)
-    assert not any(text in (key.digest, key.name) for key in keys for text in (first, second))
+        keys, valid = Keys(session).all(), Keys(session).valid()
+    assert [(key.name, key.revoked_at) for key in keys] == [("laptop", NOW), ("ci", None), ("gpu", None)]
+    roles = [role_of(text, valid) for text in (first, second, third, second + "x")]
+    assert roles == [None, KeyRole.USER, KeyRole.WORKER, None]
+    assert not any(text in (key.digest, key.name) for key in keys for text in (first, second, third))
 
 
 def test_a_key_needs_a_new_name_and_one_that_reads_well(engine: Engine) -> None:
@@ -77,8 +80,11 @@ def test_only_this_machine_is_served_without_a_key(
 
 
 @on_sqlite
-def test_with_a_key_every_path_but_healthz_wants_it(locked: ApiServer) -> None:
-    assert locked.http.get("/healthz").status_code == 200
+def test_with_a_key_every_path_but_the_probes_wants_it(locked: ApiServer) -> None:
+    for probe, answer in (("/healthz", {"status": "ok"}), ("/readyz", {"ready": True})):
+        assert (locked.http.get(probe).status_code, locked.http.get(probe).json()) == (200, answer)
+    details = locked.http.get("/readyz", headers={"Authorization": f"Bearer {KEY}"}).json()
+    assert details == {"ready": True, "database": "ok", "redis": "ok", "scheduler": "none"}
     for path in PATHS:
         answer = locked.http.get(path)
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="trialyard"'), path
@@ -93,16 +99,16 @@ def test_keys_of_the_database_count_from_the_moment_they_are_made_until_they_are
 ) -> None:
     now = [0.0]
     ring = KeyRing(settings, reads(engine), lambda: now[0])
-    assert ring.digests() == frozenset()
+    assert ring.roles() == {}
 
     key = make_key(engine, "ci")
     now[0] += 2.5
-    assert ring.opens(key)
+    assert ring.role_of(key) is KeyRole.USER
 
     with writes(engine).begin() as session:
         Keys(session).revoke("ci", NOW)
     now[0] += 2.5
-    assert not ring.opens(key)
+    assert ring.role_of(key) is None
 
 
 @on_sqlite
@@ -112,6 +118,37 @@ def test_a_server_for_others_stays_shut_when_its_last_key_is_revoked(settings: S
 
     assert answer.status_code == 401
     assert "revoked" in answer.json()["detail"]
+
+
+@on_sqlite
+def test_a_workers_key_lets_it_join_and_opens_nothing_else(locked: ApiServer) -> None:
+    worker = {"Authorization": f"Bearer {make_key(locked.engine, 'gpu', KeyRole.WORKER)}"}
+    user = {"Authorization": f"Bearer {make_key(locked.engine, 'ana')}"}
+
+    told = locked.http.post(JOIN, headers=worker)
+    assert (told.status_code, told.json()["redis_url"]) == (200, locked.settings.redis_url)
+    assert told.headers["cache-control"] == "no-store"
+    for path in PATHS:
+        refused = locked.http.get(path, headers=worker)
+        assert (refused.status_code, "this key is a worker's" in refused.text) == (403, True), path
+    assert locked.http.get("/readyz", headers=worker).json() == {"ready": True}
+    for headers in (user, {"Authorization": f"Bearer {KEY}"}):
+        refused = locked.http.post(JOIN, headers=headers)
+        assert (refused.status_code, "keys create NAME --role worker" in refused.text) == (403, True)
+    assert locked.http.post(JOIN).status_code == 401
+    signed_in = locked.http.post("/session", json={"key": worker["Authorization"].removeprefix("Bearer ")})
+    assert (signed_in.status_code, "this key is a worker's" in signed_in.text) == (401, True)
+
+
+@on_sqlite
+def test_without_a_key_this_machines_workers_may_join_but_no_password_is_told(settings: Settings) -> None:
+    with serving(settings) as server:
+        assert server.http.post(JOIN).json()["redis_url"] == settings.redis_url
+        assert server.http.post(JOIN, headers={"Host": "evil.example"}).status_code == 403
+        assert server.http.post(JOIN, headers={"Origin": "http://evil.example"}).status_code == 403
+    with serving(settings.model_copy(update={"worker_redis_url": "redis://:secret@127.0.0.1"})) as server:
+        refused = server.http.post(JOIN)
+    assert (refused.status_code, "secret" in refused.text) == (403, False)
 
 
 @on_sqlite

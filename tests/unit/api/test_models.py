@@ -10,7 +10,7 @@ import pytest
 
 from store.artifacts import Artifacts
 from store.bus import open_redis, worker_key
-from store.messages import AttemptKey
+from store.messages import PROTOCOL, AttemptKey
 from store.models import TaskRow, TrialState
 from store.session import reads, writes
 from store.settings import Settings
@@ -77,7 +77,7 @@ def test_without_a_worker_it_is_said_at_once_and_with_a_busy_one_after_the_time_
     assert "no worker of the pool 'default' is there" in refused(server, 503)
 
     with open_redis(server.settings.redis_url) as client:
-        client.hset(worker_key("w"), mapping={"pool": "default", "gpus": "0", "state": "busy"})
+        client.hset(worker_key("w"), mapping={"pool": "default", "gpus": "0", "state": "busy", "protocol": PROTOCOL})
     assert "no worker came to it within 0.1 s: 1 of the pool's 1 are busy" in refused(server, 504)
 
     with reads(server.engine)() as session:

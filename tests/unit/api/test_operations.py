@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from api.errors import install
 from store.bus import open_redis, worker_key
+from store.messages import PROTOCOL
 from store.models import StudyRow, TrialState
 from store.queue import TrialQueue
 from store.roster import crowds_key, drain_key
@@ -70,7 +71,8 @@ def test_a_database_without_the_schema_is_not_ready(settings: Settings, tmp_path
 def test_workers_show_what_they_work_at(server: ApiServer) -> None:
     server.create("s")
     fields = {"host": "node7", "pid": 4242, "pool": "default", "device": "cuda:0", "gpus": "1", "state": "busy",
-              "study": server.study_id(), "trial": 3, "attempt": 1, "beat": 17, "done": 2}  # fmt: skip
+              "study": server.study_id(), "trial": 3, "attempt": 1, "beat": 17, "done": 2,
+              "version": "0.1.0", "protocol": PROTOCOL}  # fmt: skip
     with open_redis(server.settings.redis_url) as client:
         client.hset(worker_key("node7-gpu-0"), mapping=fields)
         client.hset(worker_key("a-new-one"), mapping={"pool": "cpu", "study": ""})
@@ -80,6 +82,7 @@ def test_workers_show_what_they_work_at(server: ApiServer) -> None:
     assert page["next_cursor"] is None
     new, busy = page["items"]
     assert (new["name"], new["pool"], new["study"], new["gpu"], new["pid"]) == ("a-new-one", "cpu", None, False, None)
+    assert (new["understands"], busy["understands"], busy["version"]) == (False, True, "0.1.0")
     expected = {"name": "node7-gpu-0", "host": "node7", "pid": 4242, "device": "cuda:0", "gpu": True, "study": "s"}
     assert busy | expected | {"trial": 3, "attempt": 1, "done": 2, "state": "busy"} == busy
 
@@ -150,7 +153,8 @@ def test_a_study_that_no_live_worker_can_serve_says_so_at_once(server: ApiServer
 
     made = server.http.post("/api/v1/studies", json=document, headers=key).json()
     with open_redis(server.settings.redis_url) as client:
-        client.hset(worker_key("w"), mapping={"pool": "default", "gpus": "0", "memory": 2**30, "state": "idle"})
+        fields = {"pool": "default", "gpus": "0", "memory": 2**30, "state": "idle", "protocol": PROTOCOL}
+        client.hset(worker_key("w"), mapping=fields)
         beside = server.get("large")["waiting_for"]
         client.hset(worker_key("w"), "memory", 8 * 2**30)
 

@@ -231,3 +231,21 @@ def test_the_best_trial_in_short_and_the_counts_are_those_of_the_trials(server: 
     assert study["counts"] | {"complete": 3, "failed": 1, "running": 1} == study["counts"]
     assert (study["best"]["number"], study["best"]["values"]) == (1, {"val/loss": 0.25})
     assert study["best"]["parameters"] == server.get("s/trials/1")["parameters"]
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("enqueue", "POST /api/v1/studies/{name}/trials adds trials of given parameters"),
+        ("objective", "begin another study"),
+        ("name", "a study keeps its name"),
+    ],
+)
+def test_what_cannot_be_changed_says_what_to_do_instead(server: ApiServer, key: str, hint: str) -> None:
+    server.create("s")
+
+    refused = server.http.patch("/api/v1/studies/s", json={key: [{"x": 0.5}]})
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [{"path": key, "message": "cannot be changed", "hint": hint}]

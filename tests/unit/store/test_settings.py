@@ -40,7 +40,8 @@ def test_every_setting_is_told_with_its_default() -> None:
     page = told()
 
     assert page.keys() == defaults.keys()
-    in_words = {"DATABASE_URL", "REDIS_URL", "ARTIFACT_URL", "DATA_DIR", "OBJECTIVES_FILE", "API_KEY"}
+    urls = {"DATABASE_URL", "REDIS_URL", "WORKER_REDIS_URL", "ARTIFACT_URL"}
+    in_words = urls | {"DATA_DIR", "OBJECTIVES_FILE", "API_KEY"}
     assert {name: text for name, text in page.items() if name not in in_words} == {
         name: as_told(value) for name, value in defaults.items() if name not in in_words
     }

@@ -152,6 +152,15 @@ def test_synthetic_rows_join_the_training_part_and_no_other(tmp_path: Path, meth
         assert set(richer.train.inputs[1][real:][richer.train.y[real:] == 1, 0].tolist()) == {2}  # all of them pilots
 
 
+def test_a_mixture_of_many_columns_is_drawn_from_in_double_precision(tmp_path: Path) -> None:
+    """In single precision covariances are not symmetric to the last bits, which numpy warns of."""
+    synthetic = {"method": "gaussian_mixture", "share": 1.0}
+
+    richer = prepared_of(tmp_path, "sklearn:breast_cancer", normalize="standard", synthetic=synthetic)
+
+    assert richer.train.inputs[0].isfinite().all()
+
+
 def test_the_seed_of_the_split_decides_what_is_made_up(tmp_path: Path) -> None:
     imbalanced(True).to_csv(tmp_path / "t.csv", index=False)
     synthetic = {"method": "gaussian_copula", "share": 0.5}
