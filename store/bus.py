@@ -6,15 +6,19 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import redis
 import structlog
 from pydantic import ValidationError
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
 
+from store.addresses import without_password
 from store.errors import CutOff, OtherVersion, SettingsError, Unavailable
 from store.messages import REQUESTS, Answer, Decision, Reply, Request, Settled
 from store.wire import Command, Wire
@@ -59,6 +63,24 @@ def open_redis(url: str, longest_block: float = 5.0) -> redis.Redis:
         # What urlsplit complains about may be a piece of the password.
         shape = "redis://:password@host:6379/0 (in a password %2F for /, %40 for @), rediss://… or unix:///path/to.sock"
         raise SettingsError(f"TRIALYARD_REDIS_URL: this is no address of a Redis; write {shape}") from None
+
+
+def check_redis(url: str) -> str | None:
+    """Before a process begins to wait for Redis: why it does not answer, which may pass; None if it does.
+
+    Raises:
+        SettingsError: the URL is none of a Redis, or the Redis there does not let us in.
+    """
+    where = without_password(url)
+    with closing(open_redis(url)) as client:
+        client.set_retry(Retry(NoBackoff(), 0))
+        try:
+            client.ping()
+        except (AuthenticationError, ResponseError) as error:
+            raise SettingsError(f"TRIALYARD_REDIS_URL: the Redis at {where} does not let us in: {error}") from error
+        except (RedisError, OSError) as error:
+            return f"Redis at {where} does not answer yet: {error}"
+    return None
 
 
 def _nothing() -> None:

@@ -99,8 +99,9 @@ def _read(server_url: str, answer: httpx.Response) -> Joining:
     if answer.is_redirect:
         raise SettingsError(f"{server_url} sends elsewhere: to {answer.headers.get('location', '?')}; name that one")
     if answer.status_code == httpx.codes.UNAUTHORIZED:
-        hint = "set TRIALYARD_API_KEY to a key that `trialyard keys create NAME --role worker` made on the server"
-        raise SettingsError(f"{server_url} does not know the key of this worker, or there is none; {hint}")
+        why = "does not know the key in" if "authorization" in answer.request.headers else "wants a key, and none is in"
+        hint = "`trialyard keys create NAME --role worker` makes one, on the server's machine"
+        raise SettingsError(f"{server_url} {why} TRIALYARD_API_KEY; {hint}")
     if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
         hint = "is it the address of a Trialyard, and as new as this worker?"
         raise SettingsError(f"{server_url} knows nothing of workers that join ({answer.status_code}); {hint}")

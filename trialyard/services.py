@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pydantic import ByteSize, TypeAdapter, ValidationError
 from rich.table import Table
 
+from store.addresses import without_password
+from store.bus import check_redis
 from store.errors import SettingsError
 from store.keys import Keys
 from store.migrate import upgrade
@@ -23,6 +25,7 @@ from trialyard.terminal import complaints
 def serve(settings: Settings) -> int:
     from api.main import serve as run_server
 
+    _look_at_redis(settings.redis_url)
     return run_server(settings)
 
 
@@ -66,7 +69,10 @@ def work(
 
 def create_key(settings: Settings, name: str, role: KeyRole) -> str:
     with _keys(settings) as keys:
-        return keys.create(name, datetime.now(UTC), role)
+        text = keys.create(name, datetime.now(UTC), role)
+    # On another machine than the server's it would be another database, and the key one that nobody knows.
+    complaints().print(f"{name}: a {role}'s key for the service on {without_password(settings.database)}; shown once")
+    return text
 
 
 def keys_table(settings: Settings) -> Table:
@@ -111,4 +117,11 @@ def _with_redis(settings: Settings, instead: str = "") -> Settings:
     if not settings.redis_url:
         shared = f"name {instead}the Redis that server, scheduler and workers share"
         raise SettingsError(f"TRIALYARD_REDIS_URL is not set; {shared}")
+    _look_at_redis(settings.redis_url)
     return settings
+
+
+def _look_at_redis(url: str) -> None:
+    """Say so if it is away, which may pass. Raises: SettingsError: waiting would be in vain."""
+    if url and (away := check_redis(url)) is not None:
+        complaints().print(away)

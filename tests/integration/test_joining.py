@@ -266,7 +266,7 @@ def test_a_key_that_is_not_a_workers_is_told_apart_from_one_that_is_not_known(
 ) -> None:
     ana = SecretStr(key_of(server, "ana", KeyRole.USER))
     cure = "keys create NAME --role worker"
-    for key, why in ((None, "there is none"), (SecretStr("ty_wrong"), "does not know"), (ana, "is not a worker's")):
+    for key, why in ((None, "none is in"), (SecretStr("ty_wrong"), "does not know"), (ana, "is not a worker's")):
         told = refusal(worker.model_copy(update={"api_key": key}), server.url)
         assert why in told
         assert cure in told
