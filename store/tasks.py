@@ -29,7 +29,7 @@ class Tasks:
         Raises:
             NotFound: the study was deleted at this very moment.
         """
-        raised = {"last_task": StudyRow.last_task + 1, "last_ensemble": StudyRow.last_ensemble + (kind == ENSEMBLE)}
+        raised = {"last_task": StudyRow.last_task + 1, "last_ensemble": StudyRow.last_ensemble + int(kind == ENSEMBLE)}
         counted = update(StudyRow).where(StudyRow.id == self._study.id).values(raised)
         numbers = self._session.execute(counted.returning(StudyRow.last_task, StudyRow.last_ensemble)).one_or_none()
         if numbers is None:
