@@ -221,13 +221,20 @@ def _let_live(lines: Sequence[Line], selector: selectors.BaseSelector) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a crowd has come to. `stored`: reports in SQL; `memory`: the scheduler's, MiB, over the time."""
+    """What a crowd has come to. `stored`: reports in SQL; `memory`: the scheduler's, over the time: when, and MiB."""
 
     shifts: Sequence[Shift]
     begin: float
     end: float
     stored: int
-    memory: Sequence[float]
+    memory: Sequence[tuple[float, float]]
+
+    @property
+    def growth(self) -> float:
+        """By how many bytes the scheduler's memory grew with each trial that ended, from a quarter of the time on."""
+        (since, first), (until, last) = self.memory[len(self.memory) // 4], self.memory[-1]
+        ended = sum(since < end <= until for shift in self.shifts for _, end in shift.held)
+        return (last - first) * 2**20 / max(1, ended)
 
     @property
     def waits(self) -> list[float]:
@@ -264,7 +271,7 @@ def run_crowd(
     study_id = ours.begin(name, sampler, BOUNDLESS, size, parameters=CURVES.parameters, pruner=PRUNER)
     if by_jobs:  # the slots begin with the numbers they have; jobs for these are of no use
         open_redis(ours.redis_url).delete(QUEUE)
-    memory: list[float] = []
+    memory: list[tuple[float, float]] = []
     over = threading.Event()
     watch = threading.Thread(target=_watch, args=(ours, memory, max(1.0, seconds / 20), over))
     watch.start()
@@ -279,7 +286,7 @@ def run_crowd(
     return Outcome(shifts, began + STARTING_SECONDS, began + seconds, stored, memory)
 
 
-def _watch(ours: Service, memory: list[float], period: float, over: threading.Event) -> None:
+def _watch(ours: Service, memory: list[tuple[float, float]], period: float, over: threading.Event) -> None:
     while not over.wait(period):
         pages = int(Path(f"/proc/{ours.scheduler.pid}/statm").read_text().split()[1])
-        memory.append(pages * 4096 / 2**20)
+        memory.append((time.monotonic(), pages * 4096 / 2**20))

@@ -5,7 +5,8 @@
 `slots`: 64 simulated slots whose trials sleep and report as learning curves say, half a second an epoch, TPE and
 Hyperband over PostgreSQL: which share of the slots' time lies in trials. They pull for five seconds and then take a job
 from the queue, as workers do. `crowd`: 500 simulated workers that send 2,000 reports a second for so many minutes:
-how long a report waits for its decision, whether all of them arrive, and what it does to the scheduler's memory.
+how long a report waits for its decision, whether all of them arrive, and by how much each trial that ends lets the
+scheduler's memory grow.
 
 `pauses`, from one trial's end to the next one's first step: one slot and an objective that notes when it begins and
 returns at once; medians and 99th percentiles, over rounds by turns. Ours is the whole service (SQLite, a Redis of its
@@ -192,8 +193,9 @@ def figures_of(crowd: Outcome) -> dict[str, Any]:
         "lost": crowd.reports - crowd.stored,
         "refused": crowd.refused,
         "sent_again": crowd.resent,
-        "memory_first_mib": round(crowd.memory[0]),
-        "memory_last_mib": round(crowd.memory[-1]),
+        "memory_first_mib": round(crowd.memory[0][1]),
+        "memory_last_mib": round(crowd.memory[-1][1]),
+        "bytes_a_trial": round(crowd.growth),
     }
 
 

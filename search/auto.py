@@ -83,7 +83,7 @@ class AutoSampler(BaseSampler):
         point = None if at_random else self._searched(study)
         if point is None:
             study._storage.set_trial_system_attr(trial._trial_id, AT_RANDOM, True)
-            point = self._cube.draw(self._rng, 1, MIDDLE_SHARE)[0]
+            point = self._at_random()
         return self._cube.values(point)
 
     @override
@@ -92,8 +92,18 @@ class AutoSampler(BaseSampler):
     ) -> Any:
         raise NotImplementedError(f"{param_name} is no parameter of the study")
 
+    def _at_random(self) -> Floats:
+        point: Floats = self._cube.draw(self._rng, 1, MIDDLE_SHARE)[0]
+        return point
+
     def _searched(self, study: Study) -> Floats | None:
-        """A new point, of which much is to be expected; None if all that are thought of have been tried."""
+        """A new point, of which much is to be expected; None if all that are thought of have been tried.
+
+        As often as trials repeat others, a search near the best finds nothing new: then it is a random one.
+        """
+        repeated = self._ranked.repeated
+        if repeated and self._rng.random_sample() < repeated:
+            return self._at_random()
         if self._rng.random_sample() < EVOLVED_SHARE:
             for _ in range(TRIES):
                 point = like_the_best(self._cube, self._ranked, self._rng)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from search.acting import idle_settings
 from search.conditions import Conditions
 from search.constraints import Constraint, check_constraints, read_constraints
 from search.corners import corners_of
@@ -50,7 +51,7 @@ from store.errors import DefinitionError
 FEWEST_EPOCHS = 3  # below that a first rung has nothing to save
 FEWEST_TRIALS = 20  # fewer find better models if each is trained to its end, and that costs less than twenty of them
 
-__all__ = ["Budget", "Definition", "Keep", "Objective", "Resources", "parse"]
+__all__ = ["Budget", "Definition", "Keep", "Objective", "Resources", "parse", "submitted"]
 
 
 def _as_mapping(refit: object) -> object:
@@ -186,6 +187,19 @@ def parse(document: object) -> Definition:
         findings = findings or _check_enqueued(definition)
     if definition is None or findings:
         raise DefinitionError(problems(findings, document))
+    return definition
+
+
+def submitted(document: object) -> Definition:
+    """The definition of a new study: what its section `trial` sets must act in one of its trials. Later, when the space
+    has been changed, some of it may not.
+
+    Raises:
+        DefinitionError: as `parse`, or a knob can act in no trial.
+    """
+    definition = parse(document)
+    if definition.kind == "train" and (idle := list(idle_settings(definition.parameters, definition.trial))):
+        raise DefinitionError(problems(idle, document))
     return definition
 
 

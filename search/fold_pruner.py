@@ -10,7 +10,6 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import WilcoxonPruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
-from scipy.stats import wilcoxon
 
 FOLDS = "trialyard:folds"  # a trial's system attribute: by step, the objective of each of its models
 _ONE = re.compile(r"(?:fold|seed)/([0-9]+)/(.+)")
@@ -47,6 +46,8 @@ class FoldPruner(WilcoxonPruner):
             return False
         if len(own) < self._startup or len(own.get(step, ())) != len(best):
             return False
+        from scipy.stats import wilcoxon  # takes a second to import, which every start of the service would wait for
+
         is_worse = "less" if study.direction is StudyDirection.MAXIMIZE else "greater"
         apart = [mine - its for mine, its in zip(own[step], best, strict=True)]
         # As in Optuna: folds that are alike count half for either side.

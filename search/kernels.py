@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 MANY = 98  # trials; with fewer, one more makes all kernels narrower, as their number bounds their widths
 
 _LOG_ROOT_TWO_PI = 0.5 * math.log(2 * math.pi)
-_FAR = 9.0  # standard deviations, beyond which a normal distribution has no mass that a float could hold beside 1
+_ROOT_TWO = math.sqrt(2.0)
 
 _NOTHING = -700.0  # the log of next to nothing; where its result is still smaller, `exp` is ten times slower
 
@@ -40,18 +40,17 @@ class Axis:
     def place(self, values: Floats) -> Floats:
         return np.log(values) if self.log else values
 
-    def bandwidths(self, means: Floats) -> Floats:
-        """(kernels - 1,) ascending means: a kernel is as wide as the wider of the gaps beside it, within limits."""
-        return bandwidths(means, np.array([self.high - self.low]))
-
     @property
     def prior(self) -> tuple[float, float]:
         """Its mean and its width."""
         return 0.5 * (self.low + self.high), self.high - self.low
 
 
-def bandwidths(means: Floats, reach: Floats) -> Floats:
-    """The same for several parameters at once: means (…, kernels - 1), and how far the parameters reach (…, 1)."""
+def bandwidths(means: Floats, reach: float) -> Floats:
+    """(…, kernels - 1) ascending means: a kernel is as wide as the wider of the gaps beside it, within limits.
+
+    `reach`: from the lower end of the range to the upper one.
+    """
     gaps = np.diff(means)
     widths = np.empty_like(means)
     widths[..., 0], widths[..., -1] = gaps[..., 0], gaps[..., -1]
@@ -59,8 +58,8 @@ def bandwidths(means: Floats, reach: Floats) -> Floats:
     return np.clip(widths, reach / min(100.0, 2.0 + means.shape[-1]), reach, out=widths)
 
 
-def logs_of_kernels(mean: Floats, width: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats, Floats]:
-    """Truncated normal kernels' log densities as polynomials of the distance x from the middle of their ranges.
+def logs_of_kernels(mean: Floats, width: Floats) -> tuple[Floats, Floats, Floats]:
+    """Truncated normal kernels' log densities as polynomials of x, where the range is from -0.5 to 0.5.
 
     All arrays have one shape.
 
@@ -68,20 +67,29 @@ def logs_of_kernels(mean: Floats, width: Floats, low: Floats, high: Floats) -> t
         The coefficients of 1, of x^2 and of x: -(x - mu)^2 / (2 sigma^2), multiplied out, and the logs of what divides.
     """
     precision = 1.0 / width
-    rest = np.log(precision) - _LOG_ROOT_TWO_PI
-    rest -= log_mass_inside((low - mean) * precision, (high - mean) * precision)
-    from_middle = mean - 0.5 * (low + high)  # less is lost so where squares cancel
-    linear = from_middle * precision * precision
-    rest -= 0.5 * from_middle * linear
-    return rest, -0.5 * precision * precision, linear
+    at_mean = mean * precision
+    inside = ndtr(0.5 * precision - at_mean) - ndtr(-0.5 * precision - at_mean)
+    rest = np.log(precision / inside) - _LOG_ROOT_TWO_PI - 0.5 * at_mean * at_mean
+    return rest, -0.5 * precision * precision, at_mean * precision
+
+
+def logs_of_kernel(mean: float, width: float) -> tuple[float, float, float]:
+    """The same for one, which takes numpy as long as a hundred."""
+    precision = 1.0 / width
+    at_mean = mean * precision
+    inside = 0.5 * (
+        math.erf((0.5 * precision - at_mean) / _ROOT_TWO) + math.erf((0.5 * precision + at_mean) / _ROOT_TWO)
+    )
+    rest = math.log(precision / inside) - _LOG_ROOT_TWO_PI - 0.5 * at_mean * at_mean
+    return rest, -0.5 * precision * precision, at_mean * precision
 
 
 def of_steps(axis: Axis, observed: Floats, points: Floats) -> Floats:
-    """(points, kernels): the mass that each kernel has within half a step of each point."""
+    """(points, kernels): the log of the mass that each kernel has within half a step of each point, over the mean."""
     half, means = 0.5 * (axis.step or 0.0), axis.place(observed)
     # numpy's default order of equal values is arbitrary and decides which of them gets the wide kernel: take the same.
     order = np.argsort(means)
-    mean, width = means[order], axis.bandwidths(means[order])
+    mean, width = means[order], bandwidths(means[order], axis.high - axis.low)
     first = np.empty(len(mean), dtype=bool)  # of its run of equal kernels
     first[0] = True
     first[1:] = (mean[1:] != mean[:-1]) | (width[1:] != width[:-1])
@@ -106,18 +114,6 @@ def of_choices(observed: Floats, choices: int, points: Floats) -> Floats:
     return table[points.astype(np.intp)]
 
 
-def log_mass_inside(low: Floats, high: Floats) -> Floats:
-    """The log of the normal mass between `low` <= 0 and `high` >= 0: only kernels near an edge lose any."""
-    shape, lost = low.shape, np.zeros(low.size)
-    low, high = low.ravel(), high.ravel()
-    near = np.flatnonzero(low > -_FAR)
-    lost[near] -= ndtr(low[near])
-    near = np.flatnonzero(high < _FAR)
-    lost[near] -= ndtr(-high[near])
-    logarithm: Floats = np.log1p(lost).reshape(shape)
-    return logarithm
-
-
 def _log_mass(low: Floats, high: Floats) -> Floats:
     """The log of the normal mass between any bounds, from the left tail, where it is exact; -inf below 1e-308."""
     right = low > 0
@@ -127,11 +123,17 @@ def _log_mass(low: Floats, high: Floats) -> Floats:
     return logarithm
 
 
-def log_sum_exp(terms: Floats) -> Floats:
-    """Over the last axis; overwrites its argument."""
+def log_sum_exp(terms: Floats, weights: Floats) -> Floats:
+    """(points,): the log of a weighted sum over the last axis of (points, kernels); overwrites its argument."""
     most = terms.max(axis=1)
     terms -= most[:, None]
-    np.maximum(terms, _NOTHING, out=terms)
+    logarithm: Floats = log_sum_exp_of_moderate(terms, weights) + most
+    return logarithm
+
+
+def log_sum_exp_of_moderate(terms: Floats, weights: Floats) -> Floats:
+    """The same, if of no point all terms are so small, or any so large, that `exp` has no number for it."""
+    np.clip(terms, _NOTHING, None, out=terms)
     np.exp(terms, out=terms)
-    logarithm: Floats = np.log(terms.sum(axis=1)) + most
+    logarithm: Floats = np.log(terms @ weights)
     return logarithm

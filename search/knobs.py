@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from search.conditions import Conditions
+from search.acting import idle_parameters
 from search.findings import WANTS_WHOLE, Finding, Location, nearest, of_model, shown
 from search.layers import DEPTH, check_layers
-from search.parameters import Choice, Parameter, Range, identity
+from search.parameters import Choice, Parameter, Range
 from trainer.config import (
     LAYERED,
     MOST_LAYERS,
-    ONLY_WITH,
     PINBALL,
     WITH_COMPRESSION,
     TrainConfig,
@@ -131,7 +130,7 @@ def check_knobs(
         findings += _check_values(name, parameter, trial, searched, base)
     if all(each.when.keys() <= knobs.keys() for each in knobs.values()):
         findings += check_layers(knobs, trial)
-    return findings + list(_without_effect(knobs, trial, section))
+    return findings + list(idle_parameters(knobs, trial, section))
 
 
 def check_points(points: Iterable[Mapping[str, Any]], trial: Mapping[str, Any]) -> list[Finding]:
@@ -288,39 +287,3 @@ def _probes(parameter: Parameter) -> Iterator[JsonValue]:
     if isinstance(parameter, Range) and not parameter.whole:
         # A fraction that no bound has: a knob that wants whole numbers takes 32.0 and 64.0, but not what lies between.
         yield parameter.low + (parameter.high - parameter.low) * 0.381966 if parameter.size is None else parameter.at(1)
-
-
-def _without_effect(
-    knobs: Mapping[str, Parameter], trial: Mapping[str, Any], section: Mapping[str, object]
-) -> Iterator[Finding]:
-    """Knobs that act for no value that their partner can have. Those that act for some values are fine."""
-    needs = Conditions(knobs).needs if all(each.when.keys() <= knobs.keys() for each in knobs.values()) else {}
-    by_layer = any(layer_of(name) for name in knobs)
-    for name in knobs if needs else ():
-        layer = layer_of(name)
-        rule = ONLY_WITH.get(layer.of if layer else name)
-        if rule is None or (name == DEPTH and by_layer):  # then it says how many layers there are
-            continue
-        partner, acting = rule
-        if partner in section and partner not in knobs:
-            continue  # it could not be read
-        possible = needs[name].get(partner) or _possible(partner, knobs, trial)
-        if not any(value in acting for value in possible.values() if isinstance(value, str)):
-            names = " or ".join(sorted(acting))
-            has = ", ".join(shown(value) for value in possible.values())
-            hint = f"let {partner} be one of them and add when: {{{partner}: [{', '.join(sorted(acting))}]}}"
-            yield Finding(("parameters", name), f"acts only with {partner} {names}, and it has {has} here", hint)
-
-
-def _possible(partner: str, knobs: Mapping[str, Parameter], trial: Mapping[str, Any]) -> dict[str, JsonValue]:
-    if partner in knobs:
-        return {identity(value): value for value in knobs[partner].extremes()}
-    *sections, key = partner.split(".")
-    given: Any = trial
-    model: Any = TrainConfig
-    for section in sections:
-        given = given.get(section) if isinstance(given, dict) else None
-        annotation = model.model_fields[section].annotation
-        model = next(iter(get_args(annotation)), annotation)
-    value = given[key] if isinstance(given, dict) and key in given else model.model_fields[key].default
-    return {identity(value): value}

@@ -76,7 +76,7 @@ def _load(session: Session, study_id: int) -> LiveStudy:
         if trial.state == TrialState.COMPLETE and definition.duplicates == "reuse":
             study.recall_result(trial.number, trial.metrics, trial.step)
         if not TrialState(trial.state).ended and (live := load_trial(session, study_id, trial.number)) is not None:
-            study.open[trial.number] = live
+            study.recall_open(live)
     ends = [
         (trial.ended_at, TrialState(trial.state), None if (trial.violation or 0) > 0 else _values(trial, metrics))
         for trial in trials

@@ -51,6 +51,7 @@ class OpenTrials:
         self._results: dict[int, tuple[dict[str, float] | None, int | None]] = {}  # metrics and step, to be reused
         self.proposal_seconds = 0.0  # that the last one took
         self._last_failure = ""
+        self._begun: dict[str, LiveTrial] = {}  # by worker, the trial whose attempt it began last
         self.origins: dict[str, AttemptKey] = {}  # of sources `trial:…`
         self.heritage = Heritage(study_id, definition)
 
@@ -72,8 +73,15 @@ class OpenTrials:
         return [trial for trial in self.open.values() if trial.state is TrialState.RUNNING]
 
     def running_on(self, worker: str) -> LiveTrial | None:
-        trials = (trial for trial in self.open.values() if trial.worker == worker)
-        return next((trial for trial in trials if trial.state is TrialState.RUNNING), None)
+        """What a worker of ours does, which is one thing at a time."""
+        trial = self._begun.get(worker)
+        return trial if trial is not None and trial.state is TrialState.RUNNING else None
+
+    def recall_open(self, trial: LiveTrial) -> None:
+        """A trial that had not ended when this process came to hold the study."""
+        self.open[trial.number] = trial
+        if trial.state is TrialState.RUNNING:
+            self._begun[trial.worker] = trial
 
     def recall_end(self, state: TrialState, values: Sequence[float] | None, at: datetime) -> None:
         """A trial ended at this time, before this process held the study; to be told in the order of the times."""
@@ -164,6 +172,7 @@ class OpenTrials:
     def _start(self, trial: LiveTrial, worker: str, device: str, ledger: Ledger) -> Assignment:
         trial.attempt += 1
         trial.worker, trial.device = worker, device
+        self._begun[worker] = trial
         trial.steps = set()
         trial.started_at = trial.started_at or ledger.at
         trial.reason = None
@@ -208,6 +217,8 @@ class OpenTrials:
     def _end_attempt(
         self, trial: LiveTrial, outcome: Outcome, state: TrialState, reason: str | None, ledger: Ledger
     ) -> None:
+        if self._begun.get(trial.worker) is trial:
+            del self._begun[trial.worker]
         self._allowance.pace.ended(trial.number, outcome is Outcome.FINISHED)
         device_seconds = self._allowance.attempt_ended(trial.number, ledger.at)
         ledger.end(trial.attempt_key, outcome, reason, device_seconds)

@@ -81,6 +81,12 @@ class Storage(InMemoryStorage):
         trial.params, trial.distributions = params, self._shared(distributions)
         self._set_trial(trial_id, trial)
 
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        """As Optuna's, which copies the trial for those who hold it on other threads."""
+        trial = self._get_trial(trial_id)
+        self.check_trial_is_updatable(trial_id, trial.state)
+        trial.intermediate_values[step] = intermediate_value
+
     def append(self, study_id: int, trial: FrozenTrial) -> None:
         info = self._studies[study_id]
         self._max_trial_id += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy.special import ndtri
 from search.auto_rungs import AutoRungs
 from search.cube import Cube, Floats
 from search.optuna_trials import WORST, trials_of
+from search.repeats import Repeats, rounded
 from search.space import Space
 from search.standing import shared, standings
 
@@ -48,6 +50,7 @@ class Ranked:
         self._places: Floats = np.empty(0)  # theirs
         self._first: int | None = None  # the level from which on `_order` looks at them
         self._known: set[bytes] = set()
+        self._repeats = Repeats()
 
     @property
     def count(self) -> int:
@@ -73,8 +76,14 @@ class Ranked:
             self._put_in_order()
 
     def best(self, count: int) -> Floats:
-        """(count, parameters): the best trials, or as many as there are."""
-        return self._points[self._order[:count]]
+        """(count, parameters): the best trials but for repeats, or as many as there are."""
+        firsts = (number for number in self._order.tolist() if number not in self._repeats)
+        return self._points[list(islice(firsts, count))]
+
+    @property
+    def repeated(self) -> float:
+        """The share of the trials that came to exactly what others had come to."""
+        return self._repeats.share
 
     def running(self, most: int) -> Floats:
         """(trials, parameters): the newest ones that run without a standing."""
@@ -119,7 +128,9 @@ class Ranked:
         self._runs[trial.number] = trial.state is TrialState.RUNNING and bool(trial.params)
         self._values[trial.number] = math.nan
         if not trial.params or not self._locate(trial.number, trial.params) or trial.state is TrialState.FAIL:
+            self._repeats.note(trial.number, {})
             return
+        self._repeats.note(trial.number, trial.intermediate_values)
         self._violations[trial.number] = max(_get_infeasible_trial_score(trial), 0.0)
         if WORST in trial.system_attrs:  # whatever its values were on the way there
             self._values[trial.number] = math.inf
@@ -141,10 +152,10 @@ class Ranked:
         level = 0
         for step, value in sorted(trial.intermediate_values.items()):
             while level < len(self._levels) and step >= self._levels[level]:
-                values[level] = math.inf if math.isnan(value) else sign * value
+                values[level] = math.inf if math.isnan(value) else sign * rounded(value)
                 level += 1
         if trial.state is TrialState.COMPLETE and trial.value is not None:
-            values[-1] = sign * trial.value
+            values[-1] = sign * rounded(trial.value)
         return values
 
     def _put_in_order(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from search.definition import Definition, parse
@@ -72,8 +72,11 @@ def request_of(
 def order_refits(session: Session, ledger: Ledger) -> None:
     """Order those of studies whose search, and race if they have one, has come to its end."""
     wanted = StudyRow.definition["refit"]["seeds"].as_integer().is_not(None)
-    for study in session.scalars(select(StudyRow).where(StudyRow.state == str(StudyState.COMPLETE), wanted)):
-        if own_refit(session, study) is None and stage_of_race(session, study) in (None, "COMPLETE"):
+    is_own = TaskRow.request["own"].as_boolean()
+    ordered = exists().where(TaskRow.study_id == StudyRow.id, TaskRow.kind == ENSEMBLE, is_own)
+    due = select(StudyRow).where(StudyRow.state == str(StudyState.COMPLETE), wanted, ~ordered)
+    for study in session.scalars(due):
+        if stage_of_race(session, study) in (None, "COMPLETE"):
             definition = parse(study.definition)
             if definition.refit and (found := _best(session, study, definition)) is not None:
                 request = request_of(session, definition, *found, definition.refit.seeds)

@@ -64,7 +64,7 @@ class Outbox:
             number of each study that got events.
         """
         with ExitStack() as stack:
-            if ledger.is_of_trials_alone and self._engine.dialect.name == "postgresql":
+            if ledger.is_of_trials_alone:
                 connection = stack.enter_context(self._hold())  # the batch is a transaction of its own
             else:
                 connection = stack.enter_context(self._engine.begin())

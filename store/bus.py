@@ -83,6 +83,10 @@ def check_redis(url: str) -> str | None:
     return None
 
 
+def _nothing() -> None:
+    """To be done while somebody waits: nothing, or nothing more."""
+
+
 class Caller:
     """One sender's side: requests out, answers in, in order. Not for use by two threads at once, which it forbids."""
 
@@ -96,7 +100,13 @@ class Caller:
         self._lock = threading.Lock()
         self._is_connected = True
 
-    def call(self, request: Request, patience: float, on_wait: Callable[[], None] | None = None) -> Answer:
+    def call(
+        self,
+        request: Request,
+        patience: float,
+        meanwhile: Callable[[], None] = _nothing,
+        on_wait: Callable[[], None] = _nothing,
+    ) -> Answer:
         """Send a request until it is answered.
 
         The request is sent again while no answer comes, after 0.25 s and then ever less often: the stream may have
@@ -104,6 +114,7 @@ class Caller:
 
         Args:
             patience: seconds after which to give up.
+            meanwhile: called once the request is on its way, or cannot be sent, before its answer is waited for.
             on_wait: called once if no answer has come with the first sending.
 
         Raises:
@@ -116,12 +127,11 @@ class Caller:
             deadline = time.monotonic() + patience
             wait = self._resend
             while (left := deadline - time.monotonic()) > 0:
-                answer = self._try(document, sequence, min(wait, left))
+                answer = self._try(document, sequence, min(wait, left), meanwhile)
                 if answer is not None:
                     return answer
-                if on_wait is not None:
-                    on_wait()
-                    on_wait = None
+                on_wait()
+                meanwhile = on_wait = _nothing
                 wait = min(wait * 2, 5.0)
         if not self._is_connected:
             raise CutOff(f"Redis could not be reached within {patience:g} s")
@@ -131,11 +141,11 @@ class Caller:
         """Send a request that wants no answer; lost if Redis is away."""
         self._wire.send(_entry(request.model_dump_json()))
 
-    def _try(self, document: str, sequence: int, wait: float) -> Answer | None:
+    def _try(self, document: str, sequence: int, wait: float, meanwhile: Callable[[], None]) -> Answer | None:
         key = answer_key(self._sender)
         until = time.monotonic() + wait
         try:
-            _, popped = self._wire.send(_entry(document), _popping(key, wait))
+            _, popped = self._wire.send(_entry(document), _popping(key, wait), meanwhile=meanwhile)
             self._is_connected = True
             while popped is not None:
                 reply = _read_reply(popped[1])

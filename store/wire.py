@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -22,23 +23,32 @@ class Wire:
         self._pool = client.connection_pool
         self._connection: Any = None
 
-    def send(self, *commands: Command) -> list[Any]:
+    def send(self, *commands: Command, meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
         """Send commands and return their answers, in order.
+
+        Args:
+            meanwhile: called while Redis works on them; also if they could not be sent.
 
         Raises:
             ResponseError: Redis refused one of them; the others were done.
             redis.exceptions.ConnectionError, TimeoutError: nobody knows what was done. The next call connects anew.
         """
-        if self._connection is None:
-            self._connection = self._pool.get_connection()
-            weakref.finalize(self, self._pool.release, self._connection)
         packed = b"".join(map(pack_command, commands))  # type: ignore[arg-type]  # its stub knows tuples of one
-        self._connection.send_packed_command([packed], check_health=False)
+        try:
+            self._held().send_packed_command([packed], check_health=False)
+        finally:
+            meanwhile()
         answers = [_answer(self._connection) for _ in commands]
         for answer in answers:
             if isinstance(answer, ResponseError):
                 raise answer
         return answers
+
+    def _held(self) -> Any:
+        if self._connection is None:
+            self._connection = self._pool.get_connection()
+            weakref.finalize(self, self._pool.release, self._connection)
+        return self._connection
 
 
 def _answer(connection: Any) -> Any:

@@ -184,7 +184,7 @@ class JointTraining:
             "config": self._identity(),
             "metrics": self.metrics,
             "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
-            "patience": {"best": patience.best, "waited": patience.waited} if patience else None,
+            "patience": patience.state() if patience else None,
             "members": [state.scalars for state in states],
         }
         return Checkpoint(self.epoch, tensors, scalars)
@@ -196,7 +196,7 @@ class JointTraining:
             training.restore(Checkpoint(checkpoint.epoch, below(f"member.{index}", checkpoint.tensors), own))
         self.metrics = scalars["metrics"]
         if self._patience:
-            self._patience.best, self._patience.waited = scalars["patience"]["best"], scalars["patience"]["waited"]
+            self._patience.restore(scalars["patience"])
         kept = self._trainings[0].best
         if kept is not None and kept.epoch == scalars["best"]["epoch"]:
             self.best = Best(kept.epoch, scalars["best"]["metrics"], {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,25 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group.get("scale", 1.0)
 
 
-def begin_momenta(optimizer: torch.optim.Optimizer) -> None:
+def tensors_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Its state by the place of the parameter and the name of what is kept of it: `3.exp_avg`."""
+    states = optimizer.state_dict()["state"].items()
+    return {f"{place}.{name}": kept for place, state in states for name, kept in state.items() if torch.is_tensor(kept)}
+
+
+def restore_state(
+    optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], tensors: Mapping[str, Tensor]
+) -> None:
+    """Give an optimizer of these parameters the state that `tensors_of` has found."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for path, tensor in tensors.items():
+        place, name = path.split(".", 1)
+        state.setdefault(int(place), {})[name] = _laid_out_as(parameters[int(place)], tensor)
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    _begin_momenta(optimizer)
+
+
+def _begin_momenta(optimizer: torch.optim.Optimizer) -> None:
     """Give a momentum that was off so far, and is on now, its beginning at zero: the optimizer makes one only with a
     parameter's first step.
     """
@@ -51,6 +69,11 @@ def begin_momenta(optimizer: torch.optim.Optimizer) -> None:
             state = optimizer.state[parameter]
             if state and "momentum_buffer" not in state:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """The same numbers in the parameter's memory format, which a fused step takes for granted."""
+    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
 
 
 def weights_of(model: nn.Module) -> list[nn.Parameter]:

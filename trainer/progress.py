@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -67,6 +67,13 @@ class Patience:
         """Begin anew, with a model that is another one now."""
         self.best, self.waited = None, 0
 
+    def state(self) -> dict[str, float | None]:
+        """What a checkpoint has to keep."""
+        return {"best": self.best, "waited": self.waited}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.best, self.waited = state["best"], state["waited"]
+
     @property
     def exhausted(self) -> bool:
         return self.waited >= self._rule.patience
@@ -90,3 +97,10 @@ class Plateau:
             self.waited += 1
         if self.waited > self._patience:
             self.scale, self.waited = self.scale * self._factor, 0
+
+    def state(self) -> dict[str, float | None]:
+        """What a checkpoint has to keep."""
+        return {"best": self.best, "waited": self.waited, "scale": self.scale}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.best, self.waited, self.scale = state["best"], state["waited"], state["scale"]

@@ -23,7 +23,7 @@ class SnapshotEnsemble(Network):
     def __init__(self, members: Sequence[Network]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.cpu_rows = members[0].cpu_rows
+        self.cpu_rows, self.pad = members[0].cpu_rows, members[0].pad
 
     def forward(self, *inputs: Tensor) -> Tensor:
         outputs = torch.stack([member(*inputs) for member in self.members])  # (members, batch, …)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from trainer import predictions
-from trainer.average import Follower, followers
 from trainer.checkpoint import Checkpoint, below, prefixed
 from trainer.compiled import Passes
 from trainer.compress import Masks, masks_of, model_in, share_before, steps_of, without_units
@@ -24,18 +23,18 @@ from trainer.freezing import freeze, parameter_groups
 from trainer.heritage import take_over
 from trainer.init import initialize
 from trainer.int8 import quantized
+from trainer.judged import Judged, placed
 from trainer.loop import Learner, evaluate
 from trainer.members import Member
 from trainer.metrics import measure
 from trainer.models.build import build
 from trainer.models.layers import Network
-from trainer.optim import begin_momenta, make_optimizer
+from trainer.optim import make_optimizer, restore_state, tensors_of
 from trainer.precision import Precision
 from trainer.predictions import Predictions
 from trainer.progress import Best, Monitor, Patience, Plateau
 from trainer.ranks import ALONE, Ranks
-from trainer.schedule import falls_end
-from trainer.snapshots import SnapshotEnsemble, assemble
+from trainer.snapshots import assemble
 from trainer.transfer import Origin
 
 
@@ -73,12 +72,9 @@ class Training:
         self._generator = torch.Generator(prepared.device).manual_seed(config.seed)
         self._noise = ranks.noise(self._generator)
         self._passes = Passes(config, prepared.device, ranks.size)
+        self._judged = Judged(config, prepared)
         model, self.made_anew = self._first_model()
-        self._followers: list[Follower] = []
         self._begin_with(model)
-        self._snapshots: list[Network] = []  # at the ends of earlier falls, oldest first
-        self._kept_snapshots = max(0, config.regularization.snapshots - 1)  # the newest is the model itself
-        self._falls_end = frozenset(falls_end(config.schedule, config.epochs))
 
     @property
     def over(self) -> bool:
@@ -132,12 +128,27 @@ class Training:
         Raises:
             Diverged: a loss or a metric is not finite.
         """
-        if self._kept_snapshots and self.epoch in self._falls_end:
-            self._snapshots = [*self._snapshots, self._copy()][-self._kept_snapshots :]
+        self._judged.before_epoch(self.epoch)
         if self.compresses_now:
             self._compress()
         if self._config.model.name == "pretrained":
             freeze(self.model, self._config, self.epoch)
+        loss = self._train_epoch()
+        self._ranks.even_out([self.model, *(follower.model for follower in self._judged.followers)])
+        self.epoch += 1
+        self._judged.after_epoch(self.epoch)
+        measured = {"train/loss": loss} | self._validated()
+        self.metrics = self._ranks.agreed(lambda: measured)
+        refuse_divergence(self.epoch, self.metrics)
+        if self._plateau:
+            self._plateau.observe(self.metrics)
+        if self._config.compression:
+            self.costs.measure(self._judged.model)
+        return self.metrics
+
+    def _train_epoch(self) -> float:
+        """The mean of the losses."""
+        followers = self._judged.followers
         began_at = time.perf_counter()
         with self._precision.epoch():
             loss = self._learner.train_epoch(
@@ -145,33 +156,22 @@ class Training:
                 self.epoch,
                 self._generator,
                 lr_scale=self._plateau.scale if self._plateau else 1.0,
-                followers=[self._masks, *self._followers] if self._masks else self._followers,
+                followers=[self._masks, *followers] if self._masks else followers,
             )
         self._passes.took(time.perf_counter() - began_at, self._config.epochs - self.epoch - 1)
-        self._ranks.even_out([self.model, *(follower.model for follower in self._followers)])
-        self.epoch += 1
-        for follower in self._followers:
-            follower.after_epoch(self.model, self.epoch)
-        measured = {"train/loss": loss} | self._validated()
-        self.metrics = self._ranks.agreed(lambda: measured)
-        refuse_divergence(self.epoch, self.metrics)
-        if self._plateau:
-            self._plateau.observe(self.metrics)
-        if self._config.compression:
-            self.costs.measure(self._judged)
-        return self.metrics
+        return loss
 
     def _validated(self) -> dict[str, float]:
         """What the model is worth on the validation rows, if there are any."""
         held = self._prepared.validation
         if not held.rows:
             return {}
-        self._said = evaluate(self._judged, held, self._ranks)
+        self._said = evaluate(self._judged.model, held, self._ranks)
         return self._metrics("val", self._said, held)
 
     def keep(self) -> None:
         """Remember this epoch as the best one."""
-        self.best = Best(self.epoch, self.metrics, self._weights())
+        self.best = Best(self.epoch, self.metrics, self._judged.weights())
         self.outputs = {"val": self._said} if self._said is not None and not self._is_small else {}
 
     def restore_best(self) -> Best:
@@ -201,8 +201,9 @@ class Training:
         """
         if self.best is None:
             raise ValueError("no epoch has been trained")
-        self.model = self._placed(assemble(self._model_config, self._prepared.schema, self.best.weights))
-        self._followers, self._snapshots = [], []  # the best weights are theirs
+        best = assemble(self._model_config, self._prepared.schema, self.best.weights)
+        self.model = placed(best, self._prepared.device)
+        self._judged.end()  # the best weights are its own
         if self._is_small:
             self.model = quantized(self.model)
         if self._config.compression:
@@ -222,15 +223,9 @@ class Training:
         """The state after this epoch, at least one."""
         best, patience, plateau = self.best, self._patience, self._plateau
         tensors = {"generator": self._generator.get_state()}
-        tensors |= prefixed("model", self.model.state_dict())
-        for follower in self._followers:
-            tensors |= prefixed(follower.name, follower.model.state_dict())
-        if self._masks:
-            tensors |= prefixed("mask", self._masks.kept)
-        for place, snapshot in enumerate(self._snapshots):
-            tensors |= prefixed(f"snapshot.{place}", snapshot.state_dict())
-        for index, state in self._optimizer.state_dict()["state"].items():
-            tensors |= prefixed(f"optimizer.{index}", {name: t for name, t in state.items() if torch.is_tensor(t)})
+        tensors |= prefixed("model", self.model.state_dict()) | self._judged.tensors()
+        tensors |= prefixed("mask", self._masks.kept) if self._masks else {}
+        tensors |= prefixed("optimizer", tensors_of(self._optimizer))
         if best and best.epoch != self.epoch and self._config.checkpoint.keep == "best_and_last":
             tensors |= prefixed("best", best.weights)
         scalars = {
@@ -238,11 +233,11 @@ class Training:
             "metrics": self.metrics,
             "precision": self._precision.state(),
             "passes": self._passes.state(),
-            "followers": {follower.name: follower.taken for follower in self._followers},
+            "followers": self._judged.taken(),
             "seconds": self.costs.seconds,
             "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
-            "patience": {"best": patience.best, "waited": patience.waited} if patience else None,
-            "plateau": {"best": plateau.best, "waited": plateau.waited, "scale": plateau.scale} if plateau else None,
+            "patience": patience.state() if patience else None,
+            "plateau": plateau.state() if plateau else None,
         }
         return Checkpoint(self.epoch, tensors, scalars)
 
@@ -255,24 +250,20 @@ class Training:
         self.model.load_state_dict(below("model", tensors))
         kept = below("mask", tensors)
         self._masks = Masks({name: mask.to(self._prepared.device) for name, mask in kept.items()}) if kept else None
-        for follower in self._followers:
-            follower.model.load_state_dict(below(follower.name, tensors))
-            follower.taken = scalars["followers"][follower.name]
-        self._snapshots = self._restored_snapshots(below("snapshot", tensors))
+        self._judged.restore(tensors, scalars["followers"])
         self._precision.restore(scalars["precision"])
         self._passes.restore(scalars["passes"])
-        self._restore_optimizer(below("optimizer", tensors))
+        restore_state(self._optimizer, list(self.model.parameters()), below("optimizer", tensors))
         self._generator.set_state(tensors["generator"])
         if self._patience:
-            self._patience.best, self._patience.waited = scalars["patience"]["best"], scalars["patience"]["waited"]
+            self._patience.restore(scalars["patience"])
         if self._plateau:
-            self._plateau.best, self._plateau.waited = scalars["plateau"]["best"], scalars["plateau"]["waited"]
-            self._plateau.scale = scalars["plateau"]["scale"]
+            self._plateau.restore(scalars["plateau"])
         weights = {name: tensor.to(self._prepared.device) for name, tensor in below("best", tensors).items()}
         if weights:
             self.best = Best(scalars["best"]["epoch"], scalars["best"]["metrics"], weights)
         else:  # this epoch is the best, or with `keep: last` the best of those whose weights are still there
-            self.best = Best(self.epoch, self.metrics, self._weights())
+            self.best = Best(self.epoch, self.metrics, self._judged.weights())
 
     def accepts(self, checkpoint: Checkpoint) -> bool:
         """Whether the checkpoint is of a training told the same: its steps are then the same, too."""
@@ -289,15 +280,6 @@ class Training:
         target, quantile = self._prepared.schema.target, self._config.loss.predicted
         metrics = measure(outputs, part.y, target.deviation, quantile)
         return {f"{name}/{metric}": value for metric, value in metrics.items()}
-
-    @property
-    def _judged(self) -> Network:
-        """The model that is validated and kept: with snapshots, these and the present one together."""
-        return SnapshotEnsemble([*self._snapshots, self._present]) if self._snapshots else self._present
-
-    @property
-    def _present(self) -> Network:
-        return next((follower.model for follower in reversed(self._followers) if follower.leads), self.model)
 
     def _first_model(self) -> tuple[Network, list[str]]:
         """The model as it begins, and of a pretrained one the tensors that the source did not have."""
@@ -316,15 +298,14 @@ class Training:
 
     def _begin_with(self, model: Network) -> None:
         """Train a model from here on: the optimizer and the averages know nothing of another one."""
-        config, self.model = self._config, self._ranks.joined(self._placed(model))
+        config, self.model = self._config, self._ranks.joined(placed(model, self._prepared.device))
         self.costs.resize(self.model)
         self._precision = Precision(config.precision, self.model, self._prepared.device)
         learned = parameter_groups(self.model, config.transfer) if self._origin else self.model.parameters()
         self._optimizer = make_optimizer(learned, config.optimizer)
         told = (config, self._noise, self._prepared.class_weight, self._precision, self._passes, self._ranks)
         self._learner = Learner(self.model, self._optimizer, *told)
-        self._followers = []
-        self._followers = followers(config, self._prepared.train, self._copy)
+        self._judged.begin(self.model, self._model_config)
 
     def _compress(self) -> None:
         """Take a step: fewer units in a new model, or more weights at zero in the same."""
@@ -332,7 +313,7 @@ class Training:
         if rule and rule.name == "units":
             old, new = self.model, self._model_of_epoch(self.epoch)
             new.load_state_dict(without_units(old, new))
-            self._snapshots = []
+            self._judged.snapshots = []  # of another size
             self._begin_with(new)
             return
         self._masks = masks_of(self.model, share_before(self._config, self.epoch))
@@ -340,32 +321,6 @@ class Training:
             self.model.load_state_dict(self._first_model()[0].state_dict())
         self._masks.after_step(self.model, 0)
         self._begin_with(self.model)
-
-    def _copy(self) -> Network:
-        """Another model with the weights that would be kept if the training ended here."""
-        return self._placed(assemble(self._model_config, self._prepared.schema, self._present.state_dict()))
-
-    def _placed(self, model: Network) -> Network:
-        # Channels last, a processor's convolutions take two thirds of the time.
-        placed: Network = model.to(self._prepared.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return placed
-
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: tensor.clone() for name, tensor in self._judged.state_dict().items()}
-
-    def _restored_snapshots(self, tensors: Mapping[str, Tensor]) -> list[Network]:
-        places = sorted({int(path.split(".", 1)[0]) for path in tensors})
-        schema = self._prepared.schema
-        return [self._placed(assemble(self._model_config, schema, below(str(place), tensors))) for place in places]
-
-    def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
-        parameters = list(self.model.parameters())
-        for path, tensor in tensors.items():
-            index, name = path.split(".", 1)
-            state.setdefault(int(index), {})[name] = _laid_out_as(parameters[int(index)], tensor)
-        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state})
-        begin_momenta(self._optimizer)
 
 
 def _draw_weights(model: Network, config: TrainConfig) -> None:
@@ -381,8 +336,3 @@ def refuse_divergence(epoch: int, metrics: Mapping[str, float]) -> None:
     broken = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
     if broken:
         raise Diverged(epoch, ", ".join(broken))
-
-
-def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
-    """The same numbers in the parameter's memory format, which a fused step takes for granted."""
-    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.corners import Point, corners_of
-from search.definition import Definition, parse
+from search.definition import Definition, submitted
 from trainer.config import TrainConfig
 from trainer.costs import Size, size_of
 from trainer.data.prepare import prepare
@@ -84,7 +84,7 @@ def print_facts(source: str, facts: dict[str, Any], console: Console) -> None:
 
 
 def _trained(document: dict[str, Any]) -> Definition:
-    definition = parse(document)
+    definition = submitted(document)
     if definition.kind != "train":
         raise BadInput(f"trial.kind: {definition.kind} trials are trained by code of their own, which is not looked at")
     return definition

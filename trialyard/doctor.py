@@ -30,7 +30,7 @@ from store.errors import SettingsError
 from store.migrate import is_current
 from store.session import connect
 from store.settings import Settings
-from trainer.config import LAYERED, MOST_LAYERS, ONLY_WITH, TrainConfig, knob_paths
+from trainer.config import LAYERED, MOST_LAYERS, ONLY_WITH, TrainConfig, in_words, knob_paths
 from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput
 from trialyard.joining import join
@@ -254,8 +254,8 @@ def knobs_table() -> Table:
     schema = TrainConfig.model_json_schema()
     for path in knob_paths():
         leaf = _leaf(schema, path)
-        partner, values = ONLY_WITH.get(path, ("", ()))
-        acts = f"{partner} {', '.join(sorted(values))}" if partner else ""
+        ways = ONLY_WITH.get(path, ())
+        acts = "; or ".join(", ".join(f"{each} {in_words(allowed)}" for each, allowed in way.items()) for way in ways)
         table.add_row(path, _allowed(leaf), _default(leaf), acts)
         if path in LAYERED:
             table.add_row(f"{path}.N", f"one of them, N from 0 to {MOST_LAYERS - 1}", "", acts)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from search.definition import Definition, parse
+from search.definition import Definition, parse, submitted
 from store.settings import Settings
 from trialyard.client import Client
 from trialyard.ensembles import follow_refit
@@ -51,7 +51,7 @@ def run(
         DefinitionError: the study is wrong; nothing was started.
         CommandError: it failed, or the service cannot run here.
     """
-    definition = parse(document)
+    definition = submitted(document)
     check_gpus(definition)
     _check_objectives(settings)
     home = (home or Path(tempfile.mkdtemp(prefix="trialyard-"))).absolute()

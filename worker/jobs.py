@@ -22,7 +22,7 @@ from worker.outgoing import Outgoing
 from worker.progress import Progress
 from worker.reporter import PATIENCE_SECONDS, Reporter, finite
 from worker.tasks import TaskKind, do_task
-from worker.triallog import TrialLog
+from worker.triallog import LogKeeper, TrialLog
 from worker.wear import Wear
 
 log = structlog.get_logger(__name__)
@@ -60,6 +60,7 @@ class Bench:
     lease: float
     wear: Wear
     progress: Progress
+    logs: LogKeeper
 
 
 def perform(bench: Bench, study_id: int, number: int | None = None, kind: Literal["trial", "task"] = "trial") -> None:
@@ -106,6 +107,7 @@ def _perform_task(bench: Bench, study_id: int, number: int) -> None:
         TakeTask(study_id=study_id, number=number, worker=bench.worker),
         caller=bench.caller,
         artifacts=bench.artifacts,
+        logs=bench.logs,
         began=bench.began,
         ended=lambda attempt: bench.ended(attempt, 0),
         should_leave=bench.should_leave,
@@ -120,7 +122,7 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
     def should_leave() -> bool:
         return outgoing.gives_up or bench.should_leave()
 
-    with TrialLog(bench.artifacts.attempt(assignment.attempt)) as output:
+    with TrialLog(bench.artifacts.attempt(assignment.attempt), bench.logs) as output:
         try:
             kind = bench.kinds[assignment.trial["kind"]]
             reporter = Reporter(outgoing, assignment.attempt, output, bench.progress.step)

@@ -9,7 +9,8 @@ import importlib
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from contextlib import ExitStack
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class ObjectiveTrial:
         folder: Folder,
         reporter: Reporter,
         should_leave: Callable[[], bool],
-        checkpoints: Checkpoints | None = None,
+        checkpoints: Callable[[], Checkpoints] | None = None,
     ) -> None:
         self.parameters = assignment.parameters
         self.options: dict[str, Any] = assignment.trial.get("options", {})
@@ -67,8 +68,9 @@ class ObjectiveTrial:
     def checkpoint_dir(self) -> Path:
         if self._checkpoints is None:
             raise ObjectiveFailed("a command has its own folder, TRIALYARD_CHECKPOINT_DIR")
-        self._checkpoints.fetch()
-        return self._checkpoints.path
+        checkpoints = self._checkpoints()
+        checkpoints.fetch()
+        return checkpoints.path
 
     def report(self, step: int, metrics: Mapping[str, float]) -> Decision:
         """Report the metrics of a step, and hear whether to go on.
@@ -124,12 +126,18 @@ class Objectives:
             trial = ObjectiveTrial(assignment, folder, reporter, should_leave)
             command = Command(entry, assignment, trial, should_leave, self._leave_seconds)
             return command.run(checkpoints_in, reporter.output)
-        with tempfile.TemporaryDirectory(prefix="trialyard-", ignore_cleanup_errors=True) as scratch:
-            checkpoints = checkpoints_in(Path(scratch))
+        with ExitStack() as stack:
+
+            @cache
+            def checkpoints() -> Checkpoints:
+                """For the few functions that want them: on a busy disk a folder takes as long as all else we do."""
+                scratch = tempfile.TemporaryDirectory(prefix="trialyard-", ignore_cleanup_errors=True)
+                return checkpoints_in(Path(stack.enter_context(scratch)))
+
             trial = ObjectiveTrial(assignment, folder, reporter, should_leave, checkpoints)
             ending = self._call(entry, assignment, trial)
             if "checkpoint_dir" in vars(trial):
-                checkpoints.keep()
+                checkpoints().keep()
             return ending
 
     def _earlier(self, assignment: Assignment) -> list[Folder]:

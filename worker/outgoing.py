@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -91,12 +92,16 @@ class Outgoing:
         Raises:
             Unavailable: nobody answered for half an hour; the spool stays.
         """
-        self._spool.append(finish)
         try:
-            settled = self._settle(finish)
+            if self._unheard:
+                self._spool.append(finish)
+                self._spool.sync()
+                with suppress(StaleAttempt):  # the end is refused as well, and the next trial is still to be asked for
+                    self._deliver(END_PATIENCE_SECONDS)
+                return self._settle(finish)
+            return self._settle(finish, meanwhile=lambda: self._spool.append(finish))
         finally:
             self._spool.close()
-        return settled
 
     def _watch_lease(self, error: Unavailable, began_at: float) -> None:
         """Count from the first try that did not even reach Redis; a single one is not believed."""
@@ -108,14 +113,8 @@ class Outgoing:
             log.warning("cut off for longer than the lease; giving the trial up", attempt=self._attempt.token)
             self.gives_up = True
 
-    def _settle(self, finish: Finish) -> Settled:
-        try:
-            if self._unheard:
-                self._spool.sync()
-                self._deliver(END_PATIENCE_SECONDS)
-        except StaleAttempt:
-            pass  # the end is refused as well; with it the worker may still ask for the study's next trial
-        answer = self._caller.call(finish, END_PATIENCE_SECONDS, on_wait=self._spool.sync)
+    def _settle(self, finish: Finish, meanwhile: Callable[[], None] = lambda: None) -> Settled:
+        answer = self._caller.call(finish, END_PATIENCE_SECONDS, meanwhile, on_wait=self._spool.sync)
         if not isinstance(answer, Settled):
             raise WrongAnswer(f"the end of {self._attempt.token} was answered with {answer.kind!r}")
         self.refused += answer.stale

@@ -30,6 +30,7 @@ from worker.rescoring import Rescoring
 from worker.shelf import Shelf
 from worker.spool import spool_folder
 from worker.training import Training, warm_up
+from worker.triallog import LogKeeper
 from worker.wear import Wear
 
 LEAVE_SHARE = 0.5  # of the grace, for a command to end when the worker leaves; the slot waits for us a bit longer
@@ -117,6 +118,7 @@ def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, 
         lease=settings.lease_seconds,
         wear=Wear(settings.runner_trials, settings.runner_growth),
         progress=Progress(channel.send, settings.beat_seconds),
+        logs=LogKeeper(),
     )
 
 

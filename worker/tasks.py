@@ -15,7 +15,7 @@ from store.errors import TrialyardError
 from store.messages import AttemptKey, FinishTask, TakeTask, TaskAssignment
 from worker.ending import reason_of
 from worker.reporter import PATIENCE_SECONDS
-from worker.triallog import TrialLog
+from worker.triallog import LogKeeper, TrialLog
 
 ASK_SECONDS = 2.0  # between two questions whether a task is still wanted
 
@@ -59,6 +59,7 @@ def do_task(
     *,
     caller: Caller,
     artifacts: Artifacts,
+    logs: LogKeeper,
     began: Callable[[AttemptKey], None],
     ended: Callable[[AttemptKey], None],
     should_leave: Callable[[], bool],
@@ -75,7 +76,7 @@ def do_task(
     folder = artifacts.task(take.study_id, take.number)
     wanted = _Wanted(take, answer, caller)
     place = Workplace(take.study_id, take.number, folder, artifacts, should_leave, wanted)
-    caller.call(_do(kinds, answer, place), PATIENCE_SECONDS)
+    caller.call(_do(kinds, answer, place, logs), PATIENCE_SECONDS)
     ended(answer.attempt)
 
 
@@ -94,10 +95,10 @@ class _Wanted:
         return isinstance(again, TaskAssignment) and again.attempt == self._answer.attempt
 
 
-def _do(kinds: Mapping[str, TaskKind], task: TaskAssignment, place: Workplace) -> FinishTask:
+def _do(kinds: Mapping[str, TaskKind], task: TaskAssignment, place: Workplace, logs: LogKeeper) -> FinishTask:
     """Whatever a task raises is its own end, and never the runner's."""
     kind = kinds[task.task]
-    with TrialLog(place.folder) if kind.keeps_log else nullcontext():
+    with TrialLog(place.folder, logs) if kind.keeps_log else nullcontext():
         try:
             place.check()
             result = kind.run(task.request, place)

@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +23,30 @@ UPLOAD_SECONDS = 10.0
 log = structlog.get_logger(__name__)
 
 
+class LogKeeper:
+    """Looks after the log that is open, from one thread for all logs of a process: to start one and to wait for its end
+    took a trial as long as a report does."""
+
+    def __init__(self) -> None:
+        self._log: TrialLog | None = None
+        self._turn = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
+
+    def keep(self, log: TrialLog | None) -> None:
+        """This is the log from now on, if there is one; the one before is left alone when this returns."""
+        with self._turn:
+            self._log = log
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(LOOK_SECONDS)
+            with self._turn:
+                if self._log is not None:
+                    self._log.look_after()
+
+
 class TrialLog:
     """While it is open, everything that this process writes to its standard output and error goes to the log.
 
@@ -30,14 +55,14 @@ class TrialLog:
     seconds and at the end. It keeps its last `keep_bytes`, twice that while it grows.
     """
 
-    def __init__(self, folder: Folder, keep_bytes: int = KEEP_BYTES) -> None:
+    def __init__(self, folder: Folder, keeper: LogKeeper, keep_bytes: int = KEEP_BYTES) -> None:
         self.keep_bytes = keep_bytes
         self._folder = folder
+        self._keeper = keeper
         self._turn = threading.Lock()
         self._cut = 0
         self._uploaded = -1
-        self._closing = threading.Event()
-        self._keeper = threading.Thread(target=self._look_after, name="trial log", daemon=True)
+        self._upload_at = time.monotonic() + UPLOAD_SECONDS
 
     def __enter__(self) -> Self:
         self._file = self._open()
@@ -45,7 +70,7 @@ class TrialLog:
         self._before = [(number, os.dup(number)) for number in (1, 2)]
         for number, _ in self._before:
             os.dup2(self._file, number)
-        self._keeper.start()
+        self._keeper.keep(self)
         return self
 
     def __exit__(
@@ -55,8 +80,7 @@ class TrialLog:
         for number, before in self._before:
             os.dup2(before, number)
             os.close(before)
-        self._closing.set()
-        self._keeper.join()
+        self._keeper.keep(None)
         self._trim(self.keep_bytes)
         self._upload()
         os.close(self._file)
@@ -66,6 +90,13 @@ class TrialLog:
         while data:
             data = data[os.write(self._file, data) :]
         self._trim(2 * self.keep_bytes)
+
+    def look_after(self) -> None:
+        """What is to be done from time to time while it is open."""
+        self._trim(2 * self.keep_bytes)
+        if time.monotonic() >= self._upload_at:
+            self._upload()
+            self._upload_at = time.monotonic() + UPLOAD_SECONDS
 
     @property
     def _is_local(self) -> bool:
@@ -85,14 +116,6 @@ class TrialLog:
     def _flush(self) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-
-    def _look_after(self) -> None:
-        looks = 0
-        while not self._closing.wait(LOOK_SECONDS):
-            looks += 1
-            self._trim(2 * self.keep_bytes)
-            if looks % round(UPLOAD_SECONDS / LOOK_SECONDS) == 0:
-                self._upload()
 
     def _trim(self, most: int) -> None:
         """Cut the beginning off if the log is longer than `most`, and say so in its first line."""

@@ -18,7 +18,7 @@ from api.parts import Parts
 from api.requests import StrictRoute
 from api.shapes import Page, Study
 from api.waiting import said_to_lack, with_waiting
-from search.definition import Definition, parse
+from search.definition import Definition, submitted
 from search.racing import stage
 from search.refitting import standing
 from search.warm_start import warm_trials
@@ -44,7 +44,7 @@ def create_study(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Make a study. Its preflight, and then its trials, begin as soon as a worker of its pool is free."""
-    definition = parse(document)
+    definition = submitted(document)
     waiting_for = None if definition.kind == "external" else said_to_lack(parts, definition.resources)
     request_digest = hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
     try:

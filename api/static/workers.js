@@ -8,7 +8,7 @@ import { API, get, post } from "./rest.js";
 function draw(workers) {
   $("#empty").hidden = workers.length > 0;
   const busy = workers.filter((worker) => worker.study).length;
-  $("#about").textContent = workers.length ? `${workers.length} slots, ${busy} busy, ${workers.length - busy} free` : "";
+  $("#about").textContent = workers.length ? `${count(workers.length)}, ${busy} busy, ${workers.length - busy} free` : "";
   const hosts = Map.groupBy(workers, (worker) => worker.host ?? "unknown host");
   $("#hosts").replaceChildren(...[...hosts].sort(([a], [b]) => a.localeCompare(b)).map(([host, slots]) => hostPanel(host, slots)));
 }

@@ -133,7 +133,7 @@ def test_the_doctor_lists_the_knobs(person: Person) -> None:
     assert code == 0
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in output.splitlines()}
     assert lines["optimizer.lr"] == "float above 0, at most 100 0.001"
-    assert lines["optimizer.momentum"] == "float at least 0, below 1 0.0 optimizer.name rmsprop, sgd"
+    assert lines["optimizer.momentum"] == "float at least 0, below 1 0.0 optimizer.name rmsprop or sgd"
 
 
 def test_a_process_of_the_service_says_what_it_lacks(person: Person) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import delete
 
-from search.rows import _BY_INDEX, _update
+from search.rows_postgres import _BY_INDEX, _update
 from search.scheduler import RECONCILE_SECONDS
 from store.messages import Assignment, Finish, Nothing, Preflighted, PreflightTask, Refused, Report, Settled
 from store.models import StudyRow, StudyState, TrialRow

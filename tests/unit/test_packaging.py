@@ -79,6 +79,15 @@ def test_the_sdk_and_the_command_line_start_without_the_service(module: str) -> 
     assert answer.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("module", ["api.main", "search.scheduler"])
+def test_the_service_starts_without_what_few_studies_need(module: str) -> None:
+    rare = ["matplotlib", "pandas", "plotly", "scipy.stats"]
+    code = f"import sys, {module}; print(sorted(sys.modules.keys() & {rare}))"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert answer.stdout.strip() == "[]"
+
+
 def test_a_command_of_the_service_says_what_is_missing_where_only_the_wheel_is_installed(
     wheel: zipfile.ZipFile, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from trainer.config.knobs import (
 )
 from trainer.config.layered import LAYERED, MOST_LAYERS, layer_of
 from trainer.config.model import MODELS, Compression, Model, Transfer
-from trainer.config.only_with import ONLY_WITH
+from trainer.config.only_with import ONLY_WITH, Allowed, Way, allows, in_words
 from trainer.config.steps import (
     LOSSES,
     CrossValidation,
@@ -46,6 +46,7 @@ __all__ = [
     "PINBALL",
     "REGRESSION_METRICS",
     "WITH_COMPRESSION",
+    "Allowed",
     "Augment",
     "Compression",
     "CrossValidation",
@@ -62,7 +63,10 @@ __all__ = [
     "TaskName",
     "TrainConfig",
     "Transfer",
+    "Way",
+    "allows",
     "but_schedule",
+    "in_words",
     "knob_paths",
     "layer_of",
     "metric_names",

@@ -20,6 +20,7 @@ IMAGE_MODELS = frozenset({"cnn", "resnet", "vit"})  # those that take what may b
 TEXT_MODELS = MODELS["text"]
 TRANSFORMERS = frozenset({"ft_transformer", "vit", "transformer"})
 DEEP = frozenset({"cnn", "resnet"}) | TRANSFORMERS
+NORMED = frozenset({"mlp", "embedding_bag", "cnn", "resnet"})  # those that take a norm
 PRETRAINED = frozenset({"pretrained"})
 Cell = Literal["conv", "residual", "separable", "inverted", "squeeze", "identity"]
 
@@ -33,14 +34,14 @@ class Model(Section):
     ] = "mlp"  # fmt: skip
     source: Annotated[str, Field(pattern=MODEL_SOURCE)] | None = None  # pretrained: where the weights come from
     hidden: Annotated[list[Width], Field(max_length=64)] = Field(default=[128, 64])
-    numbers: Literal["plain", "linear", "periodic"] = "plain"  # mlp, resnet of tables: how a column is seen
+    numbers: Literal["plain", "linear", "periodic"] = "plain"  # linear, mlp, resnet of tables: how a column is seen
     number_width: Annotated[int, Field(ge=1, le=1024)] = 16  # of the vector that a column becomes
     frequencies: Annotated[int, Field(ge=1, le=1024)] = 32  # periodic: of each column
     frequency_scale: Annotated[FiniteFloat, Field(gt=0, le=1000)] = 0.1  # periodic: their deviation, in 1 / unit
     activation: Literal["relu", "gelu", "silu", "tanh", "elu", "leaky_relu"] = "relu"
     norm: Literal["none", "batch", "layer", "group"] = "none"
     groups: Annotated[int, Field(ge=1, le=4096)] = 8  # of channels, each normalized by itself
-    skip: Literal["none", "standard", "shake_shake", "shake_drop"] = "none"  # mlp: around every two hidden layers
+    skip: Literal["none", "standard", "shake_shake", "shake_drop"] = "none"  # around every two hidden layers
     depth: Annotated[int, Field(ge=1, le=32)] = 3  # cnn: stages, each halving the image; resnet: blocks of each stage
     width: Annotated[int, Field(ge=1, le=4096)] = 32  # channels of the first stage; of tokens, their dimension
     expansion: Annotated[FiniteFloat, Field(ge=0.25, le=8)] = 2.0  # the layer within a block, in widths

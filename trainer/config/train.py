@@ -12,6 +12,7 @@ from trainer.config.layered import LAYERED
 from trainer.config.model import (
     IMAGE_MODELS,
     MOST_MODELS,
+    NORMED,
     PRETRAINED,
     TEXT_MODELS,
     TRANSFORMERS,
@@ -19,7 +20,6 @@ from trainer.config.model import (
     Model,
     Transfer,
 )
-from trainer.config.only_with import ONLY_WITH
 from trainer.config.steps import (
     LOSSES,
     Checkpoint,
@@ -125,7 +125,7 @@ class TrainConfig(Section):
             raise ValueError(
                 f"model.heads: {model.heads} heads do not divide a width of {model.width}; take one of {fitting}"
             )
-        if model.norm != "group" or model.name not in ONLY_WITH["model.norm"][1]:
+        if model.norm != "group" or model.name not in NORMED:
             return self
         widths = {"cnn": model.stage_channels, **dict.fromkeys(LAYERED["model.hidden"], model.hidden)}
         for width in widths.get(model.name, [model.width]):

@@ -12,6 +12,7 @@ from trainer.models.layers import ACTIVATIONS, Dropout, Network, hidden_layers, 
 from trainer.models.transformer import Encoder, Vectors
 
 WINDOWS = 3
+MEAN = 1  # among the modes of torch.embedding_bag
 
 
 class TokenBag(nn.EmbeddingBag):
@@ -27,9 +28,11 @@ class TokenBag(nn.EmbeddingBag):
         if tokens.device.type != "cpu" or torch.compiler.is_compiling():  # how many are there is not known beforehand
             return super().forward(tokens)
         there = tokens != PAD
-        counts = there.sum(1)
-        starts = (counts.cumsum(0) - counts).to(tokens.dtype)
-        return functional.embedding_bag(tokens.masked_select(there), self.weight, starts, mode="mean")
+        counts = there.sum(1, dtype=tokens.dtype)
+        starts = counts.cumsum(0, dtype=tokens.dtype) - counts
+        # Without the checks of its wrapper, which take as long as a small product.
+        means: Tensor = torch.embedding_bag(self.weight, tokens.masked_select(there), starts, False, MEAN)[0]
+        return means
 
 
 class EmbeddingBag(Network):

@@ -130,6 +130,17 @@ def test_no_point_is_proposed_twice_while_there_are_others_nearby() -> None:
     assert len(set(points)) == 15
 
 
+def test_where_trials_come_to_the_same_again_and_again_it_looks_elsewhere() -> None:
+    """On the left all are the same model: 39 in 50 of the trials show nothing new, 39 in 50 proposals are random."""
+    study = begun(LINE, random_share=0.0)
+    for place in range(50):
+        number = study.enqueue({"x": place / 150 if place < 40 else place / 50}).number
+        run(study, number, [(1.0 if place < 40 else place) + 1 / step for step in range(1, 4)])
+
+    # Of random draws of both kinds a quarter lies on the left.
+    assert spread(study, 60)[0] < 0.5
+
+
 def test_a_study_that_is_rebuilt_proposes_as_if_it_had_never_stopped() -> None:
     once, rebuilt = begun(MIXED, ASHA), begun(MIXED, ASHA)
     past: list[PastTrial] = []

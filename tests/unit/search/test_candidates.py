@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
+from optuna.samplers._tpe import _truncnorm
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 
-from search.candidates import Candidates
+from search.candidates import Source, steps_of
+from search.kernels import Floats
 
 COUNT = 24
 SPACES: dict[str, dict[str, BaseDistribution]] = {
@@ -31,7 +33,7 @@ def test_each_candidate_is_optunas(space: str) -> None:
         estimator = density(SPACES[space], draws)
         expected = list(estimator.sample(np.random.RandomState(seed), COUNT).values())
 
-        candidates = Candidates(estimator._mixture_distribution, np.random.RandomState(seed), COUNT)
+        candidates = Source(estimator._mixture_distribution).draw(np.random.RandomState(seed), COUNT)
         rough = candidates.roughly()
         for ours, stock in zip(candidates.exactly(), expected, strict=True):
             assert ours.tolist() == stock.tolist()
@@ -40,9 +42,27 @@ def test_each_candidate_is_optunas(space: str) -> None:
         sure += 1
         np.testing.assert_allclose(rough, expected, rtol=1e-9, atol=1e-12)
         for point in range(COUNT):
-            one = [value.item() for value in candidates.exactly_one(point)]
+            one = candidates.exactly_one(point)[:, 0].tolist()
             assert one == [stock[point] for stock in expected]
     assert sure >= 28  # the cheap way is the usual one
+
+
+def test_the_steps_of_a_batch_are_optunas(monkeypatch: pytest.MonkeyPatch) -> None:
+    log_ndtr, draws, steps, sure = _truncnorm._log_ndtr, np.random.default_rng(4), [0], 0
+
+    def counted(a: Floats) -> Floats:
+        steps[0] += 1
+        return log_ndtr(a)
+
+    monkeypatch.setattr(_truncnorm, "_log_ndtr", counted)
+    batches = [np.array([share]) for share in (1e-40, 0.5 + 4e-9, 0.98094416, 0.99004983, 1 - 1e-13)]
+    batches += [draws.random(draws.integers(1, 9)) ** draws.choice([0.02, 1, 30]) for _ in range(400)]
+    for shares in batches:
+        steps[0] = 0
+        _truncnorm._ndtri_exp(np.log(shares))
+        assert steps_of(shares) in (None, steps[0])
+        sure += steps_of(shares) is not None
+    assert sure > 200
 
 
 def density(space: dict[str, BaseDistribution], draws: np.random.Generator) -> _ParzenEstimator:

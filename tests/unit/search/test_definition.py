@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from search.definition import parse
+from search.definition import parse, submitted
 from store.errors import DefinitionError
 from tests.unit.search.documents import ADULT_MLP, external, train
 from trialyard.study_file import from_yaml
@@ -272,6 +272,12 @@ KNOBS = [
         "parameters.optimizer.momentum",
         ["acts only with", '"adam"'],
     ),
+    (
+        {"optimizer.name": {"value": "sgd"}, "optimizer.nesterov": {"values": [True, False]}},
+        "parameters.optimizer.nesterov",
+        ["optimizer.momentum above 0", "is 0.0", "let optimizer.momentum be above 0"],
+    ),
+    ({"model.cells": {"values": [["conv"]]}}, "parameters.model.cells", ["acts only with model.name cnn", '"mlp"']),
 ]
 
 
@@ -377,6 +383,72 @@ def test_a_knob_that_acts_for_some_values_is_accepted():
     knobs = {"optimizer.name": {"values": ["adam", "sgd"]}, "optimizer.momentum": {"low": 0.0, "high": 0.9}}
 
     assert parse(train(parameters=knobs)).kind == "train"
+
+
+DIGITS = {"source": "sklearn:digits"}
+IDLE = [
+    (
+        {"optimizer": {"name": "sgd", "nesterov": True}},
+        "trial.optimizer.nesterov",
+        ["optimizer.name sgd and optimizer.momentum above 0", "here optimizer.momentum is 0.0", "or leave this out"],
+    ),
+    ({"optimizer": {"momentum": 0.9}}, "trial.optimizer.momentum", ["rmsprop or sgd", 'is "adamw"']),
+    ({"optimizer": {"lookahead_size": 0.8}}, "trial.optimizer.lookahead_size", ["lookahead_steps above 0"]),
+    ({"regularization": {"snapshots": 3}}, "trial.regularization.snapshots", ["schedule.name cosine_restarts"]),
+    ({"regularization": {"swa_start": 0.5}}, "trial.regularization.swa_start", ["let regularization.swa be true"]),
+    ({"regularization": {"dropout_shape": "funnel"}}, "trial.regularization.dropout_shape", ["dropout above 0"]),
+    (
+        {"regularization": {"stochastic_depth": 0.2}},
+        "trial.regularization.stochastic_depth",
+        ["or with model.name cnn and model.cell inverted or residual", 'here model.skip is "none"'],
+    ),
+    ({"model": {"name": "linear", "hidden": [8]}}, "trial.model.hidden", ["embedding_bag or mlp", '"linear"']),
+    ({"compression": {"share": 0.9}}, "trial.compression.share", ["magnitude or units", 'is "none"']),
+    ({"compression": {"name": "units", "end": 0.9}}, "trial.compression.end", ["above 1; here compression.steps is 1"]),
+    ({"data": {**DIGITS, "vocabulary": 50}}, "trial.data.vocabulary", ["data.text given", "data.text is null"]),
+    ({"data": {**DIGITS, "augment": {"probability": 0.5}}}, "trial.data.augment.probability", ["cutmix above 0, or"]),
+    (
+        {"data": {**DIGITS, "split": {"validation": 0.4}}, "cross_validation": {}},
+        "trial.data.split.validation",
+        ["let cross_validation be left out"],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("trial", "path", "words"), IDLE)
+def test_a_knob_of_the_trial_that_no_trial_can_use_is_refused_of_a_new_study(
+    trial: dict[str, Any], path: str, words: list[str]
+) -> None:
+    document = with_trial(**trial)
+
+    with pytest.raises(DefinitionError) as caught:
+        submitted(document)
+
+    [problem] = caught.value.problems
+    assert problem.path == path
+    for word in words:
+        assert word in f"{problem.message}; {problem.hint}"
+    assert parse(document).trial["data"]["source"] == "sklearn:digits"  # one that is stored stays readable
+
+
+@pytest.mark.parametrize(
+    ("parameters", "trial"),
+    [
+        ({"optimizer.name": {"values": ["adam", "sgd"]}}, {"optimizer": {"momentum": 0.9, "nesterov": True}}),
+        ({"optimizer.momentum": {"low": 0.0, "high": 0.9}}, {"optimizer": {"name": "sgd", "nesterov": True}}),
+        # where the parameter takes no part, the trial's own momentum counts
+        (
+            {"epochs": {"values": [2, 3]}, "optimizer.momentum": {"value": 0.0, "when": {"epochs": 2}}},
+            {"optimizer": {"name": "sgd", "nesterov": True, "momentum": 0.5}},
+        ),
+        ({"schedule.name": {"values": ["cosine", "cosine_restarts"]}}, {"regularization": {"snapshots": 3}}),
+        ({"model.skip": {"values": ["none", "standard"]}}, {"regularization": {"stochastic_depth": 0.2}}),
+        ({"model.hidden.0": {"low": 4, "high": 8}}, {"regularization": {"dropout": 0.1, "dropout_shape": "funnel"}}),
+        ({"epochs": {"low": 1, "high": 3}}, {"optimizer": {"momentum": 0.0}, "compression": {"name": "none"}}),
+    ],
+)
+def test_a_knob_of_the_trial_that_some_trial_can_use_is_accepted(parameters: dict[str, Any], trial: dict[str, Any]):
+    assert submitted({**with_trial(**trial), "parameters": parameters}).kind == "train"
 
 
 def test_a_grid_without_trials_has_as_many_as_it_has_points():

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.samplers import TPESampler
 
 from search.kernels import Floats
@@ -16,19 +17,21 @@ TRIALS = 1500
 SPACES: dict[str, dict[str, Any]] = {name: dict(space) for name, space in KINDS.items()}
 
 
-def columns(space: str) -> dict[str, Floats]:
-    """By parameter, (trials,) values drawn at random."""
+def values_of(space: str) -> Floats:
+    """(parameters, trials), drawn at random."""
     draws = np.random.RandomState(5)
-    return {name: _drawn(each, draws, TRIALS) for name, each in SPACES[space].items()}
+    return np.array([_drawn(each, draws, TRIALS) for each in SPACES[space].values()])
 
 
-def points(space: str) -> dict[str, Floats]:
-    """Some at random, and the ends of every range."""
+def points(space: str) -> Floats:
+    """(parameters, points): some at random, and the ends of every range."""
     draws = np.random.RandomState(6)
-    return {
-        name: np.append(_drawn(each, draws, 22), [0, 1] if hasattr(each, "choices") else [each.low, each.high])
-        for name, each in SPACES[space].items()
-    }
+    return np.array(
+        [
+            np.append(_drawn(each, draws, 22), [0, 1] if hasattr(each, "choices") else [each.low, each.high])
+            for each in SPACES[space].values()
+        ]
+    )
 
 
 def _drawn(each: Any, draws: np.random.RandomState, count: int) -> Floats:
@@ -41,41 +44,70 @@ def _drawn(each: Any, draws: np.random.RandomState, count: int) -> Floats:
     return values
 
 
+def begun(space: str, values: Floats, count: int) -> Mixture:
+    mixture = Mixture(SPACES[space])
+    mixture.begin(range(count), values[:, :count])
+    return mixture
+
+
 def check(mixture: Mixture, space: str) -> None:
     at = points(space)
-    np.testing.assert_allclose(mixture.log_density(at), mixture.optunas(OPTUNAS).log_pdf(at), atol=1e-9)
+    ours = mixture.log_density(at)
+    optunas = mixture.optunas(OPTUNAS).log_pdf(dict(zip(SPACES[space], at, strict=True)))
+    np.testing.assert_allclose(ours - ours[0], optunas - optunas[0], atol=1e-9)
 
 
-@pytest.mark.parametrize("count", [2, 90, TRIALS])  # few kernels are as wide as the range, many as narrow as is allowed
+@pytest.mark.parametrize("count", [2, 26, 90, TRIALS])  # few kernels are as wide as the range, many as narrow as may be
 @pytest.mark.parametrize("space", SPACES)
 def test_the_density_is_optunas_but_for_rounding(space: str, count: int) -> None:
-    mixture = Mixture(SPACES[space])
-    mixture.follow(np.arange(TRIALS) < count, columns(space), {})
+    check(begun(space, values_of(space), count), space)
 
-    assert len(mixture) == count
+
+@pytest.mark.parametrize("space", SPACES)
+def test_it_stays_so_while_trials_come_and_go(space: str) -> None:
+    draws, values = random.Random(1), values_of(space)
+    mixture = begun(space, values, 130)
+    for _ in range(60):
+        number = draws.randrange(TRIALS)
+        if number in mixture:
+            assert mixture.leave(number)
+        else:
+            assert mixture.enter(number, values[:, number].tolist())
+    for number in draws.sample(mixture.numbers, 20):
+        assert mixture.leave(number)
     check(mixture, space)
 
 
-@pytest.mark.parametrize("start", [95, 600])  # from 98 on, kernels move one by one
-@pytest.mark.parametrize("space", SPACES)
-def test_it_stays_so_while_trials_come_and_go(space: str, start: int) -> None:
-    draws, values, mixture = random.Random(start), columns(space), Mixture(SPACES[space])
-    members = np.arange(TRIALS) < start
-    for _ in range(12):
-        members = members.copy()
-        for number in draws.sample(range(start + 20), draws.randint(0, 6)):
-            members[number] = not members[number]
-        # The newest run, and the history does not have them yet.
-        others = {number: [values[name][number] for name in SPACES[space]] for number in range(start, start + 20)}
-        known = {name: np.where(np.arange(TRIALS) < start, column, np.nan) for name, column in values.items()}
-        mixture.follow(members, known, others)
-        check(mixture, space)
+def test_few_kernels_begin_anew() -> None:
+    """With fewer than 98 their number bounds how wide they are."""
+    values = values_of("floats")
+    mixture = begun("floats", values, 97)
+    assert not mixture.enter(97, values[:, 97].tolist())
+
+    mixture = begun("floats", values, 99)
+    assert mixture.leave(50)
+    check(mixture, "floats")
+    assert not mixture.leave(51)
 
 
-def test_equal_trials_are_kernels_too() -> None:
-    values, mixture = columns("floats"), Mixture(SPACES["floats"])
-    for column in values.values():
-        column[200:203] = column[7]
-    for count in (200, 201, 203, 202, 200, 199):
-        mixture.follow(np.arange(TRIALS) < count, values, {})
-        check(mixture, "floats")
+def test_equal_kernels_begin_anew() -> None:
+    """Which of them is wide goes by numpy's order of equal values."""
+    values = values_of("floats")
+    values[2, 200] = values[2, 7]
+    mixture = begun("floats", values, 200)
+    assert not mixture.enter(200, values[:, 200].tolist())
+
+    mixture = begun("floats", values, 201)
+    check(mixture, "floats")
+    assert not mixture.leave(200)
+
+
+def test_with_more_dimensions_than_numbers_have_room_for_it_is_optunas_too() -> None:
+    space: dict[str, Any] = {f"x{place}": FloatDistribution(0.0, 1.0) for place in range(120)}
+    draws = np.random.RandomState(3)
+    mixture = Mixture(space)
+    mixture.begin(range(150), 0.5 + 1e-9 * draws.random_sample((120, 150)))
+    at = 0.5 + 1e-9 * draws.random_sample((120, 5))
+    optunas = mixture.optunas(OPTUNAS).log_pdf(dict(zip(space, at, strict=True)))
+
+    np.testing.assert_allclose(np.diff(mixture.log_density(at)), np.diff(optunas), atol=1e-9)

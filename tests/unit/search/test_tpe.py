@@ -122,6 +122,34 @@ def test_proposals_are_optunas_after_a_long_history(space: str, options: str) ->
     assert list(ours.proposals(15)) == list(stock.proposals(15))
 
 
+def test_proposals_are_optunas_while_many_trials_run() -> None:
+    proposals = []
+    for sampler_class in (HistoryTPESampler, TPESampler):
+        study = optuna.create_study(sampler=sampler_class(seed=4))
+        study.add_trials(past(SPACES["floats"], 90))  # they come to move kernel by kernel on the way
+        running, draws = [study.ask(SPACES["floats"]) for _ in range(32)], random.Random(4)
+        for _ in range(40):
+            trial = running.pop(draws.randrange(32))
+            study.tell(trial, value_of(trial.params))
+            running.append(study.ask(SPACES["floats"]))
+        proposals.append([trial.params for trial in running])
+
+    assert proposals[0] == proposals[1]
+
+
+@pytest.mark.parametrize("space", ["floats", "mixed"])
+def test_proposals_are_optunas_where_good_trials_are_equal_and_at_an_edge(space: str) -> None:
+    given = {name: each.choices[0] if hasattr(each, "choices") else each.low for name, each in SPACES[space].items()}
+    same = [create_trial(params=given, distributions=SPACES[space], value=-10.0) for _ in range(2)]
+    proposals = []
+    for sampler_class in (HistoryTPESampler, TPESampler):
+        study = optuna.create_study(sampler=sampler_class(seed=4))
+        study.add_trials(past(SPACES[space], 110) + same)
+        proposals.append([study.ask(SPACES[space]).params for _ in range(20)])
+
+    assert proposals[0] == proposals[1]
+
+
 def test_a_study_that_is_loaded_again_goes_on_alike() -> None:
     first = search(HistoryTPESampler, SPACES["mixed"], conditional=True)
     list(first.proposals(100))

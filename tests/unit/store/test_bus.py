@@ -68,6 +68,21 @@ def test_a_redis_that_is_away_is_waited_for_and_then_named(tmp_path) -> None:
         Caller(nowhere, "w1").call(TAKE, patience=0.5)
 
 
+def test_what_is_done_meanwhile_is_done_once_although_the_request_is_sent_again(redis_url: str, inbox: Inbox) -> None:
+    done: list[bool] = []
+    with pytest.raises(Unavailable):
+        Caller(open_redis(redis_url), "w1", resend_seconds=0.05).call(TAKE, 0.3, lambda: done.append(True))
+    assert len(inbox.read(None)) >= 2
+    assert done == [True]
+
+
+def test_what_is_done_meanwhile_is_done_where_nothing_can_be_sent(tmp_path) -> None:
+    done: list[bool] = []
+    with pytest.raises(Unavailable):
+        Caller(open_redis(f"unix://{tmp_path}/none"), "w1").call(TAKE, 0.5, lambda: done.append(True))
+    assert done == [True]
+
+
 def test_a_wiped_stream_is_reported_once_and_works_again(redis_url: str, inbox: Inbox) -> None:
     client = open_redis(redis_url)
     client.flushall()

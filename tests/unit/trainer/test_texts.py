@@ -24,6 +24,7 @@ from trainer.model_file import load
 from trainer.models.build import build
 from trainer.models.layers import Network
 from trainer.models.text import TokenBag
+from trainer.snapshots import SnapshotEnsemble
 
 TOKENS = torch.tensor([[4, 5, 0, 0, 0, 0], [6, 7, 8, 0, 0, 0], [9, 0, 0, 0, 0, 0]], dtype=torch.int32)
 TARGET = Target(name="label", task="classification", classes=("a", "b"))
@@ -159,21 +160,27 @@ def test_no_model_sees_what_is_padded(name: Any) -> None:
     torch.testing.assert_close(model(TOKENS[:, :3]), model(TOKENS))
 
 
+class Sum(Network):
+    """Of the tokens; and how wide the batches were."""
+
+    cpu_rows, pad = 2, 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widths: list[int] = []
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        self.widths.append(tokens.shape[1])
+        return tokens.sum(1).float()
+
+
 def test_texts_are_evaluated_with_others_of_their_length_and_answered_in_their_order() -> None:
-    class Sum(Network):
-        cpu_rows, pad = 2, 0
-
-        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-            widths.append(tokens.shape[1])
-            return tokens.sum(1, keepdim=True)
-
-    widths: list[int] = []
     rows = torch.cat([TOKENS, torch.zeros_like(TOKENS[:1])])  # of 2, 3, 1 and no tokens
+    alone, members = Sum(), [Sum(), Sum()]
 
-    outputs = evaluate(Sum(), Part((rows,), torch.arange(4)))
-
-    assert outputs.tolist() == [[9], [21], [9], [0]]
-    assert widths == [1, 3]
+    for model in (alone, SnapshotEnsemble(members)):
+        assert evaluate(model, Part((rows,), torch.arange(4))).tolist() == [9, 21, 9, 0]
+    assert [model.widths for model in (alone, *members)] == [[1, 3]] * 3
 
 
 @pytest.mark.parametrize("kind", [torch.int32, torch.int64])

@@ -27,8 +27,15 @@ class Line:
         self.heard: list[Request] = []
         self.patience: list[float] = []
 
-    def call(self, request: Request, patience: float, on_wait: Callable[[], None] | None = None) -> Answer:  # noqa: ARG002
+    def call(
+        self,
+        request: Request,
+        patience: float,
+        meanwhile: Callable[[], None] = lambda: None,
+        on_wait: Callable[[], None] = lambda: None,  # noqa: ARG002
+    ) -> Answer:
         self.patience.append(patience)
+        meanwhile()
         answer = next(self._answers)
         if answer is None:
             raise Unavailable("nobody answers")
@@ -123,6 +130,22 @@ def test_an_end_that_nobody_hears_stays_on_disk_for_whoever_comes(tmp_path: Path
 
     with left_behind(tmp_path / "1.2.3.jsonl") as requests:
         assert requests == [report(0), finish]
+
+
+def test_an_end_is_on_disk_while_its_answer_is_waited_for_and_afterwards_is_not(tmp_path: Path) -> None:
+    finish, path = Finish(attempt=KEY, outcome="finished", metrics={"loss": 0.25}), tmp_path / "1.2.3.jsonl"
+    line, found = Line([Settled()]), []
+    call = line.call
+
+    def look(request: Request, patience: float, meanwhile: Callable[[], None], on_wait: Callable[[], None]) -> Answer:
+        answer = call(request, patience, meanwhile, on_wait)
+        found.append(path.read_text())
+        return answer
+
+    line.call = look  # type: ignore[method-assign,assignment]
+    outgoing(tmp_path, line, Clock()).finish(finish)
+    assert found == [finish.model_dump_json() + "\n"]
+    assert not path.exists()
 
 
 def test_a_spool_in_use_is_nobody_elses_and_a_torn_line_is_passed_over(tmp_path: Path) -> None:

@@ -64,6 +64,14 @@ def test_it_is_the_training_up_to_its_best_epoch_by_all_rows_but_the_tests(tmp_p
     assert ensemble_file.load(shop.place().folder).scores(ROWS).shape == (150, 3)
 
 
+def test_of_a_trial_that_was_best_long_before_its_end_the_rest_is_not_trained(tmp_path: Path) -> None:
+    overfits = {"schedule": {"name": "constant"}, "regularization": {}, "optimizer": {"lr": 0.1}, "batch_size": 8}
+    shop = Shop(tmp_path, **overfits, model={"hidden": [32]}, epochs=12)
+    assert shop.searched.best_epoch < 10 < shop.searched.epochs
+
+    assert shop.refit()["epochs"] == shop.searched.best_epoch
+
+
 def test_several_seeds_answer_by_their_mean_and_the_first_is_the_one_that_is_alone(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     shop.refit()

@@ -1,17 +1,19 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from store.artifacts import LocalFolder, RemoteFolder
-from worker.triallog import TrialLog
+from worker import triallog
+from worker.triallog import LogKeeper, TrialLog
 
 
 def test_what_is_printed_goes_to_the_log_and_afterwards_not(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with TrialLog(LocalFolder(tmp_path)):
+    with TrialLog(LocalFolder(tmp_path), LogKeeper()):
         os.write(1, b"from native code\n")
         subprocess.run([sys.executable, "-c", "import sys; print('from a child', file=sys.stderr)"], check=True)
     os.write(1, b"afterwards\n")
@@ -21,14 +23,14 @@ def test_what_is_printed_goes_to_the_log_and_afterwards_not(tmp_path: Path, capf
 
 
 def test_a_local_log_can_be_read_while_it_grows(tmp_path: Path) -> None:
-    with TrialLog(LocalFolder(tmp_path)):
+    with TrialLog(LocalFolder(tmp_path), LogKeeper()):
         os.write(1, b"first\n")
         assert (tmp_path / "log.txt").read_text() == "first\n"
 
 
 @pytest.mark.usefixtures("capfd")
 def test_a_long_log_keeps_its_end_and_says_what_was_cut(tmp_path: Path) -> None:
-    with TrialLog(LocalFolder(tmp_path), keep_bytes=50):
+    with TrialLog(LocalFolder(tmp_path), LogKeeper(), keep_bytes=50):
         for number in range(100):
             os.write(1, b"line %02d\n" % number)  # 8 bytes each, 800 in all
 
@@ -40,7 +42,21 @@ def test_a_long_log_keeps_its_end_and_says_what_was_cut(tmp_path: Path) -> None:
 def test_a_remote_log_is_stored_at_the_end() -> None:
     folder = RemoteFolder(fsspec.filesystem("memory"), "/trial-log-test")
 
-    with TrialLog(folder):
+    with TrialLog(folder, LogKeeper()):
         os.write(1, b"far away\n")
 
     assert folder.read("log.txt") == b"far away\n"
+
+
+def test_a_remote_log_is_stored_while_it_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triallog, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(triallog, "UPLOAD_SECONDS", 0.0)
+    folder, logs = RemoteFolder(fsspec.filesystem("memory"), "/growing-log-test"), LogKeeper()
+
+    for word in (b"first\n", b"second\n"):  # one after the other, by the same keeper
+        with TrialLog(folder, logs):
+            os.write(1, word)
+            deadline = time.monotonic() + 5
+            while "log.txt" not in folder.names() or folder.read("log.txt") != word:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
