@@ -13,7 +13,6 @@ from store.trials import Trials
 
 MODEL = "model.json"
 PREDICTIONS = "predictions.npz"
-ENSEMBLE = "ensemble"
 
 
 def model_of(parts: Parts, study: StudyRow, trials: Trials, number: int | None) -> AttemptKey:
@@ -42,7 +41,7 @@ def model_of(parts: Parts, study: StudyRow, trials: Trials, number: int | None) 
 
 def complete_ensemble(session: Session, study: StudyRow, number: int) -> TaskRow:
     """Raises: NotFound: there is no such ensemble. Conflict: it is not built (yet)."""
-    task = Tasks(session, study).get(number, ENSEMBLE)
+    task = Tasks(session, study).ensemble(number)
     if task.state != TaskState.COMPLETE:
         why = f": {task.reason}" if task.reason else ""
         raise Conflict(f"ensemble {number} is {task.state}{why}; only a COMPLETE one can be used")

@@ -32,7 +32,7 @@ def ensemble_card(study: StudyRow, task: TaskRow) -> str:
     members = [[_named(member["trial"]), f"{member['weight']:.4g}"] for member in result["members"]]
     made_of = "\n".join([f"## Members ({task.request['method']})", "", *_table(["model", "weight"], members)])
     parts = [
-        f"# {study.name}, ensemble {task.number}",
+        f"# {study.name}, ensemble {task.ordinal}",
         _purpose(study, section),
         _beside_best(result),
         made_of,

@@ -166,7 +166,7 @@ class Ensemble(Shape):
     def of(cls, task: TaskRow) -> Self:
         result = task.result or {}
         return cls(
-            number=task.number,
+            number=task.ordinal,
             method=task.request["method"],
             state=task.state,
             candidates=[member["trial"] for member in task.request["members"]],

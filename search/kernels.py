@@ -101,7 +101,7 @@ def of_steps(axis: Axis, observed: Floats, points: Floats) -> Floats:
     left, right = axis.place(x - half)[:, None], axis.place(x + half)[:, None]
     mass = _log_mass((left - mean) / width, (right - mean) / width)  # (different points, different kernels)
     mass -= _log_mass((axis.low - mean) / width, (axis.high - mean) / width)
-    return mass[place].take(kind, axis=1)
+    return mass.take(kind, axis=1)[place]
 
 
 def of_choices(observed: Floats, choices: int, points: Floats) -> Floats:

@@ -21,9 +21,10 @@ from search.rescoring import scores_of
 from store.errors import Conflict
 from store.messages import AttemptKey
 from store.models import StudyRow, StudyState, TaskRow, TaskState, TrialRow
+from store.tasks import ENSEMBLE
 from store.trials import Trials
 
-METHOD, ENSEMBLE = "refit", "ensemble"
+METHOD = "refit"
 
 Stage = Literal["WAITING", "QUEUED", "RUNNING", "COMPLETE", "FAILED"]
 
@@ -88,7 +89,7 @@ def standing(session: Session, study: StudyRow) -> Standing | None:
     if "refit" not in study.definition or (state.ended and state is not StudyState.COMPLETE):
         return None
     task = own_refit(session, study)
-    return Standing("WAITING", None) if task is None else Standing(STAGES[TaskState(task.state)], task.number)
+    return Standing("WAITING", None) if task is None else Standing(STAGES[TaskState(task.state)], task.ordinal)
 
 
 def own_refit(session: Session, study: StudyRow) -> TaskRow | None:

@@ -127,7 +127,7 @@ def one_of(column: str, states: type[StrEnum]) -> CheckConstraint:
 
 class StudyRow(Base):
     """A study: its definition as it was sent, and where it stands. `last_event` numbers its event log, `last_task` its
-    tasks."""
+    tasks, `last_ensemble` those of them that are ensembles."""
 
     __tablename__ = "study"
     __table_args__ = (
@@ -153,6 +153,7 @@ class StudyRow(Base):
     warm_start: Mapped[dict[str, Any] | None]
     last_event: Mapped[int] = mapped_column(default=0)
     last_task: Mapped[int] = mapped_column(default=0, server_default="0")
+    last_ensemble: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
@@ -305,7 +306,10 @@ class EventRow(Base):
 
 class TaskRow(Base):
     """A job that follows a study's trials: an ensemble of them, a prediction by one. `request` says what is wanted and
-    `result` what came of it; what is large lies among the study's artifacts. `attempt` counts its executions."""
+    `result` what came of it; what is large lies among the study's artifacts. `attempt` counts its executions.
+
+    `number` is its key here, in messages and among the artifacts; `ordinal` is what people call an ensemble by.
+    """
 
     __tablename__ = "task"
     __table_args__ = (
@@ -313,11 +317,13 @@ class TaskRow(Base):
         CheckConstraint("(ended_at IS NOT NULL) = (state IN ('COMPLETE', 'FAILED'))", name="ended"),
         CheckConstraint("state <> 'COMPLETE' OR result IS NOT NULL", name="complete_has_result"),
         CheckConstraint("state <> 'FAILED' OR reason IS NOT NULL", name="failed_has_reason"),
+        Index("ix_task_study_id_ordinal", "study_id", "ordinal", unique=True),
         {"sqlite_with_rowid": False},
     )
 
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    ordinal: Mapped[int | None]
     kind: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(16), index=True)
     request: Mapped[dict[str, Any]]

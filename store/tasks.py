@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from store.errors import NotFound
 from store.models import StudyRow, TaskRow, TaskState
 
-SHOWN = 5  # numbers of a kind, in an error; tasks of all kinds are counted together
+ENSEMBLE = "ensemble"  # the kind that people call by a number of its own
+SHOWN = 5  # numbers, in an error
 
 
 class Tasks:
@@ -28,13 +29,15 @@ class Tasks:
         Raises:
             NotFound: the study was deleted at this very moment.
         """
-        counted = update(StudyRow).where(StudyRow.id == self._study.id).values(last_task=StudyRow.last_task + 1)
-        number = self._session.scalar(counted.returning(StudyRow.last_task))
-        if number is None:
+        raised = {"last_task": StudyRow.last_task + 1, "last_ensemble": StudyRow.last_ensemble + int(kind == ENSEMBLE)}
+        counted = update(StudyRow).where(StudyRow.id == self._study.id).values(raised)
+        numbers = self._session.execute(counted.returning(StudyRow.last_task, StudyRow.last_ensemble)).one_or_none()
+        if numbers is None:
             raise NotFound(f"there is no study named {self._study.name!r}")
         task = TaskRow(
             study_id=self._study.id,
-            number=number,
+            number=numbers.last_task,
+            ordinal=numbers.last_ensemble if kind == ENSEMBLE else None,
             kind=kind,
             state=str(TaskState.QUEUED),
             request=request,
@@ -44,13 +47,14 @@ class Tasks:
         self._session.flush()
         return task
 
-    def get(self, number: int, kind: str) -> TaskRow:
+    def ensemble(self, ordinal: int) -> TaskRow:
         """Raises: NotFound."""
-        task = self._session.get(TaskRow, (self._study.id, number))
-        if task is None or task.kind != kind:
-            others = ", ".join(str(each.number) for each in reversed(self.page(kind, None, SHOWN)))
+        query = select(TaskRow).where(TaskRow.study_id == self._study.id, TaskRow.ordinal == ordinal)
+        task = self._session.scalars(query).one_or_none()
+        if task is None:
+            others = ", ".join(str(each.ordinal) for each in reversed(self.page(ENSEMBLE, None, SHOWN)))
             known = f"; it has {others}" if others else ""
-            raise NotFound(f"the study {self._study.name!r} has no {kind} {number}{known}")
+            raise NotFound(f"the study {self._study.name!r} has no ensemble {ordinal}{known}")
         return task
 
     def page(self, kind: str, before: int | None, most: int) -> Sequence[TaskRow]:

@@ -114,7 +114,7 @@ def load_ensemble(place: Workplace, number: int) -> Ensemble:
     try:
         return ensemble_file.load(place.artifacts.task(place.study_id, number), folder_of)
     except FileNotFoundError as error:
-        raise TrialyardError(f"the ensemble {number} or a model of its members is gone: {error}") from None
+        raise TrialyardError(f"the ensemble, or a model of its members, is gone: {error}") from None
 
 
 def _chosen(candidates: Candidates, request: Mapping[str, Any]) -> Chosen:

@@ -15,7 +15,7 @@ from api.bundle import bundle_ensemble, pieces
 from api.cursors import Cursor
 from api.deps import CursorText, Limit, PathStudy, Reading, StudyName, Wired
 from api.exports.pages import objectives_of
-from api.kept_models import ENSEMBLE, MODEL, PREDICTIONS, complete_ensemble
+from api.kept_models import MODEL, PREDICTIONS, complete_ensemble
 from api.model_card import ensemble_card
 from api.parts import Parts
 from api.requests import RequestModel, StrictRoute
@@ -28,7 +28,7 @@ from store.errors import Conflict
 from store.messages import MAX_STEP, AttemptKey
 from store.models import StudyRow, TaskRow, TrialRow, TrialState
 from store.studies import Studies
-from store.tasks import Tasks
+from store.tasks import ENSEMBLE, Tasks
 from store.trials import Sort, Trials
 
 router = APIRouter(prefix="/studies/{name}/ensembles", route_class=StrictRoute, tags=["models"])
@@ -62,7 +62,7 @@ def build_ensemble(name: StudyName, body: EnsembleBody, parts: Wired) -> Respons
     with parts.writes.begin() as session:
         task = Tasks(session, study).add(ENSEMBLE, request, parts.clock())
     parts.scheduler.announce(study.id)
-    location = {"Location": f"/api/v1/studies/{name}/ensembles/{task.number}"}
+    location = {"Location": f"/api/v1/studies/{name}/ensembles/{task.ordinal}"}
     return JSONResponse(Ensemble.of(task).model_dump(mode="json"), 201, location)
 
 
@@ -77,7 +77,7 @@ def list_ensembles(session: Reading, study: PathStudy, limit: Limit = 50, cursor
 
 @router.get("/{ensemble}")
 def read_ensemble(session: Reading, study: PathStudy, ensemble: EnsembleNumber) -> Ensemble:
-    return Ensemble.of(Tasks(session, study).get(ensemble, ENSEMBLE))
+    return Ensemble.of(Tasks(session, study).ensemble(ensemble))
 
 
 @router.get("/{ensemble}/model", response_class=StreamingResponse)
@@ -85,7 +85,7 @@ def download_ensemble(session: Reading, study: PathStudy, ensemble: EnsembleNumb
     """The ensemble with all its members' models in one zip."""
     task = complete_ensemble(session, study, ensemble)
     stem = f"{study.name}-ensemble-{ensemble}"
-    own = parts.artifacts.task(study.id, ensemble)
+    own = parts.artifacts.task(study.id, task.number)
     file = bundle_ensemble(own, _members(parts, study, task), ensemble_card(study, task), stem)
     head = {"Content-Disposition": f'attachment; filename="{stem}.zip"'}
     return StreamingResponse(pieces(file), media_type="application/zip", headers=head)
@@ -97,11 +97,12 @@ def delete_ensemble(name: StudyName, ensemble: EnsembleNumber, parts: Wired) -> 
     with parts.writes.begin() as session:
         study = Studies(session).get(name)
         tasks = Tasks(session, study)
-        if tasks.get(ensemble, ENSEMBLE).request.get("own"):
+        task = tasks.ensemble(ensemble)
+        if task.request.get("own"):
             raise Conflict(f"ensemble {ensemble} is the refit that the study itself asks for; it goes with the study")
-        tasks.delete(ensemble)
+        tasks.delete(task.number)
     parts.scheduler.announce(study.id)
-    parts.artifacts.delete_task(study.id, ensemble)
+    parts.artifacts.delete_task(study.id, task.number)
 
 
 def _request(parts: Parts, session: Session, study: StudyRow, body: EnsembleBody) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def predict(name: StudyName, body: PredictBody, parts: Wired) -> Predictions:
         parcels.drop(rows, answer)
     if document is None:
         raise TooLate("the answer was lost on its way; ask again")
-    return Predictions(trial=asked.get("trial"), ensemble=asked.get("ensemble"), **orjson.loads(document))
+    return Predictions(trial=asked.get("trial"), ensemble=body.ensemble, **orjson.loads(document))
 
 
 def _asked(parts: Parts, session: Session, study: StudyRow, body: PredictBody) -> dict[str, int]:

@@ -16,7 +16,6 @@ from starlette.responses import HTMLResponse
 from api.charts import Line, Point, bars, figure
 from api.deps import PathStudy, Reading, Wired
 from api.fronts import pareto
-from api.kept_models import ENSEMBLE
 from api.page_text import objectives, parameter
 from api.parts import Parts
 from api.requests import StrictRoute
@@ -27,7 +26,7 @@ from search.definition import parse
 from search.rescoring import RESCORE
 from store.curves import read_curves
 from store.models import AttemptRow, StudyRow, TaskState, TrialRow, TrialState
-from store.tasks import Tasks
+from store.tasks import ENSEMBLE, Tasks
 from store.trials import Sort, Trials
 
 router = APIRouter(prefix="/studies/{name}", route_class=StrictRoute, tags=["results"])

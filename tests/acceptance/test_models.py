@@ -168,7 +168,7 @@ def test_an_ensemble_whose_worker_is_killed_is_built_by_the_next_one(system: Sys
 
     def attempts() -> int:
         with sqlite3.connect(system.folder / "t.db") as database:
-            found: int = database.execute("SELECT attempt FROM task WHERE number = ?", [number]).fetchone()[0]
+            found: int = database.execute("SELECT attempt FROM task WHERE ordinal = ?", [number]).fetchone()[0]
         return found
 
     eventually("it is begun again", lambda: attempts() == 2)

@@ -102,14 +102,14 @@ def test_it_is_ordered_once_of_the_best_trial(yard: Yard) -> None:
     [task] = orders(yard, study_id)
     assert task.request["members"] == [{"trial": 1, "attempt": 2}]
     assert (task.request["rounds"], task.request["trial"]["early_stopping"]) == (2, None)
-    assert stands(yard, study_id) == ("QUEUED", task.number)
+    assert stands(yard, study_id) == ("QUEUED", task.ordinal)
     yard.restart()
     finish(yard, task, {"members": [{"trial": None, "weight": 1.0}]})
     yard.restart()
     look(yard)
 
     assert [each.number for each in orders(yard, study_id)] == [task.number]
-    assert stands(yard, study_id) == ("COMPLETE", task.number)
+    assert stands(yard, study_id) == ("COMPLETE", task.ordinal)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -72,7 +72,7 @@ def test_the_card_of_a_refit_has_no_validation_figures() -> None:
     rows = {"train": 1455, "test": 114}
     result = {"metrics": {"test/accuracy": 0.9}, "best_member": best, "members": members, "epochs": 12, "rows": rows}
 
-    card = ensemble_card(study({}, {}), TaskRow(number=4, request={"method": "refit"}, result=result))
+    card = ensemble_card(study({}, {}), TaskRow(number=9, ordinal=4, request={"method": "refit"}, result=result))
 
     assert "| metric | test | trial 3 |\n| --- | --- | --- |\n| accuracy | 0.9 | 0.89 |" in card
     assert "0.91" not in card

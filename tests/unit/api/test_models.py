@@ -129,7 +129,7 @@ def test_the_refit_that_the_study_asks_for_goes_with_the_study(server: ApiServer
     with writes(server.engine).begin() as session:
         study = Studies(session).get("s")
         task = Tasks(session, study).add("ensemble", {"method": "refit", "own": True}, datetime.now(UTC))
-        number = task.number
+        number = task.ordinal
 
     answer = server.http.delete(f"/api/v1/studies/s/ensembles/{number}")
 
@@ -138,7 +138,6 @@ def test_the_refit_that_the_study_asks_for_goes_with_the_study(server: ApiServer
 
 
 def test_an_ensemble_that_is_not_there_is_told_with_those_that_are(server: ApiServer) -> None:
-    """Tasks of all kinds are counted together: a study's first ensemble is seldom number 1."""
     server.create(**TRAIN)
     server.add_trials([0.5])
     leave_model(server, 0)
@@ -149,4 +148,22 @@ def test_an_ensemble_that_is_not_there_is_told_with_those_that_are(server: ApiSe
 
     told = server.http.get("/api/v1/studies/s/ensembles/99").json()["detail"]
 
-    assert told == f"the study 's' has no ensemble 99; it has {made[0]}, {made[1]}"
+    assert (made, told) == ([1, 2], "the study 's' has no ensemble 99; it has 1, 2")
+
+
+def test_ensembles_are_counted_by_themselves_and_no_number_is_given_twice(server: ApiServer) -> None:
+    server.create(**TRAIN)
+    with writes(server.engine).begin() as session:
+        tasks = Tasks(session, Studies(session).get("s"))
+        for kind in ("predict", "ensemble", "rescore", "ensemble"):
+            tasks.add(kind, {"method": "greedy", "members": [], "rounds": 1, "seed": 0}, datetime.now(UTC))
+    folder = Artifacts(server.settings.artifacts).task(server.study_id(), 4)
+    folder.write("ensemble.json", b"{}")
+
+    assert [each["number"] for each in server.get("s/ensembles")["items"]] == [2, 1]
+    assert server.http.delete("/api/v1/studies/s/ensembles/2").status_code == 204
+    assert folder.names() == []
+    with writes(server.engine).begin() as session:
+        tasks = Tasks(session, Studies(session).get("s"))
+        assert tasks.add("ensemble", {}, datetime.now(UTC)).ordinal == 3
+        assert tasks.ensemble(1).number == 2

@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from store.errors import SettingsError
 from store.migrate import config, upgrade
-from store.models import AttemptRow, Base, SchedulerLeaseRow, StudyRow, TrialRow
+from store.models import AttemptRow, Base, SchedulerLeaseRow, StudyRow, TaskRow, TrialRow
 from store.session import connect, reads, writes
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -68,6 +68,22 @@ def test_attempts_that_ended_before_it_was_counted_are_given_their_device_time(
     with reads(engine)() as session:
         seconds = session.scalars(select(AttemptRow.device_seconds).order_by(AttemptRow.attempt)).all()
     assert seconds == [pytest.approx(90.5, abs=0.01), None]  # SQLite's days have no more digits
+
+
+def test_ensembles_that_there_are_keep_their_numbers(database_url: str, engine: Engine) -> None:
+    request: dict[str, Any] = {"request": {}, "state": "QUEUED", "created_at": NOW}
+    tasks = [
+        TaskRow(study_id=1, number=number, kind=kind, **request) for number, kind in ((1, "predict"), (4, "ensemble"))
+    ]
+    store(engine, a_study(last_task=4), a_study(id=2, name="other"), *tasks)
+    with engine.begin() as connection:
+        command.downgrade(config(connection), "0010")
+    upgrade(database_url)
+
+    with reads(engine)() as session:
+        ordinals = session.execute(select(TaskRow.number, TaskRow.ordinal).order_by(TaskRow.number)).all()
+        last = session.scalars(select(StudyRow.last_ensemble).order_by(StudyRow.id)).all()
+    assert (ordinals, last) == ([(1, None), (4, 4)], [4, 0])
 
 
 @pytest.mark.parametrize(
