@@ -131,7 +131,7 @@ def test_the_averaged_model_is_the_mean_of_the_last_epochs_with_batch_statistics
     assert reference is not None
     update_bn([iris.train.inputs[0]], _OfNumbers(reference.module))  # 90 rows: one batch here as there
 
-    kept = evaluate(training._judged, iris.validation)  # type: ignore[attr-defined]
+    kept = evaluate(training._judged.model, iris.validation)  # type: ignore[attr-defined]
 
     torch.testing.assert_close(kept, evaluate(reference.module, iris.validation))
     assert not torch.allclose(kept, evaluate(training.model, iris.validation), atol=1e-3)
