@@ -16,8 +16,9 @@ from search.evolving import check_population
 from search.evolving import filled as of_population
 from search.findings import Finding, of_model, problems
 from search.follow_ups import check_refit, check_rescore
+from search.implied import is_named, pruner_of, whole_grid
 from search.inequality import Inequality
-from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, longest_training, put_in
+from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, put_in
 from search.objectives import check_objectives, read_objectives
 from search.parameter_constraints import SECTION, check_inequalities, read_inequalities
 from search.parameters import Constant, Parameter, Range
@@ -26,7 +27,6 @@ from search.points import SECTION as ENQUEUE
 from search.points import read_enqueued
 from search.region import Region
 from search.sections import (
-    BOUNDED,
     MOST_GP_TRIALS,
     MOST_TRIALS,
     UNHURRIED,
@@ -47,9 +47,6 @@ from search.sections import (
     WarmStart,
 )
 from store.errors import DefinitionError
-
-FEWEST_EPOCHS = 3  # below that a first rung has nothing to save
-FEWEST_TRIALS = 20  # fewer find better models if each is trained to its end, and that costs less than twenty of them
 
 __all__ = ["Budget", "Definition", "Keep", "Objective", "Resources", "parse", "submitted"]
 
@@ -232,13 +229,13 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
         findings += check_refit(document)
     if "warm_start" in document:
         findings += _check_learning(document.get("sampler", {"name": "auto"}))
-    if _is_named(document.get("sampler"), "grid"):
+    if is_named(document.get("sampler"), "grid"):
         findings += _check_grid(document, parameters)
-    if _is_named(document.get("sampler"), "gp"):
+    if is_named(document.get("sampler"), "gp"):
         findings += _check_gp(document.get("budget"))
-    if _is_named(document.get("sampler"), "pbt"):
+    if is_named(document.get("sampler"), "pbt"):
         findings += check_population(document, parameters)
-    if _is_named(document.get("sampler"), "cmaes") and parameters:
+    if is_named(document.get("sampler"), "cmaes") and parameters:
         findings += _check_ranges(parameters)
     return findings
 
@@ -338,56 +335,15 @@ def _build(
         filled[SECTION] = inequalities
     if isinstance(trial, dict):
         filled["trial"] = {"kind": "train", **trial}
-        pruner = document["pruner"] if "pruner" in document else _usual_pruner(document, parameters, trial)
-        filled |= _reach(pruner, parameters, trial)
-    if _is_named(document.get("sampler"), "grid"):
-        filled |= _whole_grid(document.get("budget", {}), parameters)
-    if _is_named(document.get("sampler"), "pbt"):
+        filled |= pruner_of(document, parameters, trial)
+    if is_named(document.get("sampler"), "grid"):
+        filled |= whole_grid(document.get("budget", {}), parameters)
+    if is_named(document.get("sampler"), "pbt"):
         filled |= of_population(document, parameters)
     try:
         return Definition.model_validate(filled, strict=True), []
     except ValidationError as error:
         return None, of_model(error, Definition)
-
-
-def _usual_pruner(document: dict[str, Any], parameters: dict[str, Parameter], trial: dict[str, Any]) -> dict[str, Any]:
-    """Who chooses neither sampler nor pruner gets auto with asha, where trials can wait and are not too few to be
-    compared: trainings of some epochs that are looked at by one metric.
-    """
-    objective, epochs = document.get("objective"), longest_training(parameters, trial)
-    looked_at = isinstance(objective, dict) and str(objective.get("metric")).startswith("val/")
-    chosen = not _is_named(document.get("sampler", {"name": "auto"}), "auto") or document.get("deterministic")
-    waits = looked_at and not chosen and "epochs" not in parameters and (epochs or 0) >= FEWEST_EPOCHS
-    budget = document.get("budget")
-    trials = budget.get("trials") if isinstance(budget, dict) else None
-    few = isinstance(trials, int) and trials < FEWEST_TRIALS
-    return {"name": "asha" if waits and not few else "none"}
-
-
-def _reach(pruner: object, parameters: dict[str, Parameter], trial: dict[str, Any]) -> dict[str, Any]:
-    """The largest resource of a pruner that has rungs up to it, where it follows from the epochs of the training."""
-    epochs = longest_training(parameters, trial)
-    return {} if epochs is None else {"pruner": _reaching(pruner, epochs)}
-
-
-def _reaching(pruner: object, epochs: int) -> object:
-    if not isinstance(pruner, dict):
-        return pruner
-    if pruner.get("name") in BOUNDED and "max_resource" not in pruner:
-        return {**pruner, "max_resource": epochs}
-    return {**pruner, "wrapped": _reaching(pruner["wrapped"], epochs)} if "wrapped" in pruner else pruner
-
-
-def _whole_grid(budget: object, parameters: dict[str, Parameter]) -> dict[str, Any]:
-    """A grid's trials, where nobody says how many."""
-    if not isinstance(budget, dict) or "trials" in budget:
-        return {}
-    size = Conditions(parameters).size or 1
-    return {"budget": {**budget, "trials": min(size, MOST_TRIALS)}}
-
-
-def _is_named(section: object, name: str) -> bool:
-    return isinstance(section, dict) and section.get("name") == name
 
 
 def _check_batches(definition: Definition) -> list[Finding]:
