@@ -50,6 +50,20 @@ def test_a_silent_workers_trial_goes_back_and_may_resume(yard: Yard) -> None:
     assert [attempt.outcome for attempt in yard.attempts(study_id, 0)] == ["lost", "finished"]
 
 
+def test_a_worker_that_comes_back_leaves_its_old_trial_to_who_has_it_now(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
+    lost, other = yard.worker("lost"), yard.worker("other")
+    lost.start(study_id, 0)
+    yard.clock.advance(yard.settings.lease_seconds + 1)
+    yard.turn()
+    other.start(study_id, 0)
+
+    lost.start(study_id, 1)
+
+    assert yard.states(study_id) == ["RUNNING", "RUNNING"]
+    assert len(yard.attempts(study_id, 0)) == 2
+
+
 def test_a_worker_that_beats_is_never_expired(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
     worker = yard.worker()

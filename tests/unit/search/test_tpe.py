@@ -6,7 +6,7 @@ import copy
 import math
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import optuna
@@ -162,19 +162,30 @@ def test_a_study_that_is_loaded_again_goes_on_alike() -> None:
     assert loaded[0] == loaded[1]
 
 
-def test_a_finished_trial_may_be_taken_up_again_and_end_otherwise() -> None:
+@pytest.mark.parametrize(
+    ("trials", "was", "becomes"),
+    [
+        (40, max, -9.0),
+        (41, min, 99.0),  # without it there is one good trial less, and none that comes in its place
+    ],
+)
+def test_a_finished_trial_may_be_taken_up_again_and_end_otherwise(
+    trials: int, was: Callable[..., FrozenTrial], becomes: float
+) -> None:
     proposals = []
     for sampler_class in (HistoryTPESampler, TPESampler):
         sampler = sampler_class(seed=2)
         study = optuna.create_study(sampler=sampler)
-        study.add_trials(past(SPACES["mixed"], 40))
+        study.add_trials(past(SPACES["mixed"], trials))
+        complete = study.get_trials(states=[TrialState.COMPLETE])
+        number = was(complete, key=lambda trial: trial.value).number
         found = [study.ask(SPACES["mixed"]).params]
-        for state, value in ((TrialState.RUNNING, None), (TrialState.COMPLETE, -9.0)):  # it was among the worst before
-            again = copy.copy(study._storage.get_trial(39))
+        for state, value in ((TrialState.RUNNING, None), (TrialState.COMPLETE, becomes)):
+            again = copy.copy(study._storage.get_trial(number))
             again.state, again.value = state, value
-            study._storage._set_trial(39, again)  # type: ignore[attr-defined]
+            study._storage._set_trial(number, again)  # type: ignore[attr-defined]
             if isinstance(sampler, HistoryTPESampler):
-                sampler.reconsider(39)
+                sampler.reconsider(number)
             found += [study.ask(SPACES["mixed"]).params for _ in range(5)]
         proposals.append(found)
 
