@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import JsonValue
@@ -28,12 +28,12 @@ def idle_parameters(
     if any(each.when.keys() - knobs.keys() for each in knobs.values()):
         return
     needs = Conditions(knobs).needs
-    by_layer = any(layer_of(name) for name in knobs)
+    by_layer = _are_by_layer(knobs)
     for name in knobs:
         layer = layer_of(name)
         ways = ONLY_WITH.get(layer.of if layer else name, ())
         partners = {partner for way in ways for partner in way}
-        # A depth by the layer says how many layers there are; and of what could not be read, nobody knows what it is.
+        # Of what could not be read, nobody knows what it is.
         if (name == DEPTH and by_layer) or any(each in section and each not in knobs for each in partners):
             continue
         possible = {each: _possible(each, knobs, trial) for each in partners}
@@ -44,15 +44,20 @@ def idle_parameters(
 
 def idle_settings(knobs: Mapping[str, Parameter], trial: Mapping[str, Any]) -> Iterator[Finding]:
     """Knobs that the section `trial` sets to something else than their defaults, and that no trial can use."""
-    searched = {layer.of if (layer := layer_of(name)) else name for name in knobs}
+    by_layer = _are_by_layer(knobs)
     for path, ways in ONLY_WITH.items():
         value, default = _told(path, trial)
-        if path in searched or value == default:
+        if value == default or (path == DEPTH and by_layer):
             continue
         possible = {partner: _possible(partner, knobs, trial) for way in ways for partner in way}
         if nearest := _nearest_way(ways, possible):
             at = ("trial", *path.split("."))
             yield Finding(at, _message(ways, nearest, possible), f"{_cure(nearest)}, or leave this out")
+
+
+def _are_by_layer(knobs: Iterable[str]) -> bool:
+    """Whether the depth of any model says how many of these knobs there are."""
+    return any(layer_of(name) for name in knobs)
 
 
 def _possible(partner: str, knobs: Mapping[str, Parameter], trial: Mapping[str, Any]) -> tuple[JsonValue, ...]:

@@ -445,6 +445,8 @@ def test_a_knob_of_the_trial_that_no_trial_can_use_is_refused_of_a_new_study(
         ({"model.skip": {"values": ["none", "standard"]}}, {"regularization": {"stochastic_depth": 0.2}}),
         ({"model.hidden.0": {"low": 4, "high": 8}}, {"regularization": {"dropout": 0.1, "dropout_shape": "funnel"}}),
         ({"epochs": {"low": 1, "high": 3}}, {"optimizer": {"momentum": 0.0}, "compression": {"name": "none"}}),
+        # of a perceptron, a depth says how many layers are searched one by one
+        ({f"model.hidden.{place}": {"low": 4, "high": 8} for place in range(2)}, {"model": {"depth": 2}}),
     ],
 )
 def test_a_knob_of_the_trial_that_some_trial_can_use_is_accepted(parameters: dict[str, Any], trial: dict[str, Any]):
