@@ -141,6 +141,21 @@ def test_where_trials_come_to_the_same_again_and_again_it_looks_elsewhere() -> N
     assert spread(study, 60)[0] < 0.5
 
 
+def test_values_that_differ_by_rounding_alone_are_no_ranks() -> None:
+    proposals = []
+    for noise in (0.0, 1e-15, -1e-15):
+        study = begun(LINE, random_share=0.0)
+        for place in range(40):
+            number = study.enqueue({"x": place / 40}).number
+            level = 1.0 + place % 4  # ten trials each: among them the noise would decide
+            run(
+                study, number, [level + 0.1 * place / step + noise * place for step in (1, 2)] + [level + noise * place]
+            )
+        proposals.append([study.propose().parameters["x"] for _ in range(5)])
+
+    assert proposals[0] == proposals[1] == proposals[2]
+
+
 def test_a_study_that_is_rebuilt_proposes_as_if_it_had_never_stopped() -> None:
     once, rebuilt = begun(MIXED, ASHA), begun(MIXED, ASHA)
     past: list[PastTrial] = []
