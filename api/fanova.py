@@ -81,10 +81,15 @@ class Fanova:
             if study.id in self._begun:
                 return None
             self._begun.add(study.id)
-        query = select(TrialRow.parameters, TrialRow.values).where(*complete).order_by(TrialRow.number)
-        rows = [(parameters, values) for parameters, values in session.execute(query)]
-        arguments = (study.id, len(rows), study.definition, spread(rows, MOST_TRIALS["fanova"]))
-        threading.Thread(target=self._compute, args=arguments, name="fanova", daemon=True).start()
+        try:
+            query = select(TrialRow.parameters, TrialRow.values).where(*complete).order_by(TrialRow.number)
+            rows = [(parameters, values) for parameters, values in session.execute(query)]
+            arguments = (study.id, len(rows), study.definition, spread(rows, MOST_TRIALS["fanova"]))
+            threading.Thread(target=self._compute, args=arguments, name="fanova", daemon=True).start()
+        except BaseException:
+            with self._lock:
+                self._begun.discard(study.id)  # the next one who asks tries again
+            raise
         return None
 
     def _compute(self, study_id: int, count: int, definition: dict[str, Any], rows: Rows) -> None:
