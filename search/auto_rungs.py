@@ -13,8 +13,9 @@ from typing_extensions import override
 
 from search.asha import Climb, Rung, Rungs
 
-PAIRS = 6  # of values at a rung and above it, before anything is concluded from them
-TELLING = 0.5  # the rank correlation from which on a rung is worth its losses (ADR 0016)
+PAIRS = 10  # of values at a rung and above it, before anything is concluded from them
+TELLING = 0.7  # the rank correlation from which on a rung is worth its losses (ADR 0029)
+LEADING_SHARE = 0.35  # of the steps of all trials, for leaders
 NEAR_END = 1.5  # a rung must leave so many times its level to do: nearer to the end it saves next to nothing
 
 
@@ -29,6 +30,9 @@ class AutoRungs(Rungs):
     a model proposes look better for long, and would keep them down. Of the others a rung lets no more up than its share
     of those that came to it. By asha's own rule a search that keeps finding slightly better trials would train each of
     them to the end.
+
+    A leader, the best of all that came to a telling rung, goes on before its rung has a place for it: who looks at a
+    search finds the best so far trained to its end. What leaders have cost is kept to a share of all steps.
     """
 
     def __init__(
@@ -47,6 +51,9 @@ class AutoRungs(Rungs):
         self._free: dict[int, int] = {}  # by trial, the rungs that it passes without being compared
         self._pairs: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)  # by rung, of it and the next
         self._first: int | None = 0
+        self._stages = (0, *levels, max_resource)  # what a trial goes through: from each rung to the next
+        self._steps = 0  # of all trials, to where they were last seen at a rung or at their end
+        self._led: dict[int, int] = {}  # by trial, the steps for which it was let go on as a leader
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -72,8 +79,11 @@ class AutoRungs(Rungs):
         self._free[number] = stored["free"]
         if stored["at_random"]:
             self._at_random.add(number)
+        if led := stored.get("led"):
+            self._led[number] = led
         super().load(number, stored)
         climb = self._climbs[number]
+        self._steps += self._stages[len(climb.values)]
         for place in range(self._free[number], climb.promotions):
             self._leave(number, place)
         for reached in range(2, len(climb.values) + 1):
@@ -81,25 +91,36 @@ class AutoRungs(Rungs):
 
     @override
     def stored(self, number: int) -> dict[str, Any]:
-        return super().stored(number) | {"free": self._free.get(number, 0), "at_random": number in self._at_random}
+        own = {"free": self._free.get(number, 0), "at_random": number in self._at_random}
+        return super().stored(number) | own | {"led": self._led.get(number, 0)}
 
     @override
     def end(self, number: int, value: float | None) -> None:
+        climb = self._climbs.get(number, Climb())
+        if value is not None and number not in self._complete:
+            self._steps += self._stages[-1] - self._stages[len(climb.values)]
         super().end(number, value)
-        climb = self._climbs.get(number)
-        if value is not None and climb is not None and len(climb.values) == len(self._rungs):
+        if value is not None and len(climb.values) == len(self._rungs):
             self._learn(number, len(self._rungs) - 1, value)
+
+    @override
+    def next(self, is_last: bool = False) -> int | None:
+        number = super().next(is_last)
+        return self._leader() if number is None else number
 
     @override
     def promote(self, number: int) -> None:
         place = self._climbs[number].promotions
         if place >= self._free.get(number, 0):
+            if self._rung(number, place).promotable(self._reduction_factor) != number:
+                self._led[number] = self._led.get(number, 0) + self._way(place)
             self._leave(number, place)
         super().promote(number)
 
     @override
     def _arrive(self, number: int, climb: Climb, values: Sequence[float]) -> None:
         super()._arrive(number, climb, values)
+        self._steps += self._way(len(climb.values) - 2)
         self._compare(number, len(climb.values))
 
     @override
@@ -113,6 +134,21 @@ class AutoRungs(Rungs):
     @override
     def _all(self) -> list[Rung]:
         return [rung for pair in zip(self._rungs, self._drawn, strict=True) for rung in pair]
+
+    def _leader(self) -> int | None:
+        """The best of all that came to a rung, from the highest on, if it waits there and leaders may cost as much."""
+        left = LEADING_SHARE * self._steps - sum(self._led.values())
+        for place in reversed(range(self.first, len(self._rungs))):
+            pair = self._rungs[place], self._drawn[place]
+            best = min((rung.reached[0] for rung in pair if rung.reached), default=None)
+            waits = any(rung.waiting[:1] == [best] for rung in pair)
+            if best and waits and self._rungs[place].level >= self.least_level and self._way(place) <= left:
+                return best[1]
+        return None
+
+    def _way(self, place: int) -> int:
+        """The steps from a rung to the next one, or to the end; with -1 those to the first."""
+        return self._stages[place + 2] - self._stages[place + 1]
 
     def _leave(self, number: int, place: int) -> None:
         rung = self._rung(number, place)

@@ -239,6 +239,7 @@ class Asha(_Bounded):
     """Asynchronous successive halving in which trials wait at a rung and are promoted later (Li et al. 2020)."""
 
     name: Literal["asha"]
+    reduction_factor: Factor = 2
     least_complete: NonNegative = 4  # of the last trials the best go on until so many are complete
 
 

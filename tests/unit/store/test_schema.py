@@ -70,6 +70,21 @@ def test_attempts_that_ended_before_it_was_counted_are_given_their_device_time(
     assert seconds == [pytest.approx(90.5, abs=0.01), None]  # SQLite's days have no more digits
 
 
+def test_studies_under_asha_keep_the_rungs_that_they_have(database_url: str, engine: Engine) -> None:
+    """A study went by a factor of 3 where none is written down; whoever had written one goes on with that."""
+    pruners = [{"name": "asha"}, {"name": "asha", "reduction_factor": 4}, {"name": "hyperband"}]
+    store(engine, *(a_study(id=n, name=f"s{n}", definition={"pruner": each}) for n, each in enumerate(pruners, 1)))
+    store(engine, a_study(id=4, name="s4", definition={"name": "s4"}))
+    with engine.begin() as connection:
+        command.downgrade(config(connection), "0011")
+    upgrade(database_url)
+
+    with reads(engine)() as session:
+        found = session.scalars(select(StudyRow.definition).order_by(StudyRow.id)).all()
+    kept = [{"name": "asha", "reduction_factor": 3}, {"name": "asha", "reduction_factor": 4}, {"name": "hyperband"}]
+    assert found == [*({"pruner": each} for each in kept), {"name": "s4"}]
+
+
 def test_ensembles_that_there_are_keep_their_numbers(database_url: str, engine: Engine) -> None:
     request: dict[str, Any] = {"request": {}, "state": "QUEUED", "created_at": NOW}
     tasks = [
