@@ -78,9 +78,14 @@ class Fanova:
             if study.id in self._begun:
                 return None
             self._begun.add(study.id)
-        trials, rows = sample(session, study, "fanova")
-        arguments = (study.id, trials, study.definition, rows)
-        threading.Thread(target=self._compute, args=arguments, name="fanova", daemon=True).start()
+        try:
+            trials, rows = sample(session, study, "fanova")
+            arguments = (study.id, trials, study.definition, rows)
+            threading.Thread(target=self._compute, args=arguments, name="fanova", daemon=True).start()
+        except BaseException:
+            with self._lock:
+                self._begun.discard(study.id)  # the next one who asks tries again
+            raise
         return None
 
     def _compute(self, study_id: int, count: int, definition: dict[str, Any], rows: Rows) -> None:

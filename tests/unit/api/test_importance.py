@@ -71,6 +71,30 @@ def test_a_process_that_dies_is_told_and_the_next_request_tries_again(
 
 
 @on_sqlite
+def test_a_study_without_a_complete_trial_has_none(server: ApiServer) -> None:
+    server.create("s")
+    first = server.http.get("/api/v1/studies/s/importance", params={"method": "fanova"})
+    with Client(server.url) as client:
+        shares = client.importance("s", method="fanova")
+
+    assert (first.status_code, shares) == (202, {})
+
+
+@on_sqlite
+def test_a_computation_that_cannot_be_begun_is_not_waited_for(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.create("s")
+    asked = "/api/v1/studies/s/importance"
+    with monkeypatch.context() as broken:
+        broken.setattr(api.fanova, "sample", lambda *_: 1 / 0)
+        assert server.http.get(asked, params={"method": "fanova"}).status_code == 500
+
+    with Client(server.url) as client:
+        assert client.importance("s", method="fanova") == {}
+
+
+@on_sqlite
 def test_what_cannot_be_computed_is_refused(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.create("s")
     unknown = server.http.get("/api/v1/studies/s/importance", params={"method": "anova"})
