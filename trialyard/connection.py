@@ -68,7 +68,7 @@ class Connection:
     def _connect(self, timeout: httpx.Timeout) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
         base_url = httpx.URL(f"{self.server_url}/api/v1")
-        # Over plain HTTP there is nothing to verify, and loading all authorities' certificates takes longer than asking.
+        # Over plain HTTP there is nothing to verify, and loading the certificates takes longer than asking.
         verify = base_url.scheme != "http"
         return httpx.Client(
             base_url=base_url, headers=headers, timeout=timeout, transport=self._transport, verify=verify
