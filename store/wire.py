@@ -8,7 +8,8 @@ from typing import Any
 
 import redis
 from hiredis import pack_command
-from redis.exceptions import ResponseError
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
+from redis.exceptions import RedisError, ResponseError
 
 Command = tuple[str | bytes | int | float, ...]
 
@@ -38,9 +39,9 @@ class Wire:
             self._held().send_packed_command([packed], check_health=False)
         finally:
             meanwhile()
-        answers = [_answer(self._connection) for _ in commands]
+        answers = _answers(self._connection, len(commands))
         for answer in answers:
-            if isinstance(answer, ResponseError):
+            if isinstance(answer, RedisError):
                 raise answer
         return answers
 
@@ -51,7 +52,17 @@ class Wire:
         return self._connection
 
 
-def _answer(connection: Any) -> Any:
+def _answers(connection: Any, count: int) -> list[Any]:
+    """So many answers; those that arrive with the one before them are taken from the parser itself."""
+    arrived = connection._parser._reader.gets
+    answers: list[Any] = []
+    while len(answers) < count:
+        answer = arrived()
+        answers.append(_next(connection) if answer is NOT_ENOUGH_DATA else answer)
+    return answers
+
+
+def _next(connection: Any) -> Any:
     try:
         return connection.read_response()
     except ResponseError as refusal:  # the answers behind it are still to be read
