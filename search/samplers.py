@@ -101,12 +101,13 @@ class _Drawn:
         self.distribution = distribution
         self._transform = _SearchSpaceTransform({"": distribution})
         self._low, self._high = self._transform.bounds[0].tolist()  # of plain numbers numpy draws the same, and sooner
+        self._is_choice = isinstance(distribution, CategoricalDistribution)
         is_plain = isinstance(distribution, FloatDistribution) and not distribution.log and distribution.step is None
         # Of Optuna's arithmetic this is what is left then: the upper end is not in the range.
         self._top = math.nextafter(self._high, self._high - 1) if is_plain else None
 
     def draw(self, rng: np.random.RandomState) -> Any:
-        if isinstance(self.distribution, CategoricalDistribution):
+        if self._is_choice:
             bounds = self._transform.bounds
             return self._transform.untransform(rng.uniform(bounds[:, 0], bounds[:, 1]))[""]
         drawn = rng.uniform(self._low, self._high)

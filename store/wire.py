@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -12,6 +12,8 @@ from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.exceptions import RedisError, ResponseError
 
 Command = tuple[str | bytes | int | float, ...]
+
+_NO_ANSWER: Command = ("CLIENT", "REPLY", "SKIP")  # to the next command
 
 
 class Wire:
@@ -24,17 +26,22 @@ class Wire:
         self._pool = client.connection_pool
         self._connection: Any = None
 
-    def send(self, *commands: Command, meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
+    def send(
+        self, *commands: Command, unheard: Sequence[Command] = (), meanwhile: Callable[[], None] = lambda: None
+    ) -> list[Any]:
         """Send commands and return their answers, in order.
 
         Args:
+            unheard: commands that go before the others, and are not answered: for who waits for another answer, each
+                would be one more time to wake up. If Redis refuses one of them, nobody hears of it.
             meanwhile: called while Redis works on them; also if they could not be sent.
 
         Raises:
             ResponseError: Redis refused one of them; the others were done.
             redis.exceptions.ConnectionError, TimeoutError: nobody knows what was done. The next call connects anew.
         """
-        packed = b"".join(map(pack_command, commands))  # type: ignore[arg-type]  # its stub knows tuples of one
+        first = [each for command in unheard for each in (_NO_ANSWER, command)]
+        packed = b"".join(map(pack_command, (*first, *commands)))  # type: ignore[arg-type]  # its stub knows tuples of one
         try:
             self._held().send_packed_command([packed], check_health=False)
         finally:
