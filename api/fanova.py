@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -20,7 +19,8 @@ import optuna
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from search.analysis import MOST_TRIALS, importances, spread
+from api.importances import Rows, Shares, sample
+from search.analysis import importances
 from search.definition import Definition, Objective, parse
 from store.errors import Problem, TrialyardError, Unprocessable
 from store.models import StudyRow, TrialRow, TrialState
@@ -30,9 +30,6 @@ STALE_SHARE = 0.01  # of new trials, as for the other method
 FRESH_SECONDS = 60.0  # a study that runs fast would never be told anything else
 POLITENESS = 10  # what the computation is put behind the requests by, as `nice` counts
 PR_SET_PDEATHSIG = 1
-
-Shares = dict[str, float]  # by parameter
-Rows = Sequence[tuple[Mapping[str, Any], Mapping[str, float]]]
 
 
 @dataclass
@@ -81,10 +78,14 @@ class Fanova:
             if study.id in self._begun:
                 return None
             self._begun.add(study.id)
-        query = select(TrialRow.parameters, TrialRow.values).where(*complete).order_by(TrialRow.number)
-        rows = [(parameters, values) for parameters, values in session.execute(query)]
-        arguments = (study.id, len(rows), study.definition, spread(rows, MOST_TRIALS["fanova"]))
-        threading.Thread(target=self._compute, args=arguments, name="fanova", daemon=True).start()
+        try:
+            trials, rows = sample(session, study, "fanova")
+            arguments = (study.id, trials, study.definition, rows)
+            threading.Thread(target=self._compute, args=arguments, name="fanova", daemon=True).start()
+        except BaseException:
+            with self._lock:
+                self._begun.discard(study.id)  # the next one who asks tries again
+            raise
         return None
 
     def _compute(self, study_id: int, count: int, definition: dict[str, Any], rows: Rows) -> None:

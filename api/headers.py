@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,7 +32,10 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """Adds them to every answer; what is not a static file is also kept out of caches, as it may need the key."""
+    """Adds them to every answer; what is not a static file is also kept out of caches, as it may need the key.
+
+    A static file whose address names its version is never asked for again.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -45,8 +50,14 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                caching = "no-cache" if scope["path"].startswith("/static/") else "no-store"
-                headers.setdefault("Cache-Control", caching)
+                headers.setdefault("Cache-Control", _caching(scope, message["status"]))
             await send(message)
 
         await self._app(scope, receive, guarded)
+
+
+def _caching(scope: Scope, status: int) -> str:
+    if not scope["path"].startswith("/static/"):
+        return "no-store"
+    names_its_version = scope["query_string"].startswith(b"v=") and status < HTTPStatus.BAD_REQUEST
+    return "max-age=31536000, immutable" if names_its_version else "no-cache"

@@ -48,6 +48,7 @@ from api.routes import (
     workers,
 )
 from api.scheduler_line import SchedulerLine
+from search.garbage import spare_the_living
 from store.artifacts import Artifacts
 from store.bus import open_redis
 from store.errors import SettingsError
@@ -101,6 +102,7 @@ def serve(settings: Settings) -> int:
     check_exposure(settings, app.state.parts.engine)
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: None)  # uvicorn raises it once more when it has shut down in good order
+    spare_the_living()
     # Without a limit an open event stream would hold the shutdown up for ever.
     uvicorn.run(app, host=settings.host, port=settings.port, ws="none", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
     return 0

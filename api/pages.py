@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,14 +60,15 @@ def add_pages(app: FastAPI) -> None:
 
 
 @router.get("/")
-def list_studies(request: Request, session: Reading) -> Response:
+def list_studies(request: Request, parts: Wired, session: Reading) -> Response:
+    parts.importances.warm_up()  # the page of a study will ask for them, and who comes from here need not wait
     rows = Studies(session).page([], None, STUDIES_SHOWN)
     return _page(request, "studies.html", here="studies", studies=_studies(session, rows))
 
 
 @router.get("/studies/{name}")
 def show_study(request: Request, row: PathStudy, parts: Wired, session: Reading) -> Response:
-    parts.importances.warm_up()  # the page will ask for them in a moment
+    parts.importances.warm_up()
     [study] = with_waiting(parts, shown(session, row))
     return _page(request, "study.html", here="studies", study=study.model_dump(mode="json"))
 
@@ -134,6 +136,7 @@ def _environment(folder: Path) -> Environment:
     loader = FileSystemLoader(folder)
     environment = Environment(loader=loader, autoescape=select_autoescape(), undefined=StrictUndefined)
     environment.filters.update(FILTERS)
+    environment.globals["plotly"] = f"/static/plotly.min.js?v={version('plotly')}"
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.policies["json.dumps_kwargs"] = {}  # parameters stay in the order of the definition
     return environment

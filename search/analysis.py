@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -65,4 +66,4 @@ def _shares(study: optuna.Study, method: Method) -> dict[str, float]:
 
 def spread(trials: Sequence[Trial], most: int) -> Sequence[Trial]:
     """At most so many trials, evenly spread over all."""
-    return trials[:: 1 + (len(trials) - 1) // most]
+    return trials[:: max(1, math.ceil(len(trials) / most))]

@@ -97,7 +97,7 @@ class GridSampler(BaseSampler):
         trials = study._get_trials(deepcopy=False, states=None, use_cache=False)
         numbers = [*self._open, *range(self._seen, len(trials))]
         self._seen = len(trials)
-        self._open = {number for number in numbers if number == but_for or not trials[number].state.is_finished()}
+        self._open = {number for number in numbers if not trials[number].state.is_finished()}
         for trial in (trials[number] for number in numbers if number != but_for):
             if (cell := self._cell_of(trial)) is not None:
                 failed = trial.state is TrialState.FAIL and CANCELLED not in trial.system_attrs
@@ -116,18 +116,15 @@ class GridSampler(BaseSampler):
         return not self._tried.get(cell) and 0 < len(self._failed[cell]) <= self._retries
 
     def _cell_of(self, trial: FrozenTrial) -> Cell | None:
-        """The cell of a trial; None if its parameters are no point of the grid, or not drawn yet."""
+        """The cell of a trial; None if it has no parameters: they are none of this space, or not drawn yet."""
         try:
             values = self._space.external(trial.params)
         except KeyError:
             return None
-        cell = tuple(
+        return tuple(
             self._space.parameters[name].index(values[name]) if name in values else None
             for name in self._space.searched
         )
-        if any(place is None and name in values for name, place in zip(self._space.searched, cell, strict=True)):
-            return None
-        return cell
 
     def _successor(self, cell: Cell) -> Cell | None:
         """The next cell: the last active parameter that can turns by one, those after it begin again."""

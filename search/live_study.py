@@ -191,7 +191,8 @@ class LiveStudy(AttemptEnds):
         self._optuna.reopen(trial.number)
         trial.retries, trial.reason, trial.ended_at = 0, None, None
         trial.violation, trial.broken = None, {}
-        self.open[trial.number] = trial
+        # By number, as after a restart: of those that wait the first one begins first.
+        self.open = dict(sorted((self.open | {trial.number: trial}).items()))
         self._to(trial, TrialState.PAUSED if self._optuna.is_held(trial.number) else TrialState.WAITING, ledger)
         return Done(number=trial.number)
 

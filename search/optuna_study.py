@@ -356,6 +356,7 @@ class OptunaStudy:
         if given is not None:
             trial.system_attrs = {"fixed_params": given}  # where `Study.enqueue_trial` puts them
         self._storage.append(self._study._study_id, trial)
+        self._study._thread_local.cached_all_trials = None  # as `Study.ask` does: some samplers read it
         self._count += 1
         seed = (self._definition.sampler.seed, self._count)
         parameters = self._drawing.draw(trial, seed, self._twins.is_unwanted if given is None else None)

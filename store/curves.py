@@ -46,14 +46,15 @@ def read_curves(
         most: so many curves at most; fewer where they are long, and perhaps none of those looked at.
         numbers: only these trials.
     """
+    number = ReportRow.number
+    # Not both: SQLite would follow the range, and look at all reports of the study.
+    wanted = number >= first if numbers is None else number.in_([each for each in numbers if each >= first])
     query = (
-        select(ReportRow.number, TrialRow.state, ReportRow.step, ReportRow.metrics)
+        select(number, TrialRow.state, ReportRow.step, ReportRow.metrics)
         .join(TrialRow, (TrialRow.study_id == ReportRow.study_id) & (TrialRow.number == ReportRow.number))
-        .where(ReportRow.study_id == study_id, ReportRow.number >= first)
+        .where(ReportRow.study_id == study_id, wanted)
         .order_by(ReportRow.number, ReportRow.attempt, ReportRow.step)
     )
-    if numbers is not None:
-        query = query.where(ReportRow.number.in_(numbers))
     with session.execute(query.execution_options(yield_per=2000)) as rows:
         return _gather(rows, metric, most)
 

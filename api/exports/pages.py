@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from store.models import ReportRow, StudyRow, TrialRow
 from store.trials import Place, Sort, Trials
 
 PAGE = 500
+COLUMNS = ("number", "state", "started_at", "ended_at", "attempts", "reason", "metrics")  # of a table, beside others
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,20 @@ def spaces_of(study: StudyRow) -> list[Space]:
 def names_of(spaces: Sequence[Space]) -> list[str]:
     """All parameters of several versions, those of the newest one first."""
     return list(dict.fromkeys(name for space in reversed(spaces) for name in space.parameters))
+
+
+def columns_of(metrics: Iterable[str], parameters: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """In a table the columns of metrics and of parameters, by name: who comes to a name that is taken gets a prefix."""
+    taken = set(COLUMNS)
+    columns: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    for prefix, names, found in zip(("values.", "parameters."), (metrics, parameters), columns, strict=True):
+        for name in names:
+            column = name
+            while column in taken:
+                column = prefix + column
+            found[name] = column
+            taken.add(column)
+    return columns
 
 
 def objectives_of(study: StudyRow) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.exports.pages import names_of, objectives_of, pages, spaces_of
+from api.exports.pages import columns_of, names_of, objectives_of, pages, spaces_of
 from api.shapes import Trial
 from search.parameters import Choice, Constant, Parameter, Range
 from store.models import StudyRow
@@ -23,7 +23,7 @@ def as_parquet(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[byt
     """The columns of the CSV file with their types, and the metrics that each trial reported last.
 
     A parameter is a column of the type that all its values have, be it whole numbers, numbers, text or truth values;
-    else of text that holds JSON.
+    else of text, in which all but text is JSON.
     """
     metrics = [objective["metric"] for objective in objectives_of(study)]
     spaces = spaces_of(study)
@@ -31,11 +31,12 @@ def as_parquet(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[byt
         name: _type_of([space.parameters[name] for space in spaces if name in space.parameters])
         for name in names_of(spaces)
     }
-    schema = _schema(metrics, types)
+    values, given = columns_of(metrics, types)
+    schema = _schema(values.values(), {column: types[name] for name, column in given.items()})
     pipe = _Pipe()
     with parquet.ParquetWriter(pipe, schema) as writer:
         for page in pages(sessions, study):
-            rows = [_row(trial, metrics, types) for trial in page]
+            rows = [_row(trial, values, given, types) for trial in page]
             writer.write_table(pa.Table.from_pylist(rows, schema))
             yield pipe.drain()
     yield pipe.drain()
@@ -65,7 +66,7 @@ class _Pipe(io.RawIOBase):
         return taken
 
 
-def _schema(metrics: list[str], types: Mapping[str, pa.DataType]) -> pa.Schema:
+def _schema(metrics: Iterable[str], types: Mapping[str, pa.DataType]) -> pa.Schema:
     return pa.schema(
         [
             pa.field("number", pa.int64(), nullable=False),
@@ -81,14 +82,15 @@ def _schema(metrics: list[str], types: Mapping[str, pa.DataType]) -> pa.Schema:
     )
 
 
-def _row(trial: Trial, metrics: list[str], types: Mapping[str, pa.DataType]) -> dict[str, Any]:
-    values = trial.values or {}
-    given = {name: _cell(trial.parameters[name], kind) for name, kind in types.items() if name in trial.parameters}
+def _row(
+    trial: Trial, values: Mapping[str, str], given: Mapping[str, str], types: Mapping[str, pa.DataType]
+) -> dict[str, Any]:
+    measured, parameters = trial.values or {}, trial.parameters
     return {
         "number": trial.number,
         "state": trial.state,
-        **{metric: values.get(metric) for metric in metrics},
-        **given,
+        **{column: measured.get(name) for name, column in values.items()},
+        **{column: _cell(parameters[name], types[name]) for name, column in given.items() if name in parameters},
         "started_at": trial.started_at,
         "ended_at": trial.ended_at,
         "attempts": len(trial.attempts),
@@ -117,7 +119,7 @@ def _kinds_of(parameter: Parameter) -> set[type]:
 
 
 def _cell(value: Any, kind: pa.DataType) -> Any:
-    """A value as its column takes it; in a column of mixed values text is JSON too, between quotes."""
+    """A value as its column takes it."""
     if kind != pa.string():
         return value
     return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.exports.pages import names_of, objectives_of, pages, spaces_of
+from api.exports.pages import columns_of, names_of, objectives_of, pages, spaces_of
 from api.shapes import Trial
 from store.models import StudyRow
 
@@ -26,10 +26,12 @@ def as_json(sessions: sessionmaker[Session], study: StudyRow, whole: dict[str, A
 
 
 def as_csv(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[str]:
-    """One row a trial. Lists, mappings and truth values are written as JSON."""
+    """One row a trial. Lists, mappings, truth values and null are written as JSON; what did not take part is empty."""
     metrics = [objective["metric"] for objective in objectives_of(study)]
     parameters = names_of(spaces_of(study))
-    yield _lines([["number", "state", *metrics, *parameters, "started_at", "ended_at", "attempts", "reason"]])
+    values, given = columns_of(metrics, parameters)
+    head = [*values.values(), *given.values()]
+    yield _lines([["number", "state", *head, "started_at", "ended_at", "attempts", "reason"]])
     for page in pages(sessions, study):
         yield _lines([_row(trial, metrics, parameters) for trial in page])
 
@@ -37,12 +39,12 @@ def as_csv(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[str]:
 def _row(trial: Trial, metrics: list[str], parameters: list[str]) -> list[Any]:
     values = [(trial.values or {}).get(metric) for metric in metrics]
     times = [None if at is None else at.isoformat() for at in (trial.started_at, trial.ended_at)]
-    given = [_cell(trial.parameters.get(name)) for name in parameters]
+    given = [_cell(trial.parameters[name]) if name in trial.parameters else None for name in parameters]
     return [trial.number, trial.state, *values, *given, *times, len(trial.attempts), trial.reason]
 
 
 def _cell(value: Any) -> Any:
-    return orjson.dumps(value).decode() if isinstance(value, dict | list | bool) else value
+    return orjson.dumps(value).decode() if isinstance(value, dict | list | bool | None) else value
 
 
 def _lines(rows: list[list[Any]]) -> str:

@@ -3,7 +3,7 @@
 
 import { h } from "./dom.js";
 
-/** The library, once its script has come: 4.8 MB that the table and the key figures need not wait for. */
+/** The library, once its script has run: 4.8 MB that the trials are asked for before, and the table does not wait for. */
 export function plotly() {
   if (window.Plotly) return Promise.resolve(window.Plotly);
   const script = document.querySelector('script[src*="plotly"]');

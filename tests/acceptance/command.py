@@ -43,6 +43,13 @@ def stepping_study(trials: int, **sections: object) -> dict[str, object]:
     return document | sections
 
 
+def register_stepping(folder: Path) -> Path:
+    """The file that names the objective of `stepping_study` to workers."""
+    (folder / "stepping_objective.py").write_text(STEPPING)
+    (folder / "objectives.toml").write_text(OBJECTIVES)
+    return folder / "objectives.toml"
+
+
 class Person:
     """Someone at a terminal in a folder of their own, with their objectives registered."""
 
@@ -51,13 +58,12 @@ class Person:
         self.home = folder / "home"
         self._typed: list[subprocess.Popen[str]] = []
         self._mark = f"TRIALYARD_TEST_MARK={uuid.uuid4().hex}"
-        (folder / "objectives.toml").write_text(OBJECTIVES)
-        (folder / "stepping_objective.py").write_text(STEPPING)
+        objectives = register_stepping(folder)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TRIALYARD_")}
         self.environment = {
             **kept,
             "PYTHONPATH": str(ROOT),
-            "TRIALYARD_OBJECTIVES_FILE": str(folder / "objectives.toml"),
+            "TRIALYARD_OBJECTIVES_FILE": str(objectives),
             "TRIALYARD_HOME_DIR": str(self.home),
             "TRIALYARD_WARM_RUNNERS": "false",  # most of them end before they would have trained
             **dict([self._mark.split("=")]),

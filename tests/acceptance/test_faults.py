@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from store.bus import open_redis
+from tests.acceptance.command import register_stepping, stepping_study
 from tests.acceptance.system import System, alive, descendants, digits, eventually, kill
 
 
 @pytest.fixture
 def system(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[System]:
-    with System(tmp_path, database_url, redis_url) as system:
+    objectives = register_stepping(tmp_path)
+    with System(tmp_path, database_url, redis_url, objectives_file=str(objectives)) as system:
         system.serve()
         yield system
 
@@ -84,7 +86,7 @@ def test_a_killed_workers_trial_goes_on_from_its_checkpoint(system: System, vict
 def test_redis_is_wiped_and_the_scheduler_killed_in_the_middle_of_a_study(system: System, redis_url: str) -> None:
     scheduler = system.scheduler()
     system.worker()
-    system.client.create_study(digits("battered", trials=10, epochs=10))
+    system.client.create_study(stepping_study(trials=10, name="battered"))
     with open_redis(redis_url) as client:
         for complete in (2, 4, 6):
             eventually(
@@ -105,14 +107,14 @@ def test_of_two_schedulers_the_other_takes_over_within_ten_seconds(system: Syste
     first = system.scheduler()
     eventually("it is active", lambda: is_active(system, "1-scheduler.log"))
     system.scheduler()
-    system.worker()
-    system.client.create_study(digits("two", trials=8, epochs=10))
+    system.worker(slots=1)
+    system.client.create_study(stepping_study(trials=5, name="two"))
     eventually("two trials are complete", lambda: system.study("two").counts.complete >= 2, seconds=60)
     assert not is_active(system, "2-scheduler.log")
     kill(first.pid)
     eventually("the standby is active", lambda: is_active(system, "2-scheduler.log"), seconds=10)
     assert system.ended("two", seconds=60).state == "COMPLETE"
-    check_every_trial_counted_once(system, "two", 8)
+    check_every_trial_counted_once(system, "two", 5)
 
 
 def is_active(system: System, log: str) -> bool:

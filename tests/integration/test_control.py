@@ -187,6 +187,26 @@ def test_a_changed_budget_and_an_enqueued_trial_outlive_the_scheduler(yard: Yard
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_of_trials_that_are_run_again_the_first_begins_first_whoever_was_wished_first(
+    yard: Yard, restarts: bool
+) -> None:
+    study_id = yard.begin(study(budget={"trials": 3, "parallel": 1}))
+    person, worker = yard.worker("api"), yard.worker()
+    for number in (0, 1):
+        worker.finish(worker.start(study_id, number).attempt, outcome="failed")
+    running = worker.start(study_id, 2).attempt
+    for number in (1, 0):
+        assert person.say(RetryTrial(study_id=study_id, number=number)) == Done(number=number)
+    if restarts:
+        yard.restart()
+
+    worker.finish(running, 0.5)
+
+    assert yard.states(study_id) == ["QUEUED", "WAITING", "COMPLETE"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("budget", "trials", "reason"),
     [

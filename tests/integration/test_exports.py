@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from pathlib import Path
@@ -147,3 +148,41 @@ def test_an_export_holds_no_more_than_a_page(yard: Yard) -> None:
     assert [piece.count(b"\n") for piece in journal] == [1, 1, 1, PAGE, PAGE, 1]
     table = parquet.ParquetFile(io.BytesIO(b"".join(as_parquet(sessions, study_row))))
     assert [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)] == [PAGE, PAGE, 1]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_table_has_each_column_once_whatever_parameters_and_metrics_are_called(yard: Yard) -> None:
+    parameters = {"loss": {"value": "mse"}, "number": {"value": 7}, "parameters.loss": {"value": 0.5}}
+    objective = [{"metric": name, "direction": "minimize"} for name in ("loss", "state")]
+    study_id = yard.begin(study(objective=objective, parameters=parameters, budget={"trials": 1, "parallel": 1}))
+    worker = yard.worker()
+    worker.finish(worker.start(study_id, 0).attempt, metrics={"loss": 0.25, "state": 3.0})
+    sessions, row = reads(yard.engine), yard.study(study_id)
+
+    [written] = csv.DictReader(io.StringIO("".join(as_csv(sessions, row))))
+    [typed] = parquet.read_table(io.BytesIO(b"".join(as_parquet(sessions, row)))).to_pylist()
+
+    # In order: `state` is the trial's; `loss` the metric's, so that the parameter takes the next name, and so on.
+    expected = {
+        "number": 0,
+        "state": "COMPLETE",
+        "loss": 0.25,
+        "values.state": 3.0,
+        "parameters.loss": "mse",
+        "parameters.number": 7,
+        "parameters.parameters.loss": 0.5,
+        "attempts": 1,
+    }
+    assert {name: typed[name] for name in expected} == expected
+    assert {name: written[name] for name in expected} == {name: str(value) for name, value in expected.items()}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_in_csv_a_choice_of_null_is_not_a_parameter_that_takes_no_part(yard: Yard) -> None:
+    parameters = {"a": {"values": [None, 1]}, "b": {"values": [None, 1], "when": {"a": [1]}}}
+    points = [{"a": None}, {"a": 1, "b": None}]
+    study_id = yard.begin(study(parameters=parameters, enqueue=points, budget={"trials": 2, "parallel": 2}))
+
+    rows = csv.DictReader(io.StringIO("".join(as_csv(reads(yard.engine), yard.study(study_id)))))
+
+    assert [(row["a"], row["b"]) for row in rows] == [("null", ""), ("1", "null")]

@@ -41,6 +41,11 @@ def test_behind_is_who_is_worse_from_nearly_every_seed_and_not_who_is_worse_by_o
     assert left({number: [-score for score in each] for number, each in scores.items()}, "maximize") == [7, 9, 5]
 
 
+def test_two_seeds_put_nobody_behind_who_is_not_worse_by_the_same_from_both() -> None:
+    # One degree of freedom. 1 and 2: 1.5 is less than 6.314 * 0.5; 1 and 1.1: 1.05 is more than 6.314 * 0.05.
+    assert left({0: [0.0, 0.0], 1: [1.0, 2.0], 2: [1.0, 1.1]}, "minimize") == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("sections", "says"),
     [

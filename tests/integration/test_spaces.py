@@ -124,6 +124,15 @@ def test_a_grid_grows_by_its_new_points_alone(yard: Yard, restarts: bool) -> Non
 
 
 @on_sqlite
+def test_a_grid_that_was_to_run_in_part_keeps_its_number_of_trials(yard: Yard) -> None:
+    parameters = {"n": {"low": 1, "high": 5}}
+    study_id = yard.begin(study(parameters=parameters, sampler={"name": "grid"}, budget={"trials": 3, "parallel": 1}))
+
+    assert edit(yard, study_id, parameters={"n": {"low": 1, "high": 9}}) == Done()
+    assert yard.study(study_id).definition["budget"]["trials"] == 3
+
+
+@on_sqlite
 def test_wishes_that_meet_in_one_batch_do_not_undo_each_other(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 4, "parallel": 1}))
     first, second, third = (yard.worker(name) for name in ("a", "b", "c"))

@@ -16,7 +16,12 @@ _SAMPLERS: dict[str, dict[str, Any]] = {
     "cmaes": {"name": "cmaes"},
     "sobol": {"name": "qmc"},
 }
-_SETTINGS = {"random_state": "seed", "n_startup_trials": "n_startup_trials", "n_ei_candidates": "n_ei_candidates"}
+_SETTINGS = {
+    "random_state": "seed",
+    "n_startup_trials": "n_startup_trials",
+    "n_ei_candidates": "n_ei_candidates",
+    "n_EI_candidates": "n_ei_candidates",  # of the other service that Katib may run tpe by
+}
 _RUNS_ELSEWHERE = ("trialTemplate", "metricsCollectorSpec", "resumePolicy")
 
 

@@ -42,11 +42,12 @@ def _add(entry: Section, name: str, read: dict[str, Any], when: dict[str, list[A
             **read,
             **({"when": {other: list(values) for other, values in when.items()}} if when else {}),
         }
-    elif {key: value for key, value in known.items() if key != "when"} == read:
+    elif {**read, "when": 0} == {**known, "when": 0} and when and known.get("when", {}).keys() == when.keys():
         for other, values in when.items():
             known["when"][other] += values
     else:
-        entry.wrong("", f"gives {name} another range than an option before it does", "rename one of them")
+        message = f"gives {name} another range or another choice to depend on than an entry of this name before it"
+        entry.wrong("", message, "rename one of them")
 
 
 def _read_options(entry: Section, name: str, values: list[Any], parameters: Parameters) -> list[Any]:

@@ -77,11 +77,15 @@ def _read_parameters(section: Section, prefix: str) -> Parameters:
     parameters: Parameters = {}
     for name in section.names():
         entry = section.section(name)
+        found: Parameters = {}
         if "parameters" in entry:
-            parameters |= _read_parameters(entry.section("parameters"), f"{prefix}{name}.")
+            found = _read_parameters(entry.section("parameters"), f"{prefix}{name}.")
         elif entry.is_mapping and (read := _read_entry(entry)) is not None:
-            parameters[prefix + name] = read
+            found = {prefix + name: read}
         entry.close()
+        for twice in found.keys() & parameters.keys():
+            entry.wrong("", f"gives {twice} a second time", "rename one of them")
+        parameters |= found
     return parameters
 
 

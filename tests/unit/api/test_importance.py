@@ -1,4 +1,4 @@
-"""Importances by fANOVA, which are computed beside the requests."""
+"""Importances: by PED-ANOVA at once, by fANOVA beside the requests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import pytest
 
 import api.fanova
+import api.importances
+from search.analysis import MOST_TRIALS
 from tests.api_server import ApiServer, on_sqlite
 from trialyard.client import Client
 from trialyard.errors import ApiError
@@ -22,6 +24,19 @@ def add(server: ApiServer) -> None:
     with server.scheduling(), Client(server.url) as client:
         for handout in client.ask("s", "w", count=TRIALS):
             client.tell("s", handout, "complete", {"val/loss": handout.parameters["x"]})
+
+
+def test_of_many_trials_an_even_sample_of_the_complete_ones_is_looked_at(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[float] = []
+    monkeypatch.setitem(MOST_TRIALS, "ped_anova", 5)
+    monkeypatch.setattr(api.importances, "importances", lambda *given: looked_at.extend(v for _, v in given[2]) or {})
+    server.create()
+    server.add_trials([0.0, 1.0, 2.0, 3.0, None, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0])
+
+    assert server.get("s/importance")["trials"] == 11
+    assert looked_at == [0.0, 3.0, 7.0, 10.0]  # every third of those that did not fail: 5 of 11 at most
 
 
 @on_sqlite
@@ -53,6 +68,30 @@ def test_a_process_that_dies_is_told_and_the_next_request_tries_again(
         client.importance("s", method="fanova")
 
     assert server.http.get("/api/v1/studies/s/importance", params={"method": "fanova"}).status_code == 202
+
+
+@on_sqlite
+def test_a_study_without_a_complete_trial_has_none(server: ApiServer) -> None:
+    server.create("s")
+    first = server.http.get("/api/v1/studies/s/importance", params={"method": "fanova"})
+    with Client(server.url) as client:
+        shares = client.importance("s", method="fanova")
+
+    assert (first.status_code, shares) == (202, {})
+
+
+@on_sqlite
+def test_a_computation_that_cannot_be_begun_is_not_waited_for(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.create("s")
+    asked = "/api/v1/studies/s/importance"
+    with monkeypatch.context() as broken:
+        broken.setattr(api.fanova, "sample", lambda *_: 1 / 0)
+        assert server.http.get(asked, params={"method": "fanova"}).status_code == 500
+
+    with Client(server.url) as client:
+        assert client.importance("s", method="fanova") == {}
 
 
 @on_sqlite

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -193,6 +195,18 @@ def test_every_answer_holds_browsers_to_what_is_needed(server: ApiServer) -> Non
         assert (policy["default-src"], policy["script-src"]) == ("'none'", "'self'")
         assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
         assert headers["cache-control"] == "no-store"
+
+
+@on_sqlite
+def test_browsers_keep_a_file_whose_address_names_its_version_and_ask_for_the_others(server: ApiServer) -> None:
+    def caching(path: str) -> str:
+        return server.http.get(path).headers["cache-control"]
+
+    [library] = {re.findall(r'"(/static/plotly[^"]+)"', server.http.get(page).text)[0] for page in ("/", "/compare")}
+
+    assert library.endswith(f"?v={version('plotly')}")
+    assert caching(library) == "max-age=31536000, immutable"
+    assert (caching("/static/page.css"), caching("/static/nothing.js?v=1")) == ("no-cache", "no-cache")
 
 
 @on_sqlite

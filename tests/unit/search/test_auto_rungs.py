@@ -75,9 +75,32 @@ def test_random_trials_are_compared_among_themselves() -> None:
     assert (first, climb(ladder, 10, [0.5, 0.5, 0.2] + [0.5] * 6, at_random=True)) == ([3, 3], 9)
 
 
+@pytest.mark.parametrize(("free", "first"), [(0, 0), (1, 1)])
+def test_a_rung_is_judged_only_by_those_that_passed_it_without_being_compared(free: int, first: int) -> None:
+    ladder = rungs()
+    for number in range(7):  # at 3 in the opposite order
+        reached = {"values": [[float(number)], [-float(number)]], "promotions": 1}
+        ladder.load(number, reached | {"free": free, "at_random": False})
+
+    assert ladder.first == first
+
+
+@pytest.mark.parametrize(("free", "found"), [(0, None), (1, 3)])
+def test_who_passed_a_rung_without_being_compared_takes_nobodys_share_of_it(free: int, found: int | None) -> None:
+    ladder = rungs()
+    for number in range(3):
+        ladder.load(number, {"values": [[0.5], [0.5]], "promotions": 1, "free": free, "at_random": False})
+    # Of four at 1 one may go on. Three have: for their values, or because they were not compared.
+    ladder.load(3, {"values": [[0.1]], "promotions": 0, "free": 0, "at_random": False})
+    ladder.wait(3)
+
+    assert ladder.next() == found
+
+
 def test_a_rung_near_the_end_is_left_out() -> None:
     assert AutoRungs(1, 4, 3, ["minimize"]).levels == (1,)  # from 3 to 4 there is next to nothing to save
     assert AutoRungs(1, 51, 3, ["minimize"]).levels == (1, 3, 9, 27)
+    assert AutoRungs(2, 3, 3, ["minimize"]).levels == (2,)  # just as much as it must leave
     assert AutoRungs(1, 1, 3, ["minimize"]).levels == ()
 
 

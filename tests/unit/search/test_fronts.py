@@ -66,5 +66,13 @@ def test_the_best_come_front_by_front_and_spread_over_each():
     assert best_first(POINTS, 0) == []
 
 
+def test_an_objective_of_thousands_does_not_outweigh_another_in_the_spread():
+    # The ends of the front, then of two between them the one that lies farther away once each range is 1:
+    # 3 is sqrt(0.1² + 0.5²) = 0.51 from 0, and 2 is sqrt(0.5² + 0.05²) = 0.502 from 1.
+    losses = np.array([[0.0, 1.0], [1000.0, 0.0], [500.0, 0.05], [100.0, 0.5]])
+
+    assert best_first(losses, 3) == [0, 1, 3]
+
+
 def test_equal_points_are_each_taken_once():
     assert sorted(best_first(np.array([A, A, A, B]), 3)) == [0, 1, 2]

@@ -87,6 +87,13 @@ def test_a_failed_cell_is_tried_again_after_the_others(restart: bool) -> None:
     assert [(each["a"], each["b"]) for each in proposed] == [*CELLS, ("x", 2), ("x", 2)]
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_failed_cells_are_tried_again_in_the_order_in_which_they_failed_first(restart: bool) -> None:
+    proposed = Search(GRID, retries=2).run(fail=(1, 4, 6), restart=restart)
+
+    assert [(each["a"], each["b"]) for each in proposed] == [*CELLS, CELLS[1], CELLS[1], CELLS[4]]
+
+
 def test_a_cell_is_given_up_after_its_retries():
     proposed = Search(GRID, retries=1).run(fail=(1, 6, 7))
 

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from search.corners import corners_of
 from search.definition import Definition, parse
 from search.grid import GridSampler
-from search.repair import nearest, wandered
+from search.repair import drawn, nearest, wandered
 from search.space import Space
 from store.errors import DefinitionError
 from tests.unit.search.documents import external, train
@@ -69,6 +69,8 @@ def test_what_can_hold_is_kept_as_it_was_written():
 
     assert defined(*texts).document()["parameter_constraints"] == texts
     assert "parameter_constraints" not in defined().document()
+    told = {"q": {"values": [1, 4]}, "c": {"low": 0.5, "high": 2.0, "when": {"q": [1, 4]}}}
+    assert defined("c + 1.5 <= q", parameters=told)  # beside q = 4, though not beside the first value that c needs
 
 
 def test_a_given_point_is_held_against_them():
@@ -150,6 +152,17 @@ def test_a_grid_has_the_cells_that_keep_them_and_no_others(inequalities: list[An
             assert wandered(definition.region, moved, np.random.default_rng(1)) in left
 
 
+def test_among_whole_numbers_less_than_a_half_is_at_most_the_number_below():
+    assert cells(defined("n < 2.5", parameters={"n": {"low": 1, "high": 10}})) == [{"n": 1}, {"n": 2}]
+
+
+def test_an_inequality_cuts_off_no_cell_in_which_one_of_its_parameters_takes_no_part():
+    found = cells(defined("a + c >= 5", parameters=SMALL))
+
+    # c takes part beside a of 1 and 2, and is 3 at most.
+    assert {(cell["a"], cell.get("c")) for cell in found} == {(0, None), (2, 3), (3, None)}
+
+
 def test_a_vast_grid_passes_over_what_they_cut_off():
     wide = {f"p{k}": {"low": 0, "high": 999} for k in range(4)}  # 10^12 cells
     started = time.perf_counter()
@@ -163,6 +176,28 @@ def test_a_vast_grid_passes_over_what_they_cut_off():
     assert few[0] == dict.fromkeys(wide, 0)
     assert (len(last), last[0]) == (5, {"p0": 998, "p1": 999, "p2": 999, "p3": 999})
     assert odd._next == (499, 997, 999, 0)  # p1 is 997 at least, so that p0 is 499 at least
+
+
+def test_a_vast_grid_passes_over_what_only_a_solver_finds_empty():
+    """Beside p = 0 the sum of even numbers would be odd, which the bounds of single parameters do not tell."""
+    even = {f"e{k}": {"low": 0, "high": 998, "step": 2} for k in range(4)}
+    whole = "p + e0 + e1 + e2 + e3"
+    definition = defined(f"{whole} <= 1001", f"{whole} >= 1001", parameters={"p": {"low": 0, "high": 1}, **even})
+    started = time.perf_counter()
+
+    assert GridSampler(Space(*_of(definition)))._next == (1, 0, 0, 1, 499)  # 2 + 998 beside p = 1
+    assert time.perf_counter() - started < 5
+
+
+def test_a_whole_number_on_a_log_scale_is_drawn_as_wide_as_it_lies():
+    """From half below it to half above: 1 from log 0.5 to log 1.5, and so on to log 4.5."""
+    parameter = defined(parameters={"n": {"low": 1, "high": 4, "log": True}}).parameters["n"]
+    rng = np.random.default_rng(0)
+
+    values = [drawn(parameter, rng) for _ in range(4000)]
+
+    expected = np.diff(np.log([0.5, 1.5, 2.5, 3.5, 4.5])) / np.log(9)
+    np.testing.assert_allclose([values.count(n) / 4000 for n in range(1, 5)], expected, atol=4 * np.sqrt(0.25 / 4000))
 
 
 def _of(definition: Definition) -> Any:

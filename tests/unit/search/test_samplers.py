@@ -9,9 +9,12 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import create_trial
 
 from search.definition import Definition, parse
+from search.optuna_study import OptunaStudy
+from search.optuna_trials import PastTrial
 from search.pruners import make_pruner
 from search.samplers import SwiftRandomSampler, make_sampler, reseed, seed_of
 from search.space import Space
+from store.models import TrialState
 from tests.unit.search.documents import external, train
 from tests.unit.search.test_tpe import SPACES
 
@@ -93,6 +96,39 @@ def test_proposals_are_those_of_optuna_whether_or_not_the_study_is_rebuilt(
     options = {key: value for key, value in sampler.items() if key != "name"}
 
     assert ours(defined(sampler), rebuild_every) == stock(sampler_class, **options)
+
+
+def test_trials_that_are_asked_for_before_any_has_ended_are_those_of_optuna() -> None:
+    definition = parse(external({"x": {"low": 0.0, "high": 1.0}}, sampler={"name": "qmc", "seed": SEED}))
+    study = optuna.create_study(sampler=make_sampler(definition))
+    expected = []
+    for number in range(5):
+        reseed(study.sampler, SEED, number)
+        expected.append({"x": study.ask().suggest_float("x", 0.0, 1.0)})
+    ours = OptunaStudy(definition)
+
+    # After the first one, which chance draws, the van der Corput sequence: 0, 1/2, 3/4, 1/4.
+    assert [each["x"] for each in expected[1:]] == [0.0, 0.5, 0.75, 0.25]
+    assert [ours.propose().parameters for _ in range(5)] == expected
+
+
+@pytest.mark.parametrize("sampler", [{"name": "tpe", "n_startup_trials": 3}, {"name": "qmc"}, {"name": "auto"}])
+def test_trials_that_wait_at_a_rung_teach_the_same_before_and_after_a_restart(sampler: dict[str, Any]) -> None:
+    pruner = {"name": "asha", "max_resource": 9}
+    definition = parse(external(SPACE, sampler={"seed": SEED, **sampler}, pruner=pruner))
+    before, after = OptunaStudy(definition), OptunaStudy(definition)
+    rows = []
+    for _ in range(6):
+        proposal = before.propose()
+        before.report(proposal.number, 1, [value := loss(proposal.parameters)])
+        before.park(proposal.number)
+        attrs = before.system_attrs(proposal.number)
+        rows.append(
+            PastTrial(proposal.number, TrialState.PAUSED, proposal.parameters, None, attrs, intermediate={1: value})
+        )
+    after.load(rows, before.study_attrs)
+
+    assert before.propose().parameters == after.propose().parameters
 
 
 def test_random_values_are_those_of_optuna_in_their_types_too() -> None:

@@ -47,6 +47,22 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "RETRY_SECONDS", (0.0, 0.0, 0.0))
 
 
+@pytest.mark.parametrize(
+    ("address", "verifies"),
+    [("https://server", True), ("HTTPS://server", True), ("http://server", False), ("HTTP://server", False)],
+)
+def test_certificates_are_verified_wherever_there_are_any(
+    monkeypatch: pytest.MonkeyPatch, address: str, verifies: bool
+) -> None:
+    asked: list[object] = []
+    made = httpx.Client
+    monkeypatch.setattr(httpx, "Client", lambda **options: asked.append(options["verify"]) or made(**options))
+
+    Client(address).close()
+
+    assert asked == [verifies]
+
+
 def test_numbers_that_json_cannot_carry_are_refused_by_their_path_before_anything_is_sent() -> None:
     server = Server()
     parameters = {"lr": {"low": float("nan"), "high": 1.0}, "k": {"values": [1.0, float("inf")]}}

@@ -194,6 +194,18 @@ def test_an_experiment_becomes_a_study_and_its_quoted_numbers_become_numbers() -
     }
 
 
+@pytest.mark.parametrize("name", ["n_ei_candidates", "n_EI_candidates"])
+def test_the_candidates_of_tpe_have_two_names_in_experiments(name: str) -> None:
+    settings = f"[{{name: {name}, value: '30'}}]"
+    text = f"""
+    spec:
+      objective: {{type: minimize, objectiveMetricName: loss}}
+      algorithm: {{algorithmName: tpe, algorithmSettings: {settings}}}
+      parameters: [{{name: lr, parameterType: double, feasibleSpace: {{min: "0.01", max: "0.1"}}}}]
+    """
+    assert study(text, "katib")["sampler"] == {"name": "tpe", "multivariate": False, "n_ei_candidates": 30}
+
+
 def test_what_an_experiment_says_and_no_study_can_is_named_with_its_place() -> None:
     text = """
     kind: Experiment
@@ -292,6 +304,32 @@ def test_a_search_space_of_nni_becomes_entries_and_randint_leaves_out_its_top() 
         "layer.kernel": {"values": [1, 3], "when": {"layer": ["conv", "pool"]}},
         "layer.stride": {"low": 1, "high": 2, "when": {"layer": ["pool"]}},
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "place"),
+    [
+        (
+            "method: random\nparameters: {o.lr: {values: [1]}, o: {parameters: {lr: {values: [2]}, m: {values: [3]}}}}",
+            "wandb",
+            "parameters.o",
+        ),
+        (
+            '{"m.h": {"_type": "choice", "_value": [1, 2]}, "m": {"_type": "choice", "_value": [{"_name": "b", "h": '
+            '{"_type": "choice", "_value": [1, 2]}}]}}',
+            "nni",
+            "m._value[0].h",
+        ),
+        (
+            '{"m": {"_type": "choice", "_value": [{"_name": "b", "h": {"_type": "choice", "_value": [1, 2]}}]}, '
+            '"m.h": {"_type": "choice", "_value": [1, 2]}}',
+            "nni",
+            "m.h",
+        ),
+    ],
+)
+def test_two_entries_that_come_to_one_name_are_told(text: str, form: Form, place: str) -> None:
+    assert list(problems(text, form)) == [place]
 
 
 def test_what_nni_samples_without_bounds_is_named_with_its_place() -> None:
