@@ -131,6 +131,17 @@ def test_trials_that_wait_at_a_rung_teach_the_same_before_and_after_a_restart(sa
     assert before.propose().parameters == after.propose().parameters
 
 
+@pytest.mark.parametrize(
+    ("sampler", "told"), [("tpe", {"device memory": 1.0}), ("nsga2", {"device memory": 1.0}), ("cmaes", {}), ("gp", {})]
+)
+def test_what_single_trials_break_is_told_to_samplers_that_can_take_it(sampler: str, told: dict[str, float]) -> None:
+    ours = OptunaStudy(parse(external({"x": {"low": 0.0, "high": 1.0}}, sampler={"name": sampler, "seed": SEED})))
+    number = ours.propose().number
+    ours.finish(number, TrialState.PRUNED, None, {"device memory": 1.0})
+
+    assert ours.constraints(number) == told
+
+
 def test_random_values_are_those_of_optuna_in_their_types_too() -> None:
     study = optuna.create_study()
     trial = create_trial(value=0.0)
