@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +11,8 @@ from optuna.distributions import _get_single_value as single_value
 from optuna.pruners import _filter_study as filter_study
 from optuna.trial import FrozenTrial
 from typing_extensions import override
+
+from search.optuna_trials import shallow
 
 
 class Draft(optuna.Trial):
@@ -59,6 +60,6 @@ class Draft(optuna.Trial):
 
 
 def _without_parameters(trial: FrozenTrial) -> FrozenTrial:
-    blank = copy.copy(trial)
+    blank = shallow(trial)
     blank.params, blank.distributions = {}, {}
     return blank

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, delete, update
@@ -60,10 +61,10 @@ class LiveTrial:
     device: str = ""
     broken: dict[str, float] = field(default_factory=dict)  # constraints whose end no metric of the trial tells
     steps: set[int] = field(default_factory=set)  # reported by the running attempt
+    key: TrialKey = field(init=False)
 
-    @property
-    def key(self) -> TrialKey:
-        return TrialKey(self.study_id, self.number)
+    def __post_init__(self) -> None:
+        self.key = TrialKey(self.study_id, self.number)
 
     @property
     def attempt_key(self) -> AttemptKey:
@@ -217,13 +218,16 @@ class Ledger:
         rows.update(_ATTEMPTS, self._ends, unless_set="ended_at")  # first: of a trial one may be open
         rows.insert(_ATTEMPTS, list(self._attempts.values()))
         rows.insert(_REPORTS, self._reports, unless_there=True)
-        rows.update(_TRIALS, [_changeable(self._trial_row(trial)) for trial in self._changed.values()])
+        rows.update(_TRIALS, [self._change_row(trial) for trial in self._changed.values()])
         rows.insert(_COPIES, self._copies)
         rows.update(_TRIALS, [_copied(copy) for copy in self._copies])
         return lambda: {study_id: number for study_id, read in last.items() if (number := read()) is not None}
 
     def _trial_row(self, trial: LiveTrial) -> dict[str, Any]:
-        row = {name: getattr(trial, name) for name in _TRIAL_COLUMNS}
+        return dict(zip(_FIXED, _fixed(trial), strict=True)) | self._change_row(trial)
+
+    def _change_row(self, trial: LiveTrial) -> dict[str, Any]:
+        row = dict(zip(_CHANGEABLE, _changeable(trial), strict=True))
         return row | {"state": str(trial.state), "system_attrs": self._system_attrs(trial.key)}
 
     def _write_study(self, session: Session, change: StudyChange) -> bool:
@@ -243,12 +247,12 @@ class Ledger:
         return [{"kind": kind, "body": body, "at": self.at} for kind, body in events]
 
 
-_TRIAL_COLUMNS = (
-    "study_id", "number", "state", "parameters", "values", "violation", "metrics", "step", "retries", "reason",
-    "space_version", "inherits",
-    "created_at", "started_at", "ended_at",
-)  # fmt: skip
 _FIXED = ("parameters", "created_at", "space_version")
+_CHANGEABLE = (
+    "study_id", "number", "state", "values", "violation", "metrics", "step", "retries", "reason", "inherits",
+    "started_at", "ended_at",
+)  # fmt: skip
+_fixed, _changeable = attrgetter(*_FIXED), attrgetter(*_CHANGEABLE)
 
 
 def _table(row: type[DeclarativeBase]) -> Table:
@@ -263,10 +267,6 @@ _REPORTS, _EVENTS, _COPIES = _table(ReportRow), _table(EventRow), _table(CopyRow
 
 
 _OPEN = {"ended_at": None, "outcome": None, "reason": None, "device_seconds": None}  # of an attempt
-
-
-def _changeable(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in _FIXED}
 
 
 def _copied(copy: dict[str, Any]) -> dict[str, Any]:

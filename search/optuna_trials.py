@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -77,7 +76,7 @@ class Storage(InMemoryStorage):
 
     def set_params(self, trial_id: int, params: dict[str, Any], distributions: dict[str, BaseDistribution]) -> None:
         """A trial's parameters are drawn, all of them."""
-        trial = copy.copy(self._get_trial(trial_id))
+        trial = shallow(self._get_trial(trial_id))
         trial.params, trial.distributions = params, self._shared(distributions)
         self._set_trial(trial_id, trial)
 
@@ -105,6 +104,13 @@ class Storage(InMemoryStorage):
         if len(self._distributions) < MOST_SHARED:
             self._distributions.append(distributions)
         return distributions
+
+
+def shallow(trial: FrozenTrial) -> FrozenTrial:
+    """What `copy.copy` gives, at a fifth of the cost."""
+    twin = FrozenTrial.__new__(FrozenTrial)
+    twin.__dict__.update(trial.__dict__)
+    return twin
 
 
 def frozen(space: Space, trial: PastTrial, point: Mapping[str, Any] | None) -> FrozenTrial:

@@ -27,8 +27,12 @@ class Batch(Protocol):
     On PostgreSQL nothing is written, and nothing known of it, before the batch has ended.
     """
 
-    def send(self) -> None:
-        """Let PostgreSQL commit what was written, if the batch is its own transaction, without waiting for it."""
+    def send(self) -> int | None:
+        """Let PostgreSQL commit what was written, if the batch is its own transaction, without waiting for it.
+
+        Returns:
+            The socket on which it answers when all is done; None where nothing happens before the batch ends.
+        """
 
     def require(self, change: str, number: int, refusal: Exception) -> None:
         """Run an UPDATE that must find its row; `{number}` stands for the number.

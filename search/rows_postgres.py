@@ -40,8 +40,8 @@ class PostgresBatch:
         self._pipeline = pipeline
         pipeline.add(_BY_INDEX)
 
-    def send(self) -> None:
-        self._pipeline.send()
+    def send(self) -> int:
+        return self._pipeline.send()
 
     def require(self, change: str, number: int, refusal: Exception) -> None:
         self.refusal = refusal

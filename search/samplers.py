@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from functools import lru_cache
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from optuna import Study
 from optuna._transform import _SearchSpaceTransform, _untransform_numerical_param
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
@@ -81,21 +82,38 @@ class SwiftRandomSampler(RandomSampler):
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
-        self._transforms: dict[str, tuple[BaseDistribution, _SearchSpaceTransform]] = {}
+        self._known: dict[str, _Drawn] = {}
 
     @override
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        known, transform = self._transforms.get(param_name, (None, None))
-        if transform is None or known is not param_distribution:
-            transform = _SearchSpaceTransform({param_name: param_distribution})
-            self._transforms[param_name] = param_distribution, transform
-        if isinstance(param_distribution, CategoricalDistribution):
-            drawn = self._rng.rng.uniform(transform.bounds[:, 0], transform.bounds[:, 1])
-            return transform.untransform(drawn)[param_name]
-        low, high = transform.bounds[0].tolist()  # of plain numbers numpy draws the same, at a third of the cost
-        return _untransform_numerical_param(self._rng.rng.uniform(low, high), param_distribution, transform_log=True)
+        known = self._known.get(param_name)
+        if known is None or known.distribution is not param_distribution:
+            known = self._known[param_name] = _Drawn(param_distribution)
+        return known.draw(self._rng.rng)
+
+
+class _Drawn:
+    """How values of one distribution are drawn."""
+
+    def __init__(self, distribution: BaseDistribution) -> None:
+        self.distribution = distribution
+        self._transform = _SearchSpaceTransform({"": distribution})
+        self._low, self._high = self._transform.bounds[0].tolist()  # of plain numbers numpy draws the same, and sooner
+        self._is_choice = isinstance(distribution, CategoricalDistribution)
+        is_plain = isinstance(distribution, FloatDistribution) and not distribution.log and distribution.step is None
+        # Of Optuna's arithmetic this is what is left then: the upper end is not in the range.
+        self._top = math.nextafter(self._high, self._high - 1) if is_plain else None
+
+    def draw(self, rng: np.random.RandomState) -> Any:
+        if self._is_choice:
+            bounds = self._transform.bounds
+            return self._transform.untransform(rng.uniform(bounds[:, 0], bounds[:, 1]))[""]
+        drawn = rng.uniform(self._low, self._high)
+        if self._top is not None:
+            return min(drawn, self._top)
+        return _untransform_numerical_param(drawn, self.distribution, transform_log=True)
 
 
 def reseed(sampler: BaseSampler, study_seed: int, number: int) -> None:

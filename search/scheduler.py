@@ -11,7 +11,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import FrameType
@@ -27,6 +26,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from search.garbage import spare_the_living
+from search.given_answers import GivenAnswers
 from search.gp_process import GpProcess
 from search.keeping import Housekeeping, with_surplus
 from search.lease import SchedulerLease, holder_name
@@ -36,7 +36,7 @@ from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness, workers_of
 from search.loading import load_study, study_states
 from search.pools import Pools, Seats
-from search.turn import Job, Outbox, Turn, can_be_folded_ahead
+from search.turn import Job, Outbox, Sent, Turn, can_be_folded_ahead
 from search.wishes import fulfil
 from store.bus import Caller, Inbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
@@ -69,7 +69,6 @@ from store.queue import TrialQueue
 from store.session import connect, reads, writes
 from store.settings import Settings
 
-REMEMBERED = 100_000  # answers kept for requests that come twice
 RECONCILE_SECONDS = 5.0  # how often the queue is compared with what SQL says should be in it
 RETRY_SECONDS = 0.5  # after Redis or the database was away
 
@@ -88,7 +87,6 @@ class Scheduler:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._commits_apart = engine.dialect.name == "postgresql"  # another process commits while this one goes on
         self._reads = reads(engine)
         self._clock = clock
         self._monotonic = monotonic
@@ -98,17 +96,22 @@ class Scheduler:
         self._liveness = Liveness(client, monotonic)
         self._queue = TrialQueue(client)
         self._pools = Pools()
+        self._gp = GpProcess(lambda study_id: Caller(client, "").send(Wake(study_id=study_id)))
+        self._stopping = threading.Event()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know of nothing, as before the first turn."""
         self._studies: dict[int, LiveStudy] = {}
+        self._gp.stop()
         self._tasks = LiveTasks()
-        self._answers: OrderedDict[str, tuple[int, Answer]] = OrderedDict()
+        self._given = GivenAnswers()
         self._enqueued: set[Job] = set()  # jobs made by us; the queue itself may be wiped
         self._housekeeping = Housekeeping()
         self._seats = Seats()
-        self._gp = GpProcess(lambda study_id: Caller(client, "").send(Wake(study_id=study_id)))
         self._next_round = self._next_reconciliation = 0.0
         self._catch_up = True  # read what was delivered and not acknowledged, before anything new
-        self._is_ahead = False  # what is folded now follows a turn that is not committed yet
-        self._stopping = threading.Event()
+        self._put_off: Sequence[Received] = []  # read while a turn was committed, and to be folded when it is
 
     def stop(self) -> None:
         """Leave after the batch in hand."""
@@ -148,93 +151,104 @@ class Scheduler:
 
     def run_once(self) -> None:
         """Take what the workers have sent and settle it, until nothing has come in meanwhile."""
-        turn: Turn | None = self._fold(self._read(max(0.0, self._next_round - self._monotonic())))
+        turn: Turn | None = self._begin()
         while turn is not None:
             turn = self._settle(turn)
+        self._load_outdated()
+        self._drop_ended()
         self._gp.attend(self._studies)
 
-    def _fold(self, received: Sequence[Received]) -> Turn:
-        ledger = Ledger(self._clock(), self._system_attrs)
-        if self._monotonic() >= self._next_round and not self._is_ahead:
-            self._look_round(ledger)
-        replies = [reply for each in received if (reply := self._reply(each.request, ledger)) is not None]
-        self._gp.hear()
-        for study in self._studies.values():
-            study.go_on(ledger)
-        return Turn(received, ledger, replies, {job: study for study in self._studies.values() for job in study.jobs()})
+    def _begin(self) -> Turn:
+        """A turn of what has come in, or for a round that is due."""
+        received = self._read(max(0.0, self._next_round - self._monotonic()))
+        turn = Turn(Ledger(self._clock(), self._system_attrs))
+        if self._monotonic() >= self._next_round:
+            self._look_round(turn.ledger)
+        self._fold(received, turn)
+        return turn
+
+    def _fold(self, received: Sequence[Received], turn: Turn) -> None:
+        turn.received += received
+        turn.replies += [reply for each in received if (reply := self._reply(each.request, turn.ledger)) is not None]
 
     def _settle(self, turn: Turn) -> Turn | None:
-        """Write a turn, acknowledge and answer; the next turn, if its messages have come in meanwhile.
-
-        While PostgreSQL writes, what comes in is folded already, if it asks memory alone. It is written when this turn
-        is, and not answered before.
-        """
-        committed = self._outbox.send(turn.ledger)
-        received: Sequence[Received] = []
+        """Write a turn, acknowledge and answer; the next turn, if some of its messages have come in meanwhile."""
+        sent = self._send(turn)
         following: Turn | None = None
         try:
-            if self._may_look_ahead(turn):
-                received = self._read(0.0)
-                following = self._fold_ahead(received)
+            following = self._fold_meanwhile(sent)
         finally:
-            events = committed()
+            events = sent.wait()
         try:
             self._inbox.settle(turn.received, turn.replies, events)
             self._enqueue(turn.jobs)
         except RedisError:
             if following is not None:  # memory is never ahead of SQL; its messages come again
-                self._outbox.send(following.ledger)()
+                self._send(following).wait()
             raise
-        if following is not None:
-            return following
-        self._load_outdated()
-        self._drop_ended()
-        return self._fold(received) if received else None
+        return following
 
-    def _may_look_ahead(self, turn: Turn) -> bool:
-        is_quiet = turn.ledger.is_of_trials_alone and not self._stopping.is_set()
-        return self._commits_apart and is_quiet and self._monotonic() < self._next_round
+    def _send(self, turn: Turn) -> Sent:
+        """Let a turn be written, with all that follows from it for its studies."""
+        self._gp.hear()
+        for study in self._studies.values():
+            study.go_on(turn.ledger)
+        turn.jobs = {job: study for study in self._studies.values() for job in study.jobs()}
+        return self._outbox.send(turn.ledger)
 
-    def _fold_ahead(self, received: Sequence[Received]) -> Turn | None:
-        if not received or not can_be_folded_ahead(received, self._studies):
-            return None
-        self._is_ahead = True
-        try:
-            return self._fold(received)
-        finally:
-            self._is_ahead = False
+    def _fold_meanwhile(self, sent: Sent) -> Turn | None:
+        """The next turn: of what comes in while PostgreSQL writes one, as far as it asks memory alone.
 
-    # Reading
+        It is written when that one is, and not answered before.
+        """
+        following: Turn | None = None
+        for _ in sent.meanwhile():
+            if self._put_off or self._stopping.is_set() or self._monotonic() >= self._next_round:
+                break
+            received = self._read_ahead()
+            if received and following is None:
+                following = Turn(Ledger(self._clock(), self._system_attrs))
+            if following is not None:
+                self._fold(received, following)
+        return following
 
     def _read(self, wait: float) -> Sequence[Received]:
         """What has come in, if need be after so many seconds; after Redis was wiped nothing, but a round is due."""
+        put_off, self._put_off = self._put_off, []
         try:
             if self._catch_up:
                 self._inbox.make_group()
                 received = self._inbox.read_unacknowledged()
                 self._catch_up = False
                 return received
-            return self._inbox.read(wait or None)
+            return put_off or self._inbox.read(wait or None)
         except StreamLost:
             log.warning("redis was wiped; rebuilding the queue")
             self._next_round = self._next_reconciliation = 0.0
             return []
 
+    def _read_ahead(self) -> Sequence[Received]:
+        """What has come in and asks memory alone; what does not is read the next time."""
+        try:
+            received = self._read(0.0)
+        except RedisError as error:  # what was folded ahead already is to be written
+            log.warning("redis is away", error=str(error))
+            self._catch_up = True
+            return []
+        if can_be_folded_ahead(received, self._studies):
+            return received
+        self._put_off = received
+        return []
+
     def _reply(self, request: Request, ledger: Ledger) -> tuple[str, Reply] | None:
         """Settle one request, or answer as before if it comes again; None where nobody waits for an answer."""
-        remembered = self._answers.get(request.sender)
-        if remembered is not None and request.sequence <= remembered[0]:
-            again = request.sequence == remembered[0]
-            return (request.sender, Reply(sequence=request.sequence, answer=remembered[1])) if again else None
+        if self._given.has_come_before(request):
+            return self._given.again(request)
         answer = self._answer(request, ledger)
         if not request.sender or answer is None:
             return None
         self._liveness.see(request.sender)
-        self._answers[request.sender] = (request.sequence, answer)
-        self._answers.move_to_end(request.sender)
-        while len(self._answers) > REMEMBERED:
-            self._answers.popitem(last=False)
-        return request.sender, Reply(sequence=request.sequence, answer=answer)
+        return self._given.keep(request, answer)
 
     def _answer(self, request: Request, ledger: Ledger) -> Answer | None:
         match request:
@@ -305,7 +319,6 @@ class Scheduler:
             self._enqueued &= self._queue.waiting()
             self._tasks.reconcile(self._queue)
             spare_the_living()
-            self._outbox.inform_planner()
             with self._reads() as session:
                 self._housekeeping.look_round(session, self._studies.values(), ledger)
 
@@ -344,8 +357,6 @@ class Scheduler:
             self._tasks.lose_those_of(worker, why, ledger)
         self._liveness.forget_all_but(workers_of([*ours, *external]) | self._tasks.workers())
 
-    # Writing
-
     def _enqueue(self, wanted: Mapping[Job, LiveStudy]) -> None:
         """Make the jobs that SQL says there should be and that we have not made, or that a wipe has taken."""
         for job in wanted.keys() - self._enqueued:
@@ -367,17 +378,6 @@ class Scheduler:
         for study_id in [study.id for study in self._studies.values() if study.state.ended]:
             log.info("study ended", study=study_id, state=str(self._studies[study_id].state))
             del self._studies[study_id]
-
-    def _forget(self) -> None:
-        self._studies = {}
-        self._gp.stop()
-        self._tasks = LiveTasks()
-        self._answers = OrderedDict()
-        self._enqueued = set()
-        self._housekeeping = Housekeeping()
-        self._seats = Seats()
-        self._next_round = self._next_reconciliation = 0.0
-        self._catch_up = True
 
     def _system_attrs(self, key: TrialKey) -> dict[str, Any]:
         return self._studies[key.study_id].optuna.system_attrs(key.number)

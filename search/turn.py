@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from search.lease import SchedulerLease
@@ -17,22 +18,48 @@ from store.bus import Received
 from store.messages import Finish, Reply, Report
 
 QUICK_SECONDS = 0.002  # about as long as a commit: who waits for one does not wait for a longer proposal beside it
-
-FEW_PAGES = 64  # of a table; with fewer rows than that the planner would compare each with each, and keep to it
-
-_TRIALS_COUNTED = "SELECT reltuples, pg_relation_size(oid) / 8192 FROM pg_class WHERE oid = 'trial'::regclass"
+PAUSE_SECONDS = 0.002  # while PostgreSQL writes, between two looks at what has come in; then twice as long, and so on
 
 Job = tuple[int, int | None, int]  # a study, a trial or None for the preflight, an attempt
 
 
-@dataclass(frozen=True)
+@dataclass
 class Turn:
-    """What is still to be done once the messages are folded into memory, in this order."""
+    """What is still to be done once the messages are folded into memory."""
 
-    received: Sequence[Received]
     ledger: Ledger
-    replies: Sequence[tuple[str, Reply]]
-    jobs: Mapping[Job, LiveStudy]  # those that should be in the queue when the ledger is written
+    received: list[Received] = field(default_factory=list)
+    replies: list[tuple[str, Reply]] = field(default_factory=list)
+    jobs: Mapping[Job, LiveStudy] = field(
+        default_factory=dict
+    )  # that should be in the queue when the ledger is written
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A ledger on its way into SQL.
+
+    Attributes:
+        wait: to be called before anything else is written: waits until all is committed, and gives the newest event's
+            number of each study that got events.
+        socket: what has something to read once all is done; None if nothing is done before `wait` is called.
+    """
+
+    wait: Callable[[], dict[int, int]]
+    socket: int | None
+
+    def meanwhile(self) -> Iterator[None]:
+        """Until all is done, ever less often: when to look what has come in."""
+        pause, is_done = PAUSE_SECONDS, self.socket is None
+        while not is_done:
+            yield
+            is_done = self._is_done(pause)
+            pause *= 2
+
+    def _is_done(self, seconds: float) -> bool:
+        answer = select.poll()
+        answer.register(self.socket or 0, select.POLLIN)
+        return bool(answer.poll(1000 * seconds))
 
 
 def can_be_folded_ahead(received: Sequence[Received], studies: Mapping[int, LiveStudy]) -> bool:
@@ -54,15 +81,9 @@ class Outbox:
         self._engine = engine
         self._lease = lease
         self._held: Connection | None = None
-        self._is_informed = False
 
-    def send(self, ledger: Ledger) -> Callable[[], dict[int, int]]:
-        """Send a ledger on its way.
-
-        Returns:
-            To be called before anything else is written: waits until all is committed, and gives the newest event's
-            number of each study that got events.
-        """
+    def send(self, ledger: Ledger) -> Sent:
+        """Send a ledger on its way."""
         with ExitStack() as stack:
             if ledger.is_of_trials_alone:
                 connection = stack.enter_context(self._hold())  # the batch is a transaction of its own
@@ -74,34 +95,20 @@ class Outbox:
             rows = stack.enter_context(batch(connection))
             self._lease.renew(rows)
             newest = ledger.write(rows)
-            rows.send()
+            socket = rows.send()
             sent = stack.pop_all()
 
         def wait() -> dict[int, int]:
             sent.close()
             return newest()
 
-        return wait
+        return Sent(wait, socket if ledger.is_of_trials_alone else None)
 
     def close(self) -> None:
         """Give up the connection that is held from batch to batch."""
         if self._held is not None:
             self._held.close()
             self._held = None
-
-    def inform_planner(self) -> None:
-        """Let PostgreSQL count the trials of a database that is new, which it does by itself within a minute.
-
-        As long as it does not know that they are of few studies, it looks each of them up by its study alone, and reads
-        all trials of the study for it.
-        """
-        if self._is_informed or self._engine.dialect.name != "postgresql":
-            return
-        with self._engine.begin() as connection:
-            counted, pages = connection.execute(text(_TRIALS_COUNTED)).one()
-            if counted <= 0 and pages >= FEW_PAGES:
-                connection.execute(text("ANALYZE trial, attempt"))
-        self._is_informed = counted > 0
 
     @contextmanager
     def _hold(self) -> Iterator[Connection]:

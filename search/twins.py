@@ -16,8 +16,7 @@ class Twins:
 
     def __init__(self, definition: Definition) -> None:
         self.reuses = definition.duplicates == "reuse"
-        # A grid has each cell once, and again only where it failed.
-        self._resamples = definition.duplicates == "resample" and definition.sampler.name != "grid"
+        self._resamples = definition.duplicates == "resample"
         self._known: set[bytes] = set()  # digests of the parameters of all trials
         self._complete: dict[bytes, int] = {}  # … -> the first complete trial
 

@@ -125,14 +125,14 @@ class Caller:
             sequence = next(self._sequences)
             document = request.model_copy(update={"sender": self._sender, "sequence": sequence}).model_dump_json()
             deadline = time.monotonic() + patience
-            wait = self._resend
+            wait, is_again = self._resend, False
             while (left := deadline - time.monotonic()) > 0:
-                answer = self._try(document, sequence, min(wait, left), meanwhile)
+                answer = self._try(document, sequence, min(wait, left), meanwhile, is_again)
                 if answer is not None:
                     return answer
                 on_wait()
                 meanwhile = on_wait = _nothing
-                wait = min(wait * 2, 5.0)
+                wait, is_again = min(wait * 2, 5.0), True
         if not self._is_connected:
             raise CutOff(f"Redis could not be reached within {patience:g} s")
         raise Unavailable(f"the scheduler did not answer within {patience:g} s; is `trialyard scheduler` running?")
@@ -141,11 +141,15 @@ class Caller:
         """Send a request that wants no answer; lost if Redis is away."""
         self._wire.send(_entry(request.model_dump_json()))
 
-    def _try(self, document: str, sequence: int, wait: float, meanwhile: Callable[[], None]) -> Answer | None:
-        key = answer_key(self._sender)
+    def _try(
+        self, document: str, sequence: int, wait: float, meanwhile: Callable[[], None], is_again: bool
+    ) -> Answer | None:
+        key, entry = answer_key(self._sender), _entry(document)
         until = time.monotonic() + wait
+        # That Redis has the message is told by the scheduler's answer; where that does not come, Redis is asked itself.
+        heard, unheard = ((entry,), ()) if is_again else ((), (entry,))
         try:
-            _, popped = self._wire.send(_entry(document), _popping(key, wait), meanwhile=meanwhile)
+            popped = self._wire.send(*heard, _popping(key, wait), unheard=unheard, meanwhile=meanwhile)[-1]
             self._is_connected = True
             while popped is not None:
                 reply = _read_reply(popped[1])

@@ -170,7 +170,9 @@ class TrialRow(Base):
         ),
         CheckConstraint("state <> 'COMPLETE' OR \"values\" IS NOT NULL", name="complete_has_values"),
         CheckConstraint("state <> 'FAILED' OR reason IS NOT NULL", name="failed_has_reason"),
-        Index("ix_trial_study_id_state", "study_id", "state"),
+        # By the state first: else PostgreSQL, while it has not counted the trials yet, takes this for as good a way to
+        # one of them as the primary key, and reads all of its study.
+        Index("ix_trial_state_study_id", "state", "study_id"),
         {"sqlite_with_rowid": False},
     )
 

@@ -34,8 +34,8 @@ class Pipeline:
         self._statements.append((statement, values))
         return len(self._statements) - 1
 
-    def send(self) -> None:
-        """Let PostgreSQL work, and commit, without waiting for it."""
+    def send(self) -> int:
+        """Let PostgreSQL work, and commit, without waiting for it; the socket on which it answers when all is done."""
         connection = self._driver.pgconn
         self._is_under_way = True
         connection.enter_pipeline_mode()
@@ -48,6 +48,7 @@ class Pipeline:
             self._awaited.append(None)
         connection.pipeline_sync()
         self._driver.wait(generators.send(connection))
+        return connection.socket
 
     def finish(self) -> list[str | None]:
         """Wait until all is done, having sent it if need be; the first value that each statement found.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -13,7 +15,7 @@ from search.lease import SchedulerLease, holder_name, is_dead
 from search.rows import batch
 from store.bus import Received
 from store.errors import LostLease
-from store.messages import Finish, PreflightTask, Report, Settled
+from store.messages import Assignment, Decision, Finish, PreflightTask, Report, Settled, Take
 from store.session import writes
 from tests.yard import METRIC, Yard, study
 
@@ -267,6 +269,64 @@ def test_what_was_folded_while_the_batch_before_was_written_is_written_when_redi
     assert sequences == list(range(1, len(sequences) + 1))
 
 
+def test_all_that_comes_in_while_a_batch_is_written_is_the_next_one(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 3, "parallel": 3}))
+    workers = [yard.worker(f"w{number}") for number in range(3)]
+    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    if yard.engine.dialect.name != "postgresql":
+        return
+    for worker, attempt in zip(workers, attempts, strict=True):
+        worker.post(Report(attempt=attempt, step=1, metrics={METRIC: 0.4}))
+    sent = count_turns(yard)
+    with yard.engine.connect() as other:
+        other.execute(text("SELECT 1 FROM study FOR UPDATE"))
+        read_one_at_a_time(yard, lambda reads: other.rollback() if reads == 3 else None)
+        yard.scheduler.run_once()
+
+    assert sent == [1, 2]
+    assert [worker.answer() for worker in workers] == 3 * [Decision(decision="continue")]
+
+
+def test_what_was_folded_ahead_is_written_although_redis_goes_away_before_the_rest_is_read(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
+    workers = [yard.worker("w0"), yard.worker("w1")]
+    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    if yard.engine.dialect.name != "postgresql":
+        return
+    for worker, attempt in zip(workers, attempts, strict=True):
+        worker.post(Finish(attempt=attempt, outcome="finished", metrics={METRIC: 0.4}))
+    with yard.engine.connect() as other:
+        other.execute(text("SELECT 1 FROM study FOR UPDATE"))
+
+        def break_at_the_third(reads: int) -> None:
+            if reads == 3:
+                other.rollback()
+                raise RedisConnectionError
+
+        read_one_at_a_time(yard, break_at_the_third)
+        yard.scheduler.run_once()
+
+    assert yard.states(study_id) == ["COMPLETE", "COMPLETE"]
+    assert [worker.answer() for worker in workers] == [Settled(), Settled()]
+
+
+def test_what_asks_sql_waits_for_the_batch_that_is_written_and_is_not_read_twice(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
+    worker = yard.worker("w0")
+    attempt = worker.start(study_id, 0).attempt
+    worker.post(Report(attempt=attempt, step=1, metrics={METRIC: 0.4}))
+    other = yard.worker("w1")
+    other.post(Take(study_id=study_id, number=1, worker="w1", device="cpu"))
+    sent = count_turns(yard)
+    read_one_at_a_time(yard, lambda _reads: None)
+    yard.scheduler.run_once()
+    yard.scheduler.run_once()
+
+    assert sent == [1, 1]
+    assert worker.answer() == Decision(decision="continue")
+    assert isinstance(other.answer(), Assignment)
+
+
 def test_nothing_that_was_folded_after_a_batch_that_failed_is_written(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
     workers = [yard.worker("w0"), yard.worker("w1")]
@@ -311,6 +371,31 @@ def test_redis_may_be_wiped_between_a_batch_and_the_one_folded_beside_it(yard: Y
     assert yard.states(study_id)[0] == "COMPLETE"
     yard.turn()
     assert yard.worker("w1").start(study_id, 1)  # the queue is made anew, and so is its group
+
+
+def count_turns(yard: Yard) -> list[int]:
+    """How many messages each turn has had, from now on."""
+    inbox, sizes = yard.scheduler._inbox, []
+    settle = inbox.settle
+
+    def count(received: Sequence[Received], *rest: Any) -> None:
+        sizes.append(len(received))
+        settle(received, *rest)
+
+    inbox.settle = count  # type: ignore[method-assign]
+    return sizes
+
+
+def read_one_at_a_time(yard: Yard, on_read: Callable[[int], object]) -> None:
+    """`on_read` hears how many reads there were, with the one that is to come."""
+    inbox, reads = yard.scheduler._inbox, itertools.count(1)
+    read = inbox.read
+
+    def read_one(seconds: float | None, _most: int = 256) -> Sequence[Received]:
+        on_read(next(reads))
+        return read(seconds, 1)
+
+    inbox.read = read_one  # type: ignore[method-assign,assignment]
 
 
 def die(error: Exception) -> None:

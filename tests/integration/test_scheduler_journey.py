@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import delete
 
 from search.rows_postgres import _BY_INDEX, _update
-from search.scheduler import RECONCILE_SECONDS
 from store.messages import Assignment, Finish, Nothing, Preflighted, PreflightTask, Refused, Report, Settled
 from store.models import StudyRow, StudyState, TrialRow
 from tests.yard import METRIC, Yard, study
@@ -393,11 +392,8 @@ def test_a_tell_without_the_objective_is_refused_and_may_be_repeated_rightly(yar
     assert yard.states(external) == ["COMPLETE"]
 
 
-def test_a_new_database_soon_knows_how_to_look_up_a_trial(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.turn.FEW_PAGES", 4)
+def test_a_database_that_has_not_counted_its_trials_looks_each_up_by_its_key(yard: Yard) -> None:
     yard.begin(study(budget={"trials": 400, "parallel": 400}))
-    yard.clock.advance(RECONCILE_SECONDS)
-    yard.turn()
     if yard.engine.dialect.name == "postgresql":
         with yard.engine.begin() as connection:
             connection.exec_driver_sql(_BY_INDEX)

@@ -32,6 +32,14 @@ def test_slots_are_due_in_proportion_and_what_is_not_wanted_goes_to_the_others(
     assert due_shares(claims, 8) == pytest.approx(due)
 
 
+def test_while_nobody_is_owed_anything_what_is_left_over_goes_to_the_largest_part_of_a_slot() -> None:
+    # Of two slots 4/7, 6/7 and 4/7 are due.
+    claims = {1: Claim(2, 9, 0), 2: Claim(3, 9, 0), 3: Claim(2, 9, 0)}
+
+    assert FairShares().divide(claims, 1, at=0.0) == {1: 0, 2: 1, 3: 0}
+    assert FairShares().divide(claims, 2, at=0.0) == {1: 1, 2: 1, 3: 0}
+
+
 def test_two_studies_take_turns_in_one_slot_by_their_weights() -> None:
     """Trials of ten seconds; nobody is interrupted, so the share is looked at when one ends."""
     shares, running, seconds = FairShares(), 0, Counter[int]()

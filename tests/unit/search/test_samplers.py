@@ -10,7 +10,7 @@ from optuna.trial import create_trial
 
 from search.definition import Definition, parse
 from search.optuna_study import OptunaStudy
-from search.optuna_trials import PastTrial
+from search.optuna_trials import WORST, PastTrial
 from search.pruners import make_pruner
 from search.samplers import SwiftRandomSampler, make_sampler, reseed, seed_of
 from search.space import Space
@@ -129,6 +129,34 @@ def test_trials_that_wait_at_a_rung_teach_the_same_before_and_after_a_restart(sa
     after.load(rows, before.study_attrs)
 
     assert before.propose().parameters == after.propose().parameters
+
+
+@pytest.mark.parametrize(
+    ("sampler", "told"), [("tpe", {"device memory": 1.0}), ("nsga2", {"device memory": 1.0}), ("cmaes", {}), ("gp", {})]
+)
+def test_what_single_trials_break_is_told_to_samplers_that_can_take_it(sampler: str, told: dict[str, float]) -> None:
+    ours = OptunaStudy(parse(external({"x": {"low": 0.0, "high": 1.0}}, sampler={"name": sampler, "seed": SEED})))
+    number = ours.propose().number
+    ours.finish(number, TrialState.PRUNED, None, {"device memory": 1.0})
+
+    assert ours.constraints(number) == told
+
+
+@pytest.mark.parametrize(
+    ("direction", "complete", "reported", "worst"), [("minimize", 1.0, 9.0, 9.0), ("maximize", 1.0, 9.0, 1.0)]
+)
+def test_a_diverged_trial_counts_as_the_worst_of_all_and_of_what_it_reported_itself(
+    direction: str, complete: float, reported: float, worst: float
+) -> None:
+    objective = {"metric": "val/loss", "direction": direction}
+    sampler = {"name": "cmaes", "seed": SEED}
+    ours = OptunaStudy(parse(external({"x": {"low": 0.0, "high": 1.0}}, objective=objective, sampler=sampler)))
+    first, second = ours.propose().number, ours.propose().number
+    ours.finish(first, TrialState.COMPLETE, [complete])
+    ours.report(second, 1, [reported])
+    ours.count_as_worst(second)
+
+    assert ours.system_attrs(second)[WORST] == [worst]
 
 
 def test_random_values_are_those_of_optuna_in_their_types_too() -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from redis.exceptions import ResponseError
 
 from store.bus import GROUP, STREAM, Caller, Inbox, StreamLost, open_redis
 from store.errors import BadRequest, Unavailable
@@ -66,6 +67,14 @@ def test_a_redis_that_is_away_is_waited_for_and_then_named(tmp_path) -> None:
     nowhere = open_redis(f"unix://{tmp_path}/none.sock")
     with pytest.raises(Unavailable):
         Caller(nowhere, "w1").call(TAKE, patience=0.5)
+
+
+def test_a_message_that_redis_does_not_take_is_an_error_and_no_long_silence(redis_url: str) -> None:
+    client = open_redis(redis_url)
+    client.flushall()
+    client.set(STREAM, "no stream")
+    with pytest.raises(ResponseError, match="wrong kind of value"):
+        Caller(client, "w1", resend_seconds=0.05).call(TAKE, 20.0)
 
 
 def test_what_is_done_meanwhile_is_done_once_although_the_request_is_sent_again(redis_url: str, inbox: Inbox) -> None:

@@ -22,6 +22,21 @@ def test_a_command_that_is_refused_does_not_put_the_others_out_of_step(redis_url
     assert wire.send(("GET", "c")) == [b"3"]
 
 
+def test_commands_that_are_not_heard_of_are_done_first_and_put_nothing_out_of_step(redis_url: str) -> None:
+    wire = Wire(open_redis(redis_url))
+    unheard = (("SET", "a", 1), ("RPUSH", "a", 2), ("INCR", "a"))  # the second is refused
+
+    assert wire.send(("GET", "a"), ("GET", "b"), unheard=unheard) == [b"2", None]
+    assert wire.send(("GET", "a")) == [b"2"]
+
+
+def test_many_answers_of_any_size_come_whole(redis_url: str) -> None:
+    wire = Wire(open_redis(redis_url))
+    texts = [str(place) * 30_000 for place in range(1, 9)]  # more than is read from the socket at once
+
+    assert wire.send(*(("ECHO", each) for each in texts)) == [each.encode() for each in texts]
+
+
 def test_a_connection_that_breaks_is_made_anew_at_the_next_call(redis_url: str) -> None:
     client = open_redis(redis_url)
     wire = Wire(client)

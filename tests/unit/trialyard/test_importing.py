@@ -194,6 +194,17 @@ def test_an_experiment_becomes_a_study_and_its_quoted_numbers_become_numbers() -
     }
 
 
+def test_medianstop_without_settings_has_katibs_defaults() -> None:
+    text = """
+    spec:
+      objective: {type: minimize, objectiveMetricName: loss}
+      algorithm: {algorithmName: random}
+      earlyStopping: {algorithmName: medianstop}
+      parameters: [{name: lr, parameterType: double, feasibleSpace: {min: "0.01", max: "0.1"}}]
+    """
+    assert study(text, "katib")["pruner"] == {"name": "median", "n_startup_trials": 3, "n_warmup_steps": 4}
+
+
 @pytest.mark.parametrize("name", ["n_ei_candidates", "n_EI_candidates"])
 def test_the_candidates_of_tpe_have_two_names_in_experiments(name: str) -> None:
     settings = f"[{{name: {name}, value: '30'}}]"
@@ -405,6 +416,20 @@ def test_the_algorithms_of_the_open_vizier_are_known(algorithm: str, sampler: di
     """
 
     assert study(text, "vizier").get("sampler") == sampler
+
+
+def test_what_vizier_defines_under_two_values_takes_part_under_either() -> None:
+    child = {"parameterId": "units", "integerValueSpec": {"minValue": "1", "maxValue": "8"}}
+    children = [{"parentCategoricalValues": {"values": [value]}, "parameterSpec": child} for value in ("dnn", "wide")]
+    model = {"parameterId": "model", "categoricalValueSpec": {"values": ["dnn", "wide", "linear"]}}
+    configuration = {
+        "metrics": [{"metricId": "acc", "goal": "MAXIMIZE"}],
+        "parameters": [model | {"conditionalParameterSpecs": children}],
+    }
+
+    units = parameters(json.dumps(configuration), "vizier")["units"]
+
+    assert units == {"low": 1, "high": 8, "when": {"model": ["dnn", "wide"]}}
 
 
 def test_what_vizier_says_and_no_study_can_is_named_with_its_place() -> None:
