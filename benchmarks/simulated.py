@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from benchmarks.curves import Problem, Trained
 from search.definition import parse
@@ -24,11 +23,6 @@ class _Trial:
     epoch: int = 0
 
 
-# As in the scheduler's own process: matrices are small, and more threads only wait for each other.
-ONE_THREAD = {"limits": 1, "user_api": "blas"}
-
-
-@threadpool_limits.wrap(**ONE_THREAD)
 def search(problem: Problem, sections: Mapping[str, Any], seed: int, workers: int, marks: Sequence[int]) -> list[float]:
     """Search until the last of `marks` epochs are spent by all workers together.
 
@@ -57,7 +51,6 @@ class Outcome(NamedTuple):
     complete: int
 
 
-@threadpool_limits.wrap(**ONE_THREAD)
 def whole(problem: Problem, sections: Mapping[str, Any], seed: int, workers: int, trials: int) -> Outcome:
     """Search until so many trials have been made and none of them goes on."""
     run = _Run(problem, sections, seed)

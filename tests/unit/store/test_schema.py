@@ -76,7 +76,7 @@ def test_studies_under_asha_keep_the_rungs_that_they_have(database_url: str, eng
     store(engine, *(a_study(id=n, name=f"s{n}", definition={"pruner": each}) for n, each in enumerate(pruners, 1)))
     store(engine, a_study(id=4, name="s4", definition={"name": "s4"}))
     with engine.begin() as connection:
-        command.downgrade(config(connection), "0011")
+        command.downgrade(config(connection), "0012")
     upgrade(database_url)
 
     with reads(engine)() as session:
