@@ -112,7 +112,8 @@ class AutoRungs(Rungs):
     def promote(self, number: int) -> None:
         place = self._climbs[number].promotions
         if place >= self._free.get(number, 0):
-            if self._rung(number, place).promotable(self._reduction_factor) != number:
+            in_its_share = self._rung(number, place).promotable(self._reduction_factor) == number
+            if not in_its_share and self._leader() == number:
                 self._led[number] = self._led.get(number, 0) + self._way(place)
             self._leave(number, place)
         super().promote(number)

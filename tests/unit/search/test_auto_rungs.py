@@ -82,7 +82,6 @@ def test_the_best_of_a_rung_goes_on_when_leaders_may_cost_its_way_to_the_next() 
     assert climb(ladder, 23, [0.4] * 9) == 1  # 16 are more than 0.35 of 32
 
 
-
 def test_random_trials_are_compared_among_themselves() -> None:
     ladder = rungs()
     for number in range(8):
