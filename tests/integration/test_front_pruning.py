@@ -54,7 +54,7 @@ def test_a_trial_whose_front_is_not_that_of_the_best_half_is_stopped_at_its_rung
 
 
 def test_asha_pauses_at_a_rung_and_promotes_from_its_front(yard: Yard) -> None:
-    pruner = {"name": "asha", "min_resource": 1, "max_resource": 3, "least_complete": 0}
+    pruner = {"name": "asha", "min_resource": 1, "max_resource": 3, "reduction_factor": 3, "least_complete": 0}
     study_id, worker = begin(yard, pruner, trials=3), yard.worker()
     for number, point in enumerate([(2.0, 1.0), (1.0, 2.0), (3.0, 0.0)]):
         yard.restart()
