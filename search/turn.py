@@ -30,9 +30,8 @@ class Turn:
     ledger: Ledger
     received: list[Received] = field(default_factory=list)
     replies: list[tuple[str, Reply]] = field(default_factory=list)
-    jobs: Mapping[Job, LiveStudy] = field(
-        default_factory=dict
-    )  # that should be in the queue when the ledger is written
+    # That should be in the queue when the ledger is written
+    jobs: Mapping[Job, LiveStudy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
