@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
@@ -100,20 +101,14 @@ class HistoryTPESampler(TPESampler):
         better, worse, parameters = densities.better, densities.worse, self._parzen_estimator_parameters
         candidates = better.source(parameters).draw(self._rng.rng, self._n_ei_candidates)
         rough = candidates.roughly() if min(len(better), len(worse)) >= FEWEST_KERNELS else None
+        rivals: slice | NDArray[np.bool_] = slice(None)
         if rough is not None:
             ratio = better.log_density(rough) - worse.log_density(rough)
             best = int(ratio.argmax())
-            if not _is_close_call(rough, ratio, best):
+            rivals = ~(ratio < ratio[best] - TOO_CLOSE)
+            if not np.any(rough[:, rivals] != rough[:, best, None]):
                 return candidates.exactly_one(best)[:, 0]
-        exact = candidates.exactly()
+        exact = candidates.exactly()[:, rivals]
         points = dict(zip(densities.space, exact, strict=True))
         ratio = better.optunas(parameters).log_pdf(points) - worse.optunas(parameters).log_pdf(points)
         return exact[:, np.argmax(ratio)]
-
-
-def _is_close_call(points: Floats, ratio: Floats, best: int) -> bool:
-    """Whether a candidate that differs from the best one is as good but for rounding."""
-    near = ~(ratio < ratio[best] - TOO_CLOSE)
-    if np.count_nonzero(near) == 1:
-        return False
-    return bool(np.any(points[:, near] != points[:, best, None]))

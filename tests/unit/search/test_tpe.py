@@ -16,6 +16,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.candidates import Candidates
 from search.tpe import HistoryTPESampler
 
 Space = dict[str, BaseDistribution]
@@ -148,6 +149,27 @@ def test_proposals_are_optunas_where_good_trials_are_equal_and_at_an_edge(space:
         proposals.append([study.ask(SPACES[space]).params for _ in range(20)])
 
     assert proposals[0] == proposals[1]
+
+
+def test_proposals_are_optunas_where_candidates_are_as_good_but_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that has settled draws most of its candidates where no other trial is left to be compared with."""
+    space = SPACES["floats"]
+    settled = optuna.create_study(sampler=HistoryTPESampler(seed=4))
+    settled.add_trials(past(space, 2_000))
+    for _ in range(1_200):
+        trial = settled.ask(space)
+        settled.tell(trial, sum((value - 0.3) ** 2 for value in trial.params.values()) - 10)
+    asked: list[int] = []
+    exactly = Candidates.exactly
+    monkeypatch.setattr(Candidates, "exactly", lambda self: asked.append(1) or exactly(self))
+    proposals = []
+    for sampler_class in (HistoryTPESampler, TPESampler):
+        study = optuna.create_study(sampler=sampler_class(seed=0))
+        study.add_trials(settled.get_trials(deepcopy=False))
+        proposals.append([study.ask(space).params for _ in range(20)])
+
+    assert proposals[0] == proposals[1]
+    assert asked  # else nothing was that close
 
 
 def test_a_study_that_is_loaded_again_goes_on_alike() -> None:
