@@ -82,6 +82,29 @@ def test_the_best_of_a_rung_goes_on_when_leaders_may_cost_its_way_to_the_next() 
     assert climb(ladder, 23, [0.4] * 9) == 1  # 16 are more than 0.35 of 32
 
 
+def test_a_leader_is_the_best_of_random_and_other_trials_that_can_still_come_to_its_end() -> None:
+    ladder = AutoRungs(1, 9, 1000, ["minimize"])
+    for number in range(30):  # 30 steps: leaders may cost 10
+        ladder.load(number, {"values": [[float(number)]], "promotions": 0, "free": 0, "at_random": number == 0})
+    ladder.wait(1)
+    assert ladder.next() is None  # 0 is better, and somebody works at it
+    ladder.wait(0)
+    assert ladder.next() == 0
+    ladder.least_level = 2
+
+    assert ladder.next() is None
+
+
+def test_who_goes_on_in_the_share_of_its_rung_is_no_leader() -> None:
+    ladder = rungs()
+    for number in range(9):  # leaders may cost 3.15 steps, and the way to the next rung has 2
+        ladder.load(number, {"values": [[float(number)]], "promotions": 0, "free": 0, "at_random": False})
+        ladder.wait(number)
+    ladder.promote(0)
+
+    assert ladder.stored(0)["led"] == 0
+
+
 def test_random_trials_are_compared_among_themselves() -> None:
     ladder = rungs()
     for number in range(8):
