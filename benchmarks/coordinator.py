@@ -34,7 +34,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -134,7 +134,7 @@ class PeerWork:
 NO_PRUNER = optuna.pruners.NopPruner()
 
 
-@cache
+@lru_cache(maxsize=1)  # so that old ones give up their connections
 def opened(storage: tuple[str, str], name: str, sampler: str) -> optuna.Study:
     """A peer's study in this process, which has read its past."""
     study = optuna.load_study(
