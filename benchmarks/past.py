@@ -63,16 +63,18 @@ def write_past(
     }
     definition = parse(document | sections).document()
     started_at = None if state is StudyState.PREPARING else now
-    with writes(engine).begin() as session:
+    past = list(enumerate(past_of(trials)))
+    with writes(engine).begin() as session:  # all at once: a scheduler takes up a study as soon as there is one
         study = StudyRow(name=name, state=str(state), definition=definition, created_at=now, started_at=started_at)
         session.add(study)
-    past = list(enumerate(past_of(trials)))
-    for first in range(0, trials, PORTION):
-        rows = [list(_rows(study.id, number, *each, reports, now)) for number, each in past[first : first + PORTION]]
-        with writes(engine).begin() as session, batch(session.connection()) as tables:
-            tables.insert(_table(TrialRow), [each[0] for each in rows])
-            tables.insert(_table(AttemptRow), [each[1] for each in rows])
-            tables.insert(_table(ReportRow), [report for each in rows for report in each[2:]])
+        session.flush()
+        for first in range(0, trials, PORTION):
+            portion = past[first : first + PORTION]
+            rows = [list(_rows(study.id, number, *each, reports, now)) for number, each in portion]
+            with batch(session.connection()) as tables:
+                tables.insert(_table(TrialRow), [each[0] for each in rows])
+                tables.insert(_table(AttemptRow), [each[1] for each in rows])
+                tables.insert(_table(ReportRow), [report for each in rows for report in each[2:]])
     return study.id
 
 
