@@ -43,7 +43,14 @@ from typing import Any
 import optuna
 import psycopg
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage, run_grpc_proxy_server
+from optuna.storages import (
+    BaseStorage,
+    GrpcStorageProxy,
+    JournalStorage,
+    RDBStorage,
+    get_storage,
+    run_grpc_proxy_server,
+)
 from optuna.storages.journal import JournalRedisBackend
 from rich.console import Console
 from rich.table import Table
@@ -283,7 +290,7 @@ def grpc_proxy(rdb: tuple[str, str]) -> Iterator[str]:
 def _serve_grpc(rdb: tuple[str, str], port: int) -> None:
     warnings.simplefilter("ignore", ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    run_grpc_proxy_server(storage_of(*rdb), host="127.0.0.1", port=port)
+    run_grpc_proxy_server(get_storage(storage_of(*rdb)), host="127.0.0.1", port=port)
 
 
 def database(server_url: str, name: str) -> str:
