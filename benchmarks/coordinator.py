@@ -1,6 +1,6 @@
 """How many trials a second does the scheduler settle? Ask, one report with its decision, and tell, beside Optuna alone.
 
-    python -m benchmarks.coordinator [--quick]
+    python -m benchmarks.coordinator [--rounds N] [--quick]
 
 Ours is a real scheduler process over PostgreSQL and Redis, with workers as processes that speak to it as real ones do,
 except that their trials do nothing. The peers are eight processes on Optuna's storages: `rdb` on the same PostgreSQL,
@@ -8,8 +8,12 @@ except that their trials do nothing. The peers are eight processes on Optuna's s
 is left out where grpcio is not installed. All commits reach the disk. The five float parameters, the samplers and the
 pruner (none) are the same everywhere.
 
-Rounds are interleaved, and medians are given. Ours runs a fixed number of trials, the peers for a fixed time; so the
-peers have the shorter histories, which is in their favour with TPE.
+So is the past: with each storage a round begins with the same 1,000 finished random trials, which are written and read
+before the clock starts, as what a TPE proposal costs depends on how many trials it looks back at. Then ours runs a
+fixed number of trials, the peers for a fixed time. What is new in a round makes ours the longer history, to the peers'
+advantage with TPE.
+
+Rounds are interleaved, and medians are given.
 """
 
 from __future__ import annotations
@@ -29,8 +33,8 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -39,18 +43,25 @@ from typing import Any
 import optuna
 import psycopg
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage, run_grpc_proxy_server
+from optuna.storages import (
+    BaseStorage,
+    GrpcStorageProxy,
+    JournalStorage,
+    RDBStorage,
+    get_storage,
+    run_grpc_proxy_server,
+)
 from optuna.storages.journal import JournalRedisBackend
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import make_url
 
-from search.definition import parse
+from benchmarks.past import METRIC, SPACE, loss, write_past, write_peers_past
 from store.bus import Caller, open_redis
 from store.messages import Assignment, Decision, Finish, Preflighted, PreflightTask, Report, Settled, Take, Wake
 from store.migrate import upgrade
-from store.models import StudyRow, StudyState
-from store.session import connect, writes
+from store.models import StudyState
+from store.session import connect
 from tests.services import RedisServer, postgres_server
 from trialyard.local import free_port
 
@@ -58,8 +69,6 @@ SAMPLERS = ("random", "tpe")
 WORKERS = (1, 8, 32)
 PEERS = ("rdb", "journal", "grpc")
 PEER_WORKERS = 8
-PARAMETERS = tuple(f"x{place}" for place in range(5))
-METRIC = "loss"
 PATIENCE = 60.0
 
 Errand = Callable[[], Any]  # what a process is sent to do, and what it answers: here how many trials it did
@@ -67,16 +76,17 @@ Errand = Callable[[], Any]  # what a process is sent to do, and what it answers:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured: trials of ours a round (with one worker fewer), seconds of a peer's."""
+    """How much is measured: trials of the past, of ours a round (with one worker fewer), seconds of a peer's."""
 
     rounds: int
+    past: int
     trials: int
     trials_alone: int
     peer_seconds: float
 
 
-FULL = Scale(rounds=3, trials=1500, trials_alone=500, peer_seconds=5.0)
-QUICK = Scale(rounds=1, trials=200, trials_alone=50, peer_seconds=1.0)
+FULL = Scale(rounds=5, past=1000, trials=1500, trials_alone=500, peer_seconds=5.0)
+QUICK = Scale(rounds=1, past=100, trials=200, trials_alone=50, peer_seconds=1.0)
 
 
 @dataclass(frozen=True)
@@ -115,14 +125,12 @@ class PeerWork:
     seconds: float
 
     def __call__(self) -> int:
-        study = optuna.load_study(
-            study_name=self.study, storage=storage_of(*self.storage), sampler=sampler_of(self.sampler), pruner=NO_PRUNER
-        )
+        study = opened(self.storage, self.study, self.sampler)
         end = time.monotonic() + self.seconds
         done = 0
         while time.monotonic() < end:
             trial = study.ask()
-            value = loss({name: trial.suggest_float(name, 0.0, 1.0) for name in PARAMETERS})
+            value = loss({name: trial.suggest_float(name, each.low, each.high) for name, each in SPACE.items()})
             trial.report(value, 1)
             assert not trial.should_prune()
             study.tell(trial, value)
@@ -133,8 +141,14 @@ class PeerWork:
 NO_PRUNER = optuna.pruners.NopPruner()
 
 
-def loss(parameters: dict[str, float]) -> float:
-    return sum((parameters[name] - 0.3) ** 2 for name in PARAMETERS)
+@lru_cache(maxsize=1)  # so that old ones give up their connections
+def opened(storage: tuple[str, str], name: str, sampler: str) -> optuna.Study:
+    """A peer's study in this process, which has read its past."""
+    study = optuna.load_study(
+        study_name=name, storage=storage_of(*storage), sampler=sampler_of(sampler), pruner=NO_PRUNER
+    )
+    study.get_trials(deepcopy=False)
+    return study
 
 
 def storage_of(kind: str, address: str) -> BaseStorage:
@@ -197,33 +211,31 @@ class Service:
     redis_url: str
     scheduler: subprocess.Popen[bytes]
 
-    def begin(self, name: str, sampler: str, trials: int, parallel: int, **sections: Any) -> int:
-        """Make a study that runs, with as many trials queued as may run at once. `sections`: of its definition."""
-        definition = parse(
-            {
-                "name": name,
-                "objective": {"metric": METRIC, "direction": "minimize"},
-                "parameters": {name: {"low": 0.0, "high": 1.0} for name in PARAMETERS},
-                "sampler": {"name": sampler, "seed": 1},
-                "budget": {"trials": trials, "parallel": parallel},
-                "trial": {"kind": "objective", "name": "nothing"},
-            }
-            | sections
-        )
-        document = definition.document()
+    def begin(self, name: str, sampler: str, trials: int, parallel: int, past: int = 0, **sections: Any) -> int:
+        """Make a study that runs, with as many trials queued as may run at once.
+
+        Args:
+            trials: beside those of the past.
+            sections: of its definition.
+        """
         engine = connect(self.database_url)
-        with writes(engine).begin() as session:
-            row = StudyRow(
-                name=name, state=str(StudyState.PREPARING), definition=document, created_at=datetime.now(UTC)
-            )
-            session.add(row)
+        study_id = write_past(
+            engine,
+            name,
+            past,
+            1,
+            StudyState.PREPARING,
+            sampler={"name": sampler, "seed": 1},
+            budget={"trials": past + trials, "parallel": parallel},
+            **{"pruner": {"name": "none"}} | sections,
+        )
         engine.dispose()
-        caller = Caller(open_redis(self.redis_url), f"preflighter-{row.id}")
-        caller.send(Wake(study_id=row.id))
-        task = caller.call(Take(study_id=row.id, worker="preflighter", device="none"), PATIENCE)
+        caller = Caller(open_redis(self.redis_url), f"preflighter-{study_id}")
+        caller.send(Wake(study_id=study_id))
+        task = caller.call(Take(study_id=study_id, worker="preflighter", device="none"), PATIENCE)
         assert isinstance(task, PreflightTask), task
-        caller.call(Preflighted(study_id=row.id), PATIENCE)
-        return row.id
+        caller.call(Preflighted(study_id=study_id), PATIENCE)
+        return study_id
 
     def cpu_seconds(self) -> float:
         """What the scheduler has used."""
@@ -278,7 +290,7 @@ def grpc_proxy(rdb: tuple[str, str]) -> Iterator[str]:
 def _serve_grpc(rdb: tuple[str, str], port: int) -> None:
     warnings.simplefilter("ignore", ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    run_grpc_proxy_server(storage_of(*rdb), host="127.0.0.1", port=port)
+    run_grpc_proxy_server(get_storage(storage_of(*rdb)), host="127.0.0.1", port=port)
 
 
 def database(server_url: str, name: str) -> str:
@@ -310,18 +322,21 @@ class Contest:
                     self._run_peer(peer, f"{sampler}-{peer}-{turn}", sampler)
 
     def _run_ours(self, name: str, sampler: str, workers: int) -> None:
-        trials = self._scale.trials_alone if workers == 1 else self._scale.trials
-        study_id = self._ours.begin(name, sampler, trials, workers)
+        trials, past = self._scale.trials_alone if workers == 1 else self._scale.trials, self._scale.past
+        study_id = self._ours.begin(name, sampler, trials, workers, past)
         used = self._ours.cpu_seconds()
-        done, seconds = self._crew.do([Work(self._ours.redis_url, study_id, number) for number in range(workers)])
+        numbers = range(past, past + workers)
+        done, seconds = self._crew.do([Work(self._ours.redis_url, study_id, number) for number in numbers])
         assert sum(done) == trials, (done, trials)
         self.rates["ours", sampler, workers].append(trials / seconds)
         self.cpu["ours", sampler, workers].append(1000 * (self._ours.cpu_seconds() - used) / trials)
 
     def _run_peer(self, peer: str, name: str, sampler: str) -> None:
         where = self._others[peer]
-        optuna.create_study(study_name=name, storage=storage_of(*where))
+        past_goes_to = self._others["rdb"] if peer == "grpc" else where  # the proxy is in front of the same database
+        write_peers_past(optuna.create_study(study_name=name, storage=storage_of(*past_goes_to)), self._scale.past, 1)
         errand = PeerWork(where, name, sampler, self._scale.peer_seconds)
+        self._crew.do([replace(errand, seconds=0.0)] * PEER_WORKERS)  # no trials: the study is opened
         done, seconds = self._crew.do([errand] * PEER_WORKERS)
         self.rates[peer, sampler, PEER_WORKERS].append(sum(done) / seconds)
 
@@ -353,7 +368,10 @@ def table_of(contest: Contest) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a smoke run: its figures mean nothing")
-    scale = QUICK if parser.parse_args().quick else FULL
+    parser.add_argument("--rounds", type=int, help="how often each storage has its turn")
+    options = parser.parse_args()
+    scale = QUICK if options.quick else FULL
+    scale = replace(scale, rounds=options.rounds or scale.rounds)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", ExperimentalWarning)
     crew = Crew(max(WORKERS))

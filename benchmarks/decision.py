@@ -21,25 +21,20 @@ import random
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import FloatDistribution, distribution_to_json
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from optuna.trial import create_trial
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
-from benchmarks.coordinator import PATIENCE, Crew, Service, loss, peers, service, storage_of
-from benchmarks.past import write_past
+from benchmarks.coordinator import PATIENCE, Crew, Service, peers, service, storage_of
+from benchmarks.past import METRIC, SPACE, loss, value_at, write_past, write_peers_past
 from store.bus import Caller, open_redis
 from store.messages import Assignment, Decision, Finish, Report, Settled, Take, Wake
 from store.models import TrialRow
@@ -47,11 +42,9 @@ from store.session import connect, reads
 from tests.services import RedisServer, postgres_server
 
 WORKERS = 8
-METRIC = "loss"
 STEPS = 27
 PAST_REPORTS = 3
 PRUNER = {"name": "hyperband", "min_resource": 1, "max_resource": STEPS, "reduction_factor": 3}
-SPACE = {f"x{place}": FloatDistribution(0.0, 1.0) for place in range(5)}
 
 
 @dataclass(frozen=True)
@@ -88,10 +81,6 @@ class Pace:
 
     def note(self, began: float) -> None:
         self.waits.append(1000 * (time.perf_counter() - began))
-
-
-def value_at(final: float, step: int) -> float:
-    return final + 1 / step
 
 
 @dataclass(frozen=True)
@@ -173,66 +162,6 @@ def load(storage: tuple[str, str], name: str) -> optuna.Study:
     return optuna.load_study(study_name=name, storage=storage_of(*storage), sampler=sampler, pruner=pruner)
 
 
-def write_peers_past(storage: tuple[str, str], name: str, trials: int) -> None:
-    """A study of a peer with the same past as ours."""
-    study = optuna.create_study(study_name=name, storage=storage_of(*storage))
-    past = list(past_of(trials))
-    if isinstance(study._storage, optuna.storages._CachedStorage):
-        write_rows(study._storage._backend, study._study_id, past)
-        return
-    for parameters, final in past:
-        study.add_trial(
-            create_trial(
-                params=parameters,
-                distributions=SPACE,
-                value=final,
-                intermediate_values={step: value_at(final, step) for step in range(1, PAST_REPORTS + 1)},
-                system_attrs={"completed_rung_0": value_at(final, 1)},
-            )
-        )
-
-
-def past_of(trials: int) -> Iterator[tuple[dict[str, float], float]]:
-    draws = random.Random(1)
-    for _ in range(trials):
-        parameters = {name: draws.random() for name in SPACE}
-        yield parameters, loss(parameters)
-
-
-def write_rows(storage: RDBStorage, study_id: int, past: list[tuple[dict[str, float], float]]) -> None:
-    """What `add_trial` writes row by row, which would take minutes."""
-    now, kinds = (
-        datetime.now(UTC).replace(tzinfo=None),
-        {name: distribution_to_json(each) for name, each in SPACE.items()},
-    )
-    tables: dict[Any, list[dict[str, Any]]] = {}
-    for number, (parameters, final) in enumerate(past):
-        key = {"trial_id": number + 1}
-        times = {"datetime_start": now, "datetime_complete": now}
-        rows: dict[Any, list[dict[str, Any]]] = {
-            models.TrialModel: [{**key, **times, "number": number, "study_id": study_id, "state": "COMPLETE"}],
-            models.TrialParamModel: [
-                {**key, "param_name": name, "param_value": value, "distribution_json": kinds[name]}
-                for name, value in parameters.items()
-            ],
-            models.TrialValueModel: [{**key, "objective": 0, "value": final, "value_type": "FINITE"}],
-            models.TrialIntermediateValueModel: [
-                {**key, "step": step, "intermediate_value": value_at(final, step), "intermediate_value_type": "FINITE"}
-                for step in range(1, PAST_REPORTS + 1)
-            ],
-            models.TrialSystemAttributeModel: [
-                {**key, "key": "completed_rung_0", "value_json": json.dumps(value_at(final, 1))}
-            ],
-        }
-        for table, new in rows.items():
-            tables.setdefault(table, []).extend(new)
-    with storage.engine.begin() as connection:
-        for table, new in tables.items():
-            connection.execute(table.__table__.insert(), new)
-        if connection.dialect.name == "postgresql":  # whose sequence does not see that they brought their own
-            connection.exec_driver_sql(f"SELECT setval(pg_get_serial_sequence('trials', 'trial_id'), {len(past)})")
-
-
 @dataclass(frozen=True)
 class Waits:
     """What one contestant has shown: reports a second at full rate, and the milliseconds of those at half of it."""
@@ -275,7 +204,7 @@ def queued(ours: Service, study_id: int) -> list[int]:
 
 
 def measure_peer(crew: Crew, where: tuple[str, str], name: str, scale: Scale) -> Waits:
-    write_peers_past(where, name, scale.trials)
+    write_peers_past(optuna.create_study(study_name=name, storage=storage_of(*where)), scale.trials, PAST_REPORTS)
     return at_half_load(lambda _turn, seconds, gap: crew.do([PeerWork(where, name, seconds, gap)] * WORKERS)[0], scale)
 
 

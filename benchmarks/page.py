@@ -28,12 +28,12 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
+import optuna
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.decision import write_peers_past
-from benchmarks.past import METRIC, write_past
+from benchmarks.past import METRIC, write_past, write_peers_past
 from store.migrate import upgrade
 from store.session import connect
 from store.settings import Settings
@@ -43,6 +43,7 @@ from trialyard.local import free_port
 
 STUDY = "large"
 REPORTS = 20
+PEER_REPORTS = 3  # a trial of optuna-dashboard's has fewer, in its favour
 PATIENCE = 300.0  # seconds
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 POINTS = ".scatterlayer .trace path"
@@ -168,7 +169,7 @@ def their_serving(trials: int) -> Iterator[str | None]:
         return
     with tempfile.TemporaryDirectory() as folder:
         address, port = f"sqlite:///{folder}/optuna.db", free_port()
-        write_peers_past(("rdb", address), STUDY, trials)
+        write_peers_past(optuna.create_study(study_name=STUDY, storage=address), trials, PEER_REPORTS)
         with process([str(program), address, "--port", str(port)], dict(os.environ)):
             _await_answer(f"http://127.0.0.1:{port}/dashboard/")
             yield f"http://127.0.0.1:{port}"

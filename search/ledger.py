@@ -60,7 +60,7 @@ class LiveTrial:
     worker: str = ""
     device: str = ""
     broken: dict[str, float] = field(default_factory=dict)  # constraints whose end no metric of the trial tells
-    steps: set[int] = field(default_factory=set)  # reported by the running attempt
+    steps: dict[int, frozenset[str]] = field(default_factory=dict)  # what the running attempt reported of each
     key: TrialKey = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +96,7 @@ class Ledger:
         self._ends: list[dict[str, Any]] = []
         self._copies: list[dict[str, Any]] = []
         self._reports: list[dict[str, Any]] = []
+        self._further: list[tuple[dict[str, Any], Metrics]] = []
         self._studies: list[tuple[StudyChange, Event]] = []
         self._dropped_tasks: list[tuple[int, int]] = []
         self._new_tasks: list[tuple[int, str, dict[str, Any]]] = []
@@ -139,8 +140,13 @@ class Ledger:
         elif self._attempts[attempt]["ended_at"] is None:
             self._attempts[attempt] |= end
 
-    def report(self, attempt: AttemptKey, step: int, metrics: Metrics) -> None:
-        self._reports.append({**attempt._asdict(), "step": step, "metrics": metrics, "at": self.at})
+    def report(self, attempt: AttemptKey, step: int, metrics: Metrics, is_new: bool = True) -> None:
+        """A step was reported, or, if it is not new, metrics that were missing of it."""
+        key = {**attempt._asdict(), "step": step}
+        if is_new:
+            self._reports.append({**key, "metrics": metrics, "at": self.at})
+        else:
+            self._add_metrics(key, metrics)
         body = {"number": attempt.number, "attempt": attempt.attempt, "step": step, "metrics": metrics}
         self._events[attempt.study_id].append(("report", body))
 
@@ -182,10 +188,11 @@ class Ledger:
     def is_of_trials_alone(self) -> bool:
         """Whether `write_studies` has nothing to do."""
         tasks = self._dropped_tasks or self._new_tasks or self._task_columns
-        return not (tasks or self._study_columns or self._studies)
+        return not (tasks or self._study_columns or self._studies or self._further)
 
     def write_studies(self, session: Session) -> None:
-        """Write what few batches have: tasks, and changes of studies as a whole. To be done before `write`."""
+        """Write what few batches have: tasks, changes of studies as a whole, and what is added to steps that are in
+        SQL. To be done before `write`."""
         for study_id, number in self._dropped_tasks:
             session.execute(delete(TaskRow).where(TaskRow.study_id == study_id, TaskRow.number == number))
         for study_id, kind, request in self._new_tasks:
@@ -200,6 +207,9 @@ class Ledger:
         for change, event in self._studies:
             if not self._write_study(session, change):
                 self._events[change.study_id].remove(event)
+        for key, metrics in self._further:
+            if (report := session.get(ReportRow, key)) is not None:
+                report.metrics = report.metrics | metrics
         session.flush()
 
     def write(self, rows: Batch) -> Callable[[], dict[int, int]]:
@@ -222,6 +232,13 @@ class Ledger:
         rows.insert(_COPIES, self._copies)
         rows.update(_TRIALS, [_copied(copy) for copy in self._copies])
         return lambda: {study_id: number for study_id, read in last.items() if (number := read()) is not None}
+
+    def _add_metrics(self, key: dict[str, Any], metrics: Metrics) -> None:
+        for row in reversed(self._reports):
+            if key.items() <= row.items():
+                row["metrics"] = row["metrics"] | metrics
+                return
+        self._further.append((key, metrics))
 
     def _trial_row(self, trial: LiveTrial) -> dict[str, Any]:
         return dict(zip(_FIXED, _fixed(trial), strict=True)) | self._change_row(trial)

@@ -28,6 +28,7 @@ from store.messages import (
     Enqueue,
     Finish,
     Handed,
+    Metrics,
     Nothing,
     Preflighted,
     PreflightTask,
@@ -76,8 +77,9 @@ class LiveStudy(AttemptEnds):
         trial = self._attempt(request.attempt)
         if trial is None:
             return Decision(decision="stop", stale=True)
-        if request.step not in trial.steps:
-            self._record(trial, request, ledger)
+        known = trial.steps.get(request.step, frozenset())
+        if not request.metrics.keys() <= known:
+            self._record(trial, request, known, ledger)
         decision = self._decide(trial, ledger.at)
         if self.is_external and decision in ("prune", "pause"):
             # Somebody else's worker may never come back once it was told to stop: settle the attempt with the decision.
@@ -333,18 +335,28 @@ class LiveStudy(AttemptEnds):
             study_id=self.id, study=self.definition.name, definition=self.definition.document(), origins=self.origins
         )
 
-    def _record(self, trial: LiveTrial, request: Report, ledger: Ledger) -> None:
-        trial.steps.add(request.step)
-        trial.metrics, trial.step = dict(request.metrics), request.step
-        self._allowance.pace.reported(trial.number, request.step, ledger.at)
-        self._allowance.look_ahead(ledger.at)
-        if request.metrics.keys() >= set(self._metrics):
-            sees_folds = self.definition.pruner.name == "wilcoxon"
-            folds = values_of_folds(request.metrics, self._metrics[0]) if sees_folds else ()
-            values = [request.metrics[metric] for metric in self._metrics]
-            self._optuna.report(trial.number, request.step, values, folds)
-        ledger.report(request.attempt, request.step, request.metrics)
+    def _record(self, trial: LiveTrial, request: Report, known: frozenset[str], ledger: Ledger) -> None:
+        """`known`: what the attempt has said of this step before. That stands; what is new is added to it."""
+        step, metrics = request.step, request.metrics
+        if known:
+            metrics = {metric: value for metric, value in metrics.items() if metric not in known}
+        else:
+            self._allowance.pace.reported(trial.number, step, ledger.at)
+            self._allowance.look_ahead(ledger.at)
+        of_step = {**(trial.metrics or {}), **metrics} if known and step == trial.step else dict(metrics)
+        if not trial.steps or trial.step is None or step >= trial.step:
+            trial.metrics, trial.step = of_step, step
+        names = known.union(metrics)
+        trial.steps[step] = self._names.setdefault(names, names)
+        if of_step.keys() >= set(self._metrics) and not known.issuperset(self._metrics):
+            self._weigh(trial, step, of_step)
+        ledger.report(request.attempt, step, metrics, is_new=not known)
         ledger.change(trial)
+
+    def _weigh(self, trial: LiveTrial, step: int, metrics: Metrics) -> None:
+        sees_folds = self.definition.pruner.name == "wilcoxon"
+        folds = values_of_folds(metrics, self._metrics[0]) if sees_folds else ()
+        self._optuna.report(trial.number, step, [metrics[metric] for metric in self._metrics], folds)
 
     def _decide(self, trial: LiveTrial, at: datetime) -> DecisionName:
         if (standing := self._optuna.standing(trial.number)) != "continue":

@@ -174,5 +174,6 @@ def _live(session: Session, row: Row[Any]) -> LiveTrial:
         trial.attempt, trial.worker, trial.device = attempt.attempt, attempt.worker, attempt.device
         key = (row.study_id, row.number, attempt.attempt)
         same = (ReportRow.study_id == key[0], ReportRow.number == key[1], ReportRow.attempt == key[2])
-        trial.steps = set(session.scalars(select(ReportRow.step).where(*same)))
+        steps = session.execute(select(ReportRow.step, ReportRow.metrics).where(*same))
+        trial.steps = {step: frozenset(metrics) for step, metrics in steps}
     return trial

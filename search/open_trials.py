@@ -48,6 +48,7 @@ class OpenTrials:
         self._optuna = OptunaStudy(definition, warm)
         self._allowance = Allowance(definition, started_at, self.counts, self._optuna)
         self._metrics = tuple(objective.metric for objective in definition.objectives)
+        self._names: dict[frozenset[str], frozenset[str]] = {}  # one object for all steps with the same metrics
         self._results: dict[int, tuple[dict[str, float] | None, int | None]] = {}  # metrics and step, to be reused
         self.proposal_seconds = 0.0  # that the last one took
         self._last_failure = ""
@@ -173,7 +174,7 @@ class OpenTrials:
         trial.attempt += 1
         trial.worker, trial.device = worker, device
         self._begun[worker] = trial
-        trial.steps = set()
+        trial.steps = {}
         trial.started_at = trial.started_at or ledger.at
         trial.reason = None
         if self._optuna.population is not None:

@@ -65,7 +65,7 @@ class Take(_Request):
 
 
 class Report(_Request):
-    """All metrics of one step. The answer is a decision."""
+    """Metrics of one step. The answer is a decision."""
 
     kind: Literal["report"] = "report"
     attempt: AttemptKey

@@ -241,8 +241,10 @@ class Worker:
         assert isinstance(answer, Assignment), answer
         return answer
 
-    def report(self, attempt: AttemptKey, step: int, value: float) -> Decision:
-        answer = self.say(Report(attempt=attempt, step=step, metrics={METRIC: value}))
+    def report(self, attempt: AttemptKey, step: int, value: float | dict[str, float]) -> Decision:
+        """A value is the objective's."""
+        metrics = value if isinstance(value, dict) else {METRIC: value}
+        answer = self.say(Report(attempt=attempt, step=step, metrics=metrics))
         assert isinstance(answer, Decision), answer
         return answer
 

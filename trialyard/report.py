@@ -46,7 +46,7 @@ def checkpoint_dir() -> Path:
 
 
 def report(step: int, metrics: Mapping[str, float]) -> Decision:
-    """Report the metrics of a step, once, and hear whether to go on.
+    """Report metrics of a step, all at once or one after the other, and hear whether to go on.
 
     Raises:
         ValueError: the step is negative, or a metric is no finite number.

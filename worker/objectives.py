@@ -43,7 +43,7 @@ class ObjectiveTrial:
         options: the study's `trial.options`.
         folder: where it may keep files (`write`, `read`, `names`, `delete`).
         checkpoint_dir: what an attempt writes below it, the one that goes on from there finds again.
-        last_reported: the metrics of its last report; they count where it returns None.
+        last_reported: each metric as it was reported last; they count where it returns None.
         outcome: how it ends if it returns now, by what it was told last.
     """
 
@@ -84,8 +84,9 @@ class ObjectiveTrial:
 
     def tell(self, step: int, metrics: Mapping[str, float]) -> DecisionName:
         """The same, as the worker itself speaks."""
-        self.last_reported = finite(metrics, f"at step {step}")
-        decision = self._reporter.report(step, self.last_reported)
+        reported = finite(metrics, f"at step {step}")
+        self.last_reported = self.last_reported | reported
+        decision = self._reporter.report(step, reported)
         if decision == "continue" and self._should_leave():
             self.outcome = "returned"
             return "pause"

@@ -108,7 +108,9 @@ export class Study {
   #applyReport(event) {
     const trial = this.trials.get(event.number);
     if (!trial || ENDED.has(trial.state)) return;
-    this.trials.set(event.number, { ...trial, step: event.step, metrics: event.metrics });
+    if (event.attempt === trial.attempt && event.step < trial.step) return; // it was overtaken
+    const metrics = event.step === trial.step ? { ...trial.metrics, ...event.metrics } : event.metrics;
+    this.trials.set(event.number, { ...trial, step: event.step, metrics });
   }
 }
 

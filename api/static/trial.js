@@ -40,7 +40,7 @@ async function follow(events) {
   const ours = events.filter((event) => event.number === first.number);
   for (const event of ours) {
     study.apply(event);
-    if (event.kind === "report") reports.set(event.step, event.metrics);
+    if (event.kind === "report") reports.set(event.step, { ...reports.get(event.step), ...event.metrics });
   }
   if (!ours.length) return;
   if (ours.some((event) => event.kind === "trial")) study.take([await get(path)]);

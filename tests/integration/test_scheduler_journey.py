@@ -124,6 +124,41 @@ def test_a_step_reported_twice_counts_once(yard: Yard) -> None:
     assert [row.metrics for row in yard.reports(study_id, 0)] == [{METRIC: 0.5}]
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_a_second_report_adds_to_a_step_counts_and_what_it_repeats_does_not(yard: Yard, restarts: bool) -> None:
+    pruner = {"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0}
+    study_id = yard.begin(study(pruner=pruner))
+    worker, other = yard.worker(), yard.worker("b")
+    good, bad = worker.start(study_id, 0).attempt, other.start(study_id, 1).attempt
+    worker.report(good, 1, 0.1)
+    worker.finish(good, 0.1)
+
+    assert other.report(bad, 1, {"train/loss": 3.0}).decision == "continue"
+    if restarts:
+        yard.restart()
+    assert other.report(bad, 1, {"train/loss": 4.0, METRIC: 0.9}).decision == "prune"
+
+    assert [row.metrics for row in yard.reports(study_id, 1)] == [{"train/loss": 3.0, METRIC: 0.9}]
+    assert yard.trials(study_id)[1].metrics == {"train/loss": 3.0, METRIC: 0.9}
+
+
+def test_the_parts_of_a_step_may_come_in_one_batch_and_in_any_order(yard: Yard) -> None:
+    study_id = yard.begin(study())
+    worker = yard.worker()
+    attempt = worker.start(study_id, 0).attempt
+    for step, metrics in ((2, {"a": 1.0}), (2, {METRIC: 0.2}), (1, {"a": 5.0}), (1, {METRIC: 0.1}), (2, {"a": 7.0})):
+        worker.post(Report(attempt=attempt, step=step, metrics=metrics))
+    yard.turn()
+    assert worker.report(attempt, 1, {"b": 6.0}).decision == "continue"
+
+    assert [(row.step, row.metrics) for row in yard.reports(study_id, 0)] == [
+        (1, {"a": 5.0, METRIC: 0.1, "b": 6.0}),
+        (2, {"a": 1.0, METRIC: 0.2}),
+    ]
+    trial = yard.trials(study_id)[0]
+    assert (trial.step, trial.metrics) == (2, {"a": 1.0, METRIC: 0.2})
+
+
 def test_a_trial_that_fails_is_not_tried_again(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 2, "parallel": 1}))
     worker = yard.worker()

@@ -30,12 +30,17 @@ def objectives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objectives:
         "    trial.folder.write('decision', f'{decision} {decision.stop}'.encode())\n"
         "def number(trial):\n"
         "    return 0.5\n"
+        "def by_turns(trial):\n"
+        "    trial.report(1, {'loss': 1.0})\n"
+        "    trial.report(1, {'train/loss': 2.0})\n"
+        "    trial.report(2, {'train/loss': 1.5})\n"
         "word = 'no function'\n"
     )
     (tmp_path / "objectives.toml").write_text(
         "[objectives]\n"
         'one-report = "unit_objectives:one_report"\n'
         'number = "unit_objectives:number"\n'
+        'by-turns = "unit_objectives:by_turns"\n'
         'word = "unit_objectives:word"\n'
         'missing = "unit_objectives:missing"\n'
     )
@@ -65,6 +70,11 @@ def trial_of(name: str) -> Assignment:
 def test_an_objective_that_cannot_be_used_says_why(objectives: Objectives, name: str, message: str) -> None:
     with pytest.raises(ObjectiveFailed, match=message):
         objectives.run(trial_of(name), Deaf(), should_leave=lambda: False)  # type: ignore[arg-type]
+
+
+def test_each_metric_counts_as_it_was_reported_last(objectives: Objectives) -> None:
+    ending = objectives.run(trial_of("by-turns"), Deaf(), should_leave=lambda: False)  # type: ignore[arg-type]
+    assert ending.metrics == {"loss": 1.0, "train/loss": 1.5}
 
 
 @pytest.mark.parametrize(
