@@ -38,7 +38,8 @@ QUOTING: dict[str, Literal[0, 3]] = {"standard": csv.QUOTE_MINIMAL, "none": csv.
 UNREADABLE = (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile, pd.errors.ParserWarning)
 
 _FIELDS = "every row has as many fields as the first line names; data.delimiter says what divides them"
-HINTS = {".csv": _FIELDS, ".tsv": _FIELDS, ".jsonl": 'every line is one JSON object, as in {"age": 31, "job": "cook"}'}
+_OBJECT = 'every line is one JSON object, as in {"age": 31, "job": "cook"}'
+HINTS = {".csv": _FIELDS, ".tsv": _FIELDS, ".jsonl": _OBJECT}
 
 
 @dataclass(frozen=True)
