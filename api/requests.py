@@ -82,7 +82,7 @@ class StrictRoute(APIRoute):
             try:
                 self._check_query(request)
                 self._check_content_type(request)
-                return await handle(PlainRequest(request.scope, request.receive))
+                return await self.handled(PlainRequest(request.scope, request.receive), handle)
             except WrongBody as error:
                 return problem(422, error.detail, error.problems)
             except RequestValidationError as error:
@@ -91,6 +91,10 @@ class StrictRoute(APIRoute):
                 return self._explained(error)
 
         return strict
+
+    async def handled(self, request: PlainRequest, handle: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Carry the request out."""
+        return await handle(request)
 
     def _check_query(self, request: Request) -> None:
         parameters = get_flat_params(self.dependant)
@@ -113,6 +117,7 @@ class StrictRoute(APIRoute):
                 model.model_validate(error.body)
             except ValidationError as again:
                 fixed = model.fixed if issubclass(model, RequestModel) else {}
+                fixed = {key: hint for key, hint in fixed.items() if key not in model.model_fields}
                 wrong = WrongBody([_of_fixed(finding, fixed) for finding in of_model(again, model)])
                 return problem(422, wrong.detail, wrong.problems)
         return problem(422, "the body is missing or no JSON object")

@@ -33,9 +33,9 @@ def changed(document: dict[str, Any], request: Amend, versions: int, enqueued: i
         DefinitionError: the study would not be valid, or something is not to be changed; names the places.
     """
     findings = [
-        Finding(
-            ("budget", key), "cannot be changed", _WHAT_CAN if key in Budget.model_fields else nearest(key, CHANGEABLE)
-        )
+        Finding(("budget", key), "cannot be changed", _WHAT_CAN)
+        if key in Budget.model_fields
+        else Finding(("budget", key), "is no key that is known here", nearest(key, CHANGEABLE))
         for key in request.budget
         if key not in CHANGEABLE
     ]

@@ -12,6 +12,7 @@ from functools import cached_property
 from pydantic import JsonValue
 
 When = Mapping[str, tuple[JsonValue, ...]]
+Lattice = tuple[float, float]  # a number, and the whole number of which every value is a multiple away from it
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ class Choice:
         return {"values": list(self.values), **_when(self.when)}
 
     @cached_property
+    def lattice(self) -> Lattice | None:
+        numbers = [float(each) for each in self.values if isinstance(each, int | float)]
+        apart = [each - numbers[0] for each in numbers]
+        if len(apart) < len(self.values) or not all(each.is_integer() for each in apart):
+            return None
+        return numbers[0], float(math.gcd(*map(int, apart)))
+
+    @cached_property
     def _positions(self) -> dict[str, int]:
         return {identity(value): position for position, value in enumerate(self.values)}
 
@@ -69,6 +78,10 @@ class Constant:
 
     def document(self) -> dict[str, JsonValue]:
         return {"value": self.value, **_when(self.when)}
+
+    @property
+    def lattice(self) -> Lattice | None:
+        return (float(self.value), 0.0) if isinstance(self.value, int | float) else None
 
 
 @dataclass(frozen=True)
@@ -125,6 +138,10 @@ class Range:
         log: dict[str, JsonValue] = {"log": True} if self.log else {}
         step: dict[str, JsonValue] = {} if self.step is None else {"step": self.step}
         return {"low": self.low, "high": self.high, **log, **step, **_when(self.when)}
+
+    @property
+    def lattice(self) -> Lattice | None:
+        return (float(self.low), float(self.step or 1)) if self.whole else None
 
     @property
     def _step(self) -> Decimal | None:

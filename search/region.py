@@ -12,6 +12,7 @@ from search.inequality import Inequality
 from search.parameters import Choice, Parameter, Range
 
 TOLERANCE = 1e-9  # of the largest sum that an inequality's terms can come to: 0.1 + 0.2 is at most 0.3
+EXACT = 2.0**53  # up to here a float is every whole number
 MOST_ROUNDS = 20  # of narrowing ranges by each other
 
 Bounds = tuple[float, float]
@@ -22,9 +23,10 @@ class Region:
 
     def __init__(self, parameters: Mapping[str, Parameter], inequalities: Sequence[Inequality]) -> None:
         self.parameters = parameters
-        self.inequalities = [_tightened(each, parameters) for each in inequalities]
+        self.inequalities = [tightened(each, parameters, {}) for each in inequalities]
         self.steering = {other for each in parameters.values() for other in each.when}  # what conditions look at
-        self._extremes = {name: extremes_of(parameters[name]) for each in inequalities for name in each.coefficients}
+        bound = dict.fromkeys(name for each in inequalities for name in each.coefficients)
+        self.extremes = {name: extremes_of(parameters[name]) for name in bound}
         self._rooms = [self.room(each) for each in self.inequalities]
 
     def broken(self, point: Mapping[str, JsonValue]) -> Inequality | None:
@@ -36,7 +38,7 @@ class Region:
 
     def room(self, each: Inequality) -> float:
         """What the terms of one of the inequalities can come to."""
-        return _room(each, self._extremes)
+        return _room(each, self.extremes)
 
     def next_place(self, name: str, known: Mapping[str, JsonValue], absent: Collection[str], place: int) -> int | None:
         """The first value of a parameter, from a place on, beyond which the inequalities may yet hold; None if none.
@@ -70,7 +72,7 @@ class Region:
             )
         ]
         bounds = {
-            other: (number(known[other]),) * 2 if other in known else self._extremes[other]
+            other: (number(known[other]),) * 2 if other in known else self.extremes[other]
             for each, _ in certain
             for other in each.coefficients
         }
@@ -110,19 +112,26 @@ def can_hold(each: Inequality, parameters: Mapping[str, Parameter]) -> bool:
     return least <= each.bound + _slack(each, _room(each, extremes))
 
 
-def _tightened(each: Inequality, parameters: Mapping[str, Parameter]) -> Inequality:
-    """Among whole numbers `a < b` is `a <= b - 1`, which says more to who looks for a way between."""
-    numbers = list(each.coefficients.values())
-    for name in each.coefficients:
-        parameter = parameters[name]
-        if isinstance(parameter, Range):
-            numbers += [0.0 if parameter.whole else 0.5]
-        else:
-            numbers += [number(parameter.at(place)) for place in range(parameter.size)]
-    if not all(number.is_integer() for number in numbers):
+def tightened(each: Inequality, parameters: Mapping[str, Parameter], fixed: Mapping[str, JsonValue]) -> Inequality:
+    """The same inequality with the least bound: among whole numbers `a < b` is `a <= b - 1`.
+
+    What the sum can come to are whole multiples of a unit, `2 * a + 4 * b` even numbers, from some number on.
+
+    Args:
+        fixed: the values of parameters that do not vary.
+    """
+    first, steps = 0.0, list[float]()
+    for name, coefficient in each.coefficients.items():
+        lattice = (number(fixed[name]), 0.0) if name in fixed else parameters[name].lattice
+        if lattice is None:
+            return each
+        first += coefficient * lattice[0]
+        steps.append(coefficient * lattice[1])
+    if not all(value.is_integer() and abs(value) < EXACT for value in (first, *steps)) or abs(each.bound) > EXACT:
         return each
-    bound = math.ceil(each.bound) - 1 if each.strict else math.floor(each.bound)
-    return replace(each, bound=float(bound), strict=False)
+    unit = math.gcd(*map(int, steps)) or 1
+    most = math.ceil(each.bound) - 1 if each.strict else math.floor(each.bound)
+    return replace(each, bound=first + (most - int(first)) // unit * unit, strict=False)
 
 
 def _terms(each: Inequality, bounds: Mapping[str, Bounds]) -> list[tuple[float, Bounds]]:

@@ -12,8 +12,9 @@ from fastapi import APIRouter
 from pydantic import Field, JsonValue
 
 from api.deps import Number, StudyName, Wired
+from api.once import OnceRoute
 from api.parts import Parts
-from api.requests import RequestModel, StrictRoute
+from api.requests import RequestModel
 from api.routes.studies import shown
 from api.shapes import Study, Trial
 from search.amending import changed
@@ -28,7 +29,7 @@ from store.models import StudyRow, StudyState
 from store.studies import Studies
 from store.trials import Trials
 
-router = APIRouter(prefix="/studies/{name}", route_class=StrictRoute, tags=["control"])
+router = APIRouter(prefix="/studies/{name}", route_class=OnceRoute, tags=["control"])
 
 
 class EnqueueBody(RequestModel):
@@ -98,7 +99,8 @@ def _open_study(parts: Parts, name: str, number: int | None = None) -> StudyRow:
         if number is not None:
             Trials(session, study).get(number)
     if StudyState(study.state).ended:
-        raise Conflict(f"the study {name!r} has ended ({study.state}) and changes no more")
+        cure = f"a new one learns from its trials with warm_start: {{study: {name}}}"
+        raise Conflict(f"the study {name!r} has ended ({study.state}) and changes no more; {cure}")
     return study
 
 

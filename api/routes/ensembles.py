@@ -17,8 +17,9 @@ from api.deps import CursorText, Limit, PathStudy, Reading, StudyName, Wired
 from api.exports.pages import objectives_of
 from api.kept_models import MODEL, PREDICTIONS, complete_ensemble
 from api.model_card import ensemble_card
+from api.once import OnceRoute
 from api.parts import Parts
-from api.requests import RequestModel, StrictRoute
+from api.requests import RequestModel
 from api.result_shapes import Ensemble
 from api.shapes import Page
 from search.definition import parse
@@ -31,7 +32,7 @@ from store.studies import Studies
 from store.tasks import ENSEMBLE, Tasks
 from store.trials import Sort, Trials
 
-router = APIRouter(prefix="/studies/{name}/ensembles", route_class=StrictRoute, tags=["models"])
+router = APIRouter(prefix="/studies/{name}/ensembles", route_class=OnceRoute, tags=["models"])
 
 CANDIDATES = {"average": 10, "greedy": 50, "stacking": 20, "bagging": 1, "boosting": 1, "refit": 1}
 MOST_LOOKED_AT = 500

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from api.deps import Number, StudyName, Wired
+from api.once import OnceRoute
 from api.parts import Parts
-from api.requests import RequestModel, StrictRoute
+from api.requests import RequestModel
 from api.shapes import DecisionShape, Handout, Handouts, Trial
 from store.errors import Conflict, Problem, StaleAttempt, TrialyardError, Unprocessable
 from store.messages import (
@@ -30,7 +31,7 @@ from store.models import Outcome, StudyRow, StudyState
 from store.studies import Studies
 from store.trials import Trials
 
-router = APIRouter(prefix="/studies/{name}", route_class=StrictRoute, tags=["ask and tell"])
+router = APIRouter(prefix="/studies/{name}", route_class=OnceRoute, tags=["ask and tell"])
 
 ENDED_RETRY_SECONDS = 60
 

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from api.cursors import Cursor
 from api.deps import CursorText, Limit, PathStudy, Reading, StudyName, Wired
-from api.requests import RequestModel, StrictRoute
+from api.once import OnceRoute
+from api.requests import RequestModel
 from api.result_shapes import Rescore, Rescores
 from api.shapes import Page
 from search.definition import parse
@@ -18,7 +19,7 @@ from store.errors import Conflict
 from store.studies import Studies
 from store.tasks import Tasks
 
-router = APIRouter(prefix="/studies/{name}/rescores", route_class=StrictRoute, tags=["results"])
+router = APIRouter(prefix="/studies/{name}/rescores", route_class=OnceRoute, tags=["results"])
 
 MOST_SEEDS = 50
 

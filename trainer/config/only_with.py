@@ -67,8 +67,6 @@ ONLY_WITH: dict[str, Sequence[Way]] = {
     "data.tokens": _OF_TEXTS,
     "data.max_tokens": [{"data.text": "given"}],
     "data.image_size": _NO_TEXT,
-    "data.split.validation": [{"cross_validation": "left out"}],
-    "data.split.stratify": [{"cross_validation": "left out"}],
     "data.normalize": _NO_TEXT,
     "data.impute": _OF_TABLES,
     "data.categorical": _OF_TABLES,

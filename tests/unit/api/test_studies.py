@@ -249,3 +249,22 @@ def test_what_cannot_be_changed_says_what_to_do_instead(server: ApiServer, key: 
 
     assert refused.status_code == 422
     assert refused.json()["errors"] == [{"path": key, "message": "cannot be changed", "hint": hint}]
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("change", "path", "message"),
+    [
+        ({"priority": -1}, "priority", "must be at least 1, and is -1"),
+        ({"budget": 5}, "budget", "must be a mapping of keys to values, not 5"),
+        ({"budget": {"trails": 9}}, "budget.trails", "is no key that is known here"),
+        ({"budget": {"retries": 9}}, "budget.retries", "cannot be changed"),
+    ],
+)
+def test_what_can_be_changed_and_is_wrong_says_so(server: ApiServer, change: Any, path: str, message: str) -> None:
+    server.create("s")
+
+    refused = server.http.patch("/api/v1/studies/s", json=change)
+
+    [error] = refused.json()["errors"]
+    assert (refused.status_code, error["path"], error["message"]) == (422, path, message)

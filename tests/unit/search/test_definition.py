@@ -407,12 +407,13 @@ IDLE = [
     ({"compression": {"name": "units", "end": 0.9}}, "trial.compression.end", ["above 1; here compression.steps is 1"]),
     ({"data": {**DIGITS, "vocabulary": 50}}, "trial.data.vocabulary", ["data.text given", "data.text is null"]),
     ({"data": {**DIGITS, "augment": {"probability": 0.5}}}, "trial.data.augment.probability", ["cutmix above 0, or"]),
-    (
-        {"data": {**DIGITS, "split": {"validation": 0.4}}, "cross_validation": {}},
-        "trial.data.split.validation",
-        ["let cross_validation be left out"],
-    ),
 ]  # fmt: skip
+
+
+def test_folds_may_be_asked_for_beside_the_split_that_they_take_the_place_of() -> None:
+    split = {"validation": 0.4, "test": 0.2, "stratify": False}
+    document = with_trial(data={**DIGITS, "split": split}, cross_validation={"folds": 5})
+    assert submitted(document).trial["data"]["split"] == split
 
 
 @pytest.mark.parametrize(("trial", "path", "words"), IDLE)
