@@ -87,11 +87,10 @@ class Allowance:
 
     @property
     def left(self) -> int:
-        """How many trials may still be made; a grid's FAILED cells are tried again and not counted."""
-        made = sum(self._counts.values())
-        if self.definition.sampler.name == "grid":
-            made -= self._counts[TrialState.FAILED]
-        return self.definition.budget.trials - made
+        """How many trials may still be made; a grid's FAILED ones come again, so many times the others at most."""
+        budget, made = self.definition.budget, sum(self._counts.values())
+        again = budget.trials * budget.retries if self.definition.sampler.name == "grid" else 0
+        return budget.trials - made + min(self._counts[TrialState.FAILED], again)
 
     @property
     def startable(self) -> int:

@@ -206,6 +206,18 @@ def test_a_grid_runs_every_cell_once_and_failed_ones_again(yard: Yard) -> None:
     assert yard.study(study_id).state == "COMPLETE"
 
 
+def test_a_grid_that_only_fails_ends_although_any_number_of_trials_may_fail(yard: Yard) -> None:
+    wide = {f"x{place}": {"low": 0, "high": 999} for place in range(4)}  # 10^12 cells
+    budget = {"trials": 2, "parallel": 1, "retries": 1, "max_failed": None}
+    study_id = yard.begin(study(parameters=wide, sampler={"name": "grid"}, budget=budget))
+    worker = yard.worker()
+    for number in range(4):  # each of two trials, and each once more
+        worker.finish(worker.start(study_id, number).attempt, outcome="failed", reason="no")
+
+    assert yard.study(study_id).state == "FAILED"
+    assert yard.states(study_id) == ["FAILED"] * 4
+
+
 def test_a_finish_without_the_objective_fails_the_trial_with_a_sentence(yard: Yard) -> None:
     study_id = yard.begin(study())
     worker = yard.worker()
