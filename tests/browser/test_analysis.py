@@ -59,7 +59,7 @@ def test_a_slice_shows_the_range_that_is_searched_with_a_single_trial_too(visito
     parameters = {"optimizer.lr": 0.003, "regularization.dropout": 0.2}
     with writes(visitor.site.engine).begin() as session:
         study = bare_study(session, "single", StudyState.RUNNING, minutes_ago=5)
-        times = {name: study.created_at for name in ("created_at", "started_at", "ended_at")}
+        times = dict.fromkeys(("created_at", "started_at", "ended_at"), study.created_at)
         row = {"parameters": parameters, "system_attrs": {}, "values": {METRIC: 0.5}, "metrics": {METRIC: 0.5}}
         session.add(TrialRow(study_id=study.id, number=0, state=TrialState.COMPLETE, step=1, **times, **row))
     page = visitor.open("/studies/single")
