@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -77,6 +77,14 @@ def _load(session: Session, study_id: int) -> LiveStudy:
             study.recall_result(trial.number, trial.metrics, trial.step)
         if not TrialState(trial.state).ended and (live := load_trial(session, study_id, trial.number)) is not None:
             study.recall_open(live)
+    _recall_ends(study, trials, metrics)
+    complete = {trial.number: trial.parameters for trial in trials if trial.state == TrialState.COMPLETE}
+    _recall_attempts(session, study, complete)
+    return study
+
+
+def _recall_ends(study: LiveStudy, trials: Sequence[Row[Any]], metrics: Sequence[str]) -> None:
+    """In the order of time, which says what was the best when."""
     ends = [
         (trial.ended_at, TrialState(trial.state), None if (trial.violation or 0) > 0 else _values(trial, metrics))
         for trial in trials
@@ -84,15 +92,21 @@ def _load(session: Session, study_id: int) -> LiveStudy:
     ]
     for at, state, values in sorted(ends, key=itemgetter(0)):
         study.recall_end(state, values, at)
+
+
+def _recall_attempts(session: Session, study: LiveStudy, complete: Mapping[int, dict[str, Any]]) -> None:
+    """What the attempts have used, and what those of the complete trials leave to others.
+
+    Args:
+        complete: parameters by trial.
+    """
     times = (AttemptRow.started_at, AttemptRow.ended_at, AttemptRow.device_seconds)
     attempts = select(AttemptRow.number, AttemptRow.attempt, *times)
-    complete = {trial.number: trial.parameters for trial in trials if trial.state == TrialState.COMPLETE}
-    of_study = attempts.where(AttemptRow.study_id == study_id).order_by(AttemptRow.number, AttemptRow.attempt)
+    of_study = attempts.where(AttemptRow.study_id == study.id).order_by(AttemptRow.number, AttemptRow.attempt)
     for number, attempt, began, ended, device_seconds in session.execute(of_study):
         study.recall_attempt(number, began, None if ended is None else device_seconds or 0.0)
         if number in complete:
             study.heritage.leaves(number, attempt, complete[number])
-    return study
 
 
 def _begun(row: StudyRow, definition: Definition, warm: Sequence[WarmTrial]) -> LiveStudy:

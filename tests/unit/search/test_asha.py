@@ -103,3 +103,12 @@ def test_a_trial_leaves_a_rung_at_once_only_where_there_is_the_time(least_level:
     rungs.least_level = least_level
 
     assert rungs.report(2, step=3, values=[0.1]) == decision  # the best of three at 3
+
+
+def test_who_waits_at_a_higher_rung_is_not_on_its_way_after_a_restart_either() -> None:
+    ladder = Rungs(1, 9, 3, ["minimize"], least_complete=1)
+    ladder.load(0, {"values": [[0.5], [0.5]], "promotions": 1})
+    ladder.wait(0)
+
+    assert ladder.next() is None
+    assert ladder.next(is_last=True) == 0

@@ -152,10 +152,10 @@ def test_random_trials_are_compared_among_themselves() -> None:
     assert (first, climb(ladder, 10, [0.5, 0.5, 0.2] + [0.5] * 6, at_random=True)) == ([3, 3], 9)
 
 
-@pytest.mark.parametrize(("free", "first"), [(0, 0), (1, 1)])
-def test_a_rung_is_judged_only_by_those_that_passed_it_without_being_compared(free: int, first: int) -> None:
+@pytest.mark.parametrize(("free", "trials", "first"), [(0, 10, 0), (1, 9, 0), (1, 10, 1)])
+def test_a_rung_is_judged_by_ten_that_passed_it_without_being_compared(free: int, trials: int, first: int) -> None:
     ladder = rungs()
-    for number in range(11):  # at 3 in the opposite order
+    for number in range(trials):  # at 3 in the opposite order
         reached = {"values": [[float(number)], [-float(number)]], "promotions": 1}
         ladder.load(number, reached | {"free": free, "at_random": False})
 

@@ -63,3 +63,11 @@ def test_a_trial_that_is_taken_up_again_shows_something_else() -> None:
 @pytest.mark.parametrize("value", [0.0, -1.5, 1e300, math.inf, 123456.7])
 def test_a_value_of_seven_digits_is_kept(value: float) -> None:
     assert rounded(value) == value
+
+
+def test_the_first_reports_are_those_of_the_first_steps_in_whatever_order_they_came() -> None:
+    repeats = Repeats()
+    repeats.note(0, {1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6})
+    repeats.note(1, {4: 0.5, 3: 0.7, 1: 0.9, 2: 0.8})
+
+    assert 1 in repeats
