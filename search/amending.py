@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from search.conditions import Conditions
@@ -13,7 +15,7 @@ from search.optuna_study import OptunaStudy
 from search.parameter_constraints import SECTION
 from search.points import SECTION as ENQUEUE
 from search.sections import MOST_TRIALS, Budget
-from store.errors import DefinitionError
+from store.errors import DefinitionError, Problem
 from store.messages import Amend
 
 CHANGEABLE = ("trials", "parallel", "timeout", "device_hours", "max_failed", "target", "patience_trials")
@@ -56,7 +58,17 @@ def changed(document: dict[str, Any], request: Amend, versions: int, enqueued: i
     replaced = {key: value for key, value in whole.items() if value is not None}
     if request.changes_space and ENQUEUE in document:
         replaced[ENQUEUE] = document[ENQUEUE][enqueued:]
-    return parse(document | {"parameters": parameters, "budget": document["budget"] | request.budget} | replaced)
+    try:
+        return parse(document | {"parameters": parameters, "budget": document["budget"] | request.budget} | replaced)
+    except DefinitionError as error:
+        made = enqueued if ENQUEUE in replaced else 0
+        raise DefinitionError([_counted_on(each, made) for each in error.problems]) from None
+
+
+def _counted_on(problem: Problem, made: int) -> Problem:
+    """A problem of an entry of `enqueue` at its place beside those that are made."""
+    path = re.sub(r"(?<=^enqueue\[)\d+", lambda place: str(int(place[0]) + made), problem.path)
+    return replace(problem, path=path)
 
 
 def _check_space(document: dict[str, Any], at: tuple[str, ...], versions: int) -> Iterator[Finding]:

@@ -38,7 +38,10 @@ class FoldPruner(WilcoxonPruner):
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         own: Mapping[str, Sequence[float]] = trial.system_attrs.get(FOLDS, {})
         if not own:
-            return super().prune(study, trial)
+            with warnings.catch_warnings():
+                # The best trial may have ended early, or be another study's, without steps: there is less to compare.
+                warnings.simplefilter("ignore", UserWarning)
+                return super().prune(study, trial)
         step = str(trial.last_step)
         try:
             best: Sequence[float] = study.best_trial.system_attrs.get(FOLDS, {}).get(step, ())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import (
     BasePruner,
     MedianPruner,
@@ -59,7 +62,9 @@ def _make(pruner: PrunerSpec, warm: int, median: type[MedianPruner]) -> BasePrun
             return ThresholdPruner(**pruner.options)
         case Patient(wrapped=wrapped):
             inner = None if wrapped is None else _make(wrapped, warm, median)
-            return PatientPruner(inner, pruner.patience, pruner.min_delta)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)  # which the user has chosen
+                return PatientPruner(inner, pruner.patience, pruner.min_delta)
         case SuccessiveHalving():
             # Optuna's own default guesses the first rung from the trials that are complete when it is first asked, and
             # would guess another after a restart.

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Any
 
 import optuna
@@ -36,7 +35,7 @@ from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness, workers_of
 from search.loading import load_study, study_states
 from search.pools import Pools, Seats
-from search.turn import Job, Outbox, Sent, Turn, can_be_folded_ahead
+from search.turn import Job, Outbox, Sent, Turn, can_be_folded_ahead, returning
 from search.wishes import fulfil
 from store.bus import Caller, Inbox, Received, StreamLost, open_redis
 from store.errors import DefinitionError, LostLease
@@ -110,6 +109,7 @@ class Scheduler:
         self._housekeeping = Housekeeping()
         self._seats = Seats()
         self._next_round = self._next_reconciliation = 0.0
+        self._away = 0  # senders with an answer for whose next messages it is worth to wait
         self._catch_up = True  # read what was delivered and not acknowledged, before anything new
         self._put_off: Sequence[Received] = []  # read while a turn was committed, and to be folded when it is
 
@@ -161,6 +161,8 @@ class Scheduler:
     def _begin(self) -> Turn:
         """A turn of what has come in, or for a round that is due."""
         received = self._read(max(0.0, self._next_round - self._monotonic()))
+        if received:
+            received = [*received, *returning(self._away - len(received), lambda: self._read(0.0))]
         turn = Turn(Ledger(self._clock(), self._system_attrs))
         if self._monotonic() >= self._next_round:
             self._look_round(turn.ledger)
@@ -179,6 +181,7 @@ class Scheduler:
             following = self._fold_meanwhile(sent)
         finally:
             events = sent.wait()
+        self._away = len(turn.replies) if sent.was_waited_for else 0
         try:
             self._inbox.settle(turn.received, turn.replies, events)
             self._enqueue(turn.jobs)
@@ -186,6 +189,8 @@ class Scheduler:
             if following is not None:  # memory is never ahead of SQL; its messages come again
                 self._send(following).wait()
             raise
+        if following is not None:
+            self._fold(returning(self._away, self._read_ahead), following)
         return following
 
     def _send(self, turn: Turn) -> Sent:
@@ -389,11 +394,7 @@ def main(settings: Settings) -> int:
     upgrade(settings.database)
     engine = connect(settings.database, ping=False)
     scheduler = Scheduler(settings, engine, open_redis(settings.redis_url, settings.idle_seconds))
-
-    def leave(_signal: int, _frame: FrameType | None) -> None:
-        scheduler.stop()
-
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGINT, leave)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: scheduler.stop())
     scheduler.run()
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from store.bus import Received
 from store.messages import Finish, Reply, Report
 
 QUICK_SECONDS = 0.002  # about as long as a commit: who waits for one does not wait for a longer proposal beside it
+RETURN_SECONDS = 0.0003  # about what a worker needs for its next message
+MOST_LOOKS = 4  # for such messages, before a batch goes without the rest of them
 PAUSE_SECONDS = 0.002  # while PostgreSQL writes, between two looks at what has come in; then twice as long, and so on
 
 Job = tuple[int, int | None, int]  # a study, a trial or None for the preflight, an attempt
@@ -34,7 +37,7 @@ class Turn:
     jobs: Mapping[Job, LiveStudy] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sent:
     """A ledger on its way into SQL.
 
@@ -42,18 +45,26 @@ class Sent:
         wait: to be called before anything else is written: waits until all is committed, and gives the newest event's
             number of each study that got events.
         socket: what has something to read once all is done; None if nothing is done before `wait` is called.
+        was_waited_for: whether there was nothing left to do beside it.
     """
 
     wait: Callable[[], dict[int, int]]
     socket: int | None
+    was_waited_for: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.was_waited_for = self.socket is None
 
     def meanwhile(self) -> Iterator[None]:
         """Until all is done, ever less often: when to look what has come in."""
         pause, is_done = PAUSE_SECONDS, self.socket is None
         while not is_done:
             yield
-            is_done = self._is_done(pause)
-            pause *= 2
+            is_done = self._is_done(0.0)
+            if not is_done:
+                self.was_waited_for = True
+                is_done = self._is_done(pause)
+                pause *= 2
 
     def _is_done(self, seconds: float) -> bool:
         answer = select.poll()
@@ -71,6 +82,21 @@ def can_be_folded_ahead(received: Sequence[Received], studies: Mapping[int, Live
         if pulls and studies[request.attempt.study_id].proposal_seconds > QUICK_SECONDS:
             return False
     return True
+
+
+def returning(away: int, read: Callable[[], Sequence[Received]]) -> list[Received]:
+    """What those send who were answered a moment ago, so many of them.
+
+    They come back one after the other, and without waiting for them one batch would be made of two.
+    """
+    found: list[Received] = []
+    looks = MOST_LOOKS
+    while looks and len(found) < away:
+        time.sleep(RETURN_SECONDS)
+        received = read()
+        found += received
+        looks = looks - 1 if received else 0
+    return found
 
 
 class Outbox:

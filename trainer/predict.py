@@ -10,9 +10,15 @@ from numpy.typing import NDArray
 
 from trainer.data.prepared import AnySchema
 from trainer.data.schema import Target
+from trainer.errors import Problem
 from trainer.rows import Rows, WrongRows, read_rows
 
 __all__ = ["Model", "WrongRows", "answer"]
+
+_BEYOND = (
+    "holds numbers so far from those of the training that the model comes to no answer",
+    "look for one that cannot be right",
+)
 
 
 class Model(Protocol):
@@ -32,12 +38,14 @@ def answer(model: Model, rows: Sequence[Any]) -> dict[str, Any]:
         WrongRows: they do not fit what the model was trained on; each problem names its row and column.
     """
     read, notes = read_rows(model.schema, rows)
-    target = model.schema.target
+    target, scores = model.schema.target, model.scores(read)
+    if lost := np.flatnonzero(~np.isfinite(scores.reshape(len(scores), -1)).all(1)).tolist():
+        raise WrongRows([Problem(f"rows[{place}]", *_BEYOND) for place in lost])
     return {
         "task": target.task,
         "target": target.name,
         "classes": list(target.classes),
-        "predictions": _predictions(model.scores(read), target),
+        "predictions": _predictions(scores, target),
         "notes": notes,
     }
 

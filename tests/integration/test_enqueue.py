@@ -74,7 +74,7 @@ def test_another_space_must_hold_those_that_are_not_made_yet(yard: Yard, restart
 
     refused = person.say(Amend(study_id=study_id, parameters={"x": {"low": 0.0, "high": 0.7}}))
     assert isinstance(refused, Refused)
-    assert refused.message.startswith("enqueue[0].x: 0.75 is not in the space")  # 0.25 is on its way
+    assert refused.message.startswith("enqueue[1].x: 0.75 is not in the space")  # 0.25 is on its way
     wider = {"k": {"values": ["a", "c"]}}  # without the b of the one that is
     assert person.say(Amend(study_id=study_id, parameters=wider)) == Done()
     if restarts:

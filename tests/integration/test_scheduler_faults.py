@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +15,12 @@ from sqlalchemy.exc import DBAPIError
 
 from search.lease import SchedulerLease, holder_name, is_dead
 from search.rows import batch
+from search.turn import RETURN_SECONDS
 from store.bus import Received
 from store.errors import LostLease
-from store.messages import Assignment, Decision, Finish, PreflightTask, Report, Settled, Take
+from store.messages import Assignment, AttemptKey, Decision, Finish, PreflightTask, Report, Settled, Take
 from store.session import writes
-from tests.yard import METRIC, Yard, study
+from tests.yard import METRIC, Worker, Yard, study
 
 
 def test_a_new_study_that_we_fail_on_does_not_take_the_others_along(
@@ -287,6 +290,45 @@ def test_all_that_comes_in_while_a_batch_is_written_is_the_next_one(yard: Yard) 
     assert [worker.answer() for worker in workers] == 3 * [Decision(decision="continue")]
 
 
+def test_those_who_were_answered_together_and_come_back_one_by_one_are_settled_together(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_id = yard.begin(study(budget={"trials": 3, "parallel": 3}))
+    workers = [yard.worker(f"w{number}") for number in range(3)]
+    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    sent = count_turns(yard)
+    for worker, attempt in zip(workers, attempts, strict=True):
+        post_report(worker, attempt, 1)
+    with slow_commit(yard):
+        yard.scheduler.run_once()
+
+    back = zip(workers, attempts, strict=True)
+    post_report(*next(back), 2)
+    monkeypatch.setattr("search.turn.time", SimpleNamespace(sleep=lambda _seconds: post_report(*next(back), 2)))
+    yard.scheduler.run_once()
+
+    assert sent == [3, 3]
+
+
+def test_who_comes_back_alone_is_not_kept_waiting_for_long(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    study_id = yard.begin(study(budget={"trials": 3, "parallel": 3}))
+    workers = [yard.worker(f"w{number}") for number in range(3)]
+    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    sent, sleeps = count_turns(yard), list[float]()
+    for worker, attempt in zip(workers, attempts, strict=True):
+        post_report(worker, attempt, 1)
+    with slow_commit(yard):
+        yard.scheduler.run_once()
+
+    monkeypatch.setattr("search.turn.time", SimpleNamespace(sleep=sleeps.append))
+    for step in (2, 3):
+        post_report(workers[0], attempts[0], step)
+        yard.scheduler.run_once()
+
+    assert sent == [3, 1, 1]
+    assert sleeps == [RETURN_SECONDS]  # once: after that nobody else was answered with it
+
+
 def test_what_was_folded_ahead_is_written_although_redis_goes_away_before_the_rest_is_read(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
     workers = [yard.worker("w0"), yard.worker("w1")]
@@ -371,6 +413,31 @@ def test_redis_may_be_wiped_between_a_batch_and_the_one_folded_beside_it(yard: Y
     assert yard.states(study_id)[0] == "COMPLETE"
     yard.turn()
     assert yard.worker("w1").start(study_id, 1)  # the queue is made anew, and so is its group
+
+
+@contextmanager
+def slow_commit(yard: Yard) -> Iterator[None]:
+    """PostgreSQL is still writing a batch when the scheduler has looked once what has come in meanwhile."""
+    if yard.engine.dialect.name != "postgresql":
+        yield
+        return
+    inbox, reads = yard.scheduler._inbox, itertools.count(1)
+    read = inbox.read
+    with yard.engine.connect() as other:
+        other.execute(text("SELECT 1 FROM study FOR UPDATE"))
+
+        def read_and_let_go(seconds: float | None, most: int = 256) -> Sequence[Received]:
+            if next(reads) == 3:
+                other.rollback()
+            return read(seconds, most)
+
+        inbox.read = read_and_let_go  # type: ignore[method-assign,assignment]
+        yield
+        inbox.read = read  # type: ignore[method-assign]
+
+
+def post_report(worker: Worker, attempt: AttemptKey, step: int) -> None:
+    worker.post(Report(attempt=attempt, step=step, metrics={METRIC: 0.4}))
 
 
 def count_turns(yard: Yard) -> list[int]:

@@ -88,7 +88,8 @@ class Schema(Document):
         table = mark_missing(table[self.columns], self.missing_values)
         x_num = np.empty((len(table), len(self.numeric)), np.float32)
         for place, number in enumerate(self.numeric):
-            x_num[:, place] = number.encode(table[number.name])
+            with np.errstate(over="ignore"):  # too large for float32: infinite, and no answer comes of it
+                x_num[:, place] = number.encode(table[number.name])
         x_cat = np.empty((len(table), len(self.categorical)), np.int64)
         for place, category in enumerate(self.categorical):
             x_cat[:, place] = category.encode(table[category.name])

@@ -37,6 +37,10 @@ QUOTING: dict[str, Literal[0, 3]] = {"standard": csv.QUOTE_MINIMAL, "none": csv.
 # Parse errors of pandas and pyarrow are ValueErrors.
 UNREADABLE = (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile, pd.errors.ParserWarning)
 
+_FIELDS = "every row has as many fields as the first line names; data.delimiter says what divides them"
+_OBJECT = 'every line is one JSON object, as in {"age": 31, "job": "cook"}'
+HINTS = {".csv": _FIELDS, ".tsv": _FIELDS, ".jsonl": _OBJECT}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -125,7 +129,7 @@ def _file(file: Path, at: Place, data: Data, folders: Sequence[Path]) -> Found:
         table = _parse(file, ending, data)
     except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        hint = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        hint = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else HINTS.get(ending, "")
         raise DataError(at.path, f"{file.name} cannot be read as {ending or 'IDX'}: {reason}", hint) from error
     table.columns = [str(column) for column in table.columns]
     return Found(table)
