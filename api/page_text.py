@@ -12,6 +12,8 @@ from typing import Any
 import orjson
 import yaml
 
+from trialyard.study_file import Dumper
+
 Study = Mapping[str, Any]  # as `GET /api/v1/studies/{name}` gives it
 
 IN_THE_BAR = ("complete", "pruned", "failed", "cancelled", "running", "paused")
@@ -189,7 +191,7 @@ def progress(counts: Mapping[str, int], total: int) -> str:
 
 
 def as_yaml(document: Any) -> str:
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    return yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
 def _tidy_exponent(text: str) -> str:

@@ -54,6 +54,7 @@ class AutoRungs(Rungs):
         self._stages = (0, *levels, max_resource)  # what a trial goes through: from each rung to the next
         self._steps = 0  # of all trials, to where they were last seen at a rung or at their end
         self._led: dict[int, int] = {}  # by trial, the steps for which it was let go on as a leader
+        self._leading: int | None = None  # what `next` has named last, if only as a leader
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -106,14 +107,14 @@ class AutoRungs(Rungs):
     @override
     def next(self, is_last: bool = False) -> int | None:
         number = super().next(is_last)
-        return self._leader() if number is None else number
+        self._leading = self._leader() if number is None else None
+        return self._leading if number is None else number
 
     @override
     def promote(self, number: int) -> None:
         place = self._climbs[number].promotions
         if place >= self._free.get(number, 0):
-            in_its_share = self._rung(number, place).promotable(self._reduction_factor) == number
-            if not in_its_share and self._leader() == number:
+            if number == self._leading:
                 self._led[number] = self._led.get(number, 0) + self._way(place)
             self._leave(number, place)
         super().promote(number)

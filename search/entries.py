@@ -17,6 +17,7 @@ MOST_PARAMETERS = 1_000
 MOST_CHOICES = 10_000
 FINEST_STEP = 10**7  # steps to the larger bound; Optuna tells steps apart to 1e-8 of a step
 LONGEST_NAME = 128
+NARROWEST = 1e-300  # below it a deviation that is a share of the range comes to nothing
 
 KEYS = ("values", "value", "low", "high", "min", "max", "log", "step", "when")
 _KINDS = (("values",), ("value",), ("low", "high", "min", "max"))
@@ -128,6 +129,8 @@ class _Entry:
             self._refuse("", f"the range holds {low} only", f"for a constant write {{value: {low}}}")
         if not math.isfinite(high - low):
             self._refuse("", "the range is wider than any float", "bring the bounds nearer to each other")
+        if high - low < NARROWEST:
+            self._refuse("", f"the range is narrower than {NARROWEST}", "search in a smaller unit")
         if log and low <= 0:
             self._refuse("low", f"must be greater than 0 on a log scale, and is {low}", "raise it or leave out log")
         return self._stepped(Range(low, high, log, step, when))

@@ -286,6 +286,16 @@ class OpenTrials:
         else:
             self._end(trial, TrialState.CANCELLED, reason, ledger)
 
+    def fail(self, why: str, ledger: Ledger) -> None:
+        """End the study where something failed that nobody foresaw. Its sampler and its pruner are not asked again."""
+        for trial in self.open.values():
+            trial.reason, trial.ended_at = "the study has failed", ledger.at
+            if trial.state is TrialState.RUNNING:
+                ledger.end(trial.attempt_key, Outcome.CANCELLED, trial.reason, 0.0)
+            self._to(trial, TrialState.CANCELLED, ledger)
+        self.open.clear()
+        self._move(StudyState.FAILED, ledger, reason=f"the search failed in a way that nobody foresaw: {why}")
+
     def _forget(self, trial: LiveTrial) -> None:
         """A running attempt is gone without a checkpoint that could be counted on: of a population, what it came to."""
         if self._optuna.population is not None:

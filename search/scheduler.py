@@ -8,14 +8,12 @@ crash between any two lines repeats work, and every step accepts a repeat.
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import optuna
 import redis
 import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -27,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from search.garbage import spare_the_living
 from search.given_answers import GivenAnswers
 from search.gp_process import GpProcess
+from search.isolation import after_failure, by_itself, study_of
 from search.keeping import Housekeeping, with_surplus
 from search.lease import SchedulerLease, holder_name
 from search.ledger import Ledger, StudyChange, TrialKey
@@ -37,7 +36,7 @@ from search.loading import load_study, study_states
 from search.pools import Pools, Seats
 from search.turn import Job, Outbox, Sent, Turn, can_be_folded_ahead, returning
 from search.wishes import fulfil
-from store.bus import Caller, Inbox, Received, StreamLost, open_redis
+from store.bus import Caller, Inbox, Received, StreamLost
 from store.errors import DefinitionError, LostLease
 from store.messages import (
     Amend,
@@ -62,10 +61,9 @@ from store.messages import (
     TakeTask,
     Wake,
 )
-from store.migrate import upgrade
 from store.models import StudyState
 from store.queue import TrialQueue
-from store.session import connect, reads, writes
+from store.session import reads, writes
 from store.settings import Settings
 
 RECONCILE_SECONDS = 5.0  # how often the queue is compared with what SQL says should be in it
@@ -197,7 +195,8 @@ class Scheduler:
         """Let a turn be written, with all that follows from it for its studies."""
         self._gp.hear()
         for study in self._studies.values():
-            study.go_on(turn.ledger)
+            with by_itself(study, turn.ledger):
+                study.go_on(turn.ledger)
         turn.jobs = {job: study for study in self._studies.values() for job in study.jobs()}
         return self._outbox.send(turn.ledger)
 
@@ -249,7 +248,9 @@ class Scheduler:
         """Settle one request, or answer as before if it comes again; None where nobody waits for an answer."""
         if self._given.has_come_before(request):
             return self._given.again(request)
-        answer = self._answer(request, ledger)
+        answer: Answer | None = after_failure(request)
+        with by_itself(self._studies.get(study_of(request) or 0), ledger):
+            answer = self._answer(request, ledger)
         if not request.sender or answer is None:
             return None
         self._liveness.see(request.sender)
@@ -386,15 +387,3 @@ class Scheduler:
 
     def _system_attrs(self, key: TrialKey) -> dict[str, Any]:
         return self._studies[key.study_id].optuna.system_attrs(key.number)
-
-
-def main(settings: Settings) -> int:
-    """Run a scheduler until SIGTERM or SIGINT."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    upgrade(settings.database)
-    engine = connect(settings.database, ping=False)
-    scheduler = Scheduler(settings, engine, open_redis(settings.redis_url, settings.idle_seconds))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: scheduler.stop())
-    scheduler.run()
-    return 0

@@ -14,6 +14,7 @@ from rich.console import Console
 from trialyard.client import Client
 from trialyard.errors import BadInput, CommandError
 from trialyard.resources import BestTrial, Pareto, Study
+from trialyard.study_file import Dumper
 from trialyard.tables import figure, front_table, trials_table
 
 TABLE_TRIALS = 5
@@ -114,7 +115,7 @@ def write_pieces(pieces: Iterable[bytes], path: Path | None) -> None:
         part.unlink(missing_ok=True)
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(Dumper):
     """YAML as a person would write it: sections as blocks, lists in one line."""
 
 

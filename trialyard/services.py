@@ -32,7 +32,7 @@ def serve(settings: Settings) -> int:
 def schedule(settings: Settings) -> int:
     # numpy reads it when it is imported. More threads gain nothing on matrices this small, and spin on others' cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from search.scheduler import main
+    from search.process import main
 
     return main(_with_redis(settings))
 

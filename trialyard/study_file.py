@@ -17,7 +17,7 @@ import yaml
 MOST_CHARACTERS = 1_000_000
 MOST_VALUES = 1_000_000  # after aliases have been unfolded: no text without them has as many
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*(?<!:)\Z")
-_WORDS = ("true", "false", "null")
+_WORDS = ("true", "false", "null", "yes", "no", "on", "off")
 
 
 class StudyFileError(ValueError):
@@ -44,14 +44,20 @@ def from_yaml(text: str) -> dict[str, Any]:
 
 
 def as_yaml(value: Any) -> str:
-    """A value in one line, which is JSON but for text that reads the same without quotes."""
+    """A value in one line, as readers of YAML 1.1 and of 1.2 understand it alike.
+
+    That is JSON, but for text that needs no quotes, and floats: `1e-05` has no dot, and is text by YAML 1.1.
+    """
     if isinstance(value, dict):
         return "{" + ", ".join(f"{as_yaml(key)}: {as_yaml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(as_yaml, value)) + "]"
     if isinstance(value, str) and _PLAIN.match(value) and value.lower() not in _WORDS:
         return value
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=not value.isprintable())
+    text = json.dumps(value)
+    return text.replace("e", ".0e") if isinstance(value, float) and "." not in text else text
 
 
 def _read(text: str) -> object:
@@ -169,3 +175,10 @@ class _Loader(yaml.SafeLoader):
                 )
             document[key] = self.construct_object(value_node, deep=deep)
         return document
+
+
+class Dumper(yaml.SafeDumper):
+    """Blocks that readers of YAML 1.1 and of 1.2 understand alike: text that is a number to either stands in quotes."""
+
+
+Dumper.add_implicit_resolver(f"{_CORE}:float", re.compile(rf"(?:{_SCALARS['float']})\Z"), None)

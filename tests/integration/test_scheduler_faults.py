@@ -38,6 +38,35 @@ def test_a_new_study_that_we_fail_on_does_not_take_the_others_along(
     assert yard.jobs()  # of the good one
 
 
+@pytest.mark.parametrize("where", ["propose", "report", "finish"])
+def test_a_study_whose_search_fails_in_mid_run_does_not_take_the_others_along(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    good, bad = yard.begin(study()), yard.begin(study("bad"))
+    worker, other = yard.worker(), yard.worker("b")
+    of_good, of_bad = worker.start(good, 0).attempt, other.start(bad, 0).attempt
+    failing = yard.scheduler._studies[bad].optuna
+
+    def fail(*_: object) -> None:
+        raise ValueError("`nan` is invalid value.")
+
+    monkeypatch.setattr(failing, where, fail)
+    said = other.report(of_bad, 1, 0.5)
+    other.finish(of_bad, 0.5)
+    yard.turn()
+
+    found = yard.study(bad)
+    assert said.decision == ("stop" if where == "report" else "continue")
+    assert (found.state, yard.study(good).state) == ("FAILED", "RUNNING")
+    assert found.reason == "the search failed in a way that nobody foresaw: ValueError: `nan` is invalid value."
+    assert not {"WAITING", "QUEUED", "RUNNING", "PAUSED"} & set(yard.states(bad))
+    assert all(attempt.ended_at for number in (0, 1) for attempt in yard.attempts(bad, number))
+
+    yard.restart()
+    worker.finish(of_good, 0.1)
+    assert yard.trials(good)[0].state == "COMPLETE"
+
+
 def test_a_silent_workers_trial_goes_back_and_may_resume(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
     lost, other = yard.worker("lost"), yard.worker("other")

@@ -79,7 +79,7 @@ def test_the_sdk_and_the_command_line_start_without_the_service(module: str) -> 
     assert answer.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["api.main", "search.scheduler"])
+@pytest.mark.parametrize("module", ["api.main", "search.process"])
 def test_the_service_starts_without_what_few_studies_need(module: str) -> None:
     rare = ["matplotlib", "pandas", "plotly", "scipy.stats"]
     code = f"import sys, {module}; print(sorted(sys.modules.keys() & {rare}))"

@@ -4,8 +4,11 @@ import math
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from trialyard.study_file import StudyFileError, from_yaml
+from trialyard.study_file import StudyFileError, as_yaml, from_yaml
 
 
 @pytest.mark.parametrize(
@@ -89,3 +92,23 @@ def test_what_is_no_study_is_refused_with_its_place(text: str, words: list[str])
 
     for word in words:
         assert word in str(caught.value)
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=9),
+)
+
+
+@given(st.dictionaries(st.text("ab.c-1e", min_size=1, max_size=4), st.one_of(SCALARS, st.lists(SCALARS, max_size=3))))
+@example({"values": ["no", "On", "y", "~", "1e-4", "0x1f", "1:30", "012", ".inf", "<<", "a: b", "a\x85b\u2028c\x7f"]})
+@example({"low": 1e-05, "high": 1e22, "step": -5e-324, "no": 1.0, "1e5": -0.0})
+def test_what_is_written_reads_the_same_by_yaml_1_1_and_1_2(document: dict[str, Any]):
+    text = as_yaml(document)
+
+    assert from_yaml(text) == document
+    assert yaml.safe_load(text) == document
+    assert "\n" not in text

@@ -95,6 +95,44 @@ def test_a_leader_is_the_best_of_random_and_other_trials_that_can_still_come_to_
     assert ladder.next() is None
 
 
+@pytest.mark.parametrize(("order", "found"), [(1, 17), (-1, None)])
+def test_leaders_begin_at_the_first_rung_that_tells(order: int, found: int | None) -> None:
+    ladder = rungs()
+    for number in range(11):  # at 3 in the same order as at 1, or in the opposite one
+        reached = {"values": [[float(number)], [float(order * number)]], "promotions": 1}
+        ladder.load(number, reached | {"free": 1, "at_random": False})
+    for number in range(11, 17):  # as many as the first rung has places
+        ladder.load(number, {"values": [[5.0], [5.0]], "promotions": 1, "free": 0, "at_random": False})
+    ladder.load(17, {"values": [[-1.0]], "promotions": 0, "free": 0, "at_random": False})
+    ladder.wait(17)
+
+    assert ladder.next() == found
+
+
+def test_of_the_leaders_of_two_rungs_that_of_the_higher_one_goes_on() -> None:
+    ladder = rungs()
+    for number in (0, 1):
+        ladder.load(number, {"values": [[0.6], [0.6]], "promotions": 2, "free": 0, "at_random": False})
+        ladder.end(number, 0.6)
+    ladder.load(2, {"values": [[0.5], [0.1]], "promotions": 1, "free": 0, "at_random": False})
+    ladder.load(3, {"values": [[0.0]], "promotions": 0, "free": 0, "at_random": False})
+    for number in (3, 2):
+        ladder.wait(number)
+
+    assert ladder.next() == 2  # leaders may cost 7.7 of 9 + 9 + 3 + 1 steps, and its way to the end has 6
+
+
+def test_a_trial_that_ends_twice_has_run_once() -> None:
+    """A worker may tell its end again."""
+    ladder = AutoRungs(1, 9, 1000, ["minimize"])
+    climb(ladder, 0, [0.1] * 9, at_random=True)
+    ladder.end(0, 0.1)
+    for number in range(1, 14):
+        climb(ladder, number, [0.01 * number])
+
+    assert ladder.next() is None  # 8 steps are more than 0.35 of 9 + 13
+
+
 def test_who_goes_on_in_the_share_of_its_rung_is_no_leader() -> None:
     ladder = rungs()
     for number in range(9):  # leaders may cost 3.15 steps, and the way to the next rung has 2

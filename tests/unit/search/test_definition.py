@@ -209,6 +209,7 @@ ENTRIES = [
     ({"x": {"low": 2, "high": 1}}, "parameters.x", ["the range is empty", "low 2", "high 1"]),
     ({"x": {"low": 1, "high": 1}}, "parameters.x", ["{value: 1}"]),
     ({"x": {"low": -1e308, "high": 1e308}}, "parameters.x", ["wider than any float"]),
+    ({"x": {"low": 0.0, "high": 5e-324}}, "parameters.x", ["narrower than 1e-300", "smaller unit"]),
     ({"x": {"low": 0.0, "high": 1.0, "log": True}}, "parameters.x.low", ["greater than 0", "log"]),
     ({"x": {"low": 1, "high": 9, "log": True, "step": 2}}, "parameters.x.step", ["log scale"]),
     ({"x": {"low": 1, "high": 9, "log": 1}}, "parameters.x.log", ["true or false"]),

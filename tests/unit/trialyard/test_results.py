@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from rich.console import Console
 
 from trialyard.client import Client
@@ -52,12 +53,16 @@ def test_the_trial_section_can_be_put_into_a_study_file_as_it_is_printed() -> No
 
 
 def test_the_parameters_of_an_objective_of_ones_own_become_constants() -> None:
-    text = as_study_section(best({"kind": "objective", "name": "branin"}, **{"x.y": 0.5}))
+    text = as_study_section(best({"kind": "objective", "name": "branin"}, **{"x.y": 0.5, "size": "1e-4", "z": 1e-4}))
 
-    assert from_yaml(text) == {
-        "trial": {"kind": "objective", "name": "branin"},
-        "parameters": {"x.y": {"value": 0.5}},
-    }
+    assert (
+        from_yaml(text)
+        == yaml.safe_load(text)
+        == {
+            "trial": {"kind": "objective", "name": "branin"},
+            "parameters": {"x.y": {"value": 0.5}, "size": {"value": "1e-4"}, "z": {"value": 1e-4}},
+        }
+    )
 
 
 METRICS = {"train/loss": 0.01, "val/balanced_accuracy_se": 0.97, "test/accuracy": 0.98}
