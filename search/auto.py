@@ -1,11 +1,14 @@
-"""The sampler of the service: a model of where trials stand, whatever resource they have come to.
+"""The sampler of the service: models of where trials stand and will come to, whatever resource they have come to.
 
 Optuna's TPE takes a pruned trial by its last step, so that the few trials that came to their end pass for the best,
 good or bad. Here every trial with a value has a standing (`search/standing.py`): running, waiting and stopped ones too,
 and never an early value as if it were a final one. A Gaussian process of the standings says where a better trial may
-lie, and beside it an evolution strategy draws points like the best: where the one is wrong about the whole, the other
-still improves what has been found. A share of the proposals stays random, as in BOHB (Falkner et al. 2018): no
-model can lock itself in, and what these trials come to is what a rung can be judged by (`search/auto_rungs.py`).
+lie. What a standing cannot tell is that all trials of a region begin well and end badly: those that wait there keep the
+places of their first values. So a second process learns what the trials came to, whole curves, and what becomes of
+those that go on is expected of their neighbours too; the two take turns by chance. Beside the process whose turn it is
+an evolution strategy draws points like its best: where the one is wrong about the whole, the other still improves what
+has been found. A share of the proposals stays random, as in BOHB (Falkner et al. 2018): no model can lock itself in, and
+what these trials come to is what a rung can be judged by (`search/auto_rungs.py`).
 """
 
 from __future__ import annotations
