@@ -7,8 +7,8 @@ lie. What a standing cannot tell is that all trials of a region begin well and e
 places of their first values. So a second process learns what the trials came to, whole curves, and what becomes of
 those that go on is expected of their neighbours too; the two take turns by chance. Beside the process whose turn it is
 an evolution strategy draws points like its best: where the one is wrong about the whole, the other still improves what
-has been found. A share of the proposals stays random, as in BOHB (Falkner et al. 2018): no model can lock itself in, and
-what these trials come to is what a rung can be judged by (`search/auto_rungs.py`).
+has been found. A share of the proposals stays random, as in BOHB (Falkner et al. 2018): no model can lock itself in,
+and what these trials come to is what a rung can be judged by (`search/auto_rungs.py`).
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness, workers_of
 from search.loading import load_study, study_states
 from search.pools import Pools, Seats
-from search.turn import Job, Outbox, Sent, Turn, can_be_folded_ahead, returning
+from search.turn import Job, Outbox, Sent, Turn, can_be_folded_ahead, with_returning
 from search.wishes import fulfil
 from store.bus import Caller, Inbox, Received, StreamLost
 from store.errors import DefinitionError, LostLease
@@ -159,17 +159,18 @@ class Scheduler:
     def _begin(self) -> Turn:
         """A turn of what has come in, or for a round that is due."""
         received = self._read(max(0.0, self._next_round - self._monotonic()))
-        if received:
-            received = [*received, *returning(self._away - len(received), lambda: self._read(0.0))]
         turn = Turn(Ledger(self._clock(), self._system_attrs))
         if self._monotonic() >= self._next_round:
             self._look_round(turn.ledger)
-        self._fold(received, turn)
+        self._fold(received, turn, self._away - len(received) if received else 0)
         return turn
 
-    def _fold(self, received: Sequence[Received], turn: Turn) -> None:
-        turn.received += received
-        turn.replies += [reply for each in received if (reply := self._reply(each.request, turn.ledger)) is not None]
+    def _fold(self, received: Sequence[Received], turn: Turn, away: int = 0) -> None:
+        """`away`: so many have just been answered and are about to go on: what they say is to be of this turn, too."""
+        for messages in with_returning(received, away, self._read_ahead):
+            replies = [self._reply(each.request, turn.ledger) for each in messages]
+            turn.received += messages
+            turn.replies += [reply for reply in replies if reply is not None]
 
     def _settle(self, turn: Turn) -> Turn | None:
         """Write a turn, acknowledge and answer; the next turn, if some of its messages have come in meanwhile."""
@@ -188,7 +189,7 @@ class Scheduler:
                 self._send(following).wait()
             raise
         if following is not None:
-            self._fold(returning(self._away, self._read_ahead), following)
+            self._fold([], following, self._away)
         return following
 
     def _send(self, turn: Turn) -> Sent:
@@ -209,10 +210,8 @@ class Scheduler:
         for _ in sent.meanwhile():
             if self._put_off or self._stopping.is_set() or self._monotonic() >= self._next_round:
                 break
-            received = self._read_ahead()
-            if received and following is None:
-                following = Turn(Ledger(self._clock(), self._system_attrs))
-            if following is not None:
+            if received := self._read_ahead():
+                following = following or Turn(Ledger(self._clock(), self._system_attrs))
                 self._fold(received, following)
         return following
 

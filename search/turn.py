@@ -84,19 +84,24 @@ def can_be_folded_ahead(received: Sequence[Received], studies: Mapping[int, Live
     return True
 
 
-def returning(away: int, read: Callable[[], Sequence[Received]]) -> list[Received]:
-    """What those send who were answered a moment ago, so many of them.
+def with_returning(
+    received: Sequence[Received], away: int, read: Callable[[], Sequence[Received]]
+) -> Iterator[Sequence[Received]]:
+    """What has come in, and then what those send who were answered a moment ago, so many of them.
 
-    They come back one after the other, and without waiting for them one batch would be made of two.
+    They come back one after the other, and without waiting for them one batch would be made of two. What is done with
+    the first of it is done while the others are on their way.
     """
-    found: list[Received] = []
     looks = MOST_LOOKS
-    while looks and len(found) < away:
-        time.sleep(RETURN_SECONDS)
+    while True:
+        looked = time.monotonic()
+        yield received
+        if not looks or away <= 0:
+            return
+        time.sleep(max(0.0, looked + RETURN_SECONDS - time.monotonic()))
         received = read()
-        found += received
+        away -= len(received)
         looks = looks - 1 if received else 0
-    return found
 
 
 class Outbox:

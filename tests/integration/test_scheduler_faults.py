@@ -333,7 +333,8 @@ def test_those_who_were_answered_together_and_come_back_one_by_one_are_settled_t
 
     back = zip(workers, attempts, strict=True)
     post_report(*next(back), 2)
-    monkeypatch.setattr("search.turn.time", SimpleNamespace(sleep=lambda _seconds: post_report(*next(back), 2)))
+    clock = SimpleNamespace(sleep=lambda _seconds: post_report(*next(back), 2), monotonic=lambda: 0.0)
+    monkeypatch.setattr("search.turn.time", clock)
     yard.scheduler.run_once()
 
     assert sent == [3, 3]
@@ -349,13 +350,31 @@ def test_who_comes_back_alone_is_not_kept_waiting_for_long(yard: Yard, monkeypat
     with slow_commit(yard):
         yard.scheduler.run_once()
 
-    monkeypatch.setattr("search.turn.time", SimpleNamespace(sleep=sleeps.append))
+    monkeypatch.setattr("search.turn.time", SimpleNamespace(sleep=sleeps.append, monotonic=lambda: 0.0))
     for step in (2, 3):
         post_report(workers[0], attempts[0], step)
         yard.scheduler.run_once()
 
     assert sent == [3, 1, 1]
     assert sleeps == [RETURN_SECONDS]  # once: after that nobody else was answered with it
+
+
+def test_what_is_folded_while_others_come_back_is_the_time_that_they_are_given(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
+    workers = [yard.worker(f"w{number}") for number in range(2)]
+    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    for worker, attempt in zip(workers, attempts, strict=True):
+        post_report(worker, attempt, 1)
+    with slow_commit(yard):
+        yard.scheduler.run_once()
+
+    sleeps, ticks = list[float](), itertools.count(step=RETURN_SECONDS / 4)  # so much time goes by at each look at it
+    monkeypatch.setattr("search.turn.time", SimpleNamespace(sleep=sleeps.append, monotonic=lambda: next(ticks)))
+    post_report(workers[0], attempts[0], 2)
+    yard.scheduler.run_once()
+    assert sleeps == [pytest.approx(RETURN_SECONDS * 3 / 4)]
 
 
 def test_what_was_folded_ahead_is_written_although_redis_goes_away_before_the_rest_is_read(yard: Yard) -> None:
