@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 12, 10, 38  # margins
 TICKS = 5
 FEW_DECADES = 3
+FAR = 1e300  # what lies beyond stands at the edge: the length of an axis is to be a number itself
 
 
 class Point(NamedTuple):
@@ -91,7 +92,7 @@ class _Scale:
 
     @classmethod
     def over(cls, values: Sequence[float], start: float, end: float, log: bool = False) -> _Scale:
-        low, high = min(values), max(values)
+        low, high = (min(max(value, -FAR), FAR) for value in (min(values), max(values)))
         if log:
             low, high = math.log10(low), math.log10(high)
         margin = 0.04 * (high - low) or 0.5 * abs(high) or 0.5

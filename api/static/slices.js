@@ -51,7 +51,8 @@ export class Slices {
     const range = this.log.checked ? {} : this.#range(shown);
     const traces = chosen.flatMap((knob, place) => {
       const suffix = place ? String(place + 1) : "";
-      layout[`xaxis${suffix}`] = axis("", { title: { text: escapeMarkup(knob.path), standoff: 4, font: { size: 11.5 } }, ...across(knob) });
+      const values = shown.map((trial) => trial.parameters[knob.path]).filter((value) => typeof value === "number");
+      layout[`xaxis${suffix}`] = axis("", { title: { text: escapeMarkup(knob.path), standoff: 4, font: { size: 11.5 } }, ...across(knob, values) });
       const first = place % columns === 0;
       const title = first ? { text: this.objective.metric, standoff: 6, font: { size: 11.5 } } : { text: "" };
       layout[`yaxis${suffix}`] = axis("", { title, type: this.log.checked ? "log" : "linear", ...range });
@@ -127,9 +128,15 @@ export function sampled(trials, most, best = null) {
   return step <= 1 ? trials : trials.filter((trial, i) => i % step === 0 || trial.number === best?.number);
 }
 
-function across(knob) {
+function across(knob, values) {
   const powers = knob.log && knob.high / knob.low >= 100 ? { dtick: 1 } : {};
-  if (knob.kind !== "choice") return { type: knob.log ? "log" : "linear", ...powers };
+  if (knob.kind !== "choice") {
+    // The whole range that is searched, and beside it what trials of an earlier space had.
+    const places = [knob.low, knob.high, ...values].map(knob.log ? Math.log10 : Number);
+    const [low, high] = [Math.min(...places), Math.max(...places)];
+    const pad = 0.04 * (high - low) || 1;
+    return { type: knob.log ? "log" : "linear", range: [low - pad, high + pad], ...powers };
+  }
   const texts = knob.values.map((value) => parameter(value));
   const every = Math.ceil(texts.length / 8); // more words do not fit beside each other
   const shown = texts.map((text, i) => [i, text]).filter(([i]) => i % every === 0);

@@ -54,6 +54,28 @@ def test_each_parameter_is_shown_against_the_objective(visitor: Visitor) -> None
         assert abs(x - places.index(complete[number].parameters["model.hidden"])) <= 0.28
 
 
+def test_a_slice_shows_the_range_that_is_searched_with_a_single_trial_too(visitor: Visitor) -> None:
+    """Plotly alone draws one point with a unit on either side."""
+    parameters = {"optimizer.lr": 0.003, "regularization.dropout": 0.2}
+    with writes(visitor.site.engine).begin() as session:
+        study = bare_study(session, "single", StudyState.RUNNING, minutes_ago=5)
+        times = dict.fromkeys(("created_at", "started_at", "ended_at"), study.created_at)
+        row = {"parameters": parameters, "system_attrs": {}, "values": {METRIC: 0.5}, "metrics": {METRIC: 0.5}}
+        session.add(TrialRow(study_id=study.id, number=0, state=TrialState.COMPLETE, step=1, **times, **row))
+    page = visitor.open("/studies/single")
+    looked_at(page, "#analysis", "#slices")
+
+    shown = "document.querySelector('#slices').layout.xaxis.range"
+    page.locator("#slices-parameter").select_option("regularization.dropout")
+    page.wait_for_function("document.querySelector('#slices').data.length === 3")
+    low, high = page.evaluate(shown)
+    assert -0.1 < low <= 0.0 < 0.6 <= high < 0.7
+    page.locator("#slices-parameter").select_option("optimizer.lr")
+    page.wait_for_function("document.querySelector('#slices').layout.xaxis.type === 'log'")
+    low, high = page.evaluate(shown)
+    assert -4.5 < low <= -4 < -1 <= high < -0.5
+
+
 def test_the_variance_is_asked_for_and_waited_for(visitor: Visitor) -> None:
     page = visitor.open("/studies/adult-mlp")
     shares = {"batch_size": 0.9, "optimizer.lr": 0.1}

@@ -22,3 +22,16 @@ def test_a_logarithmic_axis_has_round_numbers_however_short_it_is(low: float, hi
 
     assert picture is not None
     assert re.findall(r'text-anchor="middle">([0-9.e-]+)</text>', str(picture)) == below
+
+
+@pytest.mark.parametrize(
+    "values", [(-1.7e308, 1.7e308), (0.0, 1.7e308), (1.7e308, 1.7e308), (-1e-300, 1e-300), (0.0, 0.0)]
+)
+def test_values_at_the_ends_of_all_floats_are_drawn(values: tuple[float, float]) -> None:
+    picture = str(figure([Point(n, value) for n, value in enumerate(values)], [], "trial", "loss"))
+
+    heights = [float(each) for each in re.findall(r'cy="([0-9.]+)"', picture)]
+    assert len(heights) == 2
+    assert (heights[0] > heights[1]) == (values[0] < values[1])  # what is larger stands higher
+    assert "inf" not in picture
+    assert "nan" not in picture

@@ -9,7 +9,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import create_trial
 
 from search.definition import Definition, parse
-from search.optuna_study import OptunaStudy
+from search.optuna_study import RUNGS, OptunaStudy
 from search.optuna_trials import WORST, PastTrial
 from search.pruners import make_pruner
 from search.samplers import SwiftRandomSampler, make_sampler, reseed, seed_of
@@ -129,6 +129,27 @@ def test_trials_that_wait_at_a_rung_teach_the_same_before_and_after_a_restart(sa
     after.load(rows, before.study_attrs)
 
     assert before.propose().parameters == after.propose().parameters
+
+
+@pytest.mark.parametrize("sampler", [{"name": "tpe", "n_startup_trials": 3}, {"name": "nsga2", "population_size": 3}])
+def test_trials_of_another_space_teach_nothing_while_they_wait_at_a_rung(sampler: dict[str, Any]) -> None:
+    """As little as those that have failed: proposals begin as they would with these."""
+    pruner = {"name": "asha", "max_resource": 9}
+    definition = parse(external(SPACE, sampler={"seed": SEED, **sampler}, pruner=pruner))
+    elsewhere: dict[str, Any] = {"parameters": {"lr": 1.0}, "is_of_this_space": False}
+    rung = {RUNGS: {"values": [[0.5]], "promotions": 0}}
+    waiting, failed = OptunaStudy(definition), OptunaStudy(definition)
+    held: dict[str, Any] = {"state": TrialState.PAUSED, "system_attrs": rung, "intermediate": {1: 0.5}}
+    waiting.load([PastTrial(number, **held, **elsewhere) for number in range(6)], {})
+    failed.load([PastTrial(number, state=TrialState.FAILED, **elsewhere) for number in range(6)], {})
+    found = []
+    for study in (waiting, failed):
+        for _ in range(5):
+            proposal = study.propose()
+            study.finish(proposal.number, TrialState.COMPLETE, [loss(proposal.parameters)])
+            found.append(proposal.parameters)
+
+    assert found[:5] == found[5:]
 
 
 @pytest.mark.parametrize(
