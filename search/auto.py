@@ -1,17 +1,20 @@
-"""The sampler of the service: a model of where trials stand, whatever resource they have come to.
+"""The sampler of the service: models of where trials stand and will come to, whatever resource they have come to.
 
 Optuna's TPE takes a pruned trial by its last step, so that the few trials that came to their end pass for the best,
 good or bad. Here every trial with a value has a standing (`search/standing.py`): running, waiting and stopped ones too,
 and never an early value as if it were a final one. A Gaussian process of the standings says where a better trial may
-lie, and beside it an evolution strategy draws points like the best: where the one is wrong about the whole, the other
-still improves what has been found. A share of the proposals stays random, as in BOHB (Falkner et al. 2018): no
-model can lock itself in, and what these trials come to is what a rung can be judged by (`search/auto_rungs.py`).
+lie. What a standing cannot tell is that all trials of a region begin well and end badly: those that wait there keep the
+places of their first values. So a second process learns what the trials came to, whole curves, and what becomes of
+those that go on is expected of their neighbours too; the two take turns by chance. Beside the process whose turn it is
+an evolution strategy draws points like its best: where the one is wrong about the whole, the other still improves what
+has been found. A share of the proposals stays random, as in BOHB (Falkner et al. 2018): no model can lock itself in,
+and what these trials come to is what a rung can be judged by (`search/auto_rungs.py`).
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from optuna import Study
@@ -23,23 +26,33 @@ from typing_extensions import override
 
 from search.auto_rungs import AutoRungs
 from search.cube import Cube, Floats
-from search.neighbours import like_the_best, near_the_best
-from search.ranked import Observed, Ranked
+from search.neighbours import ELITE, like_the_best, near_the_best
+from search.ranked import Ranked
 from search.space import Space
-from search.surrogate import NOISE, SCALE, Surrogate
+from search.surrogate import SCALE, WEIGHTS, Observed, Surrogate
 
 AT_RANDOM = "trialyard:at_random"  # a trial's system attribute: no model had a part in its parameters
-MODEL = "trialyard:model"  # the study's system attribute: the length scales, and how many trials they were fitted to
 # People write ranges around what they believe in. Half of the random draws are normal about the middle; the other half
 # is uniform, for those who believe in the wrong place.
 MIDDLE_SHARE = 0.5
 EVOLVED_SHARE = 0.5  # of the other proposals; the model learns from what they come to
+CURVES_SHARE = 0.5  # of these, evolved or not, for the model of whole curves; the others are by where trials stand
 TRIES = 20  # of drawing a point like the best that nobody has tried
 DRAWS, NEIGHBOURS = 200, 300  # candidates for a proposal: at random, and around the best trials
 MOST_LEARNT, MOST_FITTED, MOST_RUNNING = 200, 150, 50  # trials; the cost of a proposal grows with their square or cube
 FIRST_STEPS, FURTHER_STEPS = 30, 15  # of fitting the model
 GROWTH = 1.15  # with so many times the trials it is fitted anew
 REFERENCE = 5  # of the best trials the model expects this much, and a candidate should be better
+
+
+class Kind(NamedTuple):
+    """A model of the sampler's."""
+
+    attr: str  # the study's system attribute: its scales and weights, and how many trials they were fitted to
+    weights: int  # how many of a surrogate's it has
+
+
+STANDINGS, CURVES = Kind("trialyard:model", 2), Kind("trialyard:curves", len(WEIGHTS))
 
 
 class AutoSampler(BaseSampler):
@@ -58,6 +71,7 @@ class AutoSampler(BaseSampler):
         self._space, self._cube = space.distributions(), Cube(space)
         self._least, self._random_share = n_startup_trials, random_share
         self._ranked = Ranked(space, self._cube, rungs)
+        self._sees_curves = rungs is not None
         self._rng = np.random.RandomState()
 
     def reseed(self, seed: int) -> None:
@@ -104,45 +118,52 @@ class AutoSampler(BaseSampler):
         repeated = self._ranked.repeated
         if repeated and self._rng.random_sample() < repeated:
             return self._at_random()
+        model, best = None, self._ranked.best(ELITE)
+        if self._sees_curves and self._rng.random_sample() < CURVES_SHARE:
+            model, best = self._of_curves(study)
         if self._rng.random_sample() < EVOLVED_SHARE:
             for _ in range(TRIES):
-                point = like_the_best(self._cube, self._ranked, self._rng)
+                point = like_the_best(self._cube, best, self._ranked.count, self._rng)
                 if self._ranked.is_new(point[None])[0]:
                     return point
-        return self._by_model(study)
+        return self._by_model(model or self._of_standings(study), best)
 
-    def _by_model(self, study: Study) -> Floats | None:
+    def _by_model(self, model: Surrogate, best: Floats) -> Floats | None:
         """The candidate of which most is expected."""
-        near = near_the_best(self._cube, self._ranked, self._rng, NEIGHBOURS)
+        near = near_the_best(self._cube, best, self._ranked.count, self._rng, NEIGHBOURS)
         points = np.concatenate([self._cube.draw(self._rng, DRAWS, MIDDLE_SHARE), near])
         points = points[self._ranked.is_new(points)]
         if not len(points):
             return None
-        observed = self._ranked.observed(MOST_LEARNT)
-        model = self._fitted(study, observed)
-        features = self._cube.features(observed.points)
-        running = self._cube.features(self._ranked.running(MOST_RUNNING))
-        model.condition(features, observed.targets, observed.missing, running)
-        reference = float(model.predict(features[:REFERENCE])[0].min())
+        reference = float(model.predict(self._cube.features(best[:REFERENCE]))[0].min())
         chosen: Floats = points[np.argmax(_expected_gain(*model.predict(self._cube.features(points)), reference))]
         return chosen
 
-    def _fitted(self, study: Study, observed: Observed) -> Surrogate:
-        """With the scales that are kept with the study, fitted anew when there are many more trials."""
+    def _of_standings(self, study: Study) -> Surrogate:
+        return self._learnt(study, STANDINGS, self._ranked.observed(MOST_LEARNT))
+
+    def _of_curves(self, study: Study) -> tuple[Surrogate, Floats]:
+        """The model, and the best trials by what it expects of them."""
+        observed = self._ranked.curves(MOST_LEARNT)
+        model = self._learnt(study, CURVES, observed)
+        trials = np.unique(observed.trials)
+        expected = model.expected(trials, self._cube.features(self._ranked.points(trials)))
+        return model, self._ranked.best(ELITE, trials[np.argsort(expected, kind="stable")])
+
+    def _learnt(self, study: Study, kind: Kind, observed: Observed) -> Surrogate:
+        """A model with the scales that are kept with the study, fitted anew when there are many more trials."""
         names = self._cube.names
-        kept = study._storage.get_study_system_attrs(study._study_id).get(MODEL, {"trials": 0, "scales": {}})
+        observed = observed._replace(points=self._cube.features(observed.points))
+        kept = study._storage.get_study_system_attrs(study._study_id).get(kind.attr, {"trials": 0, "scales": {}})
         scales = np.array([kept["scales"].get(name, SCALE) for name in names])
-        model = Surrogate(self._cube.groups, scales, np.array(kept.get("noises", NOISE)))
-        count = self._ranked.count
-        if count < GROWTH * kept["trials"] + 2 and kept["scales"].keys() == set(names):
-            return model
-        some = np.sort(self._rng.permutation(len(observed.targets))[:MOST_FITTED])
-        features = self._cube.features(observed.points[some])
-        steps = FURTHER_STEPS if kept["trials"] else FIRST_STEPS
-        model.fit(features, observed.targets[some], observed.missing[some], steps)
-        fitted = {"trials": count, "noises": model.log_noises.tolist()}
-        fitted["scales"] = dict(zip(names, model.log_scales.tolist(), strict=True))
-        study._storage.set_study_system_attr(study._study_id, MODEL, fitted)
+        model = Surrogate(self._cube.groups, scales, np.array(kept.get("noises", WEIGHTS[: kind.weights])))
+        if self._ranked.count >= GROWTH * kept["trials"] + 2 or kept["scales"].keys() != set(names):
+            some = self._rng.permutation(np.unique(observed.trials))[:MOST_FITTED]
+            model.fit(observed.of(some), FURTHER_STEPS if kept["trials"] else FIRST_STEPS)
+            fitted = {"trials": self._ranked.count, "noises": model.log_weights.tolist()}
+            fitted["scales"] = dict(zip(names, model.log_scales.tolist(), strict=True))
+            study._storage.set_study_system_attr(study._study_id, kind.attr, fitted)
+        model.condition(observed, self._cube.features(self._ranked.running(MOST_RUNNING)))
         return model
 
 

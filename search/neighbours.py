@@ -8,7 +8,6 @@ import numpy as np
 from numpy.random import RandomState
 
 from search.cube import Cube, Floats
-from search.ranked import Ranked
 
 PARENTS, LEAST_PARENTS = 10, 3  # of the best trials, and no more than a fifth of all
 STRIDES = (-2.3, -0.5)  # of a change in a range, as powers of ten: uniform between them
@@ -20,9 +19,12 @@ MUTATED = 0.1  # of the choices of those drawn like the best are drawn from all
 FLIPPED = 0.5  # of the choices that may change are drawn anew
 
 
-def near_the_best(cube: Cube, ranked: Ranked, rng: RandomState, count: int) -> Floats:
-    """(count, parameters): each like one of the best trials, with some parameters changed or those of another one."""
-    parents = ranked.best(max(LEAST_PARENTS, min(PARENTS, ranked.count // 5)))
+def near_the_best(cube: Cube, best: Floats, trials: int, rng: RandomState, count: int) -> Floats:
+    """(count, parameters): each like one of the best trials, with some parameters changed or those of another one.
+
+    `best`: (up to ELITE, parameters), the best first, of so many trials.
+    """
+    parents = best[: max(LEAST_PARENTS, min(PARENTS, trials // 5))]
     own = _complete(cube, parents[rng.randint(len(parents), size=count)], rng)
     crossed = int(CROSSED * count)
     other = _complete(cube, parents[rng.randint(len(parents), size=crossed)], rng)
@@ -30,13 +32,13 @@ def near_the_best(cube: Cube, ranked: Ranked, rng: RandomState, count: int) -> F
     return cube.settle(np.concatenate([mixed, _changed(cube, own[crossed:], rng)]))
 
 
-def like_the_best(cube: Cube, ranked: Ranked, rng: RandomState) -> Floats:
+def like_the_best(cube: Cube, best: Floats, trials: int, rng: RandomState) -> Floats:
     """(parameters,): drawn from the normal distribution of the best trials, the better the more they weigh.
 
     As in an evolution strategy (Hansen 2016, sections 3.1 and 3.2): directions in which they lie in a line are kept. A
-    choice is that of one of them.
+    choice is that of one of them. `best`: as above.
     """
-    best = _complete(cube, ranked.best(max(LEAST_ELITE, min(ELITE, math.ceil(ELITE_SHARE * ranked.count)))), rng)
+    best = _complete(cube, best[: max(LEAST_ELITE, min(ELITE, math.ceil(ELITE_SHARE * trials)))], rng)
     weights = np.log(len(best) + 0.5) - np.log(np.arange(1, len(best) + 1))
     weights /= weights.sum()
     mean = weights @ best

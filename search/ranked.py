@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +21,9 @@ from search.optuna_trials import WORST, trials_of
 from search.repeats import Repeats, rounded
 from search.space import Space
 from search.standing import shared, standings
+from search.surrogate import Observed
 
 LEVELS = tuple(3**power for power in range(13))  # where nothing says at which steps trials are compared
-
-
-class Observed(NamedTuple):
-    """Trials that a model learns from, the best first."""
-
-    points: Floats  # (trials, parameters)
-    targets: Floats  # (trials,), normal scores: about 0, smaller is better
-    missing: Floats  # (trials,), the share of the levels that a trial has not come to
 
 
 class Ranked:
@@ -75,10 +68,18 @@ class Ranked:
             self._first = first
             self._put_in_order()
 
-    def best(self, count: int) -> Floats:
-        """(count, parameters): the best trials but for repeats, or as many as there are."""
-        firsts = (number for number in self._order.tolist() if number not in self._repeats)
+    def best(self, count: int, numbers: NDArray[np.intp] | None = None) -> Floats:
+        """(count, parameters): the best trials but for repeats, or as many as there are.
+
+        `numbers`: trials in another order, the best first.
+        """
+        order = self._order if numbers is None else numbers
+        firsts = (number for number in order.tolist() if number not in self._repeats)
         return self._points[list(islice(firsts, count))]
+
+    def points(self, numbers: NDArray[np.intp]) -> Floats:
+        """(trials, parameters)."""
+        return self._points[numbers]
 
     @property
     def repeated(self) -> float:
@@ -95,19 +96,58 @@ class Ranked:
         return np.array([key not in self._known for key in _keys(points)], dtype=bool)
 
     def observed(self, most: int) -> Observed:
-        """The best third of so many trials, and of the others such as a hash of their numbers picks.
+        """Where so many trials stand, the best first: the best third of them, and others.
 
         A trial that is picked once stays so while more come, but for those that the count pushes out.
         """
         places = np.arange(self.count)
         if self.count > most:
-            others = places[most // 3 :]
-            kept = most - most // 3
-            picked = np.argpartition(self._order[others] * 2654435761 % 2**32, kept)[:kept]
-            places = np.concatenate([places[: most // 3], np.sort(others[picked])])
+            places = np.concatenate([places[: most // 3], self._some(places[most // 3 :], most - most // 3)])
         standing = shared(self._places, np.linspace(0.5, self.count - 0.5, self.count))[places] / self.count
         targets = ndtri(standing)
-        return Observed(self._points[self._order[places]], targets - targets.mean(), self._missing(places))
+        numbers = self._order[places]
+        return Observed(numbers, self._points[numbers], targets - targets.mean(), self._missing(places))
+
+    def curves(self, most: int) -> Observed:
+        """What so many trials came to at the levels: the best third, as many that came farthest, and others.
+
+        Of each its first value and its last two: what lies between says little more, and costs as much. Targets are
+        the normal scores of the values among all values of the study, whatever the level.
+        """
+        values = self._values[: self._seen, self._first :].copy()
+        values[np.isinf(values[:, -1]), :-1] = math.nan  # who counts as worst does so at the end, once
+        numbers = self._order[self._picked(most, (~np.isnan(values[self._order])).sum(axis=1))]
+        came = np.cumsum(~np.isnan(values[numbers]), axis=1)
+        trials, levels = np.nonzero(~np.isnan(values[numbers]) & ((came == 1) | (came >= came[:, -1:] - 1)))
+        scores = self._scores(values)[numbers[trials], levels]
+        last = values.shape[1] - 1
+        missing = (last - levels) / max(last, 1)
+        return Observed(numbers[trials], self._points[numbers[trials]], scores - scores.mean(), missing)
+
+    def _picked(self, most: int, came: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Places of the order. `came`: (trials,), to how many levels they came."""
+        places = np.arange(self.count)
+        if self.count <= most:
+            return places
+        best, others = places[: most // 3], places[most // 3 :]
+        farthest = others[np.argsort(-came[others], kind="stable")[: most // 3]]
+        some = self._some(np.setdiff1d(others, farthest), most - 2 * (most // 3))
+        return np.concatenate([best, np.sort(np.concatenate([farthest, some]))])
+
+    def _some(self, places: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+        """So many of these places of the order, as a hash of the trials' numbers picks them."""
+        return np.sort(places[np.argpartition(self._order[places] * 2654435761 % 2**32, count)[:count]])
+
+    def _scores(self, values: Floats) -> Floats:
+        """(trials, levels): normal scores among all of them; those of trials that break a constraint come last."""
+        at = np.nonzero(~np.isnan(values))
+        broken, known = self._violations[at[0]], values[at]
+        order = np.lexsort((known, broken))
+        rises = (known[order[1:]] != known[order[:-1]]) | (broken[order[1:]] != broken[order[:-1]])
+        scores = np.full(values.shape, math.nan)
+        places = np.linspace(0.5, len(order) - 0.5, len(order)) / len(order)
+        scores[at[0][order], at[1][order]] = ndtri(shared(np.append(0, np.cumsum(rises)), places))
+        return scores
 
     def _missing(self, places: NDArray[np.intp]) -> Floats:
         """Of the trials at these places of the order. Before one has ended nobody knows how many levels there are."""
