@@ -110,7 +110,7 @@ def test_what_a_sum_of_whole_numbers_cannot_come_to_is_known_without_a_search():
 
 @pytest.mark.parametrize(("inequality", "total"), [("<= 46.7", 155), (">= 254.3", 848)])
 def test_it_does_not_look_long_for_what_is_hardly_nearer(options: list[object], inequality: str, total: int) -> None:
-    """In the relaxation p and q share out a third more or less: a hundred ways seem to be nearer by less than a half."""
+    """In the relaxation p and q share out a third more or less: a hundred ways seem to be hardly nearer."""
     region = region_of({name: {"low": 1, "high": 512} for name in "pq"}, f"0.3 * p + 0.3 * q {inequality}")
 
     moved = nearest(region, {"p": 300, "q": 250})
