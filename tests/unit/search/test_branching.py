@@ -65,21 +65,28 @@ def test_it_is_as_near_as_any_point_and_there_whenever_one_is(inequalities: list
         assert not (left and is_empty(region, point, held=()))
 
 
-def test_it_stops_after_so_many_relaxations_and_never_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def options(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """With which options each relaxation was solved."""
+    solve, given = scipy.optimize.milp, list[object]()
+
+    def noted(*arguments: Any, **named: Any) -> Any:
+        given.append(named.get("options"))
+        return solve(*arguments, **named)
+
+    monkeypatch.setattr(scipy.optimize, "milp", noted)
+    return given
+
+
+def test_it_stops_after_so_many_relaxations_and_never_by_the_clock(options: list[object]) -> None:
     """Random weights that are to be shared out evenly (Cornuejols and Dawande 1999), which takes any search long."""
-    solve, options = scipy.optimize.milp, list[object]()
-
-    def counted(*given: Any, **named: Any) -> Any:
-        options.append(named.get("options"))
-        return solve(*given, **named)
-
     rng, names = random.Random(3), [f"p{place}" for place in range(20)]
     evenly: list[str] = []
     for weights in ([rng.randint(1, 99) for _ in names] for _ in range(3)):
         total = " + ".join(f"{weight} * {name}" for weight, name in zip(weights, names, strict=True))
         evenly += [f"{total} <= {sum(weights) // 2}", f"{total} >= {sum(weights) // 2}"]
     region = region_of({name: {"low": 0, "high": 1} for name in names}, *evenly)
-    monkeypatch.setattr(scipy.optimize, "milp", counted)
+    options.clear()
 
     nearest(region, dict.fromkeys(names, 1))
 
@@ -99,3 +106,23 @@ def test_what_a_sum_of_whole_numbers_cannot_come_to_is_known_without_a_search():
     with pytest.raises(DefinitionError, match="leaves nothing"):
         region_of(thirds, "3 * q + 6 * r > 999", "3 * q + 6 * r < 1002")
     assert region_of(thirds, "3 * q + 6 * r > 999", "3 * q + 6 * r <= 1002")
+
+
+@pytest.mark.parametrize(("inequality", "total"), [("<= 46.7", 155), (">= 254.3", 848)])
+def test_it_does_not_look_long_for_what_is_hardly_nearer(options: list[object], inequality: str, total: int) -> None:
+    """In the relaxation p and q share out a third more or less: a hundred ways seem to be hardly nearer."""
+    region = region_of({name: {"low": 1, "high": 512} for name in "pq"}, f"0.3 * p + 0.3 * q {inequality}")
+
+    moved = nearest(region, {"p": 300, "q": 250})
+
+    assert moved is not None
+    assert int(moved["p"]) + int(moved["q"]) == total  # type: ignore[arg-type]
+    assert len(options) < 20
+
+
+def test_what_the_solver_gives_up_on_is_not_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    region = region_of({"p": {"low": 0.0, "high": 1.0}}, "p <= 0.5")
+    trouble = scipy.optimize.OptimizeResult(x=None, status=4)
+    monkeypatch.setattr(scipy.optimize, "milp", lambda *_, **__: trouble)
+
+    assert not is_empty(region, {"p": 1.0}, held=())
