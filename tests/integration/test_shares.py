@@ -154,3 +154,11 @@ def test_the_time_of_all_attempts_is_what_device_hours_bound(yard: Yard, restart
         [20 * 60 - 1, 21 * 60], abs=0.1
     )
     assert yard.states(study_id)[:2] == ["COMPLETE", "COMPLETE"]
+
+
+def test_no_study_gets_a_slot_that_it_does_not_want_however_much_it_is_owed() -> None:
+    shares = FairShares()
+    claims = {1: Claim(1, wanted=1, running=0), 2: Claim(1, wanted=5, running=2), 3: Claim(1, wanted=5, running=1)}
+    shares.divide(claims, slots=4, at=0.0)  # 1, 1.5 and 1.5 are due
+
+    assert shares.divide(claims, slots=4, at=10.0) == {1: 1, 2: 1, 3: 2}  # the first is owed 10 seconds, the third 5
