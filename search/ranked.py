@@ -71,11 +71,14 @@ class Ranked:
     def best(self, count: int, numbers: NDArray[np.intp] | None = None) -> Floats:
         """(count, parameters): the best trials but for repeats, or as many as there are.
 
-        `numbers`: trials in another order, the best first.
+        Where all are repeats, of trials that have no standing themselves, the best of these.
+
+        Args:
+            numbers: trials in another order, the best first.
         """
-        order = self._order if numbers is None else numbers
-        firsts = (number for number in order.tolist() if number not in self._repeats)
-        return self._points[list(islice(firsts, count))]
+        order = (self._order if numbers is None else numbers).tolist()
+        firsts = (number for number in order if number not in self._repeats)
+        return self._points[list(islice(firsts, count)) or order[:count]]
 
     def points(self, numbers: NDArray[np.intp]) -> Floats:
         """(trials, parameters)."""

@@ -11,6 +11,7 @@ from search.auto import AT_RANDOM
 from search.definition import parse
 from search.optuna_study import RUNGS, OptunaStudy
 from search.optuna_trials import PastTrial
+from search.repeats import Repeats
 from store.errors import DefinitionError
 from store.models import TrialState
 from tests.unit.search.documents import external
@@ -161,6 +162,19 @@ def test_where_trials_come_to_the_same_again_and_again_it_looks_elsewhere() -> N
 
     # Of random draws of both kinds a quarter lies on the left.
     assert spread(study, 60)[0] < 0.5
+
+
+def test_where_all_that_stand_anywhere_are_repeats_they_are_learnt_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that they repeat is still at its third step when only complete trials are compared any more."""
+    study = begun(LINE, ASHA, n_startup_trials=2, random_share=0.5)
+    first = study.propose().number
+    for step in (1, 2, 3):
+        study.report(first, step, [1 / step])
+    for _ in range(40):
+        run(study, study.propose().number, [1 / step for step in range(1, 10)])
+    monkeypatch.setattr(Repeats, "share", 0.0)  # what would make nearly all proposals random
+
+    assert 0 <= min(study.propose().parameters["x"] for _ in range(20))
 
 
 def test_values_that_differ_by_rounding_alone_are_no_ranks() -> None:
