@@ -34,7 +34,7 @@ from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness, workers_of
 from search.loading import load_study, study_states
 from search.pools import Pools, Seats
-from search.turn import Job, Outbox, Sent, Turn, can_be_folded_ahead, with_returning
+from search.turn import SLOW_SECONDS, Job, Outbox, Sent, Turn, can_be_folded_ahead, with_returning
 from search.wishes import fulfil
 from store.bus import Caller, Inbox, Received, StreamLost
 from store.errors import DefinitionError, LostLease
@@ -180,7 +180,7 @@ class Scheduler:
             following = self._fold_meanwhile(sent)
         finally:
             events = sent.wait()
-        self._away = len(turn.replies) if sent.was_waited_for else 0
+        self._away = len(turn.replies) if sent.idle_seconds > SLOW_SECONDS else 0
         try:
             self._inbox.settle(turn.received, turn.replies, events)
             self._enqueue(turn.jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from store.messages import Finish, Reply, Report
 QUICK_SECONDS = 0.002  # about as long as a commit: who waits for one does not wait for a longer proposal beside it
 RETURN_SECONDS = 0.0003  # about what a worker needs for its next message
 MOST_LOOKS = 4  # for such messages, before a batch goes without the rest of them
+SLOW_SECONDS = 0.001  # of idly waiting for a commit, from which on it is worth to wait for messages to spare one
 PAUSE_SECONDS = 0.002  # while PostgreSQL writes, between two looks at what has come in; then twice as long, and so on
 
 Job = tuple[int, int | None, int]  # a study, a trial or None for the preflight, an attempt
@@ -45,15 +47,15 @@ class Sent:
         wait: to be called before anything else is written: waits until all is committed, and gives the newest event's
             number of each study that got events.
         socket: what has something to read once all is done; None if nothing is done before `wait` is called.
-        was_waited_for: whether there was nothing left to do beside it.
+        idle_seconds: for how long it was waited for with nothing to do beside it; endless where nothing can be.
     """
 
     wait: Callable[[], dict[int, int]]
     socket: int | None
-    was_waited_for: bool = field(init=False)
+    idle_seconds: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.was_waited_for = self.socket is None
+        self.idle_seconds = math.inf if self.socket is None else 0.0
 
     def meanwhile(self) -> Iterator[None]:
         """Until all is done, ever less often: when to look what has come in."""
@@ -62,8 +64,9 @@ class Sent:
             yield
             is_done = self._is_done(0.0)
             if not is_done:
-                self.was_waited_for = True
+                began = time.monotonic()
                 is_done = self._is_done(pause)
+                self.idle_seconds += time.monotonic() - began
                 pause *= 2
 
     def _is_done(self, seconds: float) -> bool:
