@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,18 +43,21 @@ class Sent:
     """A ledger on its way into SQL.
 
     Attributes:
-        wait: to be called before anything else is written: waits until all is committed, and gives the newest event's
-            number of each study that got events.
-        socket: what has something to read once all is done; None if nothing is done before `wait` is called.
-        idle_seconds: for how long it was waited for with nothing to do beside it; endless where nothing can be.
+        commit: waits until all is committed, and gives the newest event's number of each study that got events.
+        socket: what has something to read once all is done; None if nothing is done before `commit` is called.
+        idle_seconds: for how long it was waited for with nothing to do beside it.
     """
 
-    wait: Callable[[], dict[int, int]]
+    commit: Callable[[], dict[int, int]]
     socket: int | None
-    idle_seconds: float = field(init=False)
+    idle_seconds: float = field(default=0.0, init=False)
 
-    def __post_init__(self) -> None:
-        self.idle_seconds = math.inf if self.socket is None else 0.0
+    def wait(self) -> dict[int, int]:
+        """To be called before anything else is written: what `commit` gives."""
+        began = time.monotonic()
+        events = self.commit()
+        self.idle_seconds += time.monotonic() - began
+        return events
 
     def meanwhile(self) -> Iterator[None]:
         """Until all is done, ever less often: when to look what has come in."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -359,6 +361,22 @@ def test_who_comes_back_alone_is_not_kept_waiting_for_long(yard: Yard, monkeypat
     assert sleeps == [RETURN_SECONDS]  # once: after that nobody else was answered with it
 
 
+def test_after_a_quick_commit_nobody_is_waited_for(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    study_id = yard.begin(study(budget={"trials": 3, "parallel": 3}))
+    workers = [yard.worker(f"w{number}") for number in range(3)]
+    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    sent, sleeps = count_turns(yard), list[float]()
+    monkeypatch.setattr("search.turn.time", SimpleNamespace(sleep=sleeps.append, monotonic=lambda: 0.0))
+    for worker, attempt in zip(workers, attempts, strict=True):
+        post_report(worker, attempt, 1)
+    yard.scheduler.run_once()
+    post_report(workers[0], attempts[0], 2)
+    yard.scheduler.run_once()
+
+    assert sent == [3, 1]
+    assert sleeps == []
+
+
 def test_what_is_folded_while_others_come_back_is_the_time_that_they_are_given(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -465,9 +483,14 @@ def test_redis_may_be_wiped_between_a_batch_and_the_one_folded_beside_it(yard: Y
 
 @contextmanager
 def slow_commit(yard: Yard) -> Iterator[None]:
-    """PostgreSQL is still writing a batch when the scheduler has looked once what has come in meanwhile."""
+    """PostgreSQL is still writing a batch when the scheduler has looked once what has come in meanwhile.
+
+    SQLite, for which nothing is done meanwhile, takes ten milliseconds by the scheduler's clock.
+    """
     if yard.engine.dialect.name != "postgresql":
-        yield
+        clock = SimpleNamespace(sleep=time.sleep, monotonic=itertools.count(step=0.01).__next__)
+        with mock.patch("search.turn.time", clock):
+            yield
         return
     inbox, reads = yard.scheduler._inbox, itertools.count(1)
     read = inbox.read
