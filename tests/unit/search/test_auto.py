@@ -226,6 +226,7 @@ def test_a_study_that_is_rebuilt_proposes_as_if_it_had_never_stopped() -> None:
         past.append(
             PastTrial(number, state, parameters, None if held else values[-1:], once.system_attrs(number), reported)
         )
+    assert any(UNCOMPARED in once.system_attrs(number) for number in range(36))
 
 
 def test_several_objectives_are_searched_too() -> None:
