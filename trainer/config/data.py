@@ -45,7 +45,8 @@ class Split(Section):
     @model_validator(mode="after")
     def _something_is_left(self) -> Self:
         if self.validation + self.test >= 1:
-            raise ValueError(f"validation {self.validation:g} and test {self.test:g} leave no rows to train on")
+            parts = f"validation {self.validation:g} and test {self.test:g}"
+            raise ValueError(f"{parts} leave no rows to train on; let them come to less than 1")
         return self
 
 
