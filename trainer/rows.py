@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from trainer.data.image_sources import has_deep_pixels
 from trainer.data.images import ImageSchema, Pixels
 from trainer.data.prepared import AnySchema
 from trainer.data.schema import Schema, as_text, index_of
@@ -196,6 +197,8 @@ def _decoded(text: str, schema: ImageSchema) -> NDArray[np.uint8]:
     """An image file, made as large as those of the training."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
+            if has_deep_pixels(image):
+                raise ValueError("has more than 8 bits a pixel")
             mode = {1: "L", 3: "RGB", 4: "RGBA"}[schema.channels]
             fitted = image.convert(mode).resize((schema.width, schema.height), Image.Resampling.BILINEAR)
             return np.asarray(fitted, dtype=np.uint8)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.data.images import ImageSchema
@@ -87,11 +88,14 @@ IMAGE = ImageSchema(channels=1, height=2, width=3, shift=(0.0,), scale=(1.0,), t
 PIXELS = [[0, 1, 2], [3, 4, 255]]
 
 
-def test_an_image_is_pixels_or_a_file() -> None:
+def png(pixels: NDArray[Any]) -> str:
     file = io.BytesIO()
-    Image.fromarray(np.array(PIXELS, np.uint8)).save(file, "PNG")
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
 
-    pixels, _ = read_rows(IMAGE, [PIXELS, base64.b64encode(file.getvalue()).decode()])
+
+def test_an_image_is_pixels_or_a_file() -> None:
+    pixels, _ = read_rows(IMAGE, [PIXELS, png(np.array(PIXELS, np.uint8))])
 
     assert pixels.tolist() == [[PIXELS], [PIXELS]]
 
@@ -103,6 +107,7 @@ def test_an_image_is_pixels_or_a_file() -> None:
         ([[0, 1, 2], [3, 4, 256]], "holds values that are no whole numbers from 0 to 255"),
         ([[0, 1, 2], [3, 4]], "is no array of numbers, nor an image file in base64"),
         ("bm8=", "is no PNG or JPEG file in base64"),
+        (png(np.full((2, 3), 40_000, np.uint16)), "has more than 8 bits a pixel"),
     ],
 )
 def test_what_is_no_such_image_is_told(row: object, message: str) -> None:
