@@ -135,6 +135,7 @@ class Data(Section):
     drop: list[ColumnName] = Field(default=[])
     missing_values: list[str] = Field(default=[])
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # by the file's ending
+    decimal: Literal[".", ","] = "."  # what stands before the fraction of a number in a text file
     quoting: Literal["standard", "none"] = "standard"  # none: a quotation mark in a field is a character like others
     text: ColumnName | None = None  # makes it a text task, learned from this column alone
     vocabulary: Count = 10_000  # so many of the training part's tokens are known, the most frequent ones

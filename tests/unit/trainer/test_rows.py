@@ -76,6 +76,16 @@ def test_what_does_not_fit_is_named(rows: list[Any], path: str, message: str) ->
     assert (refused.value.problems[0].path, refused.value.problems[0].message) == (path, message)
 
 
+def test_a_number_may_be_written_as_the_training_wrote_it() -> None:
+    rows = [ANNA | {"age": age} for age in ("31,5", " -2", "1e3", "31.5", 31.5)]
+
+    table, _ = read_rows(PEOPLE.model_copy(update={"decimal": ","}), rows)
+
+    assert table["age"].tolist() == [31.5, -2, 1000, 31.5, 31.5]
+    with pytest.raises(WrongRows, match="'31,5' is no number"):
+        read_rows(PEOPLE, rows)
+
+
 def test_a_text_may_come_alone_or_in_its_column() -> None:
     schema = TextSchema(column="sms", vocabulary=("hi",), lower_case=True, subwords=False, max_tokens=4, target=TARGET)
 
