@@ -137,8 +137,8 @@ def _axes(across: _Scale, up: _Scale, x_title: str, y_title: str, names: Sequenc
     for tick in up.ticks():
         parts.append(_GRID.format(LEFT, WIDTH - RIGHT, up(tick), up(tick)))
         parts.append(_BESIDE.format(LEFT - 6, up(tick) + 4, _tidy(tick)))
-    every = math.ceil(len(names) / NAMES)
-    below: list[tuple[float, str]] = [*enumerate(names)][:: every or None]
+    every = math.ceil(len(names) / NAMES) or 1
+    below = [(float(place), names[place]) for place in range(0, len(names), every)]
     below = below or [(tick, f"{_tidy(tick):g}") for tick in across.ticks()]
     parts += [_BELOW.format(across(tick), HEIGHT - BOTTOM + 16, _short(text, 18)) for tick, text in below]
     parts.append(_TITLE.format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x_title))
