@@ -92,10 +92,16 @@ def test_a_training_whose_runner_was_killed_goes_on_from_its_checkpoint(
     assert "resumed after epoch" in pool.log(AttemptKey(7, 2, 2))
 
 
-def test_a_full_disk_of_artifacts_is_waited_for(scheduler: ScriptedScheduler, redis_url: str, tmp_path: Path) -> None:
+def test_a_full_disk_of_artifacts_is_waited_for(tmp_path: Path) -> None:
     """No file of the runner may grow from its first report on, until it has said that it waits."""
     heard = tmp_path / "heard"
-    with running_pool(tmp_path, redis_url, within=["bash", "-c", f'exec "$@" 2> >(cat > {heard})', "bash"]) as pool:
+    heard.touch()
+    within = ["bash", "-c", f'exec "$@" 2> >(cat > {heard})', "bash"]
+    with (
+        redis_server(tmp_path) as url,
+        ScriptedScheduler(url) as scheduler,
+        running_pool(tmp_path, url, within=within) as pool,
+    ):
 
         def fills_up(report: Report) -> DecisionName:
             if report.step == 1:
@@ -109,9 +115,8 @@ def test_a_full_disk_of_artifacts_is_waited_for(scheduler: ScriptedScheduler, re
         resource.prlimit(_runner_of(pool), resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
         finish = finish_of(scheduler, 8)
-
-    assert (finish.outcome, finish.reason) == ("finished", None)
-    assert [report.step for report in reports_of(scheduler, 8)] == [1, 2, 3]
+        assert (finish.outcome, finish.reason) == ("finished", None)
+        assert [report.step for report in reports_of(scheduler, 8)] == [1, 2, 3]
     assert (tmp_path / "home/artifacts/studies/7/trials/8/attempt-1/model.safetensors").exists()
 
 
