@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 12, 10, 38  # margins
 TICKS = 5
+NAMES = 8  # at the most: more do not fit beside each other
 FEW_DECADES = 3
 FAR = 1e300  # what lies beyond stands at the edge: the length of an axis is to be a number itself
 
@@ -43,9 +44,10 @@ def figure(
     """A picture of points and lines; None where there are none.
 
     Args:
-        names: what stands below 0, 1, 2 … in the place of numbers.
+        names: what stands below 0, 1, 2 … in the place of numbers; of many, some.
     """
     xs = [point.x for point in points] + [x for line in lines for x, _ in line.points]
+    xs += [0, len(names) - 1] if names else []
     ys = [point.y for point in points] + [y for line in lines for _, y in line.points]
     if not xs:
         return None
@@ -135,7 +137,9 @@ def _axes(across: _Scale, up: _Scale, x_title: str, y_title: str, names: Sequenc
     for tick in up.ticks():
         parts.append(_GRID.format(LEFT, WIDTH - RIGHT, up(tick), up(tick)))
         parts.append(_BESIDE.format(LEFT - 6, up(tick) + 4, _tidy(tick)))
-    below: list[tuple[float, str]] = [*enumerate(names)] or [(tick, f"{_tidy(tick):g}") for tick in across.ticks()]
+    every = math.ceil(len(names) / NAMES) or 1
+    below = [(float(place), names[place]) for place in range(0, len(names), every)]
+    below = below or [(tick, f"{_tidy(tick):g}") for tick in across.ticks()]
     parts += [_BELOW.format(across(tick), HEIGHT - BOTTOM + 16, _short(text, 18)) for tick, text in below]
     parts.append(_TITLE.format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x_title))
     parts.append(_TURNED.format((TOP + HEIGHT - BOTTOM) / 2, y_title))

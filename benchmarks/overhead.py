@@ -1,6 +1,6 @@
 """What does the service add to a trial? An objective that returns at once, through everything: SQL, Redis, RQ, runner.
 
-    python -m benchmarks.overhead [--trials 1000]
+    python -m benchmarks.overhead [--trials 1000] [--quick]
 
 The service is the one that `trialyard run` starts (SQLite, embedded Redis, all as processes), with 1, 2 and 4 workers.
 A round's time runs from its first trial's start to its last one's end, as SQL has them: starting processes, importing
@@ -103,8 +103,9 @@ def table_of(rounds: Sequence[Round]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000, help="trials of each round")
-    trials = parser.parse_args().trials
-    rounds = [measure(workers, trials) for workers in WORKERS]
+    parser.add_argument("--quick", action="store_true", help="a smoke run of 20 trials: its figures mean nothing")
+    options = parser.parse_args()
+    rounds = [measure(workers, 20 if options.quick else options.trials) for workers in WORKERS]
     Console().print(table_of(rounds))
     figures = [
         asdict(each) | {"trials_per_second": each.trials_per_second, "ms_per_trial": each.milliseconds_per_trial}

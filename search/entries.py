@@ -199,9 +199,8 @@ class _Entry:
             if key not in ("at_least", "at_most"):
                 self.findings.append(Finding((*at, key), "is no key that is known here", "write at_least or at_most"))
             elif isinstance(value, bool) or not isinstance(value, int | float):
-                self.findings.append(
-                    Finding((*at, key), f"must be a number, not {shown(value)}", "or list the values themselves")
-                )
+                hint = _unquoted(value) or "or list the values themselves"
+                self.findings.append(Finding((*at, key), f"must be a number, not {shown(value)}", hint))
         if not self.findings:
             self.bounds[other] = _Bounds(told.get("at_least", -math.inf), told.get("at_most", math.inf))
 
@@ -255,7 +254,9 @@ def _spread(
             if other in parameters:
                 at, size = ("parameters", name, "when", other), parameters[other].size
                 if size is not None and size > MOST_CHOICES:
-                    findings.append(Finding(at, f"has {size:,} values", "give it a step, or depend on another"))
+                    message = f"has {size:,} values, and bounds are for {MOST_CHOICES:,} at most"
+                    hint = f"let {other} have fewer values, or list here those that are meant"
+                    findings.append(Finding(at, message, hint))
                     continue
                 values = bound.of(parameters[other])
                 if size is not None and not values:
@@ -272,7 +273,7 @@ def _check_conditions(parameters: Mapping[str, Parameter], section: Mapping[str,
             if other == name:
                 findings.append(Finding(at, "is the parameter itself", "name another one"))
             elif other in parameters:
-                findings += _check_values(at, parameters[other], values)
+                findings += _check_values(at, other, parameters[other], values)
             elif other not in section:
                 findings.append(Finding(at, "is no parameter of this study", nearest(other, section)))
     if findings:
@@ -281,12 +282,19 @@ def _check_conditions(parameters: Mapping[str, Parameter], section: Mapping[str,
     return _check_together(_closed(known))
 
 
-def _check_values(at: tuple[str, ...], other: Parameter, values: tuple[JsonValue, ...]) -> list[Finding]:
-    if other.size is None:
-        hint = "give it a step or values to depend on"
-        return [Finding(at, "is a range of floats, where no single value is ever met", hint)]
-    never = [value for value in values if other.index(value) is None]
-    return [Finding(at, f"{shown(value)} is no value that it can have", _values_of(other)) for value in never[:3]]
+def _check_values(at: tuple[str, ...], name: str, other: Parameter, values: tuple[JsonValue, ...]) -> list[Finding]:
+    if isinstance(other, Range) and other.size is None:
+        message = "is a range of floats without a step, and a condition goes by values that can be counted"
+        step = f"give {name} a step, as in step: {(other.high - other.low) / 10:g}, or list its values"
+        return [Finding(at, message, f"list the values of {name}" if other.log else step)]
+    never = [value for value in values if other.index(value) is None][:3]
+    return [Finding(at, f"{shown(value)} is no value that it can have", _meant(value, other)) for value in never]
+
+
+def _meant(value: JsonValue, other: Parameter) -> str:
+    if isinstance(value, dict) and isinstance(other, Range):
+        return "for bounds write at_least, at_most or both"
+    return _values_of(other)
 
 
 def _values_of(parameter: Parameter) -> str:

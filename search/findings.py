@@ -91,7 +91,8 @@ def _finding(error: dict[str, Any], model: type[BaseModel], at: Location) -> Fin
     kind, value, context = error["type"], error.get("input"), error.get("ctx", {})
     match kind:
         case "missing":
-            return Finding(place, "is missing", _MISSING.get(path_of(place), ""))
+            key = path_of(tuple(step for step in place if isinstance(step, str)))
+            return Finding(place, "is missing", _MISSING.get(key, ""))
         case "extra_forbidden":
             return Finding(place, "is no key that is known here", nearest(location[-1], _keys(model, location[:-1])))
         case "literal_error":
@@ -208,11 +209,14 @@ def _as_written(kind: str, value: object) -> str:
 
 
 def _raised(place: Location, text: str) -> Finding:
-    """A sentence of a validator, which may begin with the path that it is about: `section.key: …`."""
+    """What a validator says: `what is wrong; what would be right`, perhaps after the path that it is about, as in
+    `section.key: …`.
+    """
     path, separator, rest = text.partition(": ")
     if separator and " " not in path and "." in path:
-        return Finding(place + tuple(path.split(".")), rest)
-    return Finding(place, text)
+        place, text = place + tuple(path.split(".")), rest
+    message, _, hint = text.partition("; ")
+    return Finding(place, message, hint)
 
 
 def _keys(model: type[BaseModel], location: Location) -> list[str]:

@@ -224,7 +224,9 @@ class OpenTrials:
         device_seconds = self._allowance.attempt_ended(trial.number, ledger.at)
         ledger.end(trial.attempt_key, outcome, reason, device_seconds)
         if state.ended:
-            self._end(trial, state, reason, ledger)
+            infeasible = outcome is Outcome.FAILED
+            stopped = self._optuna.why_stopped(trial.number) if state is TrialState.PRUNED and not infeasible else None
+            self._end(trial, state, stopped or reason, ledger)
         else:
             trial.reason = reason
             self._to(trial, state, ledger)

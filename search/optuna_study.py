@@ -43,6 +43,7 @@ from search.pruners import make_halving, make_population, make_pruner, make_rung
 from search.samplers import make_sampler, reseed, seed_of
 from search.sorted_pruners import SortedMedianPruner
 from search.space import Space
+from search.stopping import Stopping
 from search.tpe import HistoryTPESampler
 from search.twins import Twins
 from store.errors import Problem
@@ -50,7 +51,7 @@ from store.models import TrialState
 
 FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the rungs, of several objectives
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha, or in a population
-HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the pruner has decided that it ends
+HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the step at which the pruner decided that it ends
 CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
 LEARNERS = ("auto", "tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
 
@@ -71,6 +72,7 @@ class OptunaStudy:
         self._sampler = make_sampler(definition, self._rungs)
         self._pruner = make_pruner(definition, len(warm))
         self._halving = make_halving(definition)
+        self._stopping = Stopping(definition, len(warm))
         self._storage = Storage()
         # Hyperband shares trials out over its brackets by the study's name and the trial's number.
         self._study = optuna.create_study(
@@ -200,16 +202,21 @@ class OptunaStudy:
             self._storage.set_trial_system_attr(trial_id, RUNGS, self._rungs.stored(number))
         elif self._halving is not None:
             if not self._halving.report(number, step, losses_of(self._definition.objectives, values)[0].tolist()):
-                self._storage.set_trial_system_attr(trial_id, HOPELESS, True)
+                self._storage.set_trial_system_attr(trial_id, HOPELESS, step)
             self._storage.set_trial_system_attr(trial_id, FRONTS, self._halving.stored(number))
         elif self._pruner.prune(self._study, self._storage.get_trial(trial_id)):
-            self._storage.set_trial_system_attr(trial_id, HOPELESS, True)
+            self._storage.set_trial_system_attr(trial_id, HOPELESS, step)
 
     def standing(self, number: int) -> Literal["continue", "prune", "pause"]:
         """What the trial's reports have come to: it goes on, ends here, or waits to be promoted; whoever runs it."""
         if HOPELESS in self._storage.get_trial(self._id(number)).system_attrs:
             return "prune"
         return "pause" if self.is_held(number) else "continue"
+
+    def why_stopped(self, number: int) -> str | None:
+        """In what way the pruner ended a trial; None of one that it let go on."""
+        step = self._storage.get_trial(self._id(number)).system_attrs.get(HOPELESS)
+        return None if step is None else self._stopping.why(number, step)
 
     def finish(
         self,
@@ -330,7 +337,7 @@ class OptunaStudy:
         trial.intermediate_values = dict(withheld)
         so_far = StudySoFar(self._study, self._warm + window.last_known(number))
         if self._pruner.prune(so_far, trial):
-            self._storage.set_trial_system_attr(trial._trial_id, HOPELESS, True)
+            self._storage.set_trial_system_attr(trial._trial_id, HOPELESS, step)
 
     def _withhold(self, trial: PastTrial, window: Window) -> PastTrial:
         """A stored trial as the sampler may know it now."""

@@ -23,7 +23,7 @@ MOST_TRIALS = 1_000_000
 MOST_GP_TRIALS = 1_000  # time grows with the third power, memory with the second: 0.4 GB at 300
 MOST_RANKS = 64
 
-_TIME = "must be a time such as 2h, 90m, 1h30m or 45s, or a number of seconds"
+_TIME = "must be a time or a number of seconds; as in 2h, 90m, 1h30m or 45s"
 
 
 class Section(BaseModel):
@@ -200,7 +200,7 @@ class Threshold(_Named):
         if self.lower is None and self.upper is None:
             raise ValueError("needs lower, upper or both")
         if self.lower is not None and self.upper is not None and self.lower > self.upper:
-            raise ValueError(f"lower {self.lower:g} is above upper {self.upper:g}")
+            raise ValueError(f"lower {self.lower:g} is above upper {self.upper:g}; exchange them")
         return self
 
 
@@ -224,7 +224,9 @@ class _Bounded(_Named):
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
         if self.max_resource < self.min_resource:
-            raise ValueError(f"max_resource {self.max_resource} is less than min_resource {self.min_resource}")
+            raise ValueError(
+                f"max_resource {self.max_resource} is less than min_resource {self.min_resource}; raise it"
+            )
         return self
 
 
@@ -351,7 +353,7 @@ class Resources(Section):
     @model_validator(mode="after")
     def _has_a_process_a_gpu(self) -> Self:
         if self.gpus and self.processes > 1:
-            raise ValueError(f"each GPU has one process: leave processes out, or gpus {self.gpus}")
+            raise ValueError(f"each GPU has one process; leave processes out, or gpus {self.gpus}")
         return self
 
     @property

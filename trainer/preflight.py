@@ -27,6 +27,7 @@ def check(
     data_folders: Sequence[Path],
     device: torch.device,
     origins: Origins | None = None,
+    ranks: int = 1,
 ) -> tuple[list[Problem], dict[str, Any]]:
     """Prepare the data, once for each way of preparing it, and hold every corner of the space against it.
 
@@ -34,6 +35,7 @@ def check(
         configs: the corners of the search space.
         wanted: the metrics that the search looks at, by their paths in the study.
         origins: opens the sources of pretrained models; left out, those below `data_folders`.
+        ranks: how many processes train a model together.
 
     Returns:
         The problems, each once, and the facts: those of the data, and the `parameters` of the smallest and the largest
@@ -50,7 +52,7 @@ def check(
             continue
         facts = facts or found.facts()
         for config in corners:
-            problems += _against_data(config, wanted, found.smallest)
+            problems += _against_data(config, wanted, found.smallest, ranks)
             try:
                 sizes.append(_size(config, found.smallest))
             except ModelError as error:
@@ -77,11 +79,11 @@ def _prepared(
     return corners, prepare_for(corners[0], device=device, data_folders=data_folders, given=given)
 
 
-def _against_data(config: TrainConfig, wanted: Mapping[str, str], prepared: Prepared) -> Iterator[Problem]:
+def _against_data(config: TrainConfig, wanted: Mapping[str, str], prepared: Prepared, ranks: int) -> Iterator[Problem]:
     yield from _metrics(config, wanted, prepared)
     yield from _task(config, prepared)
     yield from _augmented(config, prepared)
-    yield from _batches(config, prepared)
+    yield from _batches(config, prepared, ranks)
 
 
 def _size(config: TrainConfig, prepared: Prepared) -> Size:
@@ -135,10 +137,15 @@ def _augmented(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
 _OTHERS = {name: " or ".join(kind for kind in AUGMENTED if name in AUGMENTED[kind]) for name in Augment.model_fields}
 
 
-def _batches(config: TrainConfig, prepared: Prepared) -> Iterator[Problem]:
+def _batches(config: TrainConfig, prepared: Prepared, ranks: int) -> Iterator[Problem]:
     rows = prepared.train.rows
-    if config.batch_size > rows:
+    if config.batch_size > rows and "batch_size" in config.model_fields_set:  # one that nobody chose is all rows then
         message = f"a batch of {config.batch_size} is larger than the training part of {rows} rows"
         yield Problem("trial.batch_size", message, f"at most {rows}")
-    if config.batch_size == 1 and config.model.norm == "batch":
+    if config.model.norm != "batch":
+        return
+    if config.batch_size == 1:
         yield Problem("trial.batch_size", "batch normalization needs batches of 2 rows and more", "at least 2")
+    elif rows < 2 * ranks:
+        needs = f"batch normalization needs {2 * ranks} rows, 2 for each process, and the training part has {rows}"
+        yield Problem("trial.model.norm", needs, "set it to none or layer")

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from trainer.data.image_sources import has_deep_pixels
 from trainer.data.images import ImageSchema, Pixels
 from trainer.data.prepared import AnySchema
 from trainer.data.schema import Schema, as_text, index_of
@@ -97,7 +98,7 @@ def _checked(schema: Schema, table: pd.DataFrame) -> tuple[pd.DataFrame, list[st
     columns: dict[str, pd.Series] = {}
     for number in schema.numeric:
         column = _gaps(table[number.name], {*schema.missing_values} | MISSING)
-        columns[number.name] = values = _numbers(column)
+        columns[number.name] = values = _numbers(column, schema.decimal)
         bad = np.flatnonzero(column.notna().to_numpy() & values.isna().to_numpy())
         if bad.size:
             problems.append(_no_number(number.name, bad.tolist(), column.iloc[bad[0]]))
@@ -119,9 +120,11 @@ def _gaps(column: pd.Series, markers: set[str]) -> pd.Series:
     return column.mask(column.isin(markers))
 
 
-def _numbers(column: pd.Series) -> pd.Series:
+def _numbers(column: pd.Series, decimal: str) -> pd.Series:
     """As floats; what is no finite number is missing. Truth values are none: no numeric column was trained on them."""
     plain = column.map(lambda value: None if isinstance(value, bool | list | dict) else value)
+    if decimal != ".":
+        plain = plain.map(lambda value: value.replace(decimal, ".") if isinstance(value, str) else value)
     return pd.to_numeric(plain, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
 
 
@@ -196,6 +199,8 @@ def _decoded(text: str, schema: ImageSchema) -> NDArray[np.uint8]:
     """An image file, made as large as those of the training."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
+            if has_deep_pixels(image):
+                raise ValueError("has more than 8 bits a pixel")
             mode = {1: "L", 3: "RGB", 4: "RGBA"}[schema.channels]
             fitted = image.convert(mode).resize((schema.width, schema.height), Image.Resampling.BILINEAR)
             return np.asarray(fitted, dtype=np.uint8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from trialyard.errors import InvalidRequest, Problem
 from trialyard.model_calls import ModelCalls
 from trialyard.model_calls import path_of as _path
 from trialyard.resources import (
@@ -45,9 +43,6 @@ class Client(ModelCalls):
             InvalidRequest: the definition is wrong; `errors` say where, and nothing was stored.
             Conflict: the name is taken.
         """
-        problems = list(_not_finite(definition, ()))
-        if problems:
-            raise InvalidRequest("the definition holds numbers that JSON cannot carry", errors=problems)
         key = {"Idempotency-Key": str(uuid.uuid4())}
         return Study.model_validate(self._ask("POST", "/studies", body=definition, headers=key))
 
@@ -212,7 +207,12 @@ class Client(ModelCalls):
         return [Handout.model_validate(item) for item in answer["items"]]
 
     def report(self, study: str, handout: Handout, step: int, metrics: dict[str, float]) -> DecisionName:
-        """Report the metrics of one step; the answer says whether to go on. Raises: Conflict: the attempt is over."""
+        """Report the metrics of one step; the answer says whether to go on.
+
+        Raises:
+            InvalidRequest: a metric is no finite number.
+            Conflict: the attempt is over.
+        """
         body = {"token": handout.token, "step": step, "metrics": metrics}
         decision: DecisionName = self._ask("POST", _path(study, "trials", handout.number, "report"), body=body)[
             "decision"
@@ -227,7 +227,7 @@ class Client(ModelCalls):
         metrics: dict[str, float],
         reason: str | None = None,
     ) -> Trial:
-        """End an attempt. Raises: Conflict: it is over already."""
+        """End an attempt. Raises: InvalidRequest: a metric is no finite number. Conflict: it is over already."""
         body = {"token": handout.token, "state": state, "metrics": metrics, "reason": reason}
         return Trial.model_validate(self._ask("POST", _path(study, "trials", handout.number, "tell"), body=body))
 
@@ -245,16 +245,3 @@ class Client(ModelCalls):
 
     def _trial(self, method: str, study: str, *rest: str | int, body: dict[str, Any] | None = None) -> Trial:
         return Trial.model_validate(self._ask(method, _path(study, "trials", *rest), body=body))
-
-
-def _not_finite(value: Any, path: tuple[str, ...]) -> Iterator[Problem]:
-    """The numbers in a document that are NaN or infinite."""
-    if isinstance(value, float) and not math.isfinite(value):
-        what = "is NaN" if math.isnan(value) else "is infinite"
-        yield Problem(path=".".join(path), message=what, hint="give a finite number")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _not_finite(item, (*path, str(key)))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _not_finite(item, (*path, str(index)))

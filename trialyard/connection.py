@@ -22,6 +22,7 @@ from trialyard.errors import (
     Unreachable,
 )
 from trialyard.events import parse_events
+from trialyard.json_body import json_body
 from trialyard.resources import Event
 
 DEFAULT_SERVER_URL = "http://127.0.0.1:8080"
@@ -108,11 +109,12 @@ class Connection:
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Any:
+        sent = None if body is None else json_body(body)
         harmless_twice = method == "GET" or "Idempotency-Key" in (headers or {})
         pauses = iter(RETRY_SECONDS if harmless_twice else ())
         while True:
             try:
-                response = self._http.request(method, path, json=body, params=query, headers=headers)
+                response = self._http.request(method, path, json=sent, params=query, headers=headers)
                 break
             except httpx.TransportError as error:
                 pause = None if isinstance(error, httpx.TimeoutException) else next(pauses, None)

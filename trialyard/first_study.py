@@ -6,7 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,16 +20,19 @@ from trainer.config import Data, Split
 from trainer.data.images import Images
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
-from trainer.data.sources import Place, read
+from trainer.data.sources import Place, first_line, read
 from trainer.errors import DataError, TrainerError
 from trialyard.blueprint import print_facts
 from trialyard.errors import BadInput
 from trialyard.importing.study import slug
+from trialyard.separators import BY_ENDING, separator_of
 from trialyard.study_file import as_yaml
 
 CPU = torch.device("cpu")
 MISSING = "?"  # what pandas does not take for a missing value by itself, and UCI's tables mean by it
-SEPARATORS = (";", "\t", "|")  # of a table that seems to have one column
+FEW_VALUES = 10  # of a column: the training part may have none of them
+FOLDS = 5
+NUMBER_WITH_COMMA = r"[+-]?\d+(,\d+)?"
 PROSE_WORDS = 4
 IMAGE_SIDE = 64
 TRIALS = 40
@@ -45,7 +48,6 @@ class Given:
     target: str | None = None
     text: str | None = None
     missing: tuple[str, ...] = ()
-    delimiter: str | None = None
     name: str | None = None
     output: Path | None = None
 
@@ -79,7 +81,7 @@ def write_first_study(given: Given, settings: Settings) -> FirstStudy:
     source = _source(given.data, folders)
     try:
         data, prose = _looked_at(source, given, folders)
-        prepared = prepare(data, device=CPU, data_folders=folders)
+        data, prepared = _prepared(data, folders)
     except TrainerError as error:
         raise BadInput(str(error)) from error
     text = study_text(name, data, prepared, guessed=given.target is None)
@@ -91,6 +93,17 @@ def write_first_study(given: Given, settings: Settings) -> FirstStudy:
     except OSError as error:
         raise BadInput(f"{file}: {error.strerror}") from error
     return FirstStudy(file, data, prepared, () if data.text else tuple(prose))
+
+
+def _prepared(data: Data, folders: Sequence[Path]) -> tuple[Data, Prepared]:
+    """As a training would prepare them; where a class has too few rows to be in each part, by chance alone."""
+    try:
+        return data, prepare(data, device=CPU, data_folders=folders)
+    except DataError as error:
+        if error.path != "trial.data.split.stratify":
+            raise
+    data = data.model_copy(update={"split": data.split.model_copy(update={"stratify": False})})
+    return data, prepare(data, device=CPU, data_folders=folders)
 
 
 def _name_of(data: str) -> str:
@@ -128,8 +141,8 @@ def _source(data: str, folders: Sequence[Path]) -> str:
 
 def _looked_at(source: str, given: Given, folders: Sequence[Path]) -> tuple[Data, list[str]]:
     """How the data are to be read, and their columns of sentences."""
-    found: dict[str, Any] = {"source": source, "target": given.target, "text": given.text, "delimiter": given.delimiter}
-    found["missing_values"] = list(given.missing)
+    found: dict[str, Any] = {"source": source, "target": given.target, "text": given.text}
+    found |= {"missing_values": list(given.missing), "delimiter": _separator(source, folders)}
     if (test := _test_source(source, folders)) is not None:
         found |= {"test_source": test, "split": WITH_TEST}
     try:
@@ -142,15 +155,26 @@ def _looked_at(source: str, given: Given, folders: Sequence[Path]) -> tuple[Data
         found["split"] = WITH_TEST
     if isinstance(rows, Images):
         return Data(**found), []
-    separator = next((mark for mark in SEPARATORS if len(rows.columns) == 1 and mark in rows.columns[0]), None)
-    if separator is not None and given.delimiter is None:
-        return _looked_at(source, replace(given, delimiter=separator), folders)
     return _columns_looked_at(rows, found, given)
+
+
+def _separator(source: str, folders: Sequence[Path]) -> str | None:
+    """What divides the fields of a table, if it is not what the file's ending says."""
+    ending = Path(source.removesuffix(".gz")).suffix
+    if ending not in BY_ENDING or not source.startswith("file:"):
+        return None
+    found = separator_of(first_line(Place("trial.data.source", source), folders), ending)
+    return None if found == BY_ENDING[ending] else found
 
 
 def _columns_looked_at(table: pd.DataFrame, found: dict[str, Any], given: Given) -> tuple[Data, list[str]]:
     if any((table[column].astype(object) == MISSING).any() for column in table):
         found["missing_values"] = sorted({MISSING, *given.missing})
+    if any(map(_has_decimal_commas, (table[column] for column in table))):
+        found["decimal"] = ","
+    few = min(FEW_VALUES, len(table) / 2)
+    found["drop"] = [str(column) for column in table if column != given.target and table[column].count() < few]
+    table = table.drop(columns=found["drop"])
     prose = [str(column) for column in table if column != given.target and _is_prose(table[column])]
     short = [str(column) for column in table if column not in prose]
     if given.target is None and short:
@@ -158,6 +182,13 @@ def _columns_looked_at(table: pd.DataFrame, found: dict[str, Any], given: Given)
     if given.text is None and len(prose) == len(short) == 1:
         found["text"] = prose[0]
     return Data(**found), prose
+
+
+def _has_decimal_commas(column: pd.Series) -> bool:
+    if not _is_text(column):
+        return False
+    values = column.dropna().astype(str).str.strip()
+    return bool(values.str.fullmatch(NUMBER_WITH_COMMA).all() and values.str.contains(",").any())
 
 
 def _test_source(source: str, folders: Sequence[Path]) -> str | None:
@@ -172,8 +203,12 @@ def _test_source(source: str, folders: Sequence[Path]) -> str | None:
     return None
 
 
+def _is_text(column: pd.Series) -> bool:
+    return column.dtype == object or types.is_string_dtype(column)
+
+
 def _is_prose(column: pd.Series) -> bool:
-    if column.dtype != object and not types.is_string_dtype(column):
+    if not _is_text(column):
         return False
     values: pd.Series[str] = column.dropna().astype(str)
     return len(values) > 0 and values.nunique() > len(values) / 2 and values.str.count(r"\S+").mean() > PROSE_WORDS
@@ -259,7 +294,8 @@ def _trial(prepared: Prepared) -> dict[str, Choice]:
         "image": {"name": "cnn", "depth": 2, "norm": "batch"},
     }
     epochs = 9 if rows > (50_000 if kind == "table" else 5_000) else 27
-    folds = {"cross_validation": Choice({"folds": 5}, "of so few rows one validation part says little")}
+    unlike = {} if _is_in_each_fold(prepared) else {"stratified": False}
+    folds = {"cross_validation": Choice({"folds": FOLDS, **unlike}, "of so few rows one validation part says little")}
     fixed = {
         "model": Choice(models.get(kind, {"name": "embedding_bag", "hidden": []})),
         "schedule": Choice({"name": "cosine", "warmup_epochs": 1}),
@@ -272,6 +308,11 @@ def _trial(prepared: Prepared) -> dict[str, Choice]:
 
 def _is_small(prepared: Prepared) -> bool:
     return prepared.train.rows < SMALL_ROWS
+
+
+def _is_in_each_fold(prepared: Prepared) -> bool:
+    """Whether each class has rows enough; the folds have more to share than the training part."""
+    return not prepared.classes or int(prepared.train.y.bincount(minlength=len(prepared.classes)).min()) >= FOLDS
 
 
 def _data_lines(data: Data, prepared: Prepared, guessed: bool) -> Iterator[str]:
@@ -287,12 +328,18 @@ def _data_lines(data: Data, prepared: Prepared, guessed: bool) -> Iterator[str]:
         yield _line("text", Choice(data.text))
     if data.delimiter is not None:
         yield _line("delimiter", Choice(data.delimiter))
+    if data.decimal != ".":
+        yield _line("decimal", Choice(data.decimal))
+    if data.drop:
+        yield _line("drop", Choice(data.drop, "hardly a row has a value"))
     if data.missing_values:
         yield _line("missing_values", Choice(data.missing_values))
     if data.image_size is not None:
         yield _line("image_size", Choice(data.image_size, "the pictures are of several sizes"))
     validation = {} if _is_small(prepared) else {"validation": data.split.validation}
-    yield _line("split", Choice({**validation, "test": data.split.test, "seed": 0}))
+    unlike = {} if data.split.stratify else {"stratify": False}
+    why = "" if data.split.stratify else "a class has too few rows to be in each part"
+    yield _line("split", Choice({**validation, "test": data.split.test, "seed": 0, **unlike}, why))
 
 
 def _aligned(choices: dict[str, Choice]) -> Iterator[str]:

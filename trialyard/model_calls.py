@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping
+from numbers import Real
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -25,7 +27,7 @@ class ModelCalls(Connection):
     def predict(
         self,
         study: str,
-        rows: Sequence[Any],
+        rows: Any,
         trial: int | None = None,
         ensemble: int | None = None,
         *,
@@ -35,7 +37,8 @@ class ModelCalls(Connection):
         asked.
 
         Args:
-            rows: mappings of columns to values; texts; nested lists of pixels, or image files in base64.
+            rows: mappings of columns to values, or a data frame, where None and NaN are gaps; texts; nested lists or
+                arrays of pixels, or image files in base64.
             int8: with linear layers in eight bits; not of an ensemble.
 
         Raises:
@@ -44,7 +47,7 @@ class ModelCalls(Connection):
             ServerError: no worker is there, or none came to it in time.
         """
         asked = {"trial": trial, "ensemble": ensemble}
-        body = {"rows": list(rows)} | {name: number for name, number in asked.items() if number is not None}
+        body = {"rows": _rows(rows)} | {name: number for name, number in asked.items() if number is not None}
         body |= {"int8": True} if int8 else {}
         return Predictions.model_validate(self._ask("POST", path_of(study, "predict"), body=body))
 
@@ -96,3 +99,14 @@ class ModelCalls(Connection):
         """The bytes of the study's files, by what they are: models, checkpoints, predictions, logs, ensembles …"""
         kinds: dict[str, int] = self._ask("GET", path_of(study, "storage"))["kinds"]
         return kinds
+
+
+def _rows(rows: Any) -> list[Any]:
+    """Rows as JSON has them, with null for a gap."""
+    if hasattr(rows, "to_dict"):
+        rows = rows.to_dict("records")
+    return [{name: _gap(value) for name, value in row.items()} if isinstance(row, Mapping) else row for row in rows]
+
+
+def _gap(value: Any) -> Any:
+    return None if isinstance(value, Real) and math.isnan(value) else value

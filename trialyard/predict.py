@@ -8,14 +8,15 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
 from trialyard.client import Client
 from trialyard.errors import BadInput, InvalidRequest
 from trialyard.resources import Prediction, Predictions
+from trialyard.separators import BY_ENDING, separator_of
 
-TABLES = {".csv": ",", ".tsv": "\t"}
 IMAGES = (".png", ".jpg", ".jpeg")
 MOST_ROWS = 2000  # of a request,
 MOST_BYTES = 2**20  # and the most of its text
@@ -57,8 +58,8 @@ def _read(file: Path) -> list[Row]:
         if ending in IMAGES:
             return [base64.b64encode(file.read_bytes()).decode()]
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            if ending in TABLES:
-                return list(_table(stream, TABLES[ending]))
+            if ending in BY_ENDING:
+                return list(_table(stream, ending))
             if ending == ".jsonl":
                 return [json.loads(line) for line in stream if line.strip()]
             if ending == ".txt":
@@ -69,13 +70,14 @@ def _read(file: Path) -> list[Row]:
         raise BadInput(f"{file} is no text in UTF-8; save it as such") from error
     except (ValueError, csv.Error) as error:
         raise BadInput(f"{file}: {error}") from error
-    endings = " ".join([*TABLES, ".jsonl", ".txt", *IMAGES])
+    endings = " ".join([*BY_ENDING, ".jsonl", ".txt", *IMAGES])
     raise BadInput(f"{file}: rows are read from files that end in {endings}")
 
 
-def _table(stream: TextIO, separator: str) -> Iterator[Row]:
+def _table(stream: TextIO, ending: str) -> Iterator[Row]:
     """Raises: ValueError: the header has a name twice, or a row more or fewer values than it has names."""
-    reader = csv.DictReader(stream, delimiter=separator, skipinitialspace=True)
+    first = stream.readline()
+    reader = csv.DictReader(chain((first,), stream), delimiter=separator_of(first, ending), skipinitialspace=True)
     names = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
     for name in names:
         if names.count(name) > 1:

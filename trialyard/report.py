@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import operator
 import os
 import socket
 import tempfile
@@ -67,12 +68,13 @@ class _Connection(http.client.HTTPConnection):
 
 def _post(path: str, metrics: Mapping[str, float], **rest: int) -> dict[str, Any]:
     said = {**rest, "metrics": {name: float(value) for name, value in metrics.items()}}
+    body = json.dumps(said, default=operator.index)  # a step may be NumPy's or torch's whole number
     if "TRIALYARD_REPORT_SOCKET" not in os.environ:
-        print(path.strip("/"), json.dumps(said), flush=True)  # noqa: T201 - there is nobody else to tell
+        print(path.strip("/"), body, flush=True)  # noqa: T201 - there is nobody else to tell
         return {}
     connection = _Connection("trialyard")
     headers = {"Authorization": f"Bearer {os.environ['TRIALYARD_REPORT_TOKEN']}"}
-    connection.request("POST", path, json.dumps(said), headers)
+    connection.request("POST", path, body, headers)
     answer = connection.getresponse()
     document: dict[str, Any] = json.load(answer)
     connection.close()

@@ -18,7 +18,7 @@ from trialyard import report
 from worker.bounds import Bounds
 from worker.checkpoints import Checkpoints
 from worker.conversation import Conversation, Output, Reports
-from worker.ending import CommandFailed, Ending, Outcome
+from worker.ending import CommandDiverged, CommandFailed, Ending, Outcome
 from worker.endpoint import Endpoint
 from worker.guarded import End, GuardedCommand
 from worker.objectives_file import CommandObjective, variable_of
@@ -61,7 +61,8 @@ class Command:
 
         Raises:
             CommandFailed: it could not be started, failed, used too much, or did not give the study's metric.
-            StaleAttempt, NotANumber, Unavailable: from its reports.
+            CommandDiverged: it gave a number that is not finite.
+            StaleAttempt, Unavailable: from its reports.
         """
         log.keep_bytes = self._objective.max_log
         with tempfile.TemporaryDirectory(prefix="trialyard-", ignore_cleanup_errors=True) as name:
@@ -140,6 +141,8 @@ class Command:
         if end != End(0) and not was_told:
             if bounds.has_left:
                 return Ending("returned", metrics)
+            if conversation.refused is not None:
+                raise CommandDiverged(str(conversation.refused))
             raise CommandFailed(f"the command {end}", _last_lines(printed))
         if self._assignment.metric not in metrics:
             given = ", ".join(sorted(metrics)) or "nothing"
@@ -202,7 +205,7 @@ def _final(printed: str) -> Metrics:
     try:
         return finite(final_metrics(printed), "at the end")
     except NotANumber as error:
-        raise CommandFailed(str(error)) from error
+        raise CommandDiverged(str(error)) from error
 
 
 def _last_lines(printed: str) -> str:

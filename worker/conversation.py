@@ -8,13 +8,13 @@ import re
 import select
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from store.errors import TrialyardError
 from store.messages import MAX_STEP, DecisionName, Metrics
-from worker.ending import CommandFailed
+from worker.ending import CommandDiverged, CommandFailed
 from worker.printed import Pattern
 from worker.reporter import NotANumber, finite
 
@@ -46,6 +46,7 @@ class Conversation:
         decision: what the command was told last.
         obey_by: when it must have ended by itself, on the monotonic clock.
         final: the metrics it gave at its end.
+        refused: what was not finite in the last metrics that it gave by HTTP; None if all were.
         error: why its reports cannot be settled any more.
     """
 
@@ -53,6 +54,7 @@ class Conversation:
         self.decision: DecisionName = "continue"
         self.obey_by = math.inf
         self.final: Metrics = {}
+        self.refused: NotANumber | None = None
         self.error: Exception | None = None
         self._reports = reports
         self._before_report = before_report
@@ -63,13 +65,13 @@ class Conversation:
 
     def report(self, step: int, metrics: Mapping[str, float]) -> DecisionName:
         """Report by HTTP. Raises: NotANumber, ImpossibleStep: it cannot be right; nothing was reported."""
-        with self._turn:
+        with self._turn, self._remembering():
             self._settle(step, metrics, self._grace_seconds)
             return self.decision
 
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Raises: NotANumber."""
-        with self._turn:
+        with self._turn, self._remembering():
             self.final = finite(metrics, "at the end")
 
     def hear(self, pattern: Pattern, line: str) -> None:
@@ -81,13 +83,25 @@ class Conversation:
             self._steps += 1
             try:
                 self._settle(self._steps if reading.step is None else reading.step, reading.metrics, 0.0)
-            except (NotANumber, ImpossibleStep) as error:
+            except NotANumber as error:
+                self.error = self.error or CommandDiverged(str(error))
+            except ImpossibleStep as error:
                 self.error = self.error or CommandFailed(str(error))
 
     def end(self) -> None:
         """Settle nothing any more; returns when what was being settled is."""
         with self._turn:
             self._is_over = True
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """Keep whether the metrics that are given now are refused: a script may end because of it."""
+        self.refused = None
+        try:
+            yield
+        except NotANumber as error:
+            self.refused = error
+            raise
 
     def _settle(self, step: int, metrics: Mapping[str, float], grace_seconds: float) -> None:
         if self._is_over or self.error is not None or self.decision != "continue":

@@ -29,6 +29,10 @@ class CommandFailed(TrialyardError):
         super().__init__(f"{headline}; its last lines:\n{last_lines}" if last_lines else headline)
 
 
+class CommandDiverged(CommandFailed):
+    """A trial's command gave a metric that is no finite number, and came to no result after it."""
+
+
 class CrowdedOut(TrialyardError):
     """A training found no device memory beside its neighbours, on a device whose slots are being counted."""
 
@@ -58,7 +62,7 @@ def outcome_of(error: BaseException) -> Literal["failed", "diverged", "infeasibl
         return "infeasible"
     if isinstance(error, CommandFailed) and _OUT_OF_MEMORY.search(str(error)):
         return "infeasible"
-    return "diverged" if isinstance(error, Diverged | NotANumber) else "failed"
+    return "diverged" if isinstance(error, Diverged | NotANumber | CommandDiverged) else "failed"
 
 
 _OUT_OF_MEMORY = re.compile(r"\btorch(\.cuda)?\.OutOfMemoryError\b|\bCUDA out of memory\b")

@@ -122,6 +122,7 @@ class Training:
             data_folders=self._library.folders,
             device=torch.device(self._device),
             origins=self._fresh_origins(origins),
+            ranks=definition.resources.ranks,
         )
         return [asdict(problem) for problem in problems], facts
 

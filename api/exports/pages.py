@@ -16,7 +16,8 @@ from store.models import ReportRow, StudyRow, TrialRow
 from store.trials import Place, Sort, Trials
 
 PAGE = 500
-COLUMNS = ("number", "state", "started_at", "ended_at", "attempts", "reason", "metrics")  # of a table, beside others
+# Of a table, beside those of the objective and the parameters
+COLUMNS = ("number", "state", "started_at", "ended_at", "attempts", "reason", "feasible", "metrics")
 
 
 @dataclass(frozen=True)

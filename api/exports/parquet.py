@@ -77,6 +77,7 @@ def _schema(metrics: Iterable[str], types: Mapping[str, pa.DataType]) -> pa.Sche
             pa.field("ended_at", _AT),
             pa.field("attempts", pa.int64(), nullable=False),
             pa.field("reason", pa.string()),
+            pa.field("feasible", pa.bool_()),
             pa.field("metrics", pa.map_(pa.string(), pa.float64())),
         ]
     )
@@ -95,6 +96,7 @@ def _row(
         "ended_at": trial.ended_at,
         "attempts": len(trial.attempts),
         "reason": trial.reason,
+        "feasible": trial.feasible,
         "metrics": None if trial.metrics is None else list(trial.metrics.items()),
     }
 

@@ -31,7 +31,7 @@ def as_csv(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[str]:
     parameters = names_of(spaces_of(study))
     values, given = columns_of(metrics, parameters)
     head = [*values.values(), *given.values()]
-    yield _lines([["number", "state", *head, "started_at", "ended_at", "attempts", "reason"]])
+    yield _lines([["number", "state", *head, "started_at", "ended_at", "attempts", "reason", "feasible"]])
     for page in pages(sessions, study):
         yield _lines([_row(trial, metrics, parameters) for trial in page])
 
@@ -40,7 +40,8 @@ def _row(trial: Trial, metrics: list[str], parameters: list[str]) -> list[Any]:
     values = [(trial.values or {}).get(metric) for metric in metrics]
     times = [None if at is None else at.isoformat() for at in (trial.started_at, trial.ended_at)]
     given = [_cell(trial.parameters[name]) if name in trial.parameters else None for name in parameters]
-    return [trial.number, trial.state, *values, *given, *times, len(trial.attempts), trial.reason]
+    feasible = None if trial.feasible is None else _cell(trial.feasible)
+    return [trial.number, trial.state, *values, *given, *times, len(trial.attempts), trial.reason, feasible]
 
 
 def _cell(value: Any) -> Any:

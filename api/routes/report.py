@@ -36,6 +36,8 @@ MOST_LOOKED_AT = 500
 CURVES = 40
 SLICES = 4
 MOST_POINTS = 5_000
+JITTER = 0.28  # of the way to the next choice or step, to either side
+MOST_STEPS = 24  # of a range whose points are strewn: more of them lie beside each other anyway
 
 
 @router.get("/report", response_class=HTMLResponse)
@@ -86,10 +88,7 @@ def _figures(
         ("Importance of the parameters", bars(shares.items())),
     ]
     spaces = study["definition"]["parameters"]
-    found += [
-        (f"{metric} by {name}", _slice(complete, name, metric, log=bool(spaces[name].get("log"))))
-        for name in list(shares)[:SLICES]
-    ]
+    found += [(f"{metric} by {name}", _slice(complete, name, metric, spaces[name])) for name in list(shares)[:SLICES]]
     return [(title, picture) for title, picture in found if picture is not None]
 
 
@@ -136,15 +135,34 @@ def _curves(session: Session, row: StudyRow, metric: str, best: Sequence[int]) -
     return figure([], lines, "step", metric)
 
 
-def _slice(complete: Sequence[Any], name: str, metric: str, log: bool) -> Markup | None:
-    """The objective over one parameter; choices stand side by side."""
+def _slice(complete: Sequence[Any], name: str, metric: str, entry: Mapping[str, Any]) -> Markup | None:
+    """The objective over one parameter; choices stand side by side, and what shares a place is strewn about it."""
     had = [(number, parameters[name], value) for number, parameters, value in _thinned(complete) if name in parameters]
-    if all(isinstance(given, int | float) and not isinstance(given, bool) for _, given, _ in had):
-        points = [Point(given, value, f"trial {number}: {given:.4g}") for number, given, value in had]
-        return figure(points, [], name, metric, log_x=log)
-    names = sorted({parameter(given) for _, given, _ in had})
-    points = [Point(names.index(parameter(given)), value, f"trial {number}") for number, given, value in had]
-    return figure(points, [], name, metric, names=names)
+    if "values" not in entry and all(isinstance(given, int | float) for _, given, _ in had):
+        gap = _gap(entry)
+        points = [
+            Point(given + _strewn(number, gap), value, f"trial {number}: {given:.4g}") for number, given, value in had
+        ]
+        return figure(points, [], name, metric, log_x=bool(entry.get("log")))
+    texts = [parameter(given) for given in (*entry.get("values", ()), *(given for _, given, _ in had))]
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    points = [
+        Point(places[parameter(given)] + _strewn(number), value, f"trial {number}: {parameter(given)}")
+        for number, given, value in had
+    ]
+    return figure(points, [], name, metric, names=list(places))
+
+
+def _gap(entry: Mapping[str, Any]) -> float:
+    """How far the few values of a range lie from each other; 0 where they are many."""
+    low, high = entry.get("low", 0.0), entry.get("high", 0.0)
+    step = entry.get("step") or int(isinstance(low, int) and isinstance(high, int))
+    return 0.0 if entry.get("log") or high - low > MOST_STEPS * step else float(step)
+
+
+def _strewn(number: int, gap: float = 1.0) -> float:
+    """How far a trial's point lies beside its place."""
+    return JITTER * gap * (number * 0.6180339887 % 1 * 2 - 1)
 
 
 def _thinned(complete: Sequence[Any]) -> Sequence[Any]:

@@ -138,7 +138,7 @@ function range(entry) {
   if (entry.values) return entry.values.length > 1 ? { kind: "choice", values: entry.values } : {};
   const low = entry.low ?? entry.min;
   const high = entry.high ?? entry.max;
-  return low == null || high == null ? {} : { kind: "number", low: Number(low), high: Number(high), log: Boolean(entry.log) };
+  return low == null || high == null ? {} : { kind: "number", low: Number(low), high: Number(high), log: Boolean(entry.log), step: entry.step };
 }
 
 const pick = (from, names) => Object.fromEntries(names.filter((name) => from[name] !== undefined).map((name) => [name, from[name]]));

@@ -8,7 +8,8 @@ import { Plot, axis, colour, faint } from "./plot.js";
 const MOST_SLICES = 6; // side by side; any other is chosen by name
 const MOST_ON_A_PHONE = 3; // below each other
 const MOST_POINTS = 2400; // in all slices together: what an SVG draws at once
-const JITTER = 0.28; // of a choice's width, to either side
+const JITTER = 0.28; // of the way to the next choice or step, to either side
+const MOST_STEPS = 24; // of a range whose points are strewn: more of them lie beside each other anyway
 const OLD_TO_NEW = ["#b9c4cf", "#7fa8c9", "#4385bd", "#1d5fa0", "#0b2f66"];
 const OLD_TO_NEW_ON_DARK = ["#44505c", "#43698a", "#4c94c6", "#86c1ea", "#dcefff"];
 
@@ -52,11 +53,12 @@ export class Slices {
     const traces = chosen.flatMap((knob, place) => {
       const suffix = place ? String(place + 1) : "";
       const values = shown.map((trial) => trial.parameters[knob.path]).filter((value) => typeof value === "number");
-      layout[`xaxis${suffix}`] = axis("", { title: { text: escapeMarkup(knob.path), standoff: 4, font: { size: 11.5 } }, ...across(knob, values) });
+      const gap = gapOf(knob, values);
+      layout[`xaxis${suffix}`] = axis("", { title: { text: escapeMarkup(knob.path), standoff: 4, font: { size: 11.5 } }, ...across(knob, values, gap) });
       const first = place % columns === 0;
       const title = first ? { text: this.objective.metric, standoff: 6, font: { size: 11.5 } } : { text: "" };
       layout[`yaxis${suffix}`] = axis("", { title, type: this.log.checked ? "log" : "linear", ...range });
-      return this.#points(shown, knob, suffix);
+      return this.#points(shown, knob, gap, suffix);
     });
     return this.plot.draw(traces, layout);
   }
@@ -74,7 +76,7 @@ export class Slices {
     return counts(trial) ? (trial.values?.[metric] ?? null) : null;
   }
 
-  #points(trials, knob, suffix) {
+  #points(trials, knob, gap, suffix) {
     const own = trials.filter((trial) => knob.path in trial.parameters);
     const last = trials.at(-1).number || 1;
     const stops = isDark() ? OLD_TO_NEW_ON_DARK : OLD_TO_NEW;
@@ -83,7 +85,7 @@ export class Slices {
       mode: "markers",
       xaxis: `x${suffix}`,
       yaxis: `y${suffix}`,
-      x: some.map((trial) => place(knob, trial)),
+      x: some.map((trial) => place(knob, gap, trial)),
       y: some.map((trial) => this.#value(trial)),
       customdata: some.map((trial) => trial.number),
       text: some.map((trial) => this.#words(trial, knob)),
@@ -128,28 +130,37 @@ export function sampled(trials, most, best = null) {
   return step <= 1 ? trials : trials.filter((trial, i) => i % step === 0 || trial.number === best?.number);
 }
 
-function across(knob, values) {
+function across(knob, values, gap) {
   const powers = knob.log && knob.high / knob.low >= 100 ? { dtick: 1 } : {};
   if (knob.kind !== "choice") {
     // The whole range that is searched, and beside it what trials of an earlier space had.
     const places = [knob.low, knob.high, ...values].map(knob.log ? Math.log10 : Number);
     const [low, high] = [Math.min(...places), Math.max(...places)];
-    const pad = 0.04 * (high - low) || 1;
+    const pad = Math.max(0.04 * (high - low), 0.4 * gap) || 1;
     return { type: knob.log ? "log" : "linear", range: [low - pad, high + pad], ...powers };
   }
   const texts = knob.values.map((value) => parameter(value));
   const every = Math.ceil(texts.length / 8); // more words do not fit beside each other
   const shown = texts.map((text, i) => [i, text]).filter(([i]) => i % every === 0);
-  return { tickvals: shown.map(([i]) => i), ticktext: shown.map(([, text]) => escapeMarkup(text)), range: [-0.6, texts.length - 0.4] };
+  return { tickvals: shown.map(([i]) => i), ticktext: shown.map(([, text]) => escapeMarkup(text)), range: [-0.6, texts.length - 0.4], autotickangles: [0, -30, -90] };
 }
 
-/** Where a trial lies: a choice's points are strewn, the same way at every draw. */
-function place(knob, trial) {
+/** How far the few values of a range lie from each other, as all choices lie 1 apart; 0 where they are many. */
+function gapOf(knob, values) {
+  if (knob.kind === "choice") return 1;
+  // JSON has no floats: of a range that says no step, the values tell whether it is one of whole numbers.
+  const whole = values.every(Number.isInteger) && new Set(values).size <= values.length / 2;
+  const step = knob.step ?? (whole ? 1 : 0);
+  return knob.log || (knob.high - knob.low) / step > MOST_STEPS ? 0 : step;
+}
+
+/** Where a trial lies: what shares a place with others is strewn about it, the same way at every draw. */
+function place(knob, gap, trial) {
   const value = trial.parameters[knob.path];
-  if (knob.kind !== "choice") return value;
+  const strewn = JITTER * gap * (((trial.number * 0.6180339887) % 1) * 2 - 1);
+  if (knob.kind !== "choice") return value + strewn;
   const text = JSON.stringify(value);
-  const strewn = ((trial.number * 0.6180339887) % 1) * 2 - 1;
-  return knob.values.findIndex((each) => JSON.stringify(each) === text) + JITTER * strewn;
+  return knob.values.findIndex((each) => JSON.stringify(each) === text) + strewn;
 }
 
 function isDark() {

@@ -53,6 +53,13 @@ def test_each_parameter_is_shown_against_the_objective(visitor: Visitor) -> None
     for number, x in zip(points["customdata"], points["x"], strict=True):
         assert abs(x - places.index(complete[number].parameters["model.hidden"])) <= 0.28
 
+    page.locator("#slices-parameter").select_option("regularization.dropout")  # and so are the steps of a range
+    page.wait_for_function("document.querySelector('#slices').layout.xaxis.title.text === 'regularization.dropout'")
+    points = slices(page)[1]
+    assert len(set(points["x"])) == len(complete)
+    for number, x in zip(points["customdata"], points["x"], strict=True):
+        assert abs(x - complete[number].parameters["regularization.dropout"]) < 0.03
+
 
 def test_a_slice_shows_the_range_that_is_searched_with_a_single_trial_too(visitor: Visitor) -> None:
     """Plotly alone draws one point with a unit on either side."""

@@ -178,6 +178,23 @@ def test_a_table_has_each_column_once_whatever_parameters_and_metrics_are_called
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_table_says_which_trials_keep_the_constraints(yard: Yard) -> None:
+    constraints = [{"metric": "params", "at_most": 100}]
+    study_id = yard.begin(study(constraints=constraints, budget={"trials": 3, "parallel": 3}))
+    worker = yard.worker()
+    for number, params in enumerate((100.0, 101.0)):
+        attempt = worker.start(study_id, number).attempt
+        worker.finish(attempt, metrics={METRIC: 0.5, "params": params})
+    sessions, row = reads(yard.engine), yard.study(study_id)
+
+    written = csv.DictReader(io.StringIO("".join(as_csv(sessions, row))))
+    typed = parquet.read_table(io.BytesIO(b"".join(as_parquet(sessions, row))))
+
+    assert [each["feasible"] for each in written] == ["true", "false", ""]  # the third one waits
+    assert typed["feasible"].to_pylist() == [True, False, None]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_in_csv_a_choice_of_null_is_not_a_parameter_that_takes_no_part(yard: Yard) -> None:
     parameters = {"a": {"values": [None, 1]}, "b": {"values": [None, 1], "when": {"a": [1]}}}
     points = [{"a": None}, {"a": 1, "b": None}]

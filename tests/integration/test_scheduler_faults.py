@@ -279,9 +279,7 @@ def test_after_the_database_has_ended_all_connections_the_next_ones_are_new(yard
 
 
 def test_what_was_folded_while_the_batch_before_was_written_is_written_when_redis_goes_away(yard: Yard) -> None:
-    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
-    workers = [yard.worker("w0"), yard.worker("w1")]
-    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    study_id, workers, attempts = all_running(yard, 2)
     inbox = yard.scheduler._inbox
     read, settle = inbox.read, inbox.settle
     inbox.read = lambda seconds, _most=256: read(seconds, 1)  # type: ignore[method-assign]
@@ -303,12 +301,9 @@ def test_what_was_folded_while_the_batch_before_was_written_is_written_when_redi
     assert sequences == list(range(1, len(sequences) + 1))
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # nothing is folded while SQLite commits
 def test_all_that_comes_in_while_a_batch_is_written_is_the_next_one(yard: Yard) -> None:
-    study_id = yard.begin(study(budget={"trials": 3, "parallel": 3}))
-    workers = [yard.worker(f"w{number}") for number in range(3)]
-    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
-    if yard.engine.dialect.name != "postgresql":
-        return
+    _, workers, attempts = all_running(yard, 3)
     for worker, attempt in zip(workers, attempts, strict=True):
         worker.post(Report(attempt=attempt, step=1, metrics={METRIC: 0.4}))
     sent = count_turns(yard)
@@ -324,9 +319,7 @@ def test_all_that_comes_in_while_a_batch_is_written_is_the_next_one(yard: Yard) 
 def test_those_who_were_answered_together_and_come_back_one_by_one_are_settled_together(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study_id = yard.begin(study(budget={"trials": 3, "parallel": 3}))
-    workers = [yard.worker(f"w{number}") for number in range(3)]
-    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    _, workers, attempts = all_running(yard, 3)
     sent = count_turns(yard)
     for worker, attempt in zip(workers, attempts, strict=True):
         post_report(worker, attempt, 1)
@@ -343,9 +336,7 @@ def test_those_who_were_answered_together_and_come_back_one_by_one_are_settled_t
 
 
 def test_who_comes_back_alone_is_not_kept_waiting_for_long(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    study_id = yard.begin(study(budget={"trials": 3, "parallel": 3}))
-    workers = [yard.worker(f"w{number}") for number in range(3)]
-    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    _, workers, attempts = all_running(yard, 3)
     sent, sleeps = count_turns(yard), list[float]()
     for worker, attempt in zip(workers, attempts, strict=True):
         post_report(worker, attempt, 1)
@@ -362,9 +353,7 @@ def test_who_comes_back_alone_is_not_kept_waiting_for_long(yard: Yard, monkeypat
 
 
 def test_after_a_quick_commit_nobody_is_waited_for(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    study_id = yard.begin(study(budget={"trials": 3, "parallel": 3}))
-    workers = [yard.worker(f"w{number}") for number in range(3)]
-    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    _, workers, attempts = all_running(yard, 3)
     sent, sleeps = count_turns(yard), list[float]()
     monkeypatch.setattr("search.turn.time", SimpleNamespace(sleep=sleeps.append, monotonic=lambda: 0.0))
     for worker, attempt in zip(workers, attempts, strict=True):
@@ -380,9 +369,7 @@ def test_after_a_quick_commit_nobody_is_waited_for(yard: Yard, monkeypatch: pyte
 def test_what_is_folded_while_others_come_back_is_the_time_that_they_are_given(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
-    workers = [yard.worker(f"w{number}") for number in range(2)]
-    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    _, workers, attempts = all_running(yard, 2)
     for worker, attempt in zip(workers, attempts, strict=True):
         post_report(worker, attempt, 1)
     with slow_commit(yard):
@@ -395,12 +382,9 @@ def test_what_is_folded_while_others_come_back_is_the_time_that_they_are_given(
     assert sleeps == [pytest.approx(RETURN_SECONDS * 3 / 4)]
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # nothing is folded while SQLite commits
 def test_what_was_folded_ahead_is_written_although_redis_goes_away_before_the_rest_is_read(yard: Yard) -> None:
-    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
-    workers = [yard.worker("w0"), yard.worker("w1")]
-    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
-    if yard.engine.dialect.name != "postgresql":
-        return
+    study_id, workers, attempts = all_running(yard, 2)
     for worker, attempt in zip(workers, attempts, strict=True):
         worker.post(Finish(attempt=attempt, outcome="finished", metrics={METRIC: 0.4}))
     with yard.engine.connect() as other:
@@ -436,9 +420,7 @@ def test_what_asks_sql_waits_for_the_batch_that_is_written_and_is_not_read_twice
 
 
 def test_nothing_that_was_folded_after_a_batch_that_failed_is_written(yard: Yard) -> None:
-    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
-    workers = [yard.worker("w0"), yard.worker("w1")]
-    attempts = [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
+    study_id, workers, attempts = all_running(yard, 2)
     inbox = yard.scheduler._inbox
     read = inbox.read
     inbox.read = lambda seconds, _most=256: read(seconds, 1)  # type: ignore[method-assign]
@@ -479,6 +461,13 @@ def test_redis_may_be_wiped_between_a_batch_and_the_one_folded_beside_it(yard: Y
     assert yard.states(study_id)[0] == "COMPLETE"
     yard.turn()
     assert yard.worker("w1").start(study_id, 1)  # the queue is made anew, and so is its group
+
+
+def all_running(yard: Yard, trials: int) -> tuple[int, list[Worker], list[AttemptKey]]:
+    """A study of so many trials, each of which runs on a worker of its own."""
+    study_id = yard.begin(study(budget={"trials": trials, "parallel": trials}))
+    workers = [yard.worker(f"w{number}") for number in range(trials)]
+    return study_id, workers, [worker.start(study_id, number).attempt for number, worker in enumerate(workers)]
 
 
 @contextmanager

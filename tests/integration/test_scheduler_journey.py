@@ -439,11 +439,11 @@ def test_a_tell_without_the_objective_is_refused_and_may_be_repeated_rightly(yar
     assert yard.states(external) == ["COMPLETE"]
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_database_that_has_not_counted_its_trials_looks_each_up_by_its_key(yard: Yard) -> None:
     yard.begin(study(budget={"trials": 400, "parallel": 400}))
-    if yard.engine.dialect.name == "postgresql":
-        with yard.engine.begin() as connection:
-            connection.exec_driver_sql(_BY_INDEX)
-            change = _update(TrialRow.metadata.tables["trial"], ("study_id", "number", "step"), None)
-            plan = list(connection.exec_driver_sql(f"EXPLAIN {change}".replace("$1", "'[]'")).scalars())
-        assert any("pk_trial" in line for line in plan), plan
+    with yard.engine.begin() as connection:
+        connection.exec_driver_sql(_BY_INDEX)
+        change = _update(TrialRow.metadata.tables["trial"], ("study_id", "number", "step"), None)
+        plan = list(connection.exec_driver_sql(f"EXPLAIN {change}".replace("$1", "'[]'")).scalars())
+    assert any("pk_trial" in line for line in plan), plan

@@ -69,6 +69,22 @@ curl --silent "$TRIALYARD_REPORT_URL/report" --data '{}'
 post finish '{"metrics": {"loss": 0.125}}'
 """
 
+DIVERGING = """
+import sys
+from trialyard import report
+
+loss = float(sys.argv[1])
+try:
+    report.report(1, {"loss": 0.5})
+    report.report(2, {"loss": loss}) if sys.argv[2] == "report" else report.finish({"loss": loss})
+except ValueError:
+    if sys.argv[3] == "gives up":
+        raise
+report.report(3, {"loss": 0.25})
+if sys.argv[3] == "fails later":
+    sys.exit(3)
+"""
+
 COMMANDS = r"""
 [objectives.reporting]
 command = ["python", "reporting.py"]
@@ -122,9 +138,15 @@ command = ["sh", "-c", "echo the reason >&2; exit 3"]
 [objectives.crashes]
 command = ["sh", "-c", "kill -SEGV $$"]
 
-[objectives.not-finite]
+[objectives.prints-nan]
 command = ["sh", "-c", "echo loss nan; sleep 60"]
 pattern = 'loss (?P<loss>\S+)'
+
+[objectives.prints-nan-last]
+command = ["sh", "-c", "echo '{{\"loss\": NaN}}'"]
+
+[objectives.diverging]
+command = ["python", "diverging.py", "{loss}", "{call}", "{then}"]
 
 [objectives.says-nothing]
 command = ["echo", "nothing of use"]
@@ -147,6 +169,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def with_scripts(folder: Path) -> Path:
     (folder / "reporting.py").write_text(REPORTING)
     (folder / "stubborn.sh").write_text(SHELL)
+    (folder / "diverging.py").write_text(DIVERGING)
     (folder / "curl.sh").write_text(CURL)
     (folder / "surroundings.py").write_text(SURROUNDINGS)
     (folder / "elsewhere").mkdir()
@@ -372,7 +395,6 @@ def test_a_flood_of_words_fills_no_disk_and_its_end_is_kept(pool: RunningPool, s
         (61, "large-file", "the command's files grew beyond its max_disk of 3.0MB"),
         (62, "exits", "the command ended with exit code 3; its last lines:\nthe reason"),
         (63, "crashes", "the command was killed by signal 11 (SIGSEGV)"),
-        (64, "not-finite", "loss is nan at step 1; a metric must be finite"),
         (65, "says-nothing", "the command must report the study's metric 'loss'; it reported nothing; its last lines:"),
         (
             66,
@@ -393,6 +415,38 @@ def test_a_command_that_fails_says_why(
     assert finish.reason.startswith(reason)
     *_, last = pool.log(finish.attempt).splitlines()
     assert last == f"trialyard: {finish.reason.splitlines()[0].removesuffix('; its last lines:')}"
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "parameters", "reason"),
+    [
+        (70, "prints-nan", {}, "loss is nan at step 1; a metric must be finite"),
+        (71, "prints-nan-last", {}, "loss is nan at the end; a metric must be finite"),
+        (72, "diverging", {"loss": "inf", "call": "report", "then": "gives up"}, "loss is inf at step 2; a metric"),
+        (73, "diverging", {"loss": "nan", "call": "finish", "then": "gives up"}, "loss is nan at the end; a metric"),
+    ],
+)
+def test_a_command_that_diverges_is_told_from_one_that_fails(
+    pool: RunningPool, scheduler: ScriptedScheduler, number: int, name: str, parameters: dict[str, str], reason: str
+) -> None:
+    scheduler.assign(objective(name, number=number, **parameters))
+
+    finish = finish_of(scheduler, number)
+
+    assert finish.outcome == "diverged"
+    assert finish.reason is not None
+    assert finish.reason.startswith(reason)
+    assert pool.log(finish.attempt).splitlines()[-1] == f"trialyard: {finish.reason}"
+
+
+@pytest.mark.parametrize(("number", "then", "outcome"), [(74, "goes on", "finished"), (75, "fails later", "failed")])
+@pytest.mark.usefixtures("pool")
+def test_a_command_that_goes_on_after_a_number_that_was_not_finite_ends_as_it_does(
+    scheduler: ScriptedScheduler, number: int, then: str, outcome: str
+) -> None:
+    scheduler.assign(objective("diverging", number=number, loss="nan", call="report", then=then))
+
+    assert finish_of(scheduler, number).outcome == outcome
 
 
 def test_a_killed_runner_takes_its_command_and_all_that_came_of_it_along(

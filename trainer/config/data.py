@@ -45,7 +45,8 @@ class Split(Section):
     @model_validator(mode="after")
     def _something_is_left(self) -> Self:
         if self.validation + self.test >= 1:
-            raise ValueError(f"validation {self.validation:g} and test {self.test:g} leave no rows to train on")
+            parts = f"validation {self.validation:g} and test {self.test:g}"
+            raise ValueError(f"{parts} leave no rows to train on; let them come to less than 1")
         return self
 
 
@@ -134,6 +135,7 @@ class Data(Section):
     drop: list[ColumnName] = Field(default=[])
     missing_values: list[str] = Field(default=[])
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # by the file's ending
+    decimal: Literal[".", ","] = "."  # what stands before the fraction of a number in a text file
     quoting: Literal["standard", "none"] = "standard"  # none: a quotation mark in a field is a character like others
     text: ColumnName | None = None  # makes it a text task, learned from this column alone
     vocabulary: Count = 10_000  # so many of the training part's tokens are known, the most frequent ones

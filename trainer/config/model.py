@@ -81,7 +81,7 @@ class Model(Section):
     @model_validator(mode="after")
     def _is_from_somewhere(self) -> Self:
         if self.name == "pretrained" and self.source is None:
-            raise ValueError("pretrained needs a source, as in source: hf:<folder> or file:<model.safetensors>")
+            raise ValueError("pretrained needs a source; as in source: hf:<folder> or file:<model.safetensors>")
         return self
 
 
@@ -114,7 +114,7 @@ class Compression(Section):
     @model_validator(mode="after")
     def _begins_before_it_ends(self) -> Self:
         if self.begin > self.end:
-            raise ValueError(f"begin {self.begin:g} comes after end {self.end:g}")
+            raise ValueError(f"begin {self.begin:g} comes after end {self.end:g}; exchange them")
         if self.rewind and self.name == "units":
-            raise ValueError("rewind goes with magnitude: set it to false")
+            raise ValueError("rewind goes with magnitude; set it to false")
         return self

@@ -59,16 +59,17 @@ def digits() -> Images:
 
 
 def read_folder(folder: Path, path: str, allowed: Sequence[Path], side: int | None) -> Images:
-    """All images of a folder whose folders are the classes, sorted by name; grey if all are, else in colours.
+    """All images of a folder whose folders are the classes, sorted by name; grey if all are, else in colours. What is
+    hidden, as `.ipynb_checkpoints`, is none of them.
 
     Args:
         allowed: where images may lie, symbolic links resolved.
         side: makes every image a square of so many pixels; else all must have one size.
 
     Raises:
-        DataError: there is no image, one cannot be read, or sizes differ.
+        DataError: there is no image, one cannot be read or has more than 8 bits a pixel, or sizes differ.
     """
-    files = [file for file in sorted(folder.glob("*/*")) if file.suffix.lower() in IMAGE_ENDINGS]
+    files = [file for file in sorted(folder.glob("[!.]*/[!.]*")) if file.suffix.lower() in IMAGE_ENDINGS]
     if not files:
         hint = f"a folder for each class, with {' '.join(IMAGE_ENDINGS)} in it"
         raise DataError(path, f"{folder.name} holds no images", hint)
@@ -79,6 +80,11 @@ def read_folder(folder: Path, path: str, allowed: Sequence[Path], side: int | No
     grey = all(image.mode in ("1", "L") for image in images)
     pixels = np.stack([np.asarray(image.convert("L" if grey else "RGB")) for image in images])
     return Images(channels_first(pixels, path), pd.Series([file.parent.name for file in files], name="label"))
+
+
+def has_deep_pixels(image: Image.Image) -> bool:
+    """Whether Pillow would cut its values off at 255."""
+    return image.mode.startswith(("I", "F"))
 
 
 def _images(files: Sequence[Path], path: str, side: int | None) -> Iterator[Image.Image]:
@@ -97,6 +103,9 @@ def _open(file: Path, path: str) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
+                if has_deep_pixels(image):
+                    hint = "save it with 8, its values brought to 0 … 255"
+                    raise DataError(path, f"{file.name} has more than 8 bits a pixel", hint)
                 image.load()
                 return image.copy() if image.mode in ("1", "L", "RGB") else image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError) as error:

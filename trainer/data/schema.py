@@ -78,6 +78,7 @@ class Schema(Document):
     excluded: tuple[Excluded, ...]
     target: Target
     missing_values: tuple[str, ...]
+    decimal: Literal[".", ","] = "."  # of numbers that are written as texts
 
     def encode(self, table: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Numbers for the model: (rows, numeric) float32 and (rows, categorical) int64.
@@ -140,6 +141,7 @@ def fit_schema(train: pd.DataFrame, data: Data, target: Target) -> Schema:
         excluded=tuple(excluded),
         target=target,
         missing_values=tuple(data.missing_values),
+        decimal=data.decimal,
     )
 
 

@@ -39,6 +39,7 @@ UNREADABLE = (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile, pd.
 
 _FIELDS = "every row has as many fields as the first line names; data.delimiter says what divides them"
 _OBJECT = 'every line is one JSON object, as in {"age": 31, "job": "cook"}'
+_LONGEST_HEADER = 2**20
 HINTS = {".csv": _FIELDS, ".tsv": _FIELDS, ".jsonl": _OBJECT}
 
 
@@ -175,6 +176,12 @@ def _opened(file: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
 
 
+def first_line(at: Place, data_folders: Sequence[Path]) -> str:
+    """Of a file of rows the line that names the columns, as it stands there. Raises: DataError: it may not be read."""
+    with _opened(locate(at.source.partition(":")[2], at.path, data_folders)) as stream:
+        return stream.readline(_LONGEST_HEADER).decode("utf-8-sig", errors="replace")
+
+
 def _parse(file: Path, ending: str, data: Data) -> pd.DataFrame:
     if file.stat().st_size == 0:
         return pd.DataFrame()
@@ -183,13 +190,19 @@ def _parse(file: Path, ending: str, data: Data) -> pd.DataFrame:
             return pd.read_parquet(io.BytesIO(stream.read()))  # it seeks from the end, which packed files cannot
         if ending == ".jsonl":
             return pd.DataFrame([json.loads(line) for line in stream if line.strip()])
-        return _parse_lines(stream, data.delimiter or SEPARATORS[ending], QUOTING[data.quoting])
+        return _parse_lines(stream, data.delimiter or SEPARATORS[ending], data)
 
 
-def _parse_lines(stream: IO[bytes], separator: str, quoting: Literal[0, 3]) -> pd.DataFrame:
+def _parse_lines(stream: IO[bytes], separator: str, data: Data) -> pd.DataFrame:
     with warnings.catch_warnings():
         # Rows longer than the header would lose their last fields with no more than a warning.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(
-            stream, sep=separator, quoting=quoting, index_col=False, skipinitialspace=True, low_memory=False
+            stream,
+            sep=separator,
+            decimal=data.decimal,
+            quoting=QUOTING[data.quoting],
+            index_col=False,
+            skipinitialspace=True,
+            low_memory=False,
         )

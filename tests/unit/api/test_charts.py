@@ -24,6 +24,15 @@ def test_a_logarithmic_axis_has_round_numbers_however_short_it_is(low: float, hi
     assert re.findall(r'text-anchor="middle">([0-9.e-]+)</text>', str(picture)) == below
 
 
+def test_of_many_names_as_many_stand_below_as_have_room() -> None:
+    names = [f"n{place}" for place in range(10_000)]
+
+    picture = str(figure([Point(0, 0.0), Point(20, 1.0)], [], "x", "loss", names=names))
+
+    assert re.findall(r">(n[0-9]+)</text>", picture) == [f"n{place}" for place in range(0, 10_000, 1250)]
+    assert [place for place in re.findall(r'cx="([0-9.]+)"', picture) if float(place) > 100] == []  # among the first
+
+
 @pytest.mark.parametrize(
     "values", [(-1.7e308, 1.7e308), (0.0, 1.7e308), (1.7e308, 1.7e308), (-1e-300, 1e-300), (0.0, 0.0)]
 )

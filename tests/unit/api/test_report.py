@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
 
 from store.models import StudyRow, TaskRow, TrialRow
 from store.session import writes
@@ -72,6 +76,35 @@ def test_the_best_trial_beside_its_test_rows_and_what_other_seeds_make_of_it(ser
     again = ("1", "0.2500", "0.5000", "0.1250", "4")
     assert text.count("".join(f'<td class="num">{each}</td>' for each in again)) == 1
     assert "trained again" in text
+
+
+def test_what_shares_a_choice_or_a_step_is_strewn_about_it_in_the_order_of_the_study(server: ApiServer) -> None:
+    kinds: list[dict[str, Any]] = [
+        {"values": ["b", "a"]},
+        {"low": 0, "high": 2},
+        {"low": 0.0, "high": 1.0, "step": 0.5},
+    ]
+    server.create(parameters={f"p{place}": entry for place, entry in enumerate(kinds)})
+    server.add_trials([0.1 * number for number in range(30)])
+    with writes(server.engine).begin() as session:
+        for number, trial in enumerate(session.scalars(select(TrialRow).order_by(TrialRow.number))):
+            trial.parameters = {"p0": "ab"[number % 2], "p1": number % 3, "p2": number % 3 / 2}
+
+    text = report(server)
+
+    for name, groups in (("p0", 2), ("p1", 3), ("p2", 3)):
+        picture = text.partition(f"<figcaption>{METRIC} by {name}</figcaption>")[2].partition("</svg>")[0]
+        points = re.findall(r'cx="([0-9.]+)" cy="[0-9.]+" r="3.2"><title>trial [0-9]+: (\S+)</title>', picture)
+        assert len(points) == 30
+        assert len({place for place, _ in points}) > 15  # they do not hide each other
+        of_value: dict[str, list[float]] = {}
+        for place, value in points:
+            of_value.setdefault(value, []).append(float(place))
+        across = sorted(of_value.values(), key=min)
+        assert len(across) == groups
+        assert all(max(left) < min(right) for left, right in itertools.pairwise(across))
+        if name == "p0":
+            assert max(of_value["b"]) < min(of_value["a"])
 
 
 def test_what_a_study_says_is_text_in_it(server: ApiServer) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from search.definition import parse, submitted
-from store.errors import DefinitionError
+from store.errors import DefinitionError, Problem
 from tests.unit.search.documents import ADULT_MLP, external, train
 from trialyard.study_file import from_yaml
 
@@ -63,7 +63,7 @@ SHAPES = [
     (train(objective=[LOSS] * 5), "objective", ["5 entries", "constraints"]),
     (train(objective=[LOSS, LOSS]), "objective[1].metric", ["there already"]),
     (train(objective=[LOSS, {"metric": "val/x", "direction": "minimize"}]), "objective[1].metric", ["no training"]),
-    (train(objective=[LOSS, {"metric": "params"}]), "objective[1].direction", ["is missing"]),
+    (train(objective=[LOSS, {"metric": "params"}]), "objective[1].direction", ["is missing", "minimize or maximize"]),
     (train(objective=TWO, sampler={"name": "cmaes"}), "sampler.name", ["single objective", "tpe", "nsga2"]),
     (train(objective=TWO, pruner={"name": "median"}), "pruner.name", ["single objective"]),
     (train(objective=TWO, budget={"trials": 9, "target": 0.5}), "budget.target", ["one objective", "patience_trials"]),
@@ -231,7 +231,7 @@ ENTRIES = [
     (
         {"x": {"low": 0.0, "high": 1.0}, "y": {"value": 1, "when": {"x": 0.5}}},
         "parameters.y.when.x",
-        ["no single value"],
+        ["values that can be counted", "step: 0.1"],
     ),
     (
         {"x": {"value": 1, "when": {"y": 1}}, "y": {"value": 1, "when": {"x": 1}}},
@@ -409,6 +409,78 @@ IDLE = [
     ({"data": {**DIGITS, "vocabulary": 50}}, "trial.data.vocabulary", ["data.text given", "data.text is null"]),
     ({"data": {**DIGITS, "augment": {"probability": 0.5}}}, "trial.data.augment.probability", ["cutmix above 0, or"]),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        (
+            train(sampler={"name": "tpe", "group": True, "multivariate": False}),
+            Problem("sampler", "group works only with multivariate", "leave out multivariate: false"),
+        ),
+        (
+            with_trial(data={**DIGITS, "task": "regression"}, regularization={"label_smoothing": 0.1}),
+            Problem("trial.regularization.label_smoothing", "a regression has no labels to smooth", "set it to 0"),
+        ),
+        (
+            train(resources={"gpus": 2, "processes": 2}),
+            Problem("resources", "each GPU has one process", "leave processes out, or gpus 2"),
+        ),
+        (
+            train(pruner={"name": "threshold", "lower": 2, "upper": 1}),
+            Problem("pruner", "lower 2 is above upper 1", "exchange them"),
+        ),
+    ],
+)
+def test_what_is_wrong_and_what_would_be_right_are_told_apart(document: dict[str, Any], problem: Problem) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        parse(document)
+
+    assert problem in caught.value.problems
+
+
+RATE = {"optimizer.lr": {"low": 0.25, "high": 1.25}}
+WIDTH = {"batch_size": {"low": 1, "high": 8}}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "when", "path", "message", "hint"),
+    [
+        (
+            RATE, {"optimizer.lr": {"at_least": 0.5}}, "optimizer.lr",
+            "is a range of floats without a step, and a condition goes by values that can be counted",
+            "give optimizer.lr a step, as in step: 0.1, or list its values",
+        ),
+        (
+            {"optimizer.lr": {"low": 0.25, "high": 1.25, "log": True}}, {"optimizer.lr": {"at_most": 0.5}},
+            "optimizer.lr",
+            "is a range of floats without a step, and a condition goes by values that can be counted",
+            "list the values of optimizer.lr",  # on a log scale a step cannot be had
+        ),
+        (
+            {"optimizer.lr": {"low": 0.25, "high": 1.25, "step": 1e-6}}, {"optimizer.lr": {"at_least": 0.5}},
+            "optimizer.lr", "has 1,000,001 values, and bounds are for 10,000 at most",
+            "let optimizer.lr have fewer values, or list here those that are meant",
+        ),
+        (
+            WIDTH, {"batch_size": {"at_lest": 5}}, "batch_size",
+            '{"at_lest": 5} is no value that it can have', "for bounds write at_least, at_most or both",
+        ),
+        (WIDTH, {"batch_size": {"at_least": "5"}}, "batch_size.at_least", 'must be a number, not "5"',
+         "write it without quotes"),
+        (WIDTH, {"batch_size": {"at_least": [5]}}, "batch_size.at_least", "must be a number, not [5]",
+         "or list the values themselves"),
+    ],
+)  # fmt: skip
+def test_a_condition_that_cannot_be_met_says_what_would_be_one(
+    parameters: dict[str, Any], when: dict[str, Any], path: str, message: str, hint: str
+) -> None:
+    document = train(parameters={**parameters, "epochs": {"low": 1, "high": 9, "when": when}})
+
+    with pytest.raises(DefinitionError) as caught:
+        parse(document)
+
+    assert Problem(f"parameters.epochs.when.{path}", message, hint) in caught.value.problems
 
 
 def test_folds_may_be_asked_for_beside_the_split_that_they_take_the_place_of() -> None:

@@ -69,7 +69,7 @@ def test_the_layers_that_take_part_are_the_widths_of_the_model() -> None:
         (
             {"optimizer.lr": {"low": 0.1, "high": 0.2}, "batch_size": layer(0, when={"optimizer.lr": {"at_most": 1}})},
             "parameters.batch_size.when.optimizer.lr",
-            "range of floats",
+            "range of floats without a step",
         ),
     ],
 )

@@ -96,6 +96,18 @@ def test_a_training_killed_at_any_epoch_goes_on_bit_for_bit(iris: Prepared, opti
             assert newest(paused) == newest(paused_folder)
 
 
+def test_fewer_rows_than_a_batch_are_one_batch(iris: Prepared) -> None:
+    told = {"data": Data(source="sklearn:iris"), "epochs": EPOCHS, **EVERYTHING}
+    as_is, by_its_rows = Recorder(), Recorder()
+
+    finished = run(TrainConfig.model_validate(told), iris, reporter=as_is)  # by 128, where there are 90
+
+    assert run(TrainConfig.model_validate(told | {"batch_size": 90}), iris, reporter=by_its_rows) == finished
+    assert as_is.reports == by_its_rows.reports
+    losses = [metrics["train/loss"] for metrics in as_is.reports.values()]
+    assert losses[-1] < losses[0]
+
+
 def test_averages_and_plateaus_go_on_bit_for_bit_too(iris: Prepared) -> None:
     config = configure(
         regularization={"ema": 0.9},

@@ -126,6 +126,26 @@ def test_images_of_a_folder_can_be_brought_to_one_size_and_keep_their_colours(tm
     assert prepared.train.inputs[0][0, :, 0, 0].tolist() == pytest.approx([10, 20, 30], abs=3)
 
 
+def test_what_is_hidden_in_a_folder_is_no_class_and_no_image(tmp_path: Path) -> None:
+    for name in ("a", "b", ".ipynb_checkpoints"):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("L", (4, 4)).save(tmp_path / "p" / name / f"{number}.png")
+    (tmp_path / "p" / "a" / "._1.png").write_bytes(b"what macOS keeps beside a file")
+
+    prepared = prepare(Data(source="file:p"), device=CPU, data_folders=[tmp_path])
+
+    assert (prepared.classes, prepared.train.rows + prepared.validation.rows) == (("a", "b"), 16)
+
+
+def test_an_image_of_16_bits_is_refused_instead_of_being_cut_off_at_255(tmp_path: Path) -> None:
+    (tmp_path / "p" / "a").mkdir(parents=True)
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "p" / "a" / "1.png")
+
+    with pytest.raises(DataError, match=r"1\.png has more than 8 bits a pixel; save it with 8"):
+        prepare(Data(source="file:p"), device=CPU, data_folders=[tmp_path])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

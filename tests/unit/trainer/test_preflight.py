@@ -17,8 +17,8 @@ def corner(source: str = "sklearn:iris", **sections: Any) -> TrainConfig:
     return TrainConfig.model_validate({"data": data, "batch_size": 16} | sections)
 
 
-def check(*configs: TrainConfig, metric: str = "val/loss") -> tuple[list[Problem], dict[str, Any]]:
-    return preflight.check(configs, wanted={"objective.metric": metric}, data_folders=(), device=CPU)
+def check(*configs: TrainConfig, metric: str = "val/loss", ranks: int = 1) -> tuple[list[Problem], dict[str, Any]]:
+    return preflight.check(configs, wanted={"objective.metric": metric}, data_folders=(), device=CPU, ranks=ranks)
 
 
 def test_a_space_that_fits_its_data_has_no_problems_and_says_what_was_found() -> None:
@@ -69,6 +69,22 @@ def test_what_cannot_work_is_found_with_the_place_and_the_cure(
     assert [problem.path for problem in problems] == [path]
     assert message in problems[0].message
     assert hint in problems[0].hint
+
+
+def test_a_table_smaller_than_the_batch_that_nobody_chose_is_no_problem() -> None:
+    nobodys = TrainConfig.model_validate({"data": {"source": "sklearn:iris"}, "model": {"norm": "batch"}})
+
+    assert nobodys.batch_size == 128  # of 90 rows
+    assert check(nobodys, ranks=45)[0] == []  # 2 rows for each process
+
+
+def test_a_table_too_small_for_batch_normalization_by_all_processes_is_found() -> None:
+    nobodys = TrainConfig.model_validate({"data": {"source": "sklearn:iris"}, "model": {"norm": "batch"}})
+
+    [problem] = check(nobodys, ranks=46)[0]
+
+    message = "batch normalization needs 92 rows, 2 for each process, and the training part has 90"
+    assert (problem.path, problem.message, problem.hint) == ("trial.model.norm", message, "set it to none or layer")
 
 
 def test_a_problem_of_many_corners_is_told_once_and_those_of_different_corners_all() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.data.images import ImageSchema
@@ -75,6 +76,16 @@ def test_what_does_not_fit_is_named(rows: list[Any], path: str, message: str) ->
     assert (refused.value.problems[0].path, refused.value.problems[0].message) == (path, message)
 
 
+def test_a_number_may_be_written_as_the_training_wrote_it() -> None:
+    rows = [ANNA | {"age": age} for age in ("31,5", " -2", "1e3", "31.5", 31.5)]
+
+    table, _ = read_rows(PEOPLE.model_copy(update={"decimal": ","}), rows)
+
+    assert table["age"].tolist() == [31.5, -2, 1000, 31.5, 31.5]
+    with pytest.raises(WrongRows, match="'31,5' is no number"):
+        read_rows(PEOPLE, rows)
+
+
 def test_a_text_may_come_alone_or_in_its_column() -> None:
     schema = TextSchema(column="sms", vocabulary=("hi",), lower_case=True, subwords=False, max_tokens=4, target=TARGET)
 
@@ -87,11 +98,14 @@ IMAGE = ImageSchema(channels=1, height=2, width=3, shift=(0.0,), scale=(1.0,), t
 PIXELS = [[0, 1, 2], [3, 4, 255]]
 
 
-def test_an_image_is_pixels_or_a_file() -> None:
+def png(pixels: NDArray[Any]) -> str:
     file = io.BytesIO()
-    Image.fromarray(np.array(PIXELS, np.uint8)).save(file, "PNG")
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
 
-    pixels, _ = read_rows(IMAGE, [PIXELS, base64.b64encode(file.getvalue()).decode()])
+
+def test_an_image_is_pixels_or_a_file() -> None:
+    pixels, _ = read_rows(IMAGE, [PIXELS, png(np.array(PIXELS, np.uint8))])
 
     assert pixels.tolist() == [[PIXELS], [PIXELS]]
 
@@ -103,6 +117,7 @@ def test_an_image_is_pixels_or_a_file() -> None:
         ([[0, 1, 2], [3, 4, 256]], "holds values that are no whole numbers from 0 to 255"),
         ([[0, 1, 2], [3, 4]], "is no array of numbers, nor an image file in base64"),
         ("bm8=", "is no PNG or JPEG file in base64"),
+        (png(np.full((2, 3), 40_000, np.uint16)), "has more than 8 bits a pixel"),
     ],
 )
 def test_what_is_no_such_image_is_told(row: object, message: str) -> None:

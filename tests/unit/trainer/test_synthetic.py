@@ -96,7 +96,7 @@ def test_a_source_that_cannot_be_made_up_is_refused_with_the_study(source: str, 
         parse(document)
 
     (problem,) = caught.value.problems
-    assert (problem.path, problem.message) == ("trial.data.source", message)
+    assert str(problem) == f"trial.data.source: {message}"
 
 
 def test_test_rows_may_be_made_up_with_another_seed() -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import httpx
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from trialyard import connection
 from trialyard.client import Client
 from trialyard.errors import ApiError, Conflict, InvalidRequest, NotFound, ServerError, Unauthorized, Unreachable
 from trialyard.events import parse_events
+from trialyard.resources import Handout
 
 STUDY = {
     "name": "digits",
@@ -22,6 +27,9 @@ STUDY = {
     "counts": {"running": 2, "complete": 31, "pruned": 6, "failed": 1},
     "best": {"number": 7, "values": {"val/accuracy": 0.97}, "parameters": {"optimizer.lr": 0.01}},
 }
+
+
+HANDOUT = Handout(number=3, attempt=1, token="1.3.1", parameters={})
 
 
 class Server:
@@ -75,6 +83,49 @@ def test_numbers_that_json_cannot_carry_are_refused_by_their_path_before_anythin
         ("parameters.k.values.1", "is infinite"),
     ]
     assert server.requests == []
+
+
+def test_numbers_of_numpy_and_torch_travel_as_what_they_are() -> None:
+    server = Server(httpx.Response(200, json={"decision": "continue"}))
+    metrics = {"loss": np.float32(0.5), "accuracy": torch.tensor(0.25, requires_grad=True)}
+
+    server.client().report("s", HANDOUT, np.int64(3), metrics)
+
+    assert json.loads(server.requests[0].content) == {
+        "token": HANDOUT.token,
+        "step": 3,
+        "metrics": {"loss": 0.5, "accuracy": 0.25},
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.float32("nan"), "metrics.loss: is NaN; give a finite number"),
+        (date(2026, 1, 1), "metrics.loss: is of type date, which JSON does not have; give text, a number"),
+    ],
+)
+def test_a_metric_that_is_none_is_refused_before_anything_is_sent(value: Any, message: str) -> None:
+    server = Server()
+
+    with pytest.raises(InvalidRequest, match=message):
+        server.client().tell("s", HANDOUT, "complete", {"loss": value})
+
+    assert server.requests == []
+
+
+def test_a_data_frames_rows_are_predicted_its_nans_as_gaps() -> None:
+    server = Server(
+        httpx.Response(200, json={"trial": 1, "task": "regression", "target": "pay", "predictions": [], "notes": []})
+    )
+    frame = pd.DataFrame({"age": [39, 40], "hours": np.array([np.nan, 1.5], np.float32), "job": ["a", None]})
+
+    server.client().predict("s", frame)
+
+    assert json.loads(server.requests[0].content)["rows"] == [
+        {"age": 39, "hours": None, "job": "a"},
+        {"age": 40, "hours": 1.5, "job": None},
+    ]
 
 
 def test_a_study_comes_back_typed_with_what_can_be_derived_from_it() -> None:

@@ -82,6 +82,57 @@ def test_a_table_with_semicolons_is_read_by_its_columns(tmp_path: Path) -> None:
     assert study.prepared.columns == ["size", "mark"]
 
 
+def test_the_first_line_says_what_divides_the_fields_whatever_stands_in_them(tmp_path: Path) -> None:
+    # As spreadsheets of half of Europe write: a mark of the byte order, semicolons, and commas in names and numbers.
+    header = 'size, cm;"kind, in a, b, c, d";of\n'
+    rows = "".join(f"{NUMBERS[index]:.3f};{index % 3};{WORDS[index]}\n".replace(".", ",") for index in range(60))
+    (tmp_path / "a.csv").write_text(header + rows, encoding="utf-8-sig")
+
+    study, definition = drafted(Given(str(tmp_path / "a.csv"), output=tmp_path / "study.yaml"))
+
+    assert (definition.trial["data"]["delimiter"], definition.trial["data"]["target"]) == (";", "of")
+    assert definition.trial["data"]["decimal"] == ","
+    assert study.prepared.columns == ["size, cm", "kind, in a, b, c, d"]
+    assert len(study.prepared.schema.numeric) == 2  # type: ignore[union-attr] - a table
+
+
+def test_commas_in_words_are_none_of_numbers(tmp_path: Path) -> None:
+    table = pd.DataFrame({"size": NUMBERS, "place": ["1,5", "left, 2"] * 30, "kind": WORDS})
+
+    _, definition = written(table, tmp_path / "places.csv")
+
+    assert "decimal" not in definition.trial["data"]
+
+
+def test_a_column_in_which_hardly_a_value_stands_is_dropped(tmp_path: Path) -> None:
+    table = pd.DataFrame({"size": NUMBERS, "empty": np.nan, "fax": [1.5] + [np.nan] * 59, "kind": WORDS, "note": None})
+
+    study, definition = written(table, tmp_path / "gaps.csv")
+
+    assert (definition.trial["data"]["drop"], definition.trial["data"]["target"]) == (["empty", "fax", "note"], "kind")
+    assert study.prepared.columns == ["size"]
+
+
+@pytest.mark.parametrize(
+    ("rarest", "stratify", "stratified"),
+    [
+        (2, False, False),  # too few for three parts
+        (4, True, False),  # and for five folds
+        (10, True, True),
+    ],
+)
+def test_a_class_of_few_rows_is_where_chance_puts_it(
+    rarest: int, stratify: bool, stratified: bool, tmp_path: Path
+) -> None:
+    kinds = ["maybe"] * rarest + (WORDS * 2)[rarest:]
+
+    _, definition = written(pd.DataFrame({"size": [*NUMBERS, *NUMBERS], "kind": kinds}), tmp_path / "rare.csv")
+
+    trial = definition.trial
+    assert trial["data"]["split"].get("stratify", True) is stratify
+    assert trial["cross_validation"].get("stratified", True) is stratified
+
+
 @pytest.mark.parametrize(
     ("kinds", "metric"),
     [

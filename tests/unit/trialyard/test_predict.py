@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from trialyard.client import Client
@@ -38,3 +40,28 @@ def test_a_file_whose_rows_cannot_be_told_is_refused(
 
     with pytest.raises(BadInput, match=says):
         predict_file(client, "adult", [file])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.csv", "age,job\n31,clerk\n"),
+        ("rows.csv", "\ufeffage;job\n31;clerk\n"),
+        ("rows.csv", '"age";job\n31;clerk\n'),
+        ("rows.tsv", "age\tjob\n31\tclerk\n"),
+    ],
+)
+def test_the_first_line_says_what_divides_the_fields(tmp_path: Path, name: str, content: str) -> None:
+    asked: list[object] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.extend(json.loads(request.content)["rows"])
+        document = {"trial": 1, "task": "regression", "target": "pay", "predictions": [{"value": 1.5}]}
+        return httpx.Response(200, json=document)
+
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with Client("http://server", transport=httpx.MockTransport(answer)) as client:
+        predict_file(client, "adult", [tmp_path / name], output=tmp_path / "answers.csv")
+
+    assert asked == [{"age": "31", "job": "clerk"}]
+    assert (tmp_path / "answers.csv").read_text() == "age,job,prediction\n31,clerk,1.5\n"

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from store.messages import DecisionName
 from trialyard import report
@@ -75,6 +78,20 @@ def test_a_copy_speaks_to_a_worker(tmp_path: Path) -> None:
 
     assert answer.stdout.splitlines() == ["{'optimizer.lr': 0.5, 'epochs': 3}", "stopped"]
     assert told.words == [(0, {"loss": 1.0}), (1, {"loss": 0.5}), (None, {"loss": 0.25})]
+
+
+@pytest.mark.parametrize("step", [np.int64(3), torch.tensor(3)])
+def test_a_step_may_be_another_librarys_whole_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Any
+) -> None:
+    told = Told()
+
+    with Endpoint(tmp_path / "socket", told) as endpoint:
+        for name, value in endpoint.variables.items():
+            monkeypatch.setenv(name, value)
+        report.report(step, {"loss": 1.0})
+
+    assert told.words == [(3, {"loss": 1.0})]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_functions_and_commands_stand_in_one_file(tmp_path: Path) -> None:
         ("command = ['sh']\npatern = 'x'", "objectives.x.patern: is no key that is known here; did you mean 'pattern'"),
         ("command = ['sh']\nparameters = 'yaml'", 'objectives.x.parameters: "yaml" is none of arguments, environment'),
         ("command = ['sh']\nenvironment = {N = 3}", "objectives.x.environment.N: must be text, not 3"),
-        ("command = ['sh']\ntimeout = 'long'", "objectives.x.timeout: must be a time such as 2h"),
+        ("command = ['sh']\ntimeout = 'long'", "objectives.x.timeout: must be a time or a number of seconds; as in 2h"),
         ("command = ['sh']\ngrace = 0", "objectives.x.grace: must be greater than 0.0, and is 0"),
         ("command = ['sh']\npattern = '(?P<loss>'", "objectives.x.pattern: is no regular expression: "),
         ("command = ['sh']\npattern = '(?P<step>.)'", "objectives.x.pattern: reads no metric; name a group after one"),
