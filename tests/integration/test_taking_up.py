@@ -14,6 +14,7 @@ from store.messages import (
     Finish,
     Preflighted,
     Refused,
+    Settled,
 )
 from store.models import StudyRow, StudyState
 from store.session import writes
@@ -242,7 +243,7 @@ def test_more_trials_in_the_batch_that_would_have_ended_it_keep_it_running(yard:
 
 
 def test_changes_that_come_at_once_all_hold_and_it_is_taken_up_once(yard: Yard) -> None:
-    study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
+    study_id = yard.begin(study(enqueue=[{"x": 0.5, "k": "a"}], budget={"trials": 1, "parallel": 1}))
     run_to_the_end(yard, study_id)
     people = [yard.worker(f"api-{place}") for place in range(5)]
     changes: list[dict[str, Any]] = [
@@ -375,6 +376,7 @@ def test_a_change_in_the_batch_in_which_it_fails_is_refused_for_the_moment(
         worker.post(Finish(attempt=given.attempt, outcome="finished", metrics={METRIC: 0.5}))
         person.post(Amend(study_id=study_id, budget={"trials": 9}))
         yard.turn()
+    assert worker.answer() == Settled(stale=True)
     assert person.answer() == Refused(message="the study is ending at this moment; ask again")
     assert yard.study(study_id).state == "FAILED"
     assert yard.study(study_id).definition["budget"]["trials"] == 3
