@@ -102,6 +102,7 @@ class Ledger:
         self._reports: list[dict[str, Any]] = []
         self._further: list[tuple[dict[str, Any], Metrics]] = []
         self._studies: list[tuple[StudyChange, Event]] = []
+        self._abandoned: set[int] = set()
         self._dropped_tasks: list[tuple[int, int]] = []
         self._new_tasks: list[tuple[int, str, dict[str, Any]]] = []
         self._task_columns: dict[tuple[int, int], dict[str, Any]] = defaultdict(dict)
@@ -188,6 +189,11 @@ class Ledger:
         self._events[change.study_id].append(event)
         self._studies.append((change, event))
 
+    def abandon(self, change: StudyChange) -> None:
+        """A study that is not in memory ends, and with it whatever SQL has of it that has not ended."""
+        self._abandoned.add(change.study_id)
+        self.move(change)
+
     @property
     def is_of_trials_alone(self) -> bool:
         """Whether `write_studies` has nothing to do."""
@@ -211,6 +217,8 @@ class Ledger:
         for change, event in self._studies:
             if not self._write_study(session, change):
                 self._events[change.study_id].remove(event)
+            elif change.study_id in self._abandoned:
+                self._cancel_open(session, change.study_id)
         for key, metrics in self._further:
             if (report := session.get(ReportRow, key)) is not None:
                 report.metrics = report.metrics | metrics
@@ -263,6 +271,17 @@ class Ledger:
         unchanged = (StudyRow.id == change.study_id, StudyRow.state == str(change.was))
         statement = update(StudyRow).where(*unchanged).values(columns).returning(StudyRow.id)
         return session.execute(statement).first() is not None
+
+    def _cancel_open(self, session: Session, study_id: int) -> None:
+        over = {"reason": "the study has failed", "ended_at": self.at}
+        of_study = (
+            TrialRow.study_id == study_id,
+            TrialRow.state.in_([str(each) for each in TrialState if not each.ended]),
+        )
+        session.execute(update(TrialRow).where(*of_study).values(state=str(TrialState.CANCELLED), **over))
+        unended = (AttemptRow.study_id == study_id, AttemptRow.ended_at.is_(None))
+        cancelled = {"outcome": str(Outcome.CANCELLED), "device_seconds": 0.0, **over}
+        session.execute(update(AttemptRow).where(*unended).values(cancelled))
 
     def _event_rows(self, events: Iterable[Event]) -> list[dict[str, Any]]:
         return [{"kind": kind, "body": body, "at": self.at} for kind, body in events]

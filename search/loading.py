@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
 import structlog
 from sqlalchemy import JSON, Row, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from search.definition import Definition, parse
 from search.gp_process import missing_extra
+from search.isolation import FORESEEN
 from search.keeping import with_models
 from search.ledger import LiveTrial
 from search.live_study import LiveStudy
@@ -27,6 +28,8 @@ from store.models import AttemptRow, ReportRow, StudyRow, StudyState, TrialRow, 
 _OF_ALL = ("number", "state", "parameters", "system_attrs", "values", "violation", "space_version", "ended_at")
 _TO_REUSE = ("metrics", "step")
 
+NOT_ITS_OWN = (*FORESEEN, OSError, MemoryError)  # what is raised over a study through no fault of its rows
+
 log = structlog.get_logger(__name__)
 
 ACTIVE = (StudyState.PREPARING, StudyState.RUNNING, StudyState.PAUSED)
@@ -36,6 +39,55 @@ def study_states(session: Session, known: set[int]) -> dict[int, StudyState]:
     """The states of all studies that have not ended, and of those already known; a deleted one is missing."""
     wanted = StudyRow.state.in_([str(state) for state in ACTIVE]) | StudyRow.id.in_(known)
     return {row.id: StudyState(row.state) for row in session.execute(select(StudyRow.id, StudyRow.state).where(wanted))}
+
+
+def load_studies(
+    reads: sessionmaker[Session], wanted: Iterable[int], known: Iterable[LiveStudy]
+) -> tuple[dict[int, LiveStudy], dict[int, DefinitionError]]:
+    """Rebuild studies by their numbers, and say of those that cannot run here why.
+
+    One whose rows we fail on twice cannot, if we hold another one with trials; else the fault may concern all, as after
+    an upgrade, and no study is given up.
+
+    Args:
+        known: those that are in memory already.
+
+    Raises:
+        Exception: what was raised over a study, where there is no other one to tell by.
+    """
+    loaded: dict[int, LiveStudy] = {}
+    refused: dict[int, DefinitionError] = {}
+    failed: dict[int, Exception] = {}
+    for study_id in wanted:
+        try:
+            loaded[study_id] = _tried_twice(reads, study_id)
+        except DefinitionError as error:
+            refused[study_id] = error
+        except NOT_ITS_OWN:
+            raise
+        except Exception as error:
+            log.exception("a study cannot be loaded", study=study_id)
+            failed[study_id] = error
+    if failed and not any(study.counts.total() for study in (*known, *loaded.values())):
+        raise next(iter(failed.values()))
+    return loaded, refused | {study_id: _faulty("loaded", error) for study_id, error in failed.items()}
+
+
+def _tried_twice(reads: sessionmaker[Session], study_id: int) -> LiveStudy:
+    try:
+        with reads() as session:
+            return load_study(session, study_id)
+    except NOT_ITS_OWN:
+        raise
+    except Exception as error:  # noqa: BLE001 - what is raised again is told
+        log.warning("a study could not be loaded; trying again", study=study_id, error=repr(error))
+    with reads() as session:
+        return load_study(session, study_id)
+
+
+def _faulty(what: str, error: Exception) -> DefinitionError:
+    message = f"cannot be {what} ({type(error).__name__}: {error})"
+    return DefinitionError([Problem("study", message, "a fault of ours; the scheduler's log has it")])
 
 
 def load_study(session: Session, study_id: int) -> LiveStudy:
@@ -118,7 +170,7 @@ def _begun(row: StudyRow, definition: Definition, warm: Sequence[WarmTrial]) -> 
     """The study without its trials.
 
     Raises:
-        DefinitionError: it is a new one that we fail on; who runs already is not given up, whatever is raised.
+        DefinitionError: it is a new one that we fail on.
     """
     try:
         return LiveStudy(row.id, definition, StudyState(row.state), _began(row), row.past_spaces, warm)
@@ -126,8 +178,7 @@ def _begun(row: StudyRow, definition: Definition, warm: Sequence[WarmTrial]) -> 
         if StudyState(row.state) is not StudyState.PREPARING:
             raise
         log.exception("a new study cannot be begun", study=row.id)
-        message = f"cannot be begun ({type(error).__name__}: {error})"
-        raise DefinitionError([Problem("study", message, "a fault of ours; the scheduler's log has it")]) from error
+        raise _faulty("begun", error) from error
 
 
 def _began(row: StudyRow) -> datetime | None:

@@ -32,12 +32,12 @@ from search.ledger import Ledger, StudyChange, TrialKey
 from search.live_study import LiveStudy
 from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness, workers_of
-from search.loading import load_study, study_states
+from search.loading import load_studies, load_study, study_states
 from search.pools import Pools, Seats
 from search.turn import SLOW_SECONDS, Job, Outbox, Sent, Turn, can_be_folded_ahead, with_returning
 from search.wishes import fulfil, take_up
 from store.bus import Caller, Inbox, Received, StreamLost
-from store.errors import DefinitionError, LostLease
+from store.errors import LostLease
 from store.messages import (
     Amend,
     Answer,
@@ -345,23 +345,22 @@ class Scheduler:
             self._tasks.follow(session)
         for study_id in self._studies.keys() - states.keys():
             del self._studies[study_id]  # deleted
-        for study_id, state in states.items():
-            study = self._studies.get(study_id)
-            if study is None:
-                self._load(study_id, state, ledger)
-            elif study.state is not state:
-                study.follow(state, ledger)
+        for study_id, study in self._studies.items():
+            if study.state is not states[study_id]:
+                study.follow(states[study_id], ledger)
+        if new := states.keys() - self._studies.keys():
+            self._load(sorted(new), states, ledger)
 
-    def _load(self, study_id: int, state: StudyState, ledger: Ledger) -> None:
-        try:
-            with self._reads() as session:
-                self._studies[study_id] = load_study(session, study_id)
-        except DefinitionError as error:
-            # Stored by a version that knew more, or was less strict, than this one, or an extra is not installed.
-            log.error("a stored study is not valid here", study=study_id, error=str(error))
-            reason = f"the scheduler cannot run the stored definition: {error.problems[0]}"
+    def _load(self, new: Sequence[int], states: Mapping[int, StudyState], ledger: Ledger) -> None:
+        loaded, refused = load_studies(self._reads, new, self._studies.values())
+        self._studies |= loaded
+        for study_id, error in refused.items():
+            # Stored by a version that knew more, or was less strict, than this one, or an extra is not installed, or we
+            # fail on its rows.
+            log.error("a stored study cannot run here", study=study_id, error=str(error))
+            reason = f"the scheduler cannot run what is stored: {error.problems[0]}"
             errors = [problem.as_dict() for problem in error.problems]
-            ledger.move(StudyChange(study_id, state, StudyState.FAILED, reason, errors))
+            ledger.abandon(StudyChange(study_id, states[study_id], StudyState.FAILED, reason, errors))
 
     def _expire(self, ledger: Ledger) -> None:
         ours = [study for study in self._studies.values() if not study.is_external]
