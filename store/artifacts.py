@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -50,8 +50,10 @@ class Folder(Protocol):
 class Artifacts:
     """All files of all studies below one fsspec URL."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, local: Callable[[Path], LocalFolder] = lambda path: LocalFolder(path)) -> None:
+        """`local` makes the folders of a store on a local disk."""
         self._url = url.rstrip("/")
+        self._local = local
         self._system, self._root = fsspec.url_to_fs(self._url)
 
     def attempt(self, key: AttemptKey) -> Folder:
@@ -104,7 +106,7 @@ class Artifacts:
 
     def _folder(self, below: str) -> Folder:
         path = f"{self._root}/{below}"
-        return LocalFolder(Path(path)) if self.is_local else RemoteFolder(self._system, path)
+        return self._local(Path(path)) if self.is_local else RemoteFolder(self._system, path)
 
 
 def _kind_of(path: str) -> str:

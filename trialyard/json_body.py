@@ -8,17 +8,19 @@ from typing import Any
 
 from trialyard.errors import InvalidRequest, Problem
 
+MOST_PROBLEMS = 20
+
 
 def json_body(document: Mapping[str, Any]) -> dict[str, Any]:
     """The same document, its scalars and arrays of NumPy and torch as numbers and lists.
 
     Raises:
-        InvalidRequest: it holds what JSON cannot carry; `errors` say where.
+        InvalidRequest: it holds what JSON cannot carry; `errors` say where first.
     """
     problems: list[Problem] = []
     body: dict[str, Any] = _plain(document, (), problems)
     if problems:
-        raise InvalidRequest("the request holds what JSON cannot carry", errors=problems)
+        raise InvalidRequest("the request holds what JSON cannot carry", errors=problems[:MOST_PROBLEMS])
     return body
 
 

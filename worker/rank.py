@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
-from store.artifacts import Artifacts
 from store.messages import Assignment, AttemptKey, DecisionName
 from store.settings import Settings
 from trainer.errors import Diverged
@@ -19,6 +18,7 @@ from worker.desk import Ended, EpochDone, Failed, Line, Visitor
 from worker.ending import outcome_of, reason_of
 from worker.library import Library
 from worker.lifeline import end_with_parent
+from worker.room import patient_artifacts
 from worker.shelf import Shelf
 from worker.training import Training
 
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def _training(settings: Settings, arguments: argparse.Namespace) -> Training:
-    artifacts = Artifacts(settings.artifacts)
+    artifacts = patient_artifacts(settings.artifacts)
     library = Library(artifacts, settings.data_folders, settings.home / "datasets")
     shelf = Shelf(arguments.shelf) if arguments.shelf else None
     return Training(artifacts, library, "cuda" if arguments.gpus else "cpu", hub=settings.hf_hub, shelf=shelf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import SupportsFloat
 
@@ -53,8 +54,9 @@ class Reporter:
         return self._outgoing.report(Report(attempt=self._attempt, step=epoch, metrics=metrics))
 
     def log(self, line: str) -> None:
-        """A line for the trial's log."""
-        sys.stdout.write(f"{datetime.now(UTC):%H:%M:%S} {line}\n")
+        """A line for the trial's log. A full disk loses words, and no trial."""
+        with suppress(OSError):
+            sys.stdout.write(f"{datetime.now(UTC):%H:%M:%S} {line}\n")
 
 
 def finite(metrics: Mapping[str, SupportsFloat], where: str) -> dict[str, float]:

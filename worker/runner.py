@@ -27,6 +27,7 @@ from worker.prediction import Predicting
 from worker.progress import Progress
 from worker.refitting import Refitting
 from worker.rescoring import Rescoring
+from worker.room import patient_artifacts
 from worker.shelf import Shelf
 from worker.spool import spool_folder
 from worker.training import Training, warm_up
@@ -88,7 +89,7 @@ def main() -> int:
 
 
 def _bench(settings: Settings, arguments: argparse.Namespace, channel: Channel, leaving: Leaving) -> Bench:
-    artifacts = Artifacts(settings.artifacts)
+    artifacts = patient_artifacts(settings.artifacts)
     if not settings.hf_hub:  # read by the libraries when they are imported, with the first pretrained model
         os.environ["HF_HUB_OFFLINE"] = "1"
     library = Library(artifacts, settings.data_folders, settings.home / "datasets")

@@ -7,6 +7,8 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +16,7 @@ from typing import Self
 import structlog
 
 from store.artifacts import Folder, LocalFolder
+from worker.room import when_there_is_room
 
 NAME = "log.txt"
 KEEP_BYTES = 2**20
@@ -105,8 +108,7 @@ class TrialLog:
     def _open(self) -> int:
         """Append only: whoever writes, and whatever was cut meanwhile, a line goes to the end."""
         if isinstance(self._folder, LocalFolder):
-            self._folder.path.mkdir(parents=True, exist_ok=True)
-            return os.open(self._folder.path / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            return when_there_is_room(self._folder.path, partial(_file_in, self._folder.path))
         handle, path = tempfile.mkstemp(prefix="trial-log-")
         os.close(handle)
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
@@ -114,8 +116,10 @@ class TrialLog:
         return file
 
     def _flush(self) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        """A full disk loses words, and no trial."""
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
 
     def _trim(self, most: int) -> None:
         """Cut the beginning off if the log is longer than `most`, and say so in its first line."""
@@ -138,3 +142,8 @@ class TrialLog:
             self._uploaded = size
         except Exception as error:  # noqa: BLE001 - stores fail in many ways, and no log is worth a trial
             log.warning("could not store a trial's log", error=str(error))
+
+
+def _file_in(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    return os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)

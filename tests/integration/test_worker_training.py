@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from store.messages import Assignment, AttemptKey, Finish, Membership, Preflighted, Report
+from store.messages import Assignment, AttemptKey, DecisionName, Finish, Membership, Preflighted, Report
 from tests.integration.pools import RunningPool, eventually, running_pool
 from tests.integration.scripted_scheduler import ScriptedScheduler
 from tests.services import redis_server
@@ -89,6 +90,34 @@ def test_a_training_whose_runner_was_killed_goes_on_from_its_checkpoint(
     assert finish_of(scheduler, 2, attempt=2).outcome == "finished"
     assert reports_of(scheduler, 2, attempt=2)[0].step > last.step
     assert "resumed after epoch" in pool.log(AttemptKey(7, 2, 2))
+
+
+def test_a_full_disk_of_artifacts_is_waited_for(tmp_path: Path) -> None:
+    """No file of the runner may grow from its first report on, until it has said that it waits."""
+    heard = tmp_path / "heard"
+    heard.touch()
+    within = ["bash", "-c", f'exec "$@" 2> >(cat > {heard})', "bash"]
+    with (
+        redis_server(tmp_path) as url,
+        ScriptedScheduler(url) as scheduler,
+        running_pool(tmp_path, url, within=within) as pool,
+    ):
+
+        def fills_up(report: Report) -> DecisionName:
+            if report.step == 1:
+                resource.prlimit(_runner_of(pool), resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+            return "continue"
+
+        scheduler.decide = fills_up
+        scheduler.assign(training(8, epochs=3))
+        eventually(lambda: "the disk of the artifacts is full; waiting for room" in heard.read_text())
+        assert scheduler.seen(Finish) == []
+        resource.prlimit(_runner_of(pool), resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+        finish = finish_of(scheduler, 8)
+        assert (finish.outcome, finish.reason) == ("finished", None)
+        assert [report.step for report in reports_of(scheduler, 8)] == [1, 2, 3]
+    assert (tmp_path / "home/artifacts/studies/7/trials/8/attempt-1/model.safetensors").exists()
 
 
 def test_a_member_of_a_population_goes_on_from_another_members_checkpoint(

@@ -114,6 +114,13 @@ def test_a_metric_that_is_none_is_refused_before_anything_is_sent(value: Any, me
     assert server.requests == []
 
 
+def test_of_many_rows_that_cannot_travel_the_first_are_named() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        Server().client().predict("s", pd.DataFrame({"age": [np.inf] * 1000}))
+
+    assert [problem.path for problem in refused.value.errors] == [f"rows.{place}.age" for place in range(20)]
+
+
 def test_a_data_frames_rows_are_predicted_its_nans_as_gaps() -> None:
     server = Server(
         httpx.Response(200, json={"trial": 1, "task": "regression", "target": "pay", "predictions": [], "notes": []})

@@ -8,7 +8,9 @@ import fsspec
 import pytest
 
 from store.artifacts import LocalFolder, RemoteFolder
+from store.messages import AttemptKey
 from worker import triallog
+from worker.reporter import Reporter
 from worker.triallog import LogKeeper, TrialLog
 
 
@@ -60,3 +62,13 @@ def test_a_remote_log_is_stored_while_it_grows(monkeypatch: pytest.MonkeyPatch) 
             while "log.txt" not in folder.names() or folder.read("log.txt") != word:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("capfd")
+def test_a_full_disk_loses_words_and_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "log.txt").symlink_to("/dev/full")
+    monkeypatch.setattr(sys, "stdout", os.fdopen(1, "w", buffering=1, closefd=False))
+
+    with TrialLog(LocalFolder(tmp_path), LogKeeper()) as output:
+        reporter = Reporter(None, AttemptKey(1, 2, 3), output)  # type: ignore[arg-type] - it reports nothing
+        reporter.log("epoch 1/3")
