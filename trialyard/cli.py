@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
+import httpx
 import typer
 
 from trialyard.dataset_commands import commands as datasets
-from trialyard.errors import ApiError, BadInput, CommandError, InvalidRequest
+from trialyard.errors import ApiError, BadInput, CommandError, InvalidRequest, Unauthorized
 from trialyard.importing.command import commands as importing
 from trialyard.model_commands import commands as models
 from trialyard.signals import StopSignals
@@ -50,6 +51,8 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except InvalidRequest as error:
         _fail(str(error), BadInput.exit_code)
+    except Unauthorized as error:
+        _fail(f"{error}; {_what_was_sent()}" if error.status == httpx.codes.UNAUTHORIZED else str(error), 1)
     except ApiError as error:
         _fail(str(error), 1)
     except Exception as error:
@@ -57,6 +60,11 @@ def main() -> None:
             raise
         text = f"{type(error).__name__}: {error}. This is a fault of Trialyard's; TRIALYARD_TRACEBACK=1 shows where."
         _fail(text, 1)
+
+
+def _what_was_sent() -> str:
+    known = "is none that it knows" if os.environ.get("TRIALYARD_API_KEY") else "is not set"
+    return f"the commands send that in TRIALYARD_API_KEY, which {known}"
 
 
 # A service of one's own
