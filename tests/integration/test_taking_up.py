@@ -33,7 +33,6 @@ def run_to_the_end(yard: Yard, study_id: int, steps: int = 0) -> None:
     """One worker does whatever there is to do."""
     worker = yard.worker()
     while yard.study(study_id).state == "RUNNING":
-        worker.beat()
         yard.turn()
         numbers = [job.number for job in yard.jobs() if job.study_id == study_id]
         assert numbers, "nothing is queued, and the study has not ended"
