@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial
 from scipy.special import ndtr
 from typing_extensions import override
 
-from search.auto_rungs import AutoRungs
+from search.auto_rungs import UNCOMPARED, AutoRungs
 from search.cube import Cube, Floats
 from search.neighbours import ELITE, like_the_best, near_the_best
 from search.ranked import Ranked
@@ -71,7 +71,7 @@ class AutoSampler(BaseSampler):
         self._space, self._cube = space.distributions(), Cube(space)
         self._least, self._random_share = n_startup_trials, random_share
         self._ranked = Ranked(space, self._cube, rungs)
-        self._sees_curves = rungs is not None
+        self._rungs = rungs
         self._rng = np.random.RandomState()
 
     def reseed(self, seed: int) -> None:
@@ -94,7 +94,7 @@ class AutoSampler(BaseSampler):
             return {}
         self._ranked.follow(study)
         at_random = self._ranked.count < self._least or self._rng.random_sample() < self._random_share
-        point = None if at_random else self._searched(study)
+        point = None if at_random else self._searched(study, trial)
         if point is None:
             study._storage.set_trial_system_attr(trial._trial_id, AT_RANDOM, True)
             point = self._at_random()
@@ -110,7 +110,7 @@ class AutoSampler(BaseSampler):
         point: Floats = self._cube.draw(self._rng, 1, MIDDLE_SHARE)[0]
         return point
 
-    def _searched(self, study: Study) -> Floats | None:
+    def _searched(self, study: Study, trial: FrozenTrial) -> Floats | None:
         """A new point, of which much is to be expected; None if all that are thought of have been tried.
 
         As often as trials repeat others, a search near the best finds nothing new: then it is a random one.
@@ -119,8 +119,11 @@ class AutoSampler(BaseSampler):
         if repeated and self._rng.random_sample() < repeated:
             return self._at_random()
         model, best = None, self._ranked.best(ELITE)
-        if self._sees_curves and self._rng.random_sample() < CURVES_SHARE:
+        if self._rungs is not None and self._rng.random_sample() < CURVES_SHARE:
             model, best = self._of_curves(study)
+            if self._rungs.affords(self._ranked.uncompared + 1):
+                study._storage.set_trial_system_attr(trial._trial_id, UNCOMPARED, True)
+                return self._by_model(model, best)
         if self._rng.random_sample() < EVOLVED_SHARE:
             for _ in range(TRIES):
                 point = like_the_best(self._cube, best, self._ranked.count, self._rng)

@@ -16,6 +16,8 @@ from search.asha import Climb, Rung, Rungs
 PAIRS = 10  # of values at a rung and above it, before anything is concluded from them
 TELLING = 0.7  # the rank correlation from which on a rung is worth its losses (ADR 0029)
 LEADING_SHARE = 0.35  # of the steps of all trials, for leaders
+UNCOMPARED = "trialyard:uncompared"  # a trial's system attribute: it is compared at the last rung alone
+UNCOMPARED_SHARE = 0.2  # of the steps of all trials, for these (ADR 0034)
 NEAR_END = 1.5  # a rung must leave so many times its level to do: nearer to the end it saves next to nothing
 
 
@@ -33,6 +35,9 @@ class AutoRungs(Rungs):
 
     A leader, the best of all that came to a telling rung, goes on before its rung has a place for it: who looks at a
     search finds the best so far trained to its end. What leaders have cost is kept to a share of all steps.
+
+    Uncompared trials pass all rungs but the last, as in Hyperband's last brackets (Li et al. 2018): where rungs keep
+    down what begins worse and ends better, these show it. They too have a share of all steps.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class AutoRungs(Rungs):
         self._rungs: list[Rung] = [_Rung(level) for level in levels]
         self._drawn: list[Rung] = [Rung(level) for level in levels]
         self._at_random: set[int] = set()
+        self._uncompared: set[int] = set()
         self._free: dict[int, int] = {}  # by trial, the rungs that it passes without being compared
         self._pairs: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)  # by rung, of it and the next
         self._first: int | None = 0
@@ -68,18 +74,27 @@ class AutoRungs(Rungs):
             self._first = next(telling, len(self._rungs))
         return self._first
 
-    def welcome(self, number: int, at_random: bool) -> None:
+    def affords(self, uncompared: int) -> bool:
+        """Whether so many trials may come to the last rung uncompared, if there is a rung below that keeps others."""
+        return self.first < len(self._rungs) - 1 and uncompared * self._stages[-2] <= UNCOMPARED_SHARE * self._steps
+
+    def welcome(self, number: int, at_random: bool, uncompared: bool = False) -> None:
         """A trial is about to report for the first time; one that was drawn at random is let pass a rung more."""
         if number not in self._free:
-            self._free[number] = self.first + at_random
+            free = self.first + at_random
+            self._free[number] = max(free, len(self._rungs) - 1) if uncompared else free
             if at_random:
                 self._at_random.add(number)
+            if uncompared:
+                self._uncompared.add(number)
 
     @override
     def load(self, number: int, stored: Mapping[str, Any]) -> None:
         self._free[number] = stored["free"]
         if stored["at_random"]:
             self._at_random.add(number)
+        if stored.get("uncompared"):
+            self._uncompared.add(number)
         if led := stored.get("led"):
             self._led[number] = led
         super().load(number, stored)
@@ -93,7 +108,8 @@ class AutoRungs(Rungs):
     @override
     def stored(self, number: int) -> dict[str, Any]:
         own = {"free": self._free.get(number, 0), "at_random": number in self._at_random}
-        return super().stored(number) | own | {"led": self._led.get(number, 0)}
+        own |= {"led": self._led.get(number, 0), "uncompared": number in self._uncompared}
+        return super().stored(number) | own
 
     @override
     def end(self, number: int, value: float | None) -> None:
@@ -163,7 +179,8 @@ class AutoRungs(Rungs):
             self._learn(number, reached - 2, self._climbs[number].values[reached - 1][0])
 
     def _learn(self, number: int, rung: int, above: float) -> None:
-        if rung >= 0 and self._free.get(number, 0) > rung:  # else it was promoted for its value there
+        # Else it was promoted for its value there, or lies where a model expects the best ends.
+        if rung >= 0 and self._free.get(number, 0) > rung and number not in self._uncompared:
             self._pairs[rung].append((self._climbs[number].values[rung][0], above))
             self._first = None
 

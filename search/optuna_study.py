@@ -18,7 +18,7 @@ from optuna.trial import TrialState as OptunaState
 
 from search.asha import Rungs
 from search.auto import AT_RANDOM, AutoSampler
-from search.auto_rungs import AutoRungs
+from search.auto_rungs import UNCOMPARED, AutoRungs
 from search.definition import Definition
 from search.drawing import Drawing
 from search.fitting import Fitting
@@ -197,7 +197,8 @@ class OptunaStudy:
             self._storage.set_trial_intermediate_value(trial_id, step, values[0])
         if self._rungs is not None:
             if isinstance(self._rungs, AutoRungs):
-                self._rungs.welcome(number, AT_RANDOM in self._storage.get_trial(trial_id).system_attrs)
+                attrs = self._storage.get_trial(trial_id).system_attrs
+                self._rungs.welcome(number, AT_RANDOM in attrs, UNCOMPARED in attrs)
             self._rungs.report(number, step, values)
             self._storage.set_trial_system_attr(trial_id, RUNGS, self._rungs.stored(number))
         elif self._halving is not None:

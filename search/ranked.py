@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtri
 
-from search.auto_rungs import AutoRungs
+from search.auto_rungs import UNCOMPARED, AutoRungs
 from search.cube import Cube, Floats
 from search.optuna_trials import WORST, trials_of
 from search.repeats import Repeats, rounded
@@ -44,6 +44,7 @@ class Ranked:
         self._first: int | None = None  # the level from which on `_order` looks at them
         self._known: set[bytes] = set()
         self._repeats = Repeats()
+        self._uncompared: set[int] = set()
 
     @property
     def count(self) -> int:
@@ -88,6 +89,11 @@ class Ranked:
     def repeated(self) -> float:
         """The share of the trials that came to exactly what others had come to."""
         return self._repeats.share
+
+    @property
+    def uncompared(self) -> int:
+        """How many trials come to the last rung uncompared, or did."""
+        return len(self._uncompared)
 
     def running(self, most: int) -> Floats:
         """(trials, parameters): the newest ones that run without a standing."""
@@ -170,6 +176,8 @@ class Ranked:
     def _take_in(self, trial: FrozenTrial, direction: StudyDirection) -> None:
         self._runs[trial.number] = trial.state is TrialState.RUNNING and bool(trial.params)
         self._values[trial.number] = math.nan
+        if UNCOMPARED in trial.system_attrs:
+            self._uncompared.add(trial.number)
         if not trial.params or not self._locate(trial.number, trial.params) or trial.state is TrialState.FAIL:
             self._repeats.note(trial.number, {})
             return

@@ -13,9 +13,11 @@ def rungs() -> AutoRungs:
     return AutoRungs(1, 9, 3, ["minimize"])  # at 1 and 3
 
 
-def climb(ladder: AutoRungs, number: int, values: list[float], at_random: bool = False) -> int:
+def climb(
+    ladder: AutoRungs, number: int, values: list[float], at_random: bool = False, uncompared: bool = False
+) -> int:
     """Report until the trial pauses; how many epochs it came to."""
-    ladder.welcome(number, at_random)
+    ladder.welcome(number, at_random, uncompared)
     for step, value in enumerate(values, 1):
         ladder.report(number, step, [value])
         if ladder.is_held(number):
@@ -172,6 +174,51 @@ def test_who_passed_a_rung_without_being_compared_takes_nobodys_share_of_it(free
     ladder.wait(3)
 
     assert ladder.next() == found
+
+
+@pytest.mark.parametrize("uncompared", [False, True])
+def test_an_uncompared_trial_comes_to_the_last_rung_and_is_compared_there(uncompared: bool) -> None:
+    ladder = AutoRungs(1, 27, 3, ["minimize"])  # at 1, 3 and 9
+    for number in range(9):
+        climb(ladder, number, [0.1] * 27)
+
+    assert climb(ladder, 9, [0.9] * 27, uncompared=uncompared) == (9 if uncompared else 1)
+    assert climb(ladder, 10, [0.9] * 8 + [0.1] * 19, uncompared=uncompared) == (9 if uncompared else 1)
+    assert climb(ladder, 11, [0.9] * 8 + [0.01] * 19, uncompared=uncompared) == (
+        27 if uncompared else 1
+    )  # one of three
+
+
+def test_uncompared_trials_judge_no_rung() -> None:
+    ladder, again = rungs(), rungs()
+    for number in range(20):
+        climb(ladder, number, [float(number), 0.0, -float(number)] * 3, uncompared=True)
+        again.load(number, ladder.stored(number))
+
+    assert (ladder.first, again.first) == (0, 0)
+
+
+def test_uncompared_trials_may_cost_a_fifth_of_all_steps() -> None:
+    ladder = rungs()
+    for number in range(30):
+        ladder.load(number, {"values": [[float(number)]], "promotions": 0, "free": 0, "at_random": False})
+
+    assert (ladder.affords(2), ladder.affords(3)) == (True, False)  # 3 steps each to the last rung, of 30
+
+
+@pytest.mark.parametrize(("max_resource", "affords"), [(1, False), (3, False), (9, True)])
+def test_nothing_is_uncompared_where_all_are_compared_at_the_last_rung_alone(max_resource: int, affords: bool) -> None:
+    ladder = AutoRungs(1, max_resource, 3, ["minimize"])
+
+    assert ladder.affords(0) is affords
+
+
+def test_nothing_is_uncompared_while_the_last_rung_is_the_first_that_tells() -> None:
+    ladder = rungs()
+    for number in range(10):  # at 3 in the opposite order
+        climb(ladder, number, [float(number), 0.0, -float(number)], at_random=True)
+
+    assert not ladder.affords(0)
 
 
 def test_a_rung_near_the_end_is_left_out() -> None:
