@@ -291,7 +291,7 @@ def test_a_scheduler_that_dies_over_it_has_done_it_or_has_not(yard: Yard, settle
 
 @ON_SQLITE
 def test_a_study_that_is_deleted_at_that_moment_is_gone_and_the_scheduler_goes_on(yard: Yard) -> None:
-    study_id, other = yard.begin(study(budget={"trials": 1})), yard.begin(study("other"))
+    study_id, other = yard.begin(study(budget={"trials": 1, "parallel": 1})), yard.begin(study("other"))
     run_to_the_end(yard, study_id)
     send = yard.scheduler._outbox.send
 
@@ -314,7 +314,7 @@ def test_a_study_that_is_deleted_at_that_moment_is_gone_and_the_scheduler_goes_o
 def test_a_study_that_cannot_be_loaded_stays_ended_and_takes_nobody_along(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study_id = yard.begin(study(budget={"trials": 1}))
+    study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
     run_to_the_end(yard, study_id)
 
     def fails(*_: Any) -> None:
