@@ -17,7 +17,7 @@ from trialyard.errors import BadInput, InvalidRequest
 from trialyard.resources import Prediction, Predictions
 from trialyard.separators import BY_ENDING, separator_of
 
-IMAGES = (".png", ".jpg", ".jpeg")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 MOST_ROWS = 2000  # of a request,
 MOST_BYTES = 2**20  # and the most of its text
 
