@@ -18,6 +18,7 @@ from api.requests import PlainRequest, StrictRoute
 from store.answers import LONGEST_KEY, Answers
 from store.errors import Problem
 
+KEYED = {"POST", "PATCH"}
 HEADER = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -28,16 +29,16 @@ HEADER = {
 
 
 class OnceRoute(StrictRoute):
-    """A route whose POSTs may carry a key. What was refused, or came to nothing for now, is not remembered."""
+    """A route whose POST or PATCH may carry a key. What was refused, or came to nothing for now, is not remembered."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        if "POST" in (options.get("methods") or ()):
+        if KEYED & {*(options.get("methods") or ())}:
             options["openapi_extra"] = {**(options.get("openapi_extra") or {}), "parameters": [HEADER]}
         super().__init__(path, endpoint, **options)
 
     async def handled(self, request: PlainRequest, handle: Callable[[Request], Awaitable[Response]]) -> Response:
         key = request.headers.get("idempotency-key")
-        if key is None or request.method != "POST":
+        if key is None or request.method not in KEYED:
             return await handle(request)
         if not 1 <= len(key) <= LONGEST_KEY:
             wrong = Problem("Idempotency-Key", f"has {len(key)} characters", f"take 1 to {LONGEST_KEY}")

@@ -71,7 +71,8 @@ class Study(Shape):
     """A study and where it stands. `counts` are its trials by state; `last_event` is the newest number of its log.
 
     `space_version` is that of the definition's parameters, `past_spaces` are those before it, each with the time until
-    which it held. `warm_start` says what was taken over from another study, and why the rest was not.
+    which it held. `warm_start` says what was taken over from another study, and why the rest was not. `rested_seconds`
+    are those from the ends of a study to when it was taken up again.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Study(Shape):
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    rested_seconds: float
     reason: str | None
     errors: list[ProblemItem] | None
     facts: dict[str, Any] | None
@@ -109,6 +111,7 @@ class Study(Shape):
             created_at=study.created_at,
             started_at=study.started_at,
             ended_at=study.ended_at,
+            rested_seconds=study.rested_seconds,
             reason=study.reason,
             errors=errors,
             facts=study.facts,

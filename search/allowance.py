@@ -127,6 +127,19 @@ class Allowance:
             return f"budget.patience_trials: {self._since_better} trials ended without a better one"
         return None
 
+    def used_up(self, at: datetime) -> str | None:
+        """Why nothing can be done any more, and what would change that; to be asked when nothing is open."""
+        budget, failed, made = self.definition.budget, self._counts[TrialState.FAILED], sum(self._counts.values())
+        if self._optuna.population is not None:
+            return "the members of its population have ended; begin another study"
+        if budget.max_failed is not None and failed > budget.max_failed:
+            return f"{failed} trials failed, budget.max_failed is {budget.max_failed}; raise it"
+        if (spent := self.spent(at)) is not None:
+            return f"{spent}; change it, or lift it with null"
+        if self.left <= 0:
+            return f"{made} trials are made, budget.trials is {budget.trials}; raise it"
+        return None
+
     def _improves(self, losses: Losses) -> bool:
         """Whether no trial is at least as good by every objective; then it takes its place among the best."""
         if any(all(ours <= theirs for ours, theirs in zip(known, losses, strict=True)) for known in self._front):

@@ -21,7 +21,7 @@ from search.ledger import Ledger
 from search.live_study import LiveStudy
 from search.live_tasks import COLLECT
 from search.racing import Races
-from search.refitting import order_refits
+from search.refitting import Refits
 from store.messages import Nothing, TaskAssignment
 from store.models import AttemptRow, StudyRow, StudyState, TaskRow, TaskState, TrialRow, TrialState
 
@@ -34,13 +34,13 @@ class Housekeeping:
     """Orders collections; what it remembers may be lost, as a collection that is ordered twice does no harm."""
 
     def __init__(self) -> None:
-        self._races = Races()
+        self._races, self._refits = Races(), Refits()
         self._complete: dict[int, int] = {}  # trials of running studies at their last collections
 
     def look_round(self, session: Session, studies: Iterable[LiveStudy], ledger: Ledger) -> None:
         """Order the collections, heats and refits that are due, and drop what requests waited for in vain."""
         self._races.look_round(session, ledger)
-        order_refits(session, ledger)
+        self._refits.look_round(session, ledger)
         for study_id in _uncollected(session):
             ledger.add_task(study_id, COLLECT)
         for study in studies:
@@ -59,6 +59,14 @@ def with_surplus(session: Session, task: TaskAssignment | Nothing) -> TaskAssign
     return Nothing() if found is None else task.model_copy(update={"request": found})
 
 
+def with_models(session: Session, study: StudyRow, definition: Definition, complete: Iterable[int]) -> set[int]:
+    """The complete trials whose models were not collected when the study had ended, if it has before."""
+    if not study.rested_seconds:
+        return set(complete)
+    ranked, _ = _ranked(session, study.id, definition)
+    return set(ranked[: definition.keep.models])
+
+
 def surplus(session: Session, study_id: int) -> dict[str, Any] | None:
     """What a worker may delete now: attempts without whose `models` (and checkpoints) or `predictions` nothing is lost
     that was to be kept; None if there is no such study any more.
@@ -67,6 +75,8 @@ def surplus(session: Session, study_id: int) -> dict[str, Any] | None:
     if study is None:
         return None
     definition = parse(study.definition)
+    if _takes_over(definition) and not StudyState(study.state).ended:
+        return {"models": [], "predictions": []}  # it was taken up again since this was ordered
     ranked, in_front = _ranked(session, study_id, definition)
     members = _members(session, study_id)
     closed = [*ranked, *_unsuccessful(session, study_id)] if StudyState(study.state).ended else ranked
@@ -96,10 +106,13 @@ def _uncollected(session: Session) -> list[int]:
 def _has_grown(definition: Definition, trials: int) -> bool:
     """Whether a running study has enough new trials for a collection. Not one whose trials take over each other's
     weights, a population's among them."""
-    takes_over = definition.sampler.name == "pbt" or definition.may_inherit
-    if definition.kind != "train" or takes_over or definition.keep.models is None:
+    if definition.kind != "train" or _takes_over(definition) or definition.keep.models is None:
         return False
     return trials >= max(GROWTH, definition.keep.models)
+
+
+def _takes_over(definition: Definition) -> bool:
+    return definition.sampler.name == "pbt" or definition.may_inherit
 
 
 def _abandoned(session: Session, at: datetime) -> list[tuple[int, int]]:

@@ -73,7 +73,10 @@ class LiveTrial:
 
 @dataclass(frozen=True)
 class StudyChange:
-    """A study's step from one state to the next; it is not made when somebody else has changed the state meanwhile."""
+    """A study's step from one state to the next; it is not made when somebody else has changed the state meanwhile.
+
+    `rested`: for so many seconds it had ended, if it is taken up again.
+    """
 
     study_id: int
     was: StudyState
@@ -81,6 +84,7 @@ class StudyChange:
     reason: str | None = None
     errors: list[dict[str, str]] | None = None
     facts: dict[str, Any] | None = None
+    rested: float = 0.0
 
 
 class Ledger:
@@ -258,10 +262,10 @@ class Ledger:
     def _write_study(self, session: Session, change: StudyChange) -> bool:
         """Whether the study was still in the state that it should leave."""
         columns: dict[str, Any] = {"state": str(change.state), "reason": change.reason, "errors": change.errors}
+        columns["ended_at"] = self.at if change.state.ended else None
+        columns["rested_seconds"] = StudyRow.rested_seconds + change.rested
         if change.facts is not None:
             columns["facts"] = change.facts
-        if change.state.ended:
-            columns["ended_at"] = self.at
         if change.was is StudyState.PREPARING:
             columns["started_at"] = self.at
         unchanged = (StudyRow.id == change.study_id, StudyRow.state == str(change.was))

@@ -11,11 +11,10 @@ from search.attempt_ends import AttemptEnds
 from search.definition import Definition
 from search.drawing import NothingFeasible
 from search.fold_pruner import values_of_folds
-from search.ledger import Ledger, LiveTrial
+from search.ledger import Ledger, LiveTrial, StudyChange
 from search.optuna_trials import OF_ONE_SPACE, WarmTrial
 from search.parameter_constraints import SECTION
 from search.shares import Claim
-from store.errors import DefinitionError
 from store.messages import (
     Amend,
     Answer,
@@ -53,7 +52,8 @@ class LiveStudy(AttemptEnds):
         warm: Sequence[WarmTrial] = (),
     ) -> None:
         super().__init__(study_id, definition, state, started_at, past_spaces, warm)
-        self._amended: Definition | None = None
+        self._amended: Definition | None = None  # with another space
+        self._is_taken_up = False
         self.slots = 0
         self.share: int | None = None  # of the slots, where other studies want them too; None for as many as there are
         self.preflight_worker = ""  # who runs the preflight now
@@ -167,7 +167,7 @@ class LiveStudy(AttemptEnds):
         """Somebody wants a trial with given parameters: it is the next one to begin."""
         budget = self.definition.budget
         if self.is_outdated:
-            return Refused(message="the study's space is being changed at this moment; ask again")
+            return Refused(message="the study is being changed at this moment; ask again")
         if problems := self._optuna.check(request.parameters):
             return Refused(message="; ".join(map(str, problems)))
         if self._allowance.left <= 0:
@@ -198,33 +198,52 @@ class LiveStudy(AttemptEnds):
         self._to(trial, TrialState.PAUSED if self._optuna.is_held(trial.number) else TrialState.WAITING, ledger)
         return Done(number=trial.number)
 
-    def amend(self, request: Amend, ledger: Ledger) -> Done | Refused:
+    def amend(self, request: Amend, ledger: Ledger) -> Done:
         """Somebody changed the budget, which holds from the next decision on, or the space.
 
         With another space the study is to be loaded anew once this is committed; until then nothing is proposed.
+
+        Raises:
+            DefinitionError: it would not be valid.
         """
-        present = self._amended or self.definition
-        try:
-            definition = amended(present, request, self._optuna, 0 if self.is_outdated else self._optuna.enqueued)
-        except DefinitionError as error:
-            return Refused(message=str(error.problems[0]))
+        definition = self._changed(request)
         if request.changes_space:
-            self._amended = definition
-            until = ledger.at.isoformat()
-            space = {key: each for key, each in present.document().items() if key in ("parameters", SECTION)}
+            until, present = ledger.at.isoformat(), (self._amended or self.definition).document()
+            space = {key: each for key, each in present.items() if key in ("parameters", SECTION)}
             self.past_spaces.append({"version": len(self.past_spaces) + 1, **space, "until": until})
             attrs = self._optuna.study_attrs
             ledger.remember(self.id, {key: attrs[key] for key in attrs if not key.startswith(OF_ONE_SPACE)})
+        if request.changes_space or self._amended:
+            self._amended = definition
         else:
             self.definition = self._allowance.definition = definition
         spaces = list(self.past_spaces) if request.changes_space else None
         ledger.amend(self.id, self.state, definition.document(), spaces)
         return Done()
 
+    def take_up(self, request: Amend, ended_at: datetime, ledger: Ledger) -> Done | Refused:
+        """Somebody changed a study that has ended: if that gives it something to do it runs, loaded anew.
+
+        Since `ended_at` its clock has stood still.
+
+        Raises:
+            DefinitionError: it would not be valid.
+        """
+        self._allowance.definition = self._changed(request)
+        why = self._allowance.used_up(ended_at)
+        if self._optuna.is_exhausted and not request.changes_space:
+            why = "every point of the grid was tried; give a parameter more values"
+        if why is not None:
+            return Refused(message=f"the study has ended ({self.state}), and this gives it nothing to do: {why}")
+        rested = (ledger.at - ended_at).total_seconds()
+        ledger.move(StudyChange(self.id, self.state, StudyState.RUNNING, rested=max(0.0, rested)))
+        self.state, self._is_taken_up = StudyState.RUNNING, True
+        return self.amend(request, ledger)
+
     @property
     def is_outdated(self) -> bool:
-        """Whether SQL has another space for this study than memory."""
-        return self._amended is not None
+        """Whether SQL has another space for this study than memory, or another end."""
+        return self._amended is not None or self._is_taken_up
 
     def go_on(self, ledger: Ledger) -> None:
         """Propose trials until as many are open as may run at once, or end the study if there is no more to do."""
@@ -267,6 +286,10 @@ class LiveStudy(AttemptEnds):
         return Claim(self.definition.priority, wanted, self.counts[TrialState.RUNNING])
 
     # Helpers, in call order
+
+    def _changed(self, request: Amend) -> Definition:
+        enqueued = 0 if self._amended else self._optuna.enqueued
+        return amended(self._amended or self.definition, request, self._optuna, enqueued)
 
     def _propose(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
         """As before; a study in whose space nothing can be found has failed, and has no more trials."""

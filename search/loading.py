@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from search.definition import Definition, parse
 from search.gp_process import missing_extra
 from search.isolation import FORESEEN
+from search.keeping import with_models
 from search.ledger import LiveTrial
 from search.live_study import LiveStudy
 from search.optuna_trials import PastTrial, WarmTrial
@@ -131,6 +133,9 @@ def _load(session: Session, study_id: int) -> LiveStudy:
             study.recall_open(live)
     _recall_ends(study, trials, metrics)
     complete = {trial.number: trial.parameters for trial in trials if trial.state == TrialState.COMPLETE}
+    if definition.may_inherit:
+        kept = with_models(session, row, definition, complete)
+        complete = {number: parameters for number, parameters in complete.items() if number in kept}
     _recall_attempts(session, study, complete)
     return study
 
@@ -168,12 +173,17 @@ def _begun(row: StudyRow, definition: Definition, warm: Sequence[WarmTrial]) -> 
         DefinitionError: it is a new one that we fail on.
     """
     try:
-        return LiveStudy(row.id, definition, StudyState(row.state), row.started_at, row.past_spaces, warm)
+        return LiveStudy(row.id, definition, StudyState(row.state), _began(row), row.past_spaces, warm)
     except Exception as error:
         if StudyState(row.state) is not StudyState.PREPARING:
             raise
         log.exception("a new study cannot be begun", study=row.id)
         raise _faulty("begun", error) from error
+
+
+def _began(row: StudyRow) -> datetime | None:
+    """When the study would have begun, had it never rested."""
+    return row.started_at and row.started_at + timedelta(seconds=row.rested_seconds)
 
 
 def load_trial(session: Session, study_id: int, number: int) -> LiveTrial | None:

@@ -3,13 +3,15 @@
 A heat trains each trial that is left from a few further seeds, all from the same ones. Behind is, and is trained no
 more, who in a paired t-test over all seeds so far is worse than the leader (successive racing: Maron and Moore 1994;
 with paired differences, Birattari et al. 2002). SQL is where a race stands: its tasks say of which heat they are and
-what earlier ones came to, so that a restart goes on with it.
+what earlier ones came to, so that a restart goes on with it; and a search that is taken up again races once more, with
+what is known of the trials that have raced before.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from search.definition import Definition, parse
-from search.rescoring import RESCORE, Scored, best_of, requests_of, scores_of
+from search.rescoring import RESCORE, best_of, requests_of, scores_of
 from store.models import StudyRow, StudyState, TaskRow, TaskState
 
 if TYPE_CHECKING:
@@ -34,21 +36,21 @@ class Races:
     """Orders the heats that are due. What it remembers only saves looking again."""
 
     def __init__(self) -> None:
-        self._over: set[int] = set()
+        self._over: set[tuple[int, datetime | None]] = set()  # studies, and when their searches ended
 
     def look_round(self, session: Session, ledger: Ledger) -> None:
         """Order the next heat of each study whose search has ended and whose last heat, if it had one, is over."""
         wanted = StudyRow.definition["rescore"]["best"].as_integer().is_not(None)
         ended = select(StudyRow).where(StudyRow.state == str(StudyState.COMPLETE), wanted)
         for study in session.scalars(ended):
-            if study.id in self._over:
+            if (study.id, study.ended_at) in self._over:
                 continue
             definition, tasks = parse(study.definition), race_of(session, study.id)
             requests = _next_heat(session, study, definition, tasks)
             for request in requests:
                 ledger.add_task(study.id, RESCORE, request)
             if not requests and all(TaskState(task.state).ended for task in tasks):
-                self._over.add(study.id)
+                self._over.add((study.id, study.ended_at))
 
 
 def stage(session: Session, study: StudyRow) -> Stage | None:
@@ -105,27 +107,18 @@ def _next_heat(
         return []
     in_folds = definition.trial.get("cross_validation") is not None
     heats = [rule.seeds] if in_folds else heats_of(rule.seeds)
-    run = max((task.request["heat"] for task in tasks), default=0)
-    if run == len(heats):
-        return []
-    if not run:
-        return _of_heat(1, requests_of(session, definition, best_of(session, study, definition, rule.best), heats[0]))
-    last = [task for task in tasks if task.request["heat"] == run]
-    scores = {task.request["number"]: found for task in last if (found := scores_of(task))}
     best = {trial.number: trial for trial in best_of(session, study, definition, rule.best)}
-    standing = [best[number] for number in left(scores, definition.objective.direction) if number in best]
-    return _with_known(scores, _of_heat(run + 1, _requests(session, definition, standing, heats, run)))
+    standing, scores = list(best), dict[int, list[float]]()
+    for heat, seeds in enumerate(heats, start=1):
+        run = {task.request["number"]: task for task in tasks if task.request["heat"] == heat}
+        if missing := [best[number] for number in standing if number not in run]:
+            requests = requests_of(session, definition, missing, seeds, after=sum(heats[: heat - 1]))
+            return [_of_heat(heat, request, scores) for request in requests]
+        scores = {number: found for number in standing if (found := scores_of(run[number]))}
+        standing = left(scores, definition.objective.direction)
+    return []
 
 
-def _requests(
-    session: Session, definition: Definition, trials: Sequence[Scored], heats: Sequence[int], run: int
-) -> list[dict[str, Any]]:
-    return requests_of(session, definition, trials, heats[run], after=sum(heats[:run]))
-
-
-def _of_heat(heat: int, requests: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**request, "heat": heat} for request in requests]
-
-
-def _with_known(scores: Mapping[int, Sequence[float]], requests: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**request, "known": list(scores[request["number"]])} for request in requests]
+def _of_heat(heat: int, request: dict[str, Any], scores: Mapping[int, Sequence[float]]) -> dict[str, Any]:
+    known = {"known": list(scores[request["number"]])} if request["number"] in scores else {}
+    return {**request, "heat": heat} | known

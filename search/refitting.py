@@ -1,15 +1,17 @@
 """`refit` of a study file: when the search has ended, its best trial is trained again on training and validation rows.
 
 The model is an ensemble of the method `refit`, of one member or of several seeds, and is listed, asked and taken along
-like any other. The one that the study itself orders says so, and is ordered once.
+like any other. The one that the study itself orders says so, and is ordered once of a trial: a search that was taken up
+again and has another best trial orders one more.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from search.definition import Definition, parse
@@ -69,18 +71,30 @@ def request_of(
     }
 
 
-def order_refits(session: Session, ledger: Ledger) -> None:
-    """Order those of studies whose search, and race if they have one, has come to its end."""
-    wanted = StudyRow.definition["refit"]["seeds"].as_integer().is_not(None)
-    is_own = TaskRow.request["own"].as_boolean()
-    ordered = exists().where(TaskRow.study_id == StudyRow.id, TaskRow.kind == ENSEMBLE, is_own)
-    due = select(StudyRow).where(StudyRow.state == str(StudyState.COMPLETE), wanted, ~ordered)
-    for study in session.scalars(due):
-        if stage_of_race(session, study) in (None, "COMPLETE"):
-            definition = parse(study.definition)
-            if definition.refit and (found := _best(session, study, definition)) is not None:
-                request = request_of(session, definition, *found, definition.refit.seeds)
-                ledger.add_task(study.id, ENSEMBLE, {**request, "own": True})
+class Refits:
+    """Orders those that are due. What it remembers only saves looking again."""
+
+    def __init__(self) -> None:
+        self._over: set[tuple[int, datetime | None]] = set()  # studies, and when their searches ended
+
+    def look_round(self, session: Session, ledger: Ledger) -> None:
+        """Order those of studies whose search, and race if they have one, has come to its end."""
+        wanted = StudyRow.definition["refit"]["seeds"].as_integer().is_not(None)
+        ended = select(StudyRow.id, StudyRow.ended_at).where(StudyRow.state == str(StudyState.COMPLETE), wanted)
+        for study_id, ended_at in session.execute(ended).all():
+            if (study_id, ended_at) in self._over:
+                continue
+            study = session.get_one(StudyRow, study_id)
+            if stage_of_race(session, study) in (None, "COMPLETE"):
+                _order(session, study, ledger)
+                self._over.add((study_id, ended_at))
+
+
+def _order(session: Session, study: StudyRow, ledger: Ledger) -> None:
+    definition = parse(study.definition)
+    if definition.refit and (found := _best(session, study, definition)) and own_refit(session, study) is None:
+        request = request_of(session, definition, *found, definition.refit.seeds)
+        ledger.add_task(study.id, ENSEMBLE, {**request, "own": True})
 
 
 def standing(session: Session, study: StudyRow) -> Standing | None:
@@ -88,13 +102,19 @@ def standing(session: Session, study: StudyRow) -> Standing | None:
     state = StudyState(study.state)
     if "refit" not in study.definition or (state.ended and state is not StudyState.COMPLETE):
         return None
-    task = own_refit(session, study)
+    is_over = state.ended and stage_of_race(session, study) in (None, "COMPLETE")
+    task = own_refit(session, study) if is_over else None
     return Standing("WAITING", None) if task is None else Standing(STAGES[TaskState(task.state)], task.ordinal)
 
 
 def own_refit(session: Session, study: StudyRow) -> TaskRow | None:
+    """The study's own of the trial that has won by now."""
     query = select(TaskRow).where(TaskRow.study_id == study.id, TaskRow.kind == ENSEMBLE).order_by(TaskRow.number)
-    return next((task for task in session.scalars(query) if task.request.get("own")), None)
+    tasks = {task.request["members"][0]["trial"]: task for task in session.scalars(query) if task.request.get("own")}
+    if not tasks:
+        return None
+    found = _best(session, study, parse(study.definition))
+    return tasks.get(found[0].number) if found else None
 
 
 def _best(session: Session, study: StudyRow, definition: Definition) -> tuple[TrialRow, AttemptKey] | None:
@@ -109,7 +129,8 @@ def _best(session: Session, study: StudyRow, definition: Definition) -> tuple[Tr
 def _winner(session: Session, study: StudyRow, definition: Definition) -> int | None:
     """The best of the last heat, over all its seeds."""
     tasks = race_of(session, study.id)
-    last = [task for task in tasks if task.request["heat"] == tasks[-1].request["heat"]]
+    furthest = max((task.request["heat"] for task in tasks), default=0)
+    last = [task for task in tasks if task.request["heat"] == furthest]
     objective = definition.objective
     sign = 1 if objective.direction == "minimize" else -1
     scored = [

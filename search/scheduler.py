@@ -35,7 +35,7 @@ from search.liveness import Liveness, workers_of
 from search.loading import load_studies, load_study, study_states
 from search.pools import Pools, Seats
 from search.turn import SLOW_SECONDS, Job, Outbox, Sent, Turn, can_be_folded_ahead, with_returning
-from search.wishes import fulfil
+from search.wishes import fulfil, take_up
 from store.bus import Caller, Inbox, Received, StreamLost
 from store.errors import LostLease
 from store.messages import (
@@ -44,6 +44,7 @@ from store.messages import (
     Ask,
     CancelTrial,
     Decision,
+    Done,
     Enqueue,
     Finish,
     FinishTask,
@@ -61,7 +62,7 @@ from store.messages import (
     TakeTask,
     Wake,
 )
-from store.models import StudyState
+from store.models import StudyRow, StudyState
 from store.queue import TrialQueue
 from store.session import reads, writes
 from store.settings import Settings
@@ -277,6 +278,8 @@ class Scheduler:
             case Ask():
                 study = self._known(request.study_id, ledger)
                 return study.ask(request, ledger) if study else Handed(ended=True)
+            case Amend() if self._known(request.study_id, ledger) is None:
+                return self._take_up(request, ledger)
             case Enqueue() | CancelTrial() | RetryTrial() | Amend():
                 study = self._known(request.study_id, ledger)
                 return fulfil(self._reads, study, request, ledger) if study else Refused(message="the study has ended")
@@ -299,6 +302,14 @@ class Scheduler:
         if study_id not in self._studies:
             self._follow_states(ledger)
         return self._studies.get(study_id)
+
+    def _take_up(self, request: Amend, ledger: Ledger) -> Answer:
+        with self._reads() as session:
+            found = take_up(session, request, ledger)
+        if isinstance(found, Refused):
+            return found
+        self._studies[found.id] = found
+        return Done()
 
     def _drop_what_it_held(self, request: Take | TakeTask, ledger: Ledger) -> None:
         """A worker that takes a job does one thing at a time: whatever else it held, it has lost."""
@@ -370,9 +381,12 @@ class Scheduler:
         self._tasks.enqueue(self._queue)
 
     def _load_outdated(self) -> None:
-        """Take up the studies whose space was changed in this batch, as after a restart."""
+        """Load the studies that got another space in this batch, or another end, as after a restart."""
         for study in [each for each in self._studies.values() if each.is_outdated]:
             with self._reads() as session:
+                if session.get(StudyRow, study.id) is None:
+                    del self._studies[study.id]  # deleted before the batch was written
+                    continue
                 fresh = self._studies[study.id] = load_study(session, study.id)
             fresh.slots, fresh.share = study.slots, study.share
             fresh.preflights, fresh.preflight_worker = study.preflights, study.preflight_worker

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import structlog
 from sqlalchemy.orm import Session, sessionmaker
 
+from search.isolation import FORESEEN
 from search.ledger import Ledger
 from search.live_study import LiveStudy
-from search.loading import load_trial
+from search.loading import load_study, load_trial
+from store.errors import DefinitionError
 from store.messages import Amend, CancelTrial, Done, Enqueue, Refused, RetryTrial
+from store.models import StudyRow, StudyState
+
+log = structlog.get_logger(__name__)
 
 
 def fulfil(
@@ -17,13 +23,41 @@ def fulfil(
     ledger: Ledger,
 ) -> Done | Refused:
     """Do what a person asked for, or say why not."""
+    if study.state.ended:
+        return Refused(message="the study is ending at this moment; ask again")
     match request:
         case Enqueue():
             return study.enqueue(request, ledger)
         case CancelTrial():
             return study.cancel_trial(request, ledger)
         case Amend():
-            return study.amend(request, ledger)
+            try:
+                return study.amend(request, ledger)
+            except DefinitionError as error:
+                return Refused(message=str(error.problems[0]))
     with reads() as session:
         trial = load_trial(session, study.id, request.number)
     return study.retry(trial, ledger) if trial else Refused(message=f"there is no trial {request.number}")
+
+
+def take_up(session: Session, request: Amend, ledger: Ledger) -> LiveStudy | Refused:
+    """A study that has ended, to go on with what a person gave it to do, or why it cannot."""
+    row = session.get(StudyRow, request.study_id)
+    if row is None or row.ended_at is None:
+        return Refused(message="there is no such study any more")
+    if row.state == StudyState.CANCELLED:
+        cure = f"a new one learns from its trials with warm_start: {{study: {row.name}}}"
+        return Refused(message=f"the study {row.name!r} was cancelled and changes no more; {cure}")
+    try:
+        study = load_study(session, row.id)
+        if study.state is StudyState.FAILED and not study.counts.total():
+            return Refused(message=f"the study {row.name!r} failed before its first trial; submit one that is right")
+        answer = study.take_up(request, row.ended_at, ledger)
+    except DefinitionError as error:
+        return Refused(message=str(error.problems[0]))
+    except FORESEEN:
+        raise
+    except Exception as error:
+        log.exception("a study cannot be taken up", study=row.id)
+        return Refused(message=f"the study cannot be loaded ({type(error).__name__}: {error}); it stays {row.state}")
+    return answer if isinstance(answer, Refused) else study

@@ -15,7 +15,7 @@ OPEN_TRIAL = [str(state) for state in TrialState if not state.ended]
 
 @dataclass(frozen=True)
 class EventPage:
-    """A stretch of the log. `is_last`: nothing follows now; `is_end`: nothing will ever follow."""
+    """A stretch of the log. `is_last`: nothing follows now; `is_end`: the study has ended."""
 
     events: Sequence[EventRow]
     is_last: bool

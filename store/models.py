@@ -157,6 +157,8 @@ class StudyRow(Base):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    # From its earlier ends to when it was taken up again: no time of its search.
+    rested_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
 
 
 class TrialRow(Base):

@@ -123,12 +123,12 @@ class Client(ModelCalls):
 
         Raises:
             InvalidRequest: the study would not be valid with it; `errors` say where, and nothing was changed.
-            Conflict: the study has ended.
+            Conflict: the study has ended, and this gives it nothing to do.
         """
         return self.edit(study, {"budget": budget})
 
     def edit(self, study: str, changes: dict[str, Any]) -> Study:
-        """Change a study that has not ended, effective at once.
+        """Change a study, effective at once. One that has ended runs again if that gives it something to do.
 
         Args:
             changes: `priority`, keys of `budget`, entries of `parameters` that replace those of the same names or are
@@ -136,9 +136,10 @@ class Client(ModelCalls):
 
         Raises:
             InvalidRequest: the study would not be valid with them; `errors` say where, and nothing was changed.
-            Conflict: the study has ended.
+            Conflict: the study was cancelled, or has ended and this gives it nothing to do.
         """
-        return Study.model_validate(self._ask("PATCH", _path(study), body=changes))
+        key = {"Idempotency-Key": str(uuid.uuid4())}
+        return Study.model_validate(self._ask("PATCH", _path(study), body=changes, headers=key))
 
     def enqueue(self, study: str, parameters: dict[str, Any]) -> Trial:
         """Make a trial with these parameters, the next one to begin.
@@ -234,7 +235,7 @@ class Client(ModelCalls):
         """The log of a study from behind event `after`, and then what happens, for as long as the caller takes events.
 
         A broken connection is made anew and goes on behind the last event that arrived. Ends where the server says
-        that nothing will follow (204). The stream has a connection of its own, so that another thread may follow it.
+        that the study has ended (204). The stream has a connection of its own, so that another thread may follow it.
 
         Raises:
             NotFound: there is no such study, or it was deleted.

@@ -39,12 +39,15 @@ def follow_refit(
     Raises:
         CommandError: it has failed.
     """
-    if study.refit is None or study.best is None:
+    refit = study.refit
+    if refit is None or study.best is None:
         return
     console.print("\nthe best trial again, on training and validation rows:\n", markup=False)
-    while not ((refit := client.study(study.name).refit) and refit.ended):
+    while not refit.ended:
         each_moment()
         pause(LOOK_SECONDS)
+        if (refit := client.study(study.name).refit) is None:
+            return  # it was taken up again, and came to no good end
     found = wait_for(client, study.name, refit.ensemble or 0, pause)
     console.print(ensembles_table([found], study.objective.metric))
     console.print(how_to_use(study.name, found), markup=False, soft_wrap=True)

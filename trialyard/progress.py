@@ -22,7 +22,8 @@ _SHOWN_STATES = ("running", "queued", "waiting", "paused", "complete", "pruned",
 class Progress:
     """A study as far as its events have told.
 
-    `before` trials had ended when we began to look, and took none of our time.
+    `before` trials had ended when we began to look, and took none of our time. `state` was known then up to the event
+    `since`: an end that the log tells before it is none any more.
     """
 
     study: str
@@ -31,6 +32,7 @@ class Progress:
     total: int | None
     before: int
     state: str = "PREPARING"
+    since: int = 0
     trials: dict[int, str] = field(default_factory=dict)
     curves: dict[int, dict[int, float]] = field(default_factory=dict)
     best: int | None = None
@@ -42,13 +44,15 @@ class Progress:
     def of(cls, study: Study) -> Progress:
         objective = study.objective
         several = study.objectives if len(study.objectives) > 1 else ()
-        ended = study.counts.ended
-        return cls(study.name, objective.metric, objective.direction, study.total, ended, objectives=several)
+        return cls(
+            study.name, objective.metric, objective.direction, study.total, study.counts.ended, study.state,
+            study.last_event, objectives=several,
+        )  # fmt: skip
 
     def apply(self, event: Event) -> None:
         body = event.body
         if event.kind == "study":
-            self.state = body["state"]
+            self.state = body["state"] if event.id > self.since else self.state
         elif event.kind == "trial":
             self.trials[body["number"]] = body["state"]
             if body["state"] == "COMPLETE" and body["values"]:

@@ -40,7 +40,7 @@ def follow_race(
     if study.rescoring is None or study.best is None:
         return
     said = ""
-    while client.study(study.name).rescoring != "COMPLETE":
+    while client.study(study.name).rescoring in ("WAITING", "RUNNING"):
         each_moment()
         if (line := _progress(list(client.rescores(study.name)))) != said:
             console.print(said := line, highlight=False, soft_wrap=True)

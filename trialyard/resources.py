@@ -75,6 +75,7 @@ class Study(Resource):
     refit: Refit | None = None
     waiting_for: str | None = None
     space_version: int = 1
+    last_event: int = 0
     warm_start: dict[str, Any] | None = None
 
     @property

@@ -221,7 +221,8 @@ def edit(
     ],
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Change a study's budget or priority, or change or add parameters, while it runs."""
+    """Change a study's budget or priority, or change or add parameters. One that has ended runs again if that gives it
+    something to do."""
     from trialyard.tables import print_study
 
     with open_client(server) as client:

@@ -1,4 +1,4 @@
-"""What people ask of a running study: a trial with given parameters, the end or a retry of one, another budget.
+"""What people ask of a study: a trial with given parameters, the end or a retry of one, another budget.
 
 The scheduler alone writes trials, and holds the budget in memory: these requests go to it, and are answered when it has
 committed what they ask for.
@@ -54,8 +54,11 @@ def change_study(name: StudyName, body: AmendBody, parts: Wired) -> Study:
 
     A null in the budget stands for what holds where a key is left out. An entry of `parameters` replaces the one of its
     name, or is added; trials that were made before stay, and teach the sampler as far as they fit.
+
+    A study that has ended COMPLETE or FAILED runs again if that gives it something to do; else the answer is 409.
     """
-    study = _open_study(parts, name)
+    with parts.reads() as session:
+        study = Studies(session).get(name)
     wanted = Amend(study_id=study.id, **body.model_dump())
     changed(study.definition, wanted, len(study.past_spaces) + 1, study.system_attrs.get(ENQUEUED, 0))
     _ask(parts, wanted)
@@ -99,8 +102,10 @@ def _open_study(parts: Parts, name: str, number: int | None = None) -> StudyRow:
         if number is not None:
             Trials(session, study).get(number)
     if StudyState(study.state).ended:
-        cure = f"a new one learns from its trials with warm_start: {{study: {name}}}"
-        raise Conflict(f"the study {name!r} has ended ({study.state}) and changes no more; {cure}")
+        cure = f'a larger budget takes it up again: trialyard edit {name} \'{{"budget": {{"trials": …}}}}\''
+        if study.state == StudyState.CANCELLED:
+            cure = f"a new one learns from its trials with warm_start: {{study: {name}}}"
+        raise Conflict(f"the study {name!r} has ended ({study.state}); {cure}")
     return study
 
 

@@ -23,7 +23,7 @@ from api.requests import RequestModel
 from api.result_shapes import Ensemble
 from api.shapes import Page
 from search.definition import parse
-from search.refitting import METHOD, request_of
+from search.refitting import METHOD, own_refit, request_of
 from store.artifacts import Folder
 from store.errors import Conflict
 from store.messages import MAX_STEP, AttemptKey
@@ -99,7 +99,7 @@ def delete_ensemble(name: StudyName, ensemble: EnsembleNumber, parts: Wired) -> 
         study = Studies(session).get(name)
         tasks = Tasks(session, study)
         task = tasks.ensemble(ensemble)
-        if task.request.get("own"):
+        if task.request.get("own") and task is own_refit(session, study):
             raise Conflict(f"ensemble {ensemble} is the refit that the study itself asks for; it goes with the study")
         tasks.delete(task.number)
     parts.scheduler.announce(study.id)

@@ -31,14 +31,14 @@ EventIdQuery = Annotated[
 ]
 
 
-@router.get("/events", response_class=EventSourceResponse, responses={204: {"description": "nothing will follow"}})
+@router.get("/events", response_class=EventSourceResponse, responses={204: {"description": "the study has ended"}})
 async def follow_study(
     name: StudyName, parts: Wired, last_event_id: EventId = None, first_event_id: EventIdQuery = None
 ) -> Response:
     """Events `study`, `trial` and `report` behind the given one (from the beginning, if none is given), then live ones.
 
     After the last event of an ended study comes one more, `end`, without an id. A client that connects again then gets
-    204, on which an EventSource stops.
+    204, on which an EventSource stops. If the study is taken up again, the log goes on behind that event.
     """
     after = _sequence(last_event_id if last_event_id is not None else first_event_id)
     study_id, last = await run_in_threadpool(_find, parts, name)

@@ -3,15 +3,16 @@
 import { get } from "./rest.js";
 
 const KINDS = ["study", "trial", "report"];
+const WATCH_MS = 10_000; // between two looks at a study that has ended, which somebody may give more to do
 
 /**
  * Follows a study from one event on and hands over what came in, in order, in batches.
  *
  * EventSource reconnects by itself and names the last event it saw; only where the server refuses does it give up,
- * and then it is made anew from the last event, ever less often.
+ * and then it is made anew from the last event, ever less often. After the end it waits until there are events again.
  */
 export class Live {
-  constructor(study, lastEvent, { batch, status }) {
+  constructor(study, lastEvent, { batch, status, ended = false }) {
     this.study = study; // the path of the study in the REST API
     this.last = lastEvent;
     this.deliver = batch;
@@ -19,7 +20,8 @@ export class Live {
     this.waiting = [];
     this.pause = 250; // milliseconds between batches
     this.retry = 1000;
-    this.#connect();
+    if (ended) this.#rest();
+    else this.#connect();
   }
 
   /** Held back until `release`: what is loaded meanwhile is older than what comes in. */
@@ -42,13 +44,24 @@ export class Live {
     for (const kind of KINDS) this.source.addEventListener(kind, (message) => this.#take(kind, message));
     this.source.addEventListener("end", () => {
       this.source.close();
-      this.status("ended");
+      this.#rest();
     });
+  }
+
+  #rest() {
+    this.status("ended");
+    setTimeout(() => this.#look(), WATCH_MS);
+  }
+
+  async #look() {
+    const study = document.hidden ? null : await get(this.study).catch(() => null);
+    if (study?.last_event > this.last) this.#connect();
+    else setTimeout(() => this.#look(), WATCH_MS);
   }
 
   async #lost() {
     if (this.source.readyState !== EventSource.CLOSED) return this.status("reconnecting");
-    if (await this.#isOver()) return this.status("ended");
+    if (await this.#isOver()) return this.#rest();
     this.status("reconnecting");
     setTimeout(() => this.#connect(), this.retry);
     this.retry = Math.min(2 * this.retry, 30_000);

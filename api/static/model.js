@@ -10,8 +10,14 @@ export class Study {
     this.objectives = [study.definition.objective].flat();
     this.metric = this.objectives[0].metric; // of several the first
     this.maximize = this.objectives[0].direction === "maximize";
-    this.budget = study.definition.budget?.trials ?? 0;
-    this.parallel = study.definition.budget?.parallel ?? 1;
+    this.renew(study);
+  }
+
+  /** What a person may have changed meanwhile, but for the space. */
+  renew({ definition, rested_seconds }) {
+    this.budget = definition.budget?.trials ?? 0;
+    this.parallel = definition.budget?.parallel ?? 1;
+    this.rested_seconds = rested_seconds;
   }
 
   /** Whether there are several objectives, and so a front instead of a best trial. */
@@ -92,7 +98,7 @@ export class Study {
   #applyStudy(event) {
     Object.assign(this, pick(event, ["state", "reason", "errors"]));
     if (event.state === "RUNNING") this.started_at ??= event.at;
-    if (this.ended) this.ended_at ??= event.ended_at ?? event.at;
+    this.ended_at = this.ended ? (this.ended_at ?? event.ended_at ?? event.at) : null;
   }
 
   #applyTrial(event) {

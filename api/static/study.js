@@ -38,9 +38,8 @@ const rescores = new Rescores(study);
 async function start() {
   keepTimes();
   listen();
-  const live = study.ended ? null : new Live(studyPath(study.name), lastEvent, { batch: follow, status: showStatus });
-  live?.hold();
-  if (!live) showStatus("ended");
+  const live = new Live(studyPath(study.name), lastEvent, { batch: follow, status: showStatus, ended: study.ended });
+  live.hold();
   let first = true;
   for await (const items of pages(`${studyPath(study.name)}/trials`, { sort: "number", limit: 500 })) {
     study.take(items);
@@ -51,7 +50,7 @@ async function start() {
   await Promise.all([draw(), curves.load(), lineage?.load()]);
   whenNear($("#analysis"), () => importance.load().catch((error) => say(`The importances could not be loaded: ${error.message}`)));
   whenNear($("#effort"), () => effort.load().catch((error) => say(`The rungs could not be loaded: ${error.message}`)));
-  live?.release();
+  live.release();
   setInterval(showTimes, 1000);
 }
 
@@ -61,11 +60,19 @@ function follow(events) {
     study.apply(event);
     if (event.kind === "report") curves.add(event);
   }
+  if (events.some(({ kind }) => kind === "study")) renew().catch((error) => say(error.message));
   curves.offer(study.metricNames());
   draw();
   curves.draw();
   lineage?.stir();
   stir();
+}
+
+/** The study's state or its definition has changed; what follows its end comes once more after another one. */
+async function renew() {
+  study.renew(await get(studyPath(study.name)));
+  showHead();
+  for (const [part, list] of [["#ensembles", ensembles], ["#rescores", rescores]]) if (!$(part).hidden) await list.load();
 }
 
 /** What lies further down is drawn anew every few seconds while trials come in, once it has been looked at. */
@@ -146,7 +153,8 @@ function showFront() {
 }
 
 function showTimes() {
-  const elapsed = study.started_at ? between(study.started_at, study.ended ? (study.ended_at ?? undefined) : null) : null;
+  const since = study.started_at && new Date(Date.parse(study.started_at) + 1000 * study.rested_seconds).toISOString();
+  const elapsed = since ? between(since, study.ended ? (study.ended_at ?? undefined) : null) : null;
   $("#elapsed").textContent = duration(elapsed);
   const counts = study.tally();
   const done = study.trials.size - counts.running - counts.queued - counts.waiting - counts.paused;

@@ -287,6 +287,16 @@ class Player:
             self._event(session, study, "study", {"state": study.state, "reason": study.reason, "errors": study.errors})
         self._redis.publish(events_channel(study.id), study.last_event)
 
+    def take_up(self, trials: int) -> None:
+        """Give a study that has ended so many trials, and begin one."""
+        with self._sessions.begin() as session:
+            study = self._study(session)
+            study.state, study.ended_at = str(StudyState.RUNNING), None
+            study.definition = study.definition | {"budget": study.definition["budget"] | {"trials": trials}}
+            self._event(session, study, "study", {"state": study.state, "reason": None, "errors": None})
+            self._start_next(session, study)
+        self._redis.publish(events_channel(study.id), study.last_event)
+
     def _study(self, session: Session) -> StudyRow:
         return session.scalars(select(StudyRow).where(StudyRow.name == self._name)).one()
 

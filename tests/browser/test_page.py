@@ -73,6 +73,18 @@ def test_a_running_study_is_followed_without_a_reload(visitor: Visitor) -> None:
     player.end_study(StudyState.COMPLETE)
     expect(page.locator("#state")).to_have_text("complete")
     expect(page.locator("#controls")).to_be_hidden()
+
+    afterwards = visitor.open("/studies/live-mlp")
+    expect(afterwards.locator("#live")).to_have_text("Ended")
+    player.take_up(trials=99)
+    for each in (page, afterwards):
+        expect(each.locator("#state")).to_have_text("running", timeout=30_000)
+        expect(each.locator("#live")).to_have_text("Live")
+        expect(each.locator("#controls")).to_be_visible()
+        expect(each.locator("#done")).to_contain_text("of 99")
+        expect(each.locator("#left-label")).to_have_text("Time left, about")
+    player.complete(6, 0.9995)
+    expect(page.locator("#best-value")).to_contain_text("0.9995")
     assert page.evaluate("window.sameDocument")
 
 

@@ -69,6 +69,26 @@ def announce(server: ApiServer) -> None:
         client.publish(events_channel(server.study_id()), 1)
 
 
+@on_sqlite
+def test_the_log_of_a_study_that_is_taken_up_goes_on_behind_its_end(server: ApiServer) -> None:
+    with server.scheduling():
+        [handout] = server.post("s/ask", {"worker": "w"}).json()["items"]
+        said = {"token": handout["token"], "state": "complete", "metrics": {"val/loss": 0.5}}
+        server.post("s/trials/0/tell", said)
+        assert server.http.patch("/api/v1/studies/s", json={"budget": {"trials": 1}}).status_code == 200
+        with stream(server) as events:
+            [*_, last] = iter(lambda: next(events), {"event": "end", "data": "{}"})
+        assert (json.loads(last["data"])["state"], server.get("s")["state"]) == ("COMPLETE", "COMPLETE")
+        assert server.http.get(EVENTS, headers={"Last-Event-ID": last["id"]}).status_code == 204
+
+        assert server.http.patch("/api/v1/studies/s", json={"budget": {"trials": 2}}).status_code == 200
+
+        with stream(server, after=int(last["id"])) as events:
+            first = next(events)
+            assert (first["event"], json.loads(first["data"])["state"]) == ("study", "RUNNING")
+            assert int(first["id"]) == int(last["id"]) + 1
+
+
 def test_a_stream_begins_with_the_first_event_and_goes_on_live(server: ApiServer) -> None:
     server.add_events(3)
     with stream(server) as events:

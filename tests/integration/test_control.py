@@ -111,8 +111,22 @@ def test_a_budget_is_changed_at_once_or_not_at_all(client: Client) -> None:
     for number in range(4):
         client.cancel_trial("s", number)
     assert client.study("s").state == "COMPLETE"
-    with pytest.raises(Conflict, match="has ended"):
+    with pytest.raises(Conflict, match=r"4 trials are made, budget\.trials is 4; raise it"):
+        client.change_budget("s", {"parallel": 2})
+    with pytest.raises(Conflict, match="a larger budget takes it up again: trialyard edit s "):
+        client.enqueue("s", {"x": 0.5, "k": "a"})
+
+    again = client.change_budget("s", {"trials": 6, "parallel": 1})
+
+    assert (again.state, again.model_extra["ended_at"]) == ("RUNNING", None)  # type: ignore[index]
+    [handout] = client.ask("s", "w1")
+    assert handout.number == 4
+    assert client.retry_trial("s", 0).state == "WAITING"
+    client.cancel("s")
+    with pytest.raises(Conflict, match="the study 's' was cancelled and changes no more"):
         client.change_budget("s", {"trials": 9})
+    with pytest.raises(Conflict, match=r"warm_start: \{study: s\}"):
+        client.retry_trial("s", 1)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from store.artifacts import Artifacts
-from store.messages import AttemptKey, FinishTask, TakeTask, TaskAssignment
+from store.messages import Amend, AttemptKey, Done, Enqueue, FinishTask, TakeTask, TaskAssignment
 from store.models import AttemptRow, StudyRow, StudyState, TaskRow, TrialRow
 from store.session import writes
 from store.tasks import Tasks
@@ -174,6 +174,35 @@ def test_a_running_study_whose_trials_take_over_weights_is_not_collected(yard: Y
     yard.turn()
 
     assert collections(yard, study_id) == []
+
+
+def test_a_study_that_is_taken_up_takes_over_no_weights_that_were_collected(yard: Yard, artifacts: Artifacts) -> None:
+    trial = {"kind": "train", "data": {"source": "sklearn:iris"}, "transfer": {"inherit": "nearest"}}
+    sections = {"keep": {"models": 1, "predictions": 1}, "budget": {"trials": 3, "parallel": 1}}
+    study_id = yard.begin(trained(**sections) | {"trial": trial})
+    worker = yard.worker()
+    for number, loss in enumerate([0.5, 0.1, 0.9]):
+        worker.finish(worker.start(study_id, number).attempt, loss)
+    assert [each.inherits is not None for each in yard.trials(study_id)] == [False, True, True]
+    yard.clock.advance(6)
+    yard.turn()
+    [late] = collections(yard, study_id)
+    person = yard.worker("api")
+    assert person.say(Amend(study_id=study_id, budget={"trials": 5})) == Done()
+
+    # One that was ordered and comes late finds a study that runs, and takes nothing away from it.
+    given = worker.say(TakeTask(study_id=study_id, number=late.number, worker=worker.name))
+    assert isinstance(given, TaskAssignment)
+    assert given.request == {"models": [], "predictions": []}
+    worker.say(FinishTask(attempt=given.attempt, outcome="finished", result={}))
+    # Whatever the new trial is near to: of those before only the best has surely kept its model.
+    near = yard.trials(study_id)[2].parameters
+    person.say(Enqueue(study_id=study_id, parameters=near))
+    yard.restart()
+    for number in (3, 4):
+        given = worker.start(study_id, number)
+        assert given.inherits == AttemptKey(study_id, 1, 1)
+        worker.finish(given.attempt, outcome="failed", reason="full")
 
 
 def test_a_collection_that_was_interrupted_begins_anew_and_a_study_that_keeps_all_loses_nothing(

@@ -67,13 +67,17 @@ def test_what_cannot_be_raced_is_refused(sections: dict[str, Any], says: str) ->
 def searched(yard: Yard, losses: dict[int, float], **sections: Any) -> int:
     """A study whose search is over, with these complete trials."""
     study_id = yard.submit(raced(**sections))
+    add_trials(yard, study_id, losses)
+    return study_id
+
+
+def add_trials(yard: Yard, study_id: int, losses: dict[int, float]) -> None:
     now = yard.clock.now()
     with writes(yard.engine).begin() as session:
         for number, loss in losses.items():
             plain = {"parameters": {"optimizer.lr": 0.05}, "system_attrs": {}, "created_at": now, "ended_at": now}
             row = {"study_id": study_id, "number": number, "state": "COMPLETE", "values": {"val/loss": loss}}
             session.add(TrialRow(**row, **plain))
-    return study_id
 
 
 def look(yard: Yard) -> None:
@@ -83,10 +87,14 @@ def look(yard: Yard) -> None:
 
 def heat(yard: Yard, study_id: int) -> list[TaskRow]:
     """The tasks of the newest heat."""
-    with Session(yard.engine) as session:
-        tasks = race_of(session, study_id)
+    tasks = race(yard, study_id)
     last = max((task.request["heat"] for task in tasks), default=0)
     return [task for task in tasks if task.request["heat"] == last]
+
+
+def race(yard: Yard, study_id: int) -> list[TaskRow]:
+    with Session(yard.engine) as session:
+        return race_of(session, study_id)
 
 
 def stage_of(yard: Yard, study_id: int) -> str | None:
@@ -136,6 +144,42 @@ def test_a_race_begins_when_the_search_ends_and_goes_on_over_a_restart(yard: Yar
 
     assert [task.number for task in heat(yard, study_id)] == [task.number for task in second]  # it is over
     assert stage_of(yard, study_id) == "COMPLETE"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_search_that_is_taken_up_races_again_with_what_is_known(yard: Yard) -> None:
+    study_id = searched(yard, {0: 0.1, 1: 0.2}, rescore={"best": 2, "seeds": 5})
+    yard.set_state(study_id, StudyState.COMPLETE)
+    look(yard)
+    for losses in ((0.30, 0.31, 0.32), (0.33, 0.34)):  # of each trial in the first heat, and in the second one
+        for task in heat(yard, study_id):
+            score(yard, task, *(loss + 0.01 * task.request["number"] * place for place, loss in enumerate(losses)))
+        look(yard)
+    assert stage_of(yard, study_id) == "COMPLETE"
+    raced_once = {task.number for task in race(yard, study_id)}
+
+    yard.set_state(study_id, StudyState.RUNNING)
+    look(yard)
+    assert stage_of(yard, study_id) == "WAITING"
+    add_trials(yard, study_id, {2: 0.05, 3: 0.5})  # the best two are 2 and 0 now
+    yard.set_state(study_id, StudyState.COMPLETE)
+    assert stage_of(yard, study_id) == "RUNNING"
+    look(yard)
+    [of_first] = [task for task in race(yard, study_id) if task.number not in raced_once]
+    assert (of_first.request["number"], of_first.request["heat"]) == (2, 1)
+    assert "known" not in of_first.request
+    score(yard, of_first, 0.20, 0.25, 0.30)
+    look(yard)
+    [_, of_second] = [task for task in race(yard, study_id) if task.number not in raced_once]
+
+    assert (of_second.request["number"], of_second.request["heat"]) == (2, 2)
+    assert of_second.request["known"] == [0.20, 0.25, 0.30]
+    assert (of_second.request["trial"]["seed"], of_second.request["trial"]["seeds"]) == (45, 2)
+    assert stage_of(yard, study_id) == "RUNNING"
+    score(yard, of_second, 0.22, 0.23)
+    look(yard)
+    assert stage_of(yard, study_id) == "COMPLETE"
+    assert len(race(yard, study_id)) == len(raced_once) + 2
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -52,7 +53,19 @@ def test_yes_and_no_are_answers_and_a_definition_is_read_again_as_it_was() -> No
 
 def searched(yard: Yard, losses: dict[int, float], **sections: Any) -> int:
     """A study whose search is over, with these complete trials."""
-    study_id, now = yard.submit(refitted(**sections)), yard.clock.now()
+    study_id = yard.submit(refitted(**sections))
+    add_trials(yard, study_id, losses)
+    return study_id
+
+
+def scored(losses: Sequence[float]) -> dict[str, Any]:
+    """What a training again came to from each of its seeds."""
+    metrics = {f"seed/{place}/loss": loss for place, loss in enumerate(losses, start=1)}
+    return {"metrics": metrics | {"val/loss": sum(losses) / len(losses)}, "epochs": 3}
+
+
+def add_trials(yard: Yard, study_id: int, losses: dict[int, float]) -> None:
+    now = yard.clock.now()
     with writes(yard.engine).begin() as session:
         for number, loss in losses.items():
             plain = {"parameters": {"optimizer.lr": 0.05}, "system_attrs": {}, "created_at": now, "ended_at": now}
@@ -61,7 +74,6 @@ def searched(yard: Yard, losses: dict[int, float], **sections: Any) -> int:
             session.flush()
             attempt = {"worker": "w", "device": "cpu", "started_at": now, "ended_at": now, "outcome": "finished"}
             session.add(AttemptRow(study_id=study_id, number=number, attempt=2, **attempt))
-    return study_id
 
 
 def end(yard: Yard, study_id: int, state: StudyState = StudyState.COMPLETE) -> None:
@@ -113,14 +125,64 @@ def test_it_is_ordered_once_of_the_best_trial(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_search_that_is_taken_up_orders_another_one_if_another_trial_is_the_best(yard: Yard) -> None:
+    study_id = searched(yard, {0: 0.9, 1: 0.1})
+    end(yard, study_id)
+    [first] = orders(yard, study_id)
+    finish(yard, first, {"members": [{"trial": None, "weight": 1.0}]})
+
+    for worse in (2, 3):
+        yard.set_state(study_id, StudyState.RUNNING)
+        assert stands(yard, study_id) == ("WAITING", None)
+        add_trials(yard, study_id, {worse: 0.5})
+        end(yard, study_id)
+        assert [task.number for task in orders(yard, study_id)] == [first.number]
+        assert stands(yard, study_id) == ("COMPLETE", first.ordinal)
+    yard.set_state(study_id, StudyState.RUNNING)
+    add_trials(yard, study_id, {4: 0.05})
+    yard.set_state(study_id, StudyState.COMPLETE)
+    assert stands(yard, study_id) == ("WAITING", None)
+    look(yard)
+
+    [_, second] = orders(yard, study_id)
+    assert second.request["members"] == [{"trial": 4, "attempt": 2}]
+    assert stands(yard, study_id) == ("QUEUED", second.ordinal)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_after_a_second_race_it_is_of_who_has_won_both(yard: Yard) -> None:
+    study_id = searched(yard, {0: 0.1, 1: 0.2}, rescore={"best": 3, "seeds": 5})
+    end(yard, study_id)
+    # Trial 0 leads the first heat, of three seeds, and loses in the second one.
+    heats = [{0: (0.30, 0.35, 0.40), 1: (0.36, 0.33, 0.41)}, {0: (0.5, 0.5), 1: (0.2, 0.2)}]
+    for losses in heats:
+        for task in orders(yard, study_id, "rescore")[-2:]:
+            finish(yard, task, scored(losses[task.request["number"]]))
+        look(yard)
+    [of_first] = orders(yard, study_id)
+    assert of_first.request["members"][0]["trial"] == 1
+    finish(yard, of_first, {"members": [{"trial": None, "weight": 1.0}]})
+
+    yard.set_state(study_id, StudyState.RUNNING)
+    add_trials(yard, study_id, {2: 0.05})
+    end(yard, study_id)
+    assert stands(yard, study_id) == ("WAITING", None)  # who has won is not known yet
+    [*_, newest] = orders(yard, study_id, "rescore")
+    finish(yard, newest, scored((0.9, 0.91, 0.92)))  # clearly behind: its race is over after a heat
+    look(yard)
+
+    assert [task.number for task in orders(yard, study_id)] == [of_first.number]
+    assert stands(yard, study_id) == ("COMPLETE", of_first.ordinal)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_with_a_race_it_waits_for_it_and_is_of_who_has_won(yard: Yard) -> None:
     study_id = searched(yard, {0: 0.1, 1: 0.2}, rescore={"best": 2, "seeds": 2})
     end(yard, study_id)
     first, second = orders(yard, study_id, "rescore")
     assert orders(yard, study_id) == []
     for task, losses in ((first, (0.5, 0.4)), (second, (0.3, 0.2))):
-        metrics = {f"seed/{place}/loss": loss for place, loss in enumerate(losses, start=1)}
-        finish(yard, task, {"metrics": metrics | {"val/loss": sum(losses) / 2}, "epochs": 3})
+        finish(yard, task, scored(losses))
     look(yard)
 
     [task] = orders(yard, study_id)

@@ -1,8 +1,9 @@
 """A random history of everything that can happen to a study, against a plain model of what must come of it.
 
 Hypothesis invents the history: workers that take, report, finish, fall silent, come back late or say everything twice,
-people who cancel, retry, enqueue and pause, and a scheduler that is killed between any two of its steps. After each
-event the database must say what the model says. TRIALYARD_TEST_HISTORIES is how many are tried on each database.
+people who cancel, retry, enqueue, pause and give it more trials, and a scheduler that is killed between any two of its
+steps. After each event the database must say what the model says. TRIALYARD_TEST_HISTORIES is how many are tried on
+each database.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from search.definition import parse
 from search.optuna_study import OptunaStudy
 from store.messages import (
+    Amend,
     Answer,
     Assignment,
     AttemptKey,
@@ -39,11 +41,11 @@ from store.models import StudyState
 from tests.yard import METRIC, Worker, Yard, study
 
 HISTORIES = int(os.environ.get("TRIALYARD_TEST_HISTORIES", "6"))
-TRIALS, PARALLEL, RETRIES = 6, 3, 1
+TRIALS, MOST_TRIALS, PARALLEL, RETRIES = 6, 10, 3, 1
 HOPELESS = 0.5  # above it the pruner ends a trial
 OPEN = ("WAITING", "QUEUED", "RUNNING", "PAUSED")
 WORKERS = st.integers(0, 3)
-NUMBERS = st.integers(0, TRIALS)
+NUMBERS = st.integers(0, MOST_TRIALS)
 VALUES = st.sampled_from([0.1, 0.4, 0.9])
 # How a message arrives: as it should; twice; at a scheduler that dies before it reads it, or after it has committed and
 # before it answers; or never, because Redis is wiped, until it is sent again.
@@ -73,7 +75,7 @@ class Trial:
 
 
 class History(RuleBasedStateMachine):
-    """One study with four workers; the model is `trials` and `state`."""
+    """One study with four workers; the model is `trials`, `budget` and `state`."""
 
     yard: Yard
     names = itertools.count()
@@ -91,6 +93,7 @@ class History(RuleBasedStateMachine):
         self.study_id = self.yard.begin(self.document)
         self.workers = [Worker(self.yard, f"w{place}-{number}") for place in range(4)]
         self.state = StudyState.RUNNING
+        self.budget = TRIALS
         self.trials: list[Trial] = []
         self.stale: list[AttemptKey] = []  # attempts that have ended
 
@@ -216,11 +219,24 @@ class History(RuleBasedStateMachine):
     @rule(x=st.floats(0, 1))
     def enqueue(self, x: float) -> None:
         answer = self.workers[0].say(Enqueue(study_id=self.study_id, parameters={"x": x, "k": "b"}))
-        if self.state.ended or len(self.trials) >= TRIALS:
+        if self.state.ended or len(self.trials) >= self.budget:
             assert isinstance(answer, Refused)
         else:
             assert answer == Done(number=len(self.trials))
             self.trials.append(Trial("WAITING", given=True))
+
+    @precondition(lambda self: self.budget < MOST_TRIALS)
+    @rule(more=st.integers(0, 2), way=WAYS)
+    def give_more_trials(self, more: int, way: str) -> None:
+        """A study that has ended runs again if there is one to be made."""
+        answer = self._deliver(0, Amend(study_id=self.study_id, budget={"trials": self.budget + more}), way)
+        if self.state.ended and self.budget + more <= len(self.trials):
+            assert isinstance(answer, Refused)
+            return
+        assert answer == Done()
+        self.budget += more
+        if self.state.ended:
+            self.state = StudyState.RUNNING
 
     @rule()
     def pause_or_resume(self) -> None:
@@ -260,7 +276,7 @@ class History(RuleBasedStateMachine):
         for row in rows[len(self.trials) :]:
             self.trials.append(Trial(row.state))
             assert row.state == "QUEUED"
-        assert len(rows) == len(self.trials) <= TRIALS
+        assert len(rows) == len(self.trials) <= self.budget
         for number, (row, trial) in enumerate(zip(rows, self.trials, strict=True)):
             if (trial.state, row.state) == ("WAITING", "QUEUED"):
                 assert self.state is StudyState.RUNNING
@@ -276,18 +292,13 @@ class History(RuleBasedStateMachine):
         self._check_that_the_study_goes_on()
 
     def teardown(self) -> None:
-        """Whatever has happened, the rest of the study runs to its end."""
+        """Whatever has happened, the rest of the study runs to its end, and with more trials to another one."""
         if self.state is StudyState.PAUSED:
             self.pause_or_resume()
-        while not self.state.ended:
-            self.time_passes(set())  # long enough for jobs that were lost to be made again
-            self.the_database_says_what_the_model_says()
-            queued = {(self.study_id, n, t.attempt + 1) for n, t in enumerate(self.trials) if t.state == "QUEUED"}
-            assert queued <= self.yard.jobs()
-            for who in range(len(self.workers)):
-                self.take(who, 0, "plain")
-                self.finish(who, "finished", False, "plain")
-                self.the_database_says_what_the_model_says()
+        self._run_to_the_end()
+        ways = ("plain", "twice", "killed before", "killed after", "wiped")
+        self.give_more_trials(2, ways[len(self.stale) % len(ways)])
+        self._run_to_the_end()
         definition = parse(self.document)
         undisturbed = OptunaStudy(definition)
         for row, trial in zip(self.yard.trials(self.study_id), self.trials, strict=True):
@@ -297,6 +308,17 @@ class History(RuleBasedStateMachine):
         assert events == list(range(1, len(events) + 1))
 
     # Helpers
+
+    def _run_to_the_end(self) -> None:
+        while not self.state.ended:
+            self.time_passes(set())  # long enough for jobs that were lost to be made again
+            self.the_database_says_what_the_model_says()
+            queued = {(self.study_id, n, t.attempt + 1) for n, t in enumerate(self.trials) if t.state == "QUEUED"}
+            assert queued <= self.yard.jobs()
+            for who in range(len(self.workers)):
+                self.take(who, 0, "plain")
+                self.finish(who, "finished", False, "plain")
+                self.the_database_says_what_the_model_says()
 
     def _deliver(self, who: int, request: Request, way: str) -> Answer:
         worker = self.workers[who]
@@ -389,7 +411,7 @@ class History(RuleBasedStateMachine):
             for state in (*OPEN, "FAILED", "PRUNED", "COMPLETE")
         }
         busy = counts["QUEUED"] + counts["RUNNING"]
-        left = counts["WAITING"] + TRIALS - len(self.trials)
+        left = counts["WAITING"] + self.budget - len(self.trials)
         if self.state is StudyState.RUNNING:
             assert busy == PARALLEL or (left == 0 and busy < PARALLEL)
             if busy == left == 0:

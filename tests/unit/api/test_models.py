@@ -125,16 +125,24 @@ def test_a_trial_that_needs_validation_rows_is_not_refitted(server: ApiServer) -
 
 def test_the_refit_that_the_study_asks_for_goes_with_the_study(server: ApiServer) -> None:
     server.create(**TRAIN, refit=True)
+    server.add_trials([0.9, 0.5])
+    server.add_attempt(1, 1, [0.5])
     assert server.http.get("/api/v1/studies/s").json()["refit"] == {"state": "WAITING", "ensemble": None}
     with writes(server.engine).begin() as session:
         study = Studies(session).get("s")
-        task = Tasks(session, study).add("ensemble", {"method": "refit", "own": True}, datetime.now(UTC))
-        number = task.ordinal
+        study.state, study.ended_at = "COMPLETE", datetime.now(UTC)
+        of_an_earlier_best, own = (
+            Tasks(session, study)
+            .add("ensemble", {"method": "refit", "own": True, "members": [{"trial": number}]}, datetime.now(UTC))
+            .ordinal
+            for number in (0, 1)
+        )
 
-    answer = server.http.delete(f"/api/v1/studies/s/ensembles/{number}")
+    answer = server.http.delete(f"/api/v1/studies/s/ensembles/{own}")
 
     assert (answer.status_code, "goes with the study" in answer.text) == (409, True)
-    assert server.http.get("/api/v1/studies/s").json()["refit"] == {"state": "QUEUED", "ensemble": number}
+    assert server.http.delete(f"/api/v1/studies/s/ensembles/{of_an_earlier_best}").status_code == 204
+    assert server.http.get("/api/v1/studies/s").json()["refit"] == {"state": "QUEUED", "ensemble": own}
 
 
 def test_an_ensemble_that_is_not_there_is_told_with_those_that_are(server: ApiServer) -> None:

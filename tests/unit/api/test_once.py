@@ -61,6 +61,30 @@ def test_a_key_goes_with_one_request(study: ApiServer) -> None:
 
 
 @on_sqlite
+def test_a_change_that_comes_again_after_what_it_led_to_is_over_is_answered_alike(study: ApiServer) -> None:
+    def change(trials: int, key: str) -> httpx.Response:
+        body = {"budget": {"trials": trials, "max_failed": None}}
+        return study.http.patch("/api/v1/studies/s", json=body, headers={"Idempotency-Key": key})
+
+    def run_to_the_end() -> None:
+        for handout in study.post("s/ask", {"worker": "w", "count": 9}).json()["items"]:
+            said = {"token": handout["token"], "state": "complete", "metrics": {"val/loss": 0.5}}
+            study.post(f"s/trials/{handout['number']}/tell", said)
+        assert study.get("s")["state"] == "COMPLETE"
+
+    run_to_the_end()
+    first = change(12, "twelve")
+    assert (first.status_code, first.json()["state"]) == (200, "RUNNING")
+    run_to_the_end()
+
+    again, other = change(12, "twelve"), change(12, "another")
+
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert (other.status_code, study.get("s")["state"]) == (409, "COMPLETE")
+    assert other.json()["detail"].endswith("12 trials are made, budget.trials is 12; raise it")
+
+
+@on_sqlite
 def test_what_was_refused_or_came_to_nothing_may_be_sent_again(study: ApiServer) -> None:
     send(study, "trials", {"parameters": {"x": 7}})
     assert send(study, "trials", {"parameters": {"x": 0.5}}).status_code == 201
@@ -99,3 +123,4 @@ def test_the_documentation_tells_of_the_key(server: ApiServer) -> None:
     for path in ("/ask", "/trials", "/ensembles", "/rescores", "/trials/{number}/retry"):
         names = [each["name"] for each in paths[f"/api/v1/studies/{{name}}{path}"]["post"]["parameters"]]
         assert "Idempotency-Key" in names, path
+    assert "Idempotency-Key" in [each["name"] for each in paths["/api/v1/studies/{name}"]["patch"]["parameters"]]

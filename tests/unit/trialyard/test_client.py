@@ -160,6 +160,17 @@ def test_a_study_is_created_once_although_the_connection_broke_twice() -> None:
     assert [json.loads(request.content) for request in server.requests] == [{"name": "digits"}] * 3
 
 
+def test_a_change_is_sent_again_under_the_key_that_it_had() -> None:
+    server = Server(httpx.ReadError("reset"), httpx.Response(200, json=STUDY), httpx.Response(200, json=STUDY))
+    client = server.client()
+
+    client.change_budget("digits", {"trials": 60})
+    client.change_budget("digits", {"trials": 60})
+
+    first, again, other = (request.headers["Idempotency-Key"] for request in server.requests)
+    assert first == again != other
+
+
 def test_two_studies_are_created_under_two_keys() -> None:
     server = Server(httpx.Response(201, json=STUDY), httpx.Response(201, json=STUDY))
     client = server.client()

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from trialyard.progress import Progress, clock, line, spark, view
-from trialyard.resources import Event
+from trialyard.resources import Event, Study
 
 
 @pytest.fixture
@@ -32,6 +32,19 @@ def test_a_trial_is_counted_once_in_the_state_it_has_now(progress: Progress) -> 
 
     assert progress.counts == {"pruned": 1, "queued": 1}
     assert progress.done == 1
+
+
+def test_an_end_that_the_log_tells_of_a_study_that_was_taken_up_again_is_none() -> None:
+    objective = {"metric": "val/accuracy", "direction": "maximize"}
+    document = {"definition": {"objective": objective}, "counts": {"complete": 1}, "created_at": "2026-01-01T00:00:00Z"}
+    progress = Progress.of(Study.model_validate({"name": "s", "state": "RUNNING", "last_event": 4} | document))
+
+    ended: tuple[str, dict[str, Any]] = ("study", {"state": "COMPLETE"})
+    tell(progress, ("study", {"state": "RUNNING"}), trial(0, "COMPLETE", 0.5), ended)
+    assert (progress.ended, progress.best, progress.before) == (False, 0, 1)
+    tell(progress, *[ended] * 5)
+
+    assert progress.ended
 
 
 @pytest.mark.parametrize(("direction", "best"), [("maximize", 1), ("minimize", 2)])
