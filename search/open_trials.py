@@ -195,6 +195,7 @@ class OpenTrials:
             trial=self.definition.resolve(trial.parameters),
             metric=self.definition.objective.metric,
             direction=self.definition.objective.direction,
+            watched=list(self.definition.metrics().values()),
             resumable=list(range(trial.attempt - 1, 0 if population is None else population.since(trial.number), -1)),
             origins=self.origins,
             ranks=self.definition.resources.ranks if self.definition.kind == "train" else 1,

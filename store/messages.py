@@ -15,7 +15,7 @@ from store.errors import BadRequest
 DecisionName = Literal["continue", "prune", "stop", "pause"]
 
 # What a worker and a scheduler must have in common, told where they meet: raised with every change of these messages.
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 
 MetricName = Annotated[str, Field(min_length=1, max_length=128)]
 Metrics = dict[MetricName, FiniteFloat]
@@ -221,6 +221,7 @@ class Assignment(_Message):
     trial: dict[str, Any]
     metric: str
     direction: Literal["minimize", "maximize"]
+    watched: list[str] = []  # all metrics that the search looks at: they must be finite
     resumable: list[int] = []  # earlier attempts of this trial, newest first: their checkpoints may be gone on with
     origins: dict[str, AttemptKey] = {}  # of sources `trial:…`, the attempts whose models are begun with
     ranks: int = 1  # processes that the training is split over

@@ -23,7 +23,7 @@ from worker.endpoint import Endpoint
 from worker.guarded import End, GuardedCommand
 from worker.objectives_file import CommandObjective, variable_of
 from worker.printed import Pattern, final_metrics
-from worker.reporter import NotANumber, finite
+from worker.reporter import NotANumber
 from worker.triallog import TrialLog
 
 LOOK_SECONDS = 0.1
@@ -135,7 +135,7 @@ class Command:
         if bounds.failure is not None:
             raise CommandFailed(bounds.failure, _last_lines(printed))
         was_told = conversation.decision != "continue"
-        metrics = self._trial.last_reported | (conversation.final or _final(printed))
+        metrics = self._trial.last_reported | (conversation.final or self._final(printed))
         if was_told and self._trial.outcome != "finished":
             return Ending(self._trial.outcome, metrics)
         if end != End(0) and not was_told:
@@ -153,6 +153,12 @@ class Command:
                 _last_lines(printed),
             )
         return Ending("finished", metrics)
+
+    def _final(self, printed: str) -> Metrics:
+        try:
+            return self._trial.finite(final_metrics(printed), "at the end")
+        except NotANumber as error:
+            raise CommandDiverged(str(error)) from error
 
 
 def preflight(name: str, objective: CommandObjective, parameters: Mapping[str, Mapping[str, object]]) -> list[Problem]:
@@ -199,13 +205,6 @@ def _report_module(scratch: Path) -> Path:
 def _written(file: Path, document: Mapping[str, object]) -> str:
     file.write_text(json.dumps(document), encoding="utf-8")
     return str(file)
-
-
-def _final(printed: str) -> Metrics:
-    try:
-        return finite(final_metrics(printed), "at the end")
-    except NotANumber as error:
-        raise CommandDiverged(str(error)) from error
 
 
 def _last_lines(printed: str) -> str:

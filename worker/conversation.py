@@ -16,7 +16,7 @@ from store.errors import TrialyardError
 from store.messages import MAX_STEP, DecisionName, Metrics
 from worker.ending import CommandDiverged, CommandFailed
 from worker.printed import Pattern
-from worker.reporter import NotANumber, finite
+from worker.reporter import NotANumber
 
 CHUNK_BYTES = 2**16
 LONGEST_LINE = 2**16
@@ -27,6 +27,8 @@ class Reports(Protocol):
     """Where the reports go."""
 
     def tell(self, step: int, metrics: Mapping[str, float]) -> DecisionName: ...
+
+    def finite(self, metrics: Mapping[str, float], where: str) -> Metrics: ...
 
 
 class Log(Protocol):
@@ -72,7 +74,7 @@ class Conversation:
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Raises: NotANumber."""
         with self._turn, self._remembering():
-            self.final = finite(metrics, "at the end")
+            self.final = self._reports.finite(metrics, "at the end")
 
     def hear(self, pattern: Pattern, line: str) -> None:
         """Report what a printed line says. Nobody can answer it: what shall end is ended at once."""

@@ -24,7 +24,7 @@ from worker.command import Command
 from worker.command import preflight as preflight_command
 from worker.ending import Ending, Outcome
 from worker.objectives_file import CommandObjective, read_objectives
-from worker.reporter import Reporter, finite
+from worker.reporter import Reporter, Watch
 
 Objective = Callable[["ObjectiveTrial"], Mapping[str, float] | None]
 
@@ -61,6 +61,7 @@ class ObjectiveTrial:
         self.last_reported: Metrics = {}
         self.outcome: Outcome = "finished"
         self._reporter = reporter
+        self._watch = Watch({assignment.metric, *assignment.watched}, reporter.log)
         self._should_leave = should_leave
         self._checkpoints = checkpoints
 
@@ -84,7 +85,7 @@ class ObjectiveTrial:
 
     def tell(self, step: int, metrics: Mapping[str, float]) -> DecisionName:
         """The same, as the worker itself speaks."""
-        reported = finite(metrics, f"at step {step}")
+        reported = self.finite(metrics, f"at step {step}")
         self.last_reported = self.last_reported | reported
         decision = self._reporter.report(step, reported)
         if decision == "continue" and self._should_leave():
@@ -92,6 +93,10 @@ class ObjectiveTrial:
             return "pause"
         self.outcome = _OUTCOMES.get(decision, "finished")
         return decision
+
+    def finite(self, metrics: Mapping[str, float], where: str) -> Metrics:
+        """Metrics as they count. Raises: NotANumber: one that the search looks at is not finite."""
+        return self._watch.finite(metrics, where)
 
 
 class Objectives:
@@ -202,4 +207,4 @@ def _metrics(name: str, returned: object, trial: ObjectiveTrial) -> Metrics:
         raise ObjectiveFailed(
             f"objective {name!r} returned {returned!r:.80}; it must return its metrics by name, as in {{'loss': 0.1}}"
         )
-    return trial.last_reported | finite(returned, "at the end")
+    return trial.last_reported | trial.finite(returned, "at the end")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import SupportsFloat
@@ -59,15 +59,49 @@ class Reporter:
             sys.stdout.write(f"{datetime.now(UTC):%H:%M:%S} {line}\n")
 
 
+class Watch:
+    """Lets what a trial gives of its own accord be not finite, where the search does not look at it."""
+
+    def __init__(self, watched: Collection[str], log: Callable[[str], None]) -> None:
+        """
+        Args:
+            watched: the metrics that the search looks at.
+            log: is told of each other metric that is left out, once.
+        """
+        self._watched = watched
+        self._log = log
+        self._told: set[str] = set()
+
+    def finite(self, metrics: Mapping[str, SupportsFloat], where: str) -> dict[str, float]:
+        """As `finite`, without what is left out. Raises: NotANumber: one that is watched is not finite."""
+        numbers = plain(metrics, where)
+        for name, number in list(numbers.items()):
+            if name not in self._watched and not math.isfinite(number):
+                del numbers[name]
+                self._tell(name, f"{name} is {number} {where}")
+        return finite(numbers, where)
+
+    def _tell(self, name: str, seen: str) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            self._log(f"{seen}: it is left out wherever it is not finite, as the search does not look at it")
+
+
 def finite(metrics: Mapping[str, SupportsFloat], where: str) -> dict[str, float]:
     """Metrics, also NumPy's and torch's scalars, as plain floats. Raises: NotANumber: one of them is not finite."""
-    plain = {}
-    for name, value in metrics.items():
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise NotANumber(f"{name} is {value!r:.80} {where}; a metric must be a number") from None
+    numbers = plain(metrics, where)
+    for name, number in numbers.items():
         if not math.isfinite(number):
             raise NotANumber(f"{name} is {number} {where}; a metric must be finite")
-        plain[str(name)] = number
-    return plain
+    return numbers
+
+
+def plain(metrics: Mapping[str, SupportsFloat], where: str) -> dict[str, float]:
+    """The same, finite or not. Raises: NotANumber: one of them is no number at all."""
+    numbers = {}
+    for name, value in metrics.items():
+        try:
+            numbers[str(name)] = float(value)
+        except (TypeError, ValueError):
+            raise NotANumber(f"{name} is {value!r:.80} {where}; a metric must be a number") from None
+    return numbers

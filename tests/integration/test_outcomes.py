@@ -99,6 +99,12 @@ def finish(attempt: AttemptKey, parameters: dict[str, Any], outcome: str) -> Fin
     return Finish(attempt=attempt, outcome=outcome, metrics=metrics)  # type: ignore[arg-type]
 
 
+def test_a_worker_hears_which_metrics_the_search_looks_at(yard: Yard) -> None:
+    study_id = yard.begin(study(constraints=[{"metric": "size", "at_most": BOUND}]))
+
+    assert yard.worker().start(study_id, 0).watched == [METRIC, "size"]
+
+
 def test_what_does_not_fit_is_no_failure_and_is_not_run_again(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 2, "parallel": 1, "max_failed": 0}))
     worker = yard.worker()

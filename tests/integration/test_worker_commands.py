@@ -145,6 +145,10 @@ pattern = 'loss (?P<loss>\S+)'
 [objectives.prints-nan-last]
 command = ["sh", "-c", "echo '{{\"loss\": NaN}}'"]
 
+[objectives.with-norm]
+command = ["sh", "-c", "echo loss 0.5 norm inf; echo loss 0.4 norm inf; echo '{{\"loss\": 0.25, \"norm\": Infinity}}'"]
+pattern = 'loss (?P<loss>\S+) norm (?P<norm>\S+)'
+
 [objectives.diverging]
 command = ["python", "diverging.py", "{loss}", "{call}", "{then}"]
 
@@ -447,6 +451,20 @@ def test_a_command_that_goes_on_after_a_number_that_was_not_finite_ends_as_it_do
     scheduler.assign(objective("diverging", number=number, loss="nan", call="report", then=then))
 
     assert finish_of(scheduler, number).outcome == outcome
+
+
+def test_a_metric_of_no_concern_that_is_not_finite_is_left_out_with_a_word_in_the_log(
+    pool: RunningPool, scheduler: ScriptedScheduler
+) -> None:
+    scheduler.assign(objective("with-norm", number=76))
+
+    finish = finish_of(scheduler, 76)
+
+    assert (finish.outcome, finish.metrics) == ("finished", {"loss": 0.25})
+    reports = [report.metrics for report in scheduler.seen(Report) if report.attempt == finish.attempt]
+    assert reports == [{"loss": 0.5}, {"loss": 0.4}]
+    assert pool.log(finish.attempt).count("norm is inf at step 1: it is left out wherever it is not finite") == 1
+    assert pool.log(finish.attempt).count("norm is inf") == 1
 
 
 def test_a_killed_runner_takes_its_command_and_all_that_came_of_it_along(

@@ -8,6 +8,7 @@ from store.errors import SettingsError
 from store.messages import Assignment, AttemptKey, DecisionName
 from worker.objectives import ObjectiveFailed, Objectives
 from worker.objectives_file import read_objectives
+from worker.reporter import NotANumber
 
 
 class Deaf:
@@ -15,9 +16,13 @@ class Deaf:
 
     def __init__(self, decision: DecisionName = "continue") -> None:
         self.decision = decision
+        self.logged: list[str] = []
 
     def report(self, _step: int, _metrics: object) -> DecisionName:
         return self.decision
+
+    def log(self, line: str) -> None:
+        self.logged.append(line)
 
 
 @pytest.fixture
@@ -34,6 +39,10 @@ def objectives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objectives:
         "    trial.report(1, {'loss': 1.0})\n"
         "    trial.report(1, {'train/loss': 2.0})\n"
         "    trial.report(2, {'train/loss': 1.5})\n"
+        "def with_norm(trial):\n"
+        "    trial.report(1, {'loss': 1.0, 'grad_norm': float('inf')})\n"
+        "    trial.report(2, {'loss': 0.5, 'grad_norm': float('inf')})\n"
+        "    return {'seconds': float('nan')}\n"
         "word = 'no function'\n"
     )
     (tmp_path / "objectives.toml").write_text(
@@ -41,6 +50,7 @@ def objectives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objectives:
         'one-report = "unit_objectives:one_report"\n'
         'number = "unit_objectives:number"\n'
         'by-turns = "unit_objectives:by_turns"\n'
+        'with-norm = "unit_objectives:with_norm"\n'
         'word = "unit_objectives:word"\n'
         'missing = "unit_objectives:missing"\n'
     )
@@ -75,6 +85,25 @@ def test_an_objective_that_cannot_be_used_says_why(objectives: Objectives, name:
 def test_each_metric_counts_as_it_was_reported_last(objectives: Objectives) -> None:
     ending = objectives.run(trial_of("by-turns"), Deaf(), should_leave=lambda: False)  # type: ignore[arg-type]
     assert ending.metrics == {"loss": 1.0, "train/loss": 1.5}
+
+
+def test_what_is_not_finite_and_the_search_does_not_look_at_is_left_out_and_said_once(objectives: Objectives) -> None:
+    reporter = Deaf()
+
+    ending = objectives.run(trial_of("with-norm"), reporter, should_leave=lambda: False)  # type: ignore[arg-type]
+
+    assert (ending.outcome, ending.metrics) == ("finished", {"loss": 0.5})
+    assert reporter.logged == [
+        "grad_norm is inf at step 1: it is left out wherever it is not finite, as the search does not look at it",
+        "seconds is nan at the end: it is left out wherever it is not finite, as the search does not look at it",
+    ]
+
+
+def test_what_the_search_looks_at_beside_the_objective_must_be_finite_too(objectives: Objectives) -> None:
+    constrained = trial_of("with-norm").model_copy(update={"watched": ["loss", "grad_norm"]})
+
+    with pytest.raises(NotANumber, match="grad_norm is inf at step 1"):
+        objectives.run(constrained, Deaf(), should_leave=lambda: False)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
