@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import JSON, Row, func, select
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session, sessionmaker
 
 from search.definition import Definition, parse
@@ -44,7 +45,7 @@ def study_states(session: Session, known: set[int]) -> dict[int, StudyState]:
 def load_studies(
     reads: sessionmaker[Session], wanted: Iterable[int], known: Iterable[LiveStudy]
 ) -> tuple[dict[int, LiveStudy], dict[int, DefinitionError]]:
-    """Rebuild studies by their numbers, and say of those that cannot run here why.
+    """Rebuild studies by their numbers, and say of those that cannot run here why; nothing of one that is gone.
 
     One whose rows we fail on twice cannot, if we hold another one with trials; else the fault may concern all, as after
     an upgrade, and no study is given up.
@@ -61,6 +62,8 @@ def load_studies(
     for study_id in wanted:
         try:
             loaded[study_id] = _tried_twice(reads, study_id)
+        except NoResultFound:
+            log.info("a study was deleted before it was loaded", study=study_id)
         except DefinitionError as error:
             refused[study_id] = error
         except NOT_ITS_OWN:
@@ -95,6 +98,7 @@ def load_study(session: Session, study_id: int) -> LiveStudy:
 
     Raises:
         DefinitionError: it cannot run here.
+        NoResultFound: it is gone.
     """
     was_enabled = gc.isenabled()
     gc.disable()  # nearly all objects made here stay: looking for garbage among them takes as long as making them

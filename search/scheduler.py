@@ -32,7 +32,7 @@ from search.ledger import Ledger, StudyChange, TrialKey
 from search.live_study import LiveStudy
 from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness, workers_of
-from search.loading import load_studies, load_study, study_states
+from search.loading import load_studies, study_states
 from search.pools import Pools, Seats
 from search.turn import SLOW_SECONDS, Job, Outbox, Sent, Turn, can_be_folded_ahead, with_returning
 from search.wishes import fulfil, take_up
@@ -62,7 +62,7 @@ from store.messages import (
     TakeTask,
     Wake,
 )
-from store.models import StudyRow, StudyState
+from store.models import StudyState
 from store.queue import TrialQueue
 from store.session import reads, writes
 from store.settings import Settings
@@ -152,8 +152,7 @@ class Scheduler:
         """Take what the workers have sent and settle it, until nothing has come in meanwhile."""
         turn: Turn | None = self._begin()
         while turn is not None:
-            turn = self._settle(turn)
-        self._load_outdated()
+            turn = self._settle(turn) or self._load_outdated()
         self._drop_ended()
         self._gp.attend(self._studies)
 
@@ -380,17 +379,26 @@ class Scheduler:
         self._enqueued = set(wanted)
         self._tasks.enqueue(self._queue)
 
-    def _load_outdated(self) -> None:
-        """Load the studies that got another space in this batch, or another end, as after a restart."""
-        for study in [each for each in self._studies.values() if each.is_outdated]:
-            with self._reads() as session:
-                if session.get(StudyRow, study.id) is None:
-                    del self._studies[study.id]  # deleted before the batch was written
-                    continue
-                fresh = self._studies[study.id] = load_study(session, study.id)
+    def _load_outdated(self) -> Turn | None:
+        """Load the studies that got another space in this batch, or another end, as after a restart.
+
+        Returns:
+            A turn, if some fail over it. One that was deleted before the batch was written goes in the next round.
+        """
+        outdated = [study.id for study in self._studies.values() if study.is_outdated and not study.state.ended]
+        if not outdated:
+            return None
+        loaded, refused = load_studies(self._reads, outdated, self._studies.values())
+        for study_id, fresh in loaded.items():
+            study = self._studies[study_id]
             fresh.slots, fresh.share = study.slots, study.share
             fresh.preflights, fresh.preflight_worker = study.preflights, study.preflight_worker
-            self._next_round = 0.0  # propose at once
+        self._studies |= loaded
+        self._next_round = 0.0  # propose at once
+        turn = Turn(Ledger(self._clock(), self._system_attrs))
+        for study_id, error in refused.items():
+            self._studies[study_id].fail(str(error.problems[0]), turn.ledger)
+        return turn if refused else None
 
     def _drop_ended(self) -> None:
         for study_id in [study.id for study in self._studies.values() if study.state.ended]:

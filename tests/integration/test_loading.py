@@ -10,9 +10,10 @@ from sqlalchemy.exc import DBAPIError
 
 from search import loading
 from search.live_study import LiveStudy
-from store.messages import AttemptKey
-from store.models import StudyRow, TrialRow
-from store.session import writes
+from store.messages import Amend, AttemptKey, Done, Refused
+from store.models import StudyRow, StudyState, TrialRow
+from store.session import reads, writes
+from store.studies import Studies
 from tests.yard import METRIC, Yard, study
 
 THREE = {"trials": 3, "parallel": 2}
@@ -28,6 +29,10 @@ def broken(yard: Yard, name: str = "bad") -> tuple[int, AttemptKey]:
             update(TrialRow).where(TrialRow.study_id == study_id, TrialRow.number == 0).values(values={"y": 1})
         )
     return study_id, running
+
+
+def amend(yard: Yard, study_id: int) -> object:
+    return yard.worker("api").say(Amend(study_id=study_id, parameters={"x": {"low": 0.0, "high": 2.0}}))
 
 
 def test_a_study_that_cannot_be_loaded_ends_and_no_other(yard: Yard) -> None:
@@ -75,6 +80,51 @@ def test_if_no_study_with_trials_can_be_loaded_it_may_be_us_and_none_is_given_up
 
     assert [yard.study(each).state for each in (first, second)] == ["RUNNING", "RUNNING"]
     assert yard.states(first) == ["COMPLETE", "RUNNING", "QUEUED"]
+
+
+def test_a_study_that_is_deleted_before_it_is_loaded_is_no_fault(yard: Yard) -> None:
+    study_id = yard.begin(study(budget=THREE))
+
+    loaded, refused = loading.load_studies(reads(yard.engine), [study_id, study_id + 1], [])
+
+    assert (list(loaded), refused) == ([study_id], {})
+
+
+def test_a_study_that_cannot_be_loaded_with_its_new_space_ends_and_no_other(yard: Yard) -> None:
+    bad, running = broken(yard)
+    good = yard.begin(study(budget=THREE))
+
+    assert amend(yard, bad) == Done()
+
+    found = yard.study(bad)
+    assert (found.state, yard.study(good).state) == ("FAILED", "RUNNING")
+    assert str(found.reason).endswith(
+        f"cannot be loaded (KeyError: '{METRIC}'); a fault of ours; the scheduler's log has it"
+    )
+    assert yard.states(bad) == ["COMPLETE", "CANCELLED", "CANCELLED"]
+    assert [each.outcome for each in yard.attempts(bad, 1)] == ["cancelled"]
+    assert yard.events(bad)[-1].body["state"] == "FAILED"
+    assert yard.worker("of-bad").report(running, 1, 0.5).stale
+
+
+def test_a_study_that_is_deleted_while_its_space_changes_is_no_fault(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, good = (yard.begin(study(name, budget=THREE)) for name in ("gone", "good"))
+    yard.set_state(gone, StudyState.PAUSED)
+    real = loading.load_study
+
+    def load(session: Any, study_id: int) -> LiveStudy:
+        with writes(yard.engine).begin() as other:
+            Studies(other).delete("gone")
+        return real(session, study_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "load_study", load)
+        assert amend(yard, gone) == Done()
+
+    assert isinstance(amend(yard, gone), Refused)
+    assert yard.worker().start(good, 0).attempt.number == 0
 
 
 def test_a_study_that_can_be_loaded_the_second_time_goes_on(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
