@@ -56,8 +56,7 @@ def predict_file(
 
 def _is_unquoted(client: Client, study: str) -> bool:
     """Whether a quotation mark is a character like others in the study's files."""
-    trial: dict[str, Any] = client.study(study).definition["trial"]
-    return trial.get("data", {}).get("quoting") == "none"
+    return bool(client.study(study).definition["trial"].get("data", {}).get("quoting") == "none")
 
 
 def _read(file: Path, is_unquoted: Callable[[], bool]) -> list[Row]:
