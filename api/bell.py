@@ -7,21 +7,19 @@ import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 
-import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from store.bus import events_channel
+from store.outage import Outage
 
 LONGEST_WAIT_SECONDS = 15.0  # between two looks at SQL, in case word got lost
 WAIT_WHILE_DEAF_SECONDS = 2.0  # the same while Redis is away
 RETRY_SECONDS = 1.0
 
 _CHANNELS = events_channel(0).removesuffix("0")
-
-log = structlog.get_logger(__name__)
 
 
 class Rope:
@@ -53,6 +51,7 @@ class Bell:
         self._ropes: dict[int, set[Rope]] = defaultdict(set)
         self.hears = False
         self._closing = False
+        self._redis_away = Outage("redis is away; event streams look at the database instead", "redis is back")
 
     @contextlib.contextmanager
     def rope(self, study_id: int) -> Iterator[Rope]:
@@ -85,7 +84,7 @@ class Bell:
                 try:
                     await self._hear(client)
                 except (RedisError, OSError) as error:
-                    log.warning("redis is away; event streams look at the database instead", error=str(error))
+                    self._redis_away.goes_on(str(error))
                 self.hears = False
                 self._ring_all()  # whoever waits shall wait for a shorter time now
                 if not self._closing:
@@ -99,6 +98,7 @@ class Bell:
             async for message in subscription.listen():
                 if message["type"] == "psubscribe":
                     self.hears = True
+                    self._redis_away.is_over()
                     self._ring_all()  # there may be news from before
                 elif message["type"] == "pmessage":
                     study_id = message["channel"].decode().removeprefix(_CHANNELS)

@@ -63,6 +63,7 @@ from store.messages import (
     Wake,
 )
 from store.models import StudyState
+from store.outage import Outage
 from store.queue import TrialQueue
 from store.session import reads, writes
 from store.settings import Settings
@@ -96,6 +97,8 @@ class Scheduler:
         self._pools = Pools()
         self._gp = GpProcess(lambda study_id: Caller(client, "").send(Wake(study_id=study_id)))
         self._stopping = threading.Event()
+        self._redis_away = Outage("redis is away", "redis is back", monotonic)
+        self._database_away = Outage("the database failed; loading again", "the database is back", monotonic)
         self._forget()
 
     def _forget(self) -> None:
@@ -121,6 +124,7 @@ class Scheduler:
         while not self._stopping.is_set():
             try:
                 if not self._lease.try_acquire():
+                    self._database_away.is_over()
                     self._gp.stop()  # its memory is for whoever is active
                     self._stopping.wait(self._settings.idle_seconds)
                     continue
@@ -129,7 +133,7 @@ class Scheduler:
                 log.warning("another scheduler has taken over; standing by")
             except DBAPIError as error:
                 # The transaction failed, so memory is ahead of SQL: drop it and load again.
-                log.error("the database failed; loading again", error=str(error.orig)[:500])
+                self._database_away.goes_on(str(error.orig)[:500])
                 self._stopping.wait(RETRY_SECONDS)
         self._gp.stop()
         self._outbox.close()
@@ -141,9 +145,11 @@ class Scheduler:
         while not self._stopping.is_set():
             try:
                 self.run_once()
+                self._redis_away.is_over()
+                self._database_away.is_over()
             except (RedisConnectionError, RedisTimeoutError) as error:
                 # What was committed is remembered: the messages come again, and are answered again.
-                log.warning("redis is away", error=str(error))
+                self._redis_away.goes_on(str(error))
                 self._catch_up = True
                 self._liveness.forget()
                 self._stopping.wait(RETRY_SECONDS)
@@ -235,7 +241,7 @@ class Scheduler:
         try:
             received = self._read(0.0)
         except RedisError as error:  # what was folded ahead already is to be written
-            log.warning("redis is away", error=str(error))
+            self._redis_away.goes_on(str(error))
             self._catch_up = True
             return []
         if can_be_folded_ahead(received, self._studies):

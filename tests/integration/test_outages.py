@@ -1,0 +1,130 @@
+"""What the log says while Redis or the database is away, and when they are back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+from structlog.testing import capture_logs
+
+from api.bell import Bell
+from search.scheduler import Scheduler
+from store.bus import open_redis
+from store.migrate import upgrade
+from store.session import connect
+from store.settings import Settings
+from tests.integration.pools import eventually
+from tests.services import RedisServer
+
+Logs = list[MutableMapping[str, Any]]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+@contextmanager
+def running_scheduler(server: RedisServer, folder: Path) -> Iterator[tuple[Engine, Logs]]:
+    """With what it logs, from when it is active."""
+    url = f"sqlite:///{folder}/t.db"
+    settings = Settings(home_dir=folder, database_url=url, redis_url=server.url, idle_seconds=0.1)
+    upgrade(url)
+    engine = connect(url)
+    with open_redis(settings.redis_url) as client, capture_logs() as logs:
+        scheduler = Scheduler(settings, engine, client)
+        thread = threading.Thread(target=scheduler.run)
+        thread.start()
+        try:
+            eventually(lambda: "the scheduler is active" in said(logs))
+            logs.clear()
+            yield engine, logs
+        finally:
+            scheduler.stop()
+            thread.join()
+    engine.dispose()
+
+
+def said(logs: Logs) -> list[str]:
+    return [line["event"] for line in logs]
+
+
+def retried(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+    """Whether the scheduler has met an error several times."""
+    waits: list[float] = []
+    wait = threading.Event.wait
+
+    def counted(self: threading.Event, timeout: float | None = None) -> bool:
+        if timeout == 0.05:
+            waits.append(timeout)
+        return wait(self, timeout)
+
+    monkeypatch.setattr("search.scheduler.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(threading.Event, "wait", counted)
+    return lambda: len(waits) >= 4
+
+
+def test_the_scheduler_says_once_that_redis_is_away_and_that_it_is_back(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_retried = retried(monkeypatch)
+    with running_scheduler(server, tmp_path) as (_, logs):
+        server.stop()
+        eventually(has_retried)
+        server.start()
+        eventually(lambda: "redis is back" in said(logs))
+
+    assert [event for event in said(logs) if event.startswith("redis is ")] == ["redis is away", "redis is back"]
+
+
+def test_the_scheduler_says_once_that_the_database_failed_and_that_it_is_back(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_retried = retried(monkeypatch)
+    with running_scheduler(server, tmp_path) as (engine, logs):
+        rename(engine, "scheduler_lease", "elsewhere")
+        eventually(has_retried)
+        rename(engine, "elsewhere", "scheduler_lease")
+        eventually(lambda: "the database is back" in said(logs))
+
+    told = [event for event in said(logs) if "database" in event]
+    assert told == ["the database failed; loading again", "the database is back"]
+
+
+def rename(engine: Engine, table: str, name: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
+
+
+def test_the_bell_says_once_that_redis_is_away_and_that_it_is_back(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.bell.RETRY_SECONDS", 0.05)
+
+    async def away_for_a_while() -> None:
+        bell = Bell(server.url)
+        async with bell.listening():
+            await until(lambda: bell.hears)
+            server.stop()
+            await until(lambda: not bell.hears)
+            await asyncio.sleep(0.5)
+            server.start()
+            await until(lambda: bell.hears)
+
+    with capture_logs() as logs:
+        asyncio.run(away_for_a_while())
+
+    assert said(logs) == ["redis is away; event streams look at the database instead", "redis is back"]
+
+
+async def until(look: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not look():
+            await asyncio.sleep(0.01)
