@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from trainer.data.image_sources import has_deep_pixels
+from trainer.data.image_sources import has_deep_pixels, has_several_pictures
 from trainer.data.images import ImageSchema, Pixels
 from trainer.data.prepared import AnySchema
 from trainer.data.schema import Schema, as_text, index_of
@@ -201,8 +201,10 @@ def _decoded(text: str, schema: ImageSchema) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
             if has_deep_pixels(image):
                 raise ValueError("has more than 8 bits a pixel")
+            if has_several_pictures(image):
+                raise ValueError("moves or has several pages")
             mode = {1: "L", 3: "RGB", 4: "RGBA"}[schema.channels]
             fitted = image.convert(mode).resize((schema.width, schema.height), Image.Resampling.BILINEAR)
             return np.asarray(fitted, dtype=np.uint8)
     except (binascii.Error, UnidentifiedImageError, OSError, Image.DecompressionBombError):
-        raise ValueError("is no PNG or JPEG file in base64") from None
+        raise ValueError("is no image file in base64") from None

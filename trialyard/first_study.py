@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,6 +34,7 @@ CPU = torch.device("cpu")
 MISSING = "?"  # what pandas does not take for a missing value by itself, and UCI's tables mean by it
 FEW_VALUES = 10  # of a column: the training part may have none of them
 FOLDS = 5
+NUMBER = r"[+-]?\d+([.,]\d+)?"
 NUMBER_WITH_COMMA = r"[+-]?\d+(,\d+)?"
 PROSE_WORDS = 4
 IMAGE_SIDE = 64
@@ -67,6 +70,7 @@ class FirstStudy:
     data: Data
     prepared: Prepared
     prose: tuple[str, ...]  # columns of sentences, none of which is learned from
+    is_headless: bool  # whether its first line looks like a row, and not like names
 
 
 def write_first_study(given: Given, settings: Settings) -> FirstStudy:
@@ -92,7 +96,7 @@ def write_first_study(given: Given, settings: Settings) -> FirstStudy:
         raise BadInput(f"{file}: is there already; --output names another") from None
     except OSError as error:
         raise BadInput(f"{file}: {error.strerror}") from error
-    return FirstStudy(file, data, prepared, () if data.text else tuple(prose))
+    return FirstStudy(file, data, prepared, () if data.text else tuple(prose), _is_headless(data, folders))
 
 
 def _prepared(data: Data, folders: Sequence[Path]) -> tuple[Data, Prepared]:
@@ -117,6 +121,12 @@ def say(study: FirstStudy, console: Console) -> None:
     print_facts(study.data.source, study.prepared.facts(), console)
     for column in study.prose:
         console.print(f"{column} holds sentences: --text {shlex.quote(column)} learns from them alone", markup=False)
+    if study.is_headless:
+        console.print(
+            "its first line was taken for the names of the columns, and holds numbers: if it is a row, write a line "
+            "with names above it",
+            markup=False,
+        )
     file = study.file.relative_to(Path.cwd()) if study.file.is_relative_to(Path.cwd()) else study.file
     console.print(
         f"\nwritten: {file}; change it as you like, then `trialyard run {shlex.quote(str(file))}`", markup=False
@@ -158,10 +168,25 @@ def _looked_at(source: str, given: Given, folders: Sequence[Path]) -> tuple[Data
     return _columns_looked_at(rows, found, given)
 
 
+def _ending(source: str) -> str | None:
+    """That of a file whose first line names its columns."""
+    ending = Path(source.removesuffix(".gz")).suffix
+    return ending if ending in BY_ENDING and source.startswith("file:") else None
+
+
+def _is_headless(data: Data, folders: Sequence[Path]) -> bool:
+    """Whether most of the names are numbers; those that count, as pandas names columns, are names."""
+    if (ending := _ending(data.source)) is None:
+        return False
+    line = first_line(Place("trial.data.source", data.source), folders)
+    names = next(csv.reader([line], delimiter=data.delimiter or BY_ENDING[ending]), [])
+    numbers = [float(name.replace(",", ".")) for name in names if re.fullmatch(NUMBER, name.strip())]
+    return len(numbers) > len(names) / 2 and any(after - before != 1 for before, after in pairwise(numbers))
+
+
 def _separator(source: str, folders: Sequence[Path]) -> str | None:
     """What divides the fields of a table, if it is not what the file's ending says."""
-    ending = Path(source.removesuffix(".gz")).suffix
-    if ending not in BY_ENDING or not source.startswith("file:"):
+    if (ending := _ending(source)) is None:
         return None
     found = separator_of(first_line(Place("trial.data.source", source), folders), ending)
     return None if found == BY_ENDING[ending] else found
@@ -175,6 +200,10 @@ def _columns_looked_at(table: pd.DataFrame, found: dict[str, Any], given: Given)
     few = min(FEW_VALUES, len(table) / 2)
     found["drop"] = [str(column) for column in table if column != given.target and table[column].count() < few]
     table = table.drop(columns=found["drop"])
+    counting = [str(column) for column in table if column != given.target and _counts_rows(table[column])]
+    if len(counting) < len(table.columns) - 1:
+        found["drop"] += counting
+        table = table.drop(columns=counting)
     prose = [str(column) for column in table if column != given.target and _is_prose(table[column])]
     short = [str(column) for column in table if column not in prose]
     if given.target is None and short:
@@ -182,6 +211,14 @@ def _columns_looked_at(table: pd.DataFrame, found: dict[str, Any], given: Given)
     if given.text is None and len(prose) == len(short) == 1:
         found["text"] = prose[0]
     return Data(**found), prose
+
+
+def _counts_rows(column: pd.Series) -> bool:
+    """As an index does that was written with the table: 0, 1, 2, … or 1, 2, 3, …"""
+    if not types.is_integer_dtype(column) or len(column) < FEW_VALUES or column.hasnans:
+        return False
+    first = column.iloc[0]
+    return first in (0, 1) and bool((column.to_numpy() == range(first, first + len(column))).all())
 
 
 def _has_decimal_commas(column: pd.Series) -> bool:
@@ -331,7 +368,7 @@ def _data_lines(data: Data, prepared: Prepared, guessed: bool) -> Iterator[str]:
     if data.decimal != ".":
         yield _line("decimal", Choice(data.decimal))
     if data.drop:
-        yield _line("drop", Choice(data.drop, "hardly a row has a value"))
+        yield _line("drop", Choice(data.drop, "counts the rows, or hardly a row has a value"))
     if data.missing_values:
         yield _line("missing_values", Choice(data.missing_values))
     if data.image_size is not None:

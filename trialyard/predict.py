@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from trialyard.client import Client
 from trialyard.errors import BadInput, InvalidRequest
 from trialyard.resources import Prediction, Predictions
 from trialyard.separators import BY_ENDING, separator_of
 
-IMAGES = (".png", ".jpg", ".jpeg")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 MOST_ROWS = 2000  # of a request,
 MOST_BYTES = 2**20  # and the most of its text
 
 Row = dict[str, Any] | str
+Quoting = Literal[0, 3]  # csv.QUOTE_MINIMAL, csv.QUOTE_NONE
 
 
 def predict_file(
@@ -42,7 +44,7 @@ def predict_file(
     Raises:
         BadInput: a file cannot be read, or its rows do not fit the model; then nothing is written.
     """
-    rows = [row for file in files for row in _read(file)]
+    rows = [row for file in files for row in _read(file, partial(_is_unquoted, client, study))]
     if not rows:
         raise BadInput(f"{files[0]}: there are no rows in it")
     answers = list(_ask(client, study, rows, trial, ensemble, int8=int8))
@@ -52,14 +54,21 @@ def predict_file(
     return list(dict.fromkeys(note for answer in answers for note in answer.notes))
 
 
-def _read(file: Path) -> list[Row]:
+def _is_unquoted(client: Client, study: str) -> bool:
+    """Whether a quotation mark is a character like others in the study's files."""
+    return bool(client.study(study).definition["trial"].get("data", {}).get("quoting") == "none")
+
+
+def _read(file: Path, is_unquoted: Callable[[], bool]) -> list[Row]:
     ending = file.suffix.lower()
     try:
         if ending in IMAGES:
             return [base64.b64encode(file.read_bytes()).decode()]
         with file.open(encoding="utf-8-sig", newline="") as stream:
             if ending in BY_ENDING:
-                return list(_table(stream, ending))
+                text = stream.read()
+                quoting: Quoting = csv.QUOTE_NONE if '"' in text and is_unquoted() else csv.QUOTE_MINIMAL
+                return list(_table(text, ending, quoting))
             if ending == ".jsonl":
                 return [json.loads(line) for line in stream if line.strip()]
             if ending == ".txt":
@@ -74,18 +83,29 @@ def _read(file: Path) -> list[Row]:
     raise BadInput(f"{file}: rows are read from files that end in {endings}")
 
 
-def _table(stream: TextIO, ending: str) -> Iterator[Row]:
-    """Raises: ValueError: the header has a name twice, or a row more or fewer values than it has names."""
-    first = stream.readline()
-    reader = csv.DictReader(chain((first,), stream), delimiter=separator_of(first, ending), skipinitialspace=True)
-    names = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"the column {name} is there twice")
+def _table(text: str, ending: str, quoting: Quoting) -> Iterator[Row]:
+    """Raises: ValueError: a row has more or fewer values than the header has names."""
+    separator = separator_of(text.partition("\n")[0], ending)
+    lines = io.StringIO(text, newline="")
+    reader = csv.DictReader(lines, delimiter=separator, skipinitialspace=True, quoting=quoting)
+    names = reader.fieldnames = _column_names([name.strip() for name in reader.fieldnames or ()])
     for row in reader:
         if None in row or None in row.values():
             raise ValueError(f"line {reader.line_num} does not have the header's {len(names)} values")
         yield row
+
+
+def _column_names(header: Sequence[str]) -> list[str]:
+    """As the training calls them: `age`, `age.1` where a name comes again, `Unnamed: 2` where there is none."""
+    names: list[str] = []
+    for place, given in enumerate(header):
+        name = first = given or f"Unnamed: {place}"
+        again = 0
+        while name in names or (again and name in header):
+            again += 1
+            name = f"{first}.{again}"
+        names.append(name)
+    return names
 
 
 def _ask(

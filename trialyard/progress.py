@@ -55,6 +55,8 @@ class Progress:
             self.state = body["state"] if event.id > self.since else self.state
         elif event.kind == "trial":
             self.trials[body["number"]] = body["state"]
+            if self.total is not None:
+                self.total = max(self.total, len(self.trials))  # a grid's that failed come again
             if body["state"] == "COMPLETE" and body["values"]:
                 self._compare(body["number"], body["values"])
         elif event.kind == "report" and self.metric in body["metrics"]:

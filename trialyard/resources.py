@@ -94,9 +94,10 @@ class Study(Resource):
 
     @property
     def total(self) -> int | None:
-        """How many trials its budget allows; None where the budget names no number."""
+        """How many trials its budget allows, or more where there are, as a grid's that failed come again; None where
+        the budget names no number."""
         trials: int | None = self.definition.get("budget", {}).get("trials")
-        return trials
+        return None if trials is None else max(trials, sum(self.counts.model_dump().values()))
 
 
 class Attempt(Resource):

@@ -38,7 +38,7 @@ def predict(name: StudyName, body: PredictBody, parts: Wired) -> Predictions:
     asked. With `int8` its linear layers have weights of eight bits.
 
     A row is a mapping of columns to values; a text alone, of a model of texts; of one of images nested lists of pixels,
-    or a PNG or JPEG file in base64.
+    or an image file (PNG, JPEG, WebP, …) in base64.
     """
     with parts.reads() as session:
         study = Studies(session).get(name)

@@ -159,7 +159,7 @@ function columnsOf(study) {
     { key: "step", title: "Step", number: true, read: (trial) => trial.step, show: String },
     { key: "duration", title: "Duration", number: true, read: (trial) => between(trial.started_at, trial.ended_at), show: duration },
     { key: "worker", title: "Worker", read: (trial) => trial.worker, show: String },
-    { key: "reason", title: "Reason", read: (trial) => trial.reason, show: (text) => h("span", { class: "soft" }, text) },
+    { key: "reason", title: "Reason", read: (trial) => trial.reason, show: reasonOf },
   ];
 }
 
@@ -170,6 +170,13 @@ const unset = (column) => (column.key === "reason" ? null : h("span", { class: "
 
 const stateOf = (state, trial) =>
   trial.feasible === false ? h("span", {}, badge(state), h("span", { class: "soft", title: "breaks a constraint" }, " infeasible")) : badge(state);
+
+/** A reason as far as there is room. What a command printed last tells more than how it ended. */
+function reasonOf(text) {
+  const [headline, ...printed] = text.trim().split("\n");
+  const short = printed.length ? `${printed.at(-1).trim()} (${headline.replace(/; its last lines:$/, "")})` : headline;
+  return h("span", { class: "soft reason", title: text }, short);
+}
 
 /** The column of an objective; softer where it is only the last one reported. */
 function measure({ metric: name, direction }, key) {

@@ -211,6 +211,26 @@ def test_what_a_study_says_is_never_read_as_markup(visitor: Visitor) -> None:
         assert page.locator("main img, main b:text-is('bold')").count() == 0
 
 
+def test_a_failed_command_is_told_by_its_last_line_and_whole_on_its_own_page(visitor: Visitor) -> None:
+    lines = [f'  File "train.py", line {line}, in a_function_with_a_rather_long_name' for line in range(9)]
+    headline, error = "the command ended with exit code 1", "RuntimeError: the two shapes do not fit"
+    reason = "\n".join([f"{headline}; its last lines:", "Traceback (most recent call last):", *lines, error])
+    with writes(visitor.site.engine).begin() as session:
+        study = bare_study(session, "traceback", StudyState.RUNNING, 1)
+        shared = {"study_id": study.id, "parameters": {}, "system_attrs": {}, "reason": reason}
+        at = study.created_at
+        session.add(TrialRow(number=0, state="FAILED", created_at=at, started_at=at, ended_at=at, **shared))
+
+    page = visitor.open("/studies/traceback")
+    cell = page.locator("#rows tr[data-number='0'] td").last.locator("span")
+    expect(cell).to_have_text(f"{error} ({headline})")
+    expect(cell).to_have_attribute("title", reason)
+    assert cell.bounding_box()["width"] < 700  # type: ignore[index]
+
+    page = visitor.open("/studies/traceback/trials/0")
+    assert page.locator("#notice h2").inner_text() == f"Failed: {reason}"
+
+
 def test_a_trial_shows_its_attempts_its_curves_and_its_log(visitor: Visitor) -> None:
     page = visitor.open("/studies/digits-mlp/trials/9")  # its first worker was lost
 

@@ -17,7 +17,8 @@ from sklearn import datasets
 from trainer.data.images import Images, channels_first
 from trainer.errors import DataError
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+OTHER_IMAGES = (".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg")  # they would be missed, if nothing were said
 _IDX_BYTES = 8  # the code of unsigned bytes in an IDX header
 
 
@@ -67,9 +68,13 @@ def read_folder(folder: Path, path: str, allowed: Sequence[Path], side: int | No
         side: makes every image a square of so many pixels; else all must have one size.
 
     Raises:
-        DataError: there is no image, one cannot be read or has more than 8 bits a pixel, or sizes differ.
+        DataError: there is no image, one cannot be read, moves or has more than 8 bits a pixel, or sizes differ.
     """
-    files = [file for file in sorted(folder.glob("[!.]*/[!.]*")) if file.suffix.lower() in IMAGE_ENDINGS]
+    held = [file for file in sorted(folder.glob("[!.]*/[!.]*")) if file.is_file()]
+    if others := [file for file in held if file.suffix.lower() in OTHER_IMAGES]:
+        message = f"{len(others)} images, {others[0].name} first, are of a kind that is not read"
+        raise DataError(path, message, f"save them as {' '.join(IMAGE_ENDINGS)}, or take them away")
+    files = [file for file in held if file.suffix.lower() in IMAGE_ENDINGS]
     if not files:
         hint = f"a folder for each class, with {' '.join(IMAGE_ENDINGS)} in it"
         raise DataError(path, f"{folder.name} holds no images", hint)
@@ -85,6 +90,11 @@ def read_folder(folder: Path, path: str, allowed: Sequence[Path], side: int | No
 def has_deep_pixels(image: Image.Image) -> bool:
     """Whether Pillow would cut its values off at 255."""
     return image.mode.startswith(("I", "F"))
+
+
+def has_several_pictures(image: Image.Image) -> bool:
+    """Whether it moves or has pages, of which one alone would be read. The preview in a phone's JPEG is none."""
+    return image.format in ("GIF", "WEBP", "TIFF") and getattr(image, "n_frames", 1) > 1
 
 
 def _images(files: Sequence[Path], path: str, side: int | None) -> Iterator[Image.Image]:
@@ -106,6 +116,8 @@ def _open(file: Path, path: str) -> Image.Image:
                 if has_deep_pixels(image):
                     hint = "save it with 8, its values brought to 0 … 255"
                     raise DataError(path, f"{file.name} has more than 8 bits a pixel", hint)
+                if has_several_pictures(image):
+                    raise DataError(path, f"{file.name} moves or has several pages", "save it as one picture")
                 image.load()
                 return image.copy() if image.mode in ("1", "L", "RGB") else image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError) as error:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
 from trainer import preflight
 from trainer.config import Data, Model, TrainConfig
+from trainer.data.image_sources import IMAGE_ENDINGS, read_folder
 from trainer.data.images import fit_images
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
@@ -27,6 +28,7 @@ from trainer.errors import DataError
 from trainer.fit import Monitor, fit
 from trainer.model_file import load
 from trainer.models.build import build
+from trialyard.predict import IMAGES
 
 ACCURACY = Monitor("val/accuracy", "maximize")
 RNG = np.random.default_rng(0)
@@ -136,6 +138,45 @@ def test_what_is_hidden_in_a_folder_is_no_class_and_no_image(tmp_path: Path) -> 
     prepared = prepare(Data(source="file:p"), device=CPU, data_folders=[tmp_path])
 
     assert (prepared.classes, prepared.train.rows + prepared.validation.rows) == (("a", "b"), 16)
+
+
+@pytest.mark.parametrize("ending", IMAGE_ENDINGS)
+def test_images_are_read_from_files_of_many_kinds(tmp_path: Path, ending: str) -> None:
+    for number in range(10):
+        (tmp_path / "p" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 6), (0, 255, 0)).save(tmp_path / "p" / "ab"[number % 2] / f"{number}{ending}")
+
+    prepared = prepare(Data(source="file:p"), device=CPU, data_folders=[tmp_path])
+
+    assert prepared.train.rows + prepared.validation.rows == 8
+    assert prepared.train.inputs[0][0, :, 0, 0].tolist() == pytest.approx([0, 255, 0], abs=3)
+
+
+@pytest.mark.parametrize("ending", [".gif", ".webp", ".tiff"])
+def test_a_picture_that_moves_is_refused_instead_of_being_read_as_its_first(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "p" / "a").mkdir(parents=True)
+    first, second = Image.new("RGB", (4, 4), (0, 0, 0)), Image.new("RGB", (4, 4), (255, 0, 0))
+    first.save(tmp_path / "p" / "a" / f"1{ending}", save_all=True, append_images=[second])
+
+    with pytest.raises(DataError, match=r"1\.\w+ moves or has several pages; save it as one picture"):
+        prepare(Data(source="file:p"), device=CPU, data_folders=[tmp_path])
+
+
+def test_images_that_cannot_be_read_are_named_and_other_files_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "p" / "a").mkdir(parents=True)
+    for number in range(10):
+        Image.new("L", (4, 4)).save(tmp_path / "p" / "a" / f"{number}.png")
+    (tmp_path / "p" / "a" / "Thumbs.db").write_bytes(b"what Windows keeps beside pictures")
+    assert len(read_folder(tmp_path / "p", "trial.data.source", [tmp_path], None).pixels) == 10
+
+    for name in ("x.HEIC", "y.avif"):
+        (tmp_path / "p" / "a" / name).write_bytes(b"")
+    with pytest.raises(DataError, match=r"2 images, x\.HEIC first, are of a kind that is not read; save them as \.png"):
+        read_folder(tmp_path / "p", "trial.data.source", [tmp_path], None)
+
+
+def test_the_command_sends_images_of_the_kinds_that_are_trained_on() -> None:
+    assert IMAGES == IMAGE_ENDINGS
 
 
 def test_an_image_of_16_bits_is_refused_instead_of_being_cut_off_at_255(tmp_path: Path) -> None:

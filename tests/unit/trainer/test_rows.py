@@ -104,6 +104,12 @@ def png(pixels: NDArray[Any]) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
+def moving() -> str:
+    file = io.BytesIO()
+    Image.new("L", (3, 2), 0).save(file, "GIF", save_all=True, append_images=[Image.new("L", (3, 2), 255)])
+    return base64.b64encode(file.getvalue()).decode()
+
+
 def test_an_image_is_pixels_or_a_file() -> None:
     pixels, _ = read_rows(IMAGE, [PIXELS, png(np.array(PIXELS, np.uint8))])
 
@@ -116,8 +122,9 @@ def test_an_image_is_pixels_or_a_file() -> None:
         ([[0, 1], [2, 3]], "an array of shape (1, 2, 2) is no such image"),
         ([[0, 1, 2], [3, 4, 256]], "holds values that are no whole numbers from 0 to 255"),
         ([[0, 1, 2], [3, 4]], "is no array of numbers, nor an image file in base64"),
-        ("bm8=", "is no PNG or JPEG file in base64"),
+        ("bm8=", "is no image file in base64"),
         (png(np.full((2, 3), 40_000, np.uint16)), "has more than 8 bits a pixel"),
+        (moving(), "moves or has several pages"),
     ],
 )
 def test_what_is_no_such_image_is_told(row: object, message: str) -> None:

@@ -17,7 +17,7 @@ from trialyard import connection
 from trialyard.client import Client
 from trialyard.errors import ApiError, Conflict, InvalidRequest, NotFound, ServerError, Unauthorized, Unreachable
 from trialyard.events import parse_events
-from trialyard.resources import Handout
+from trialyard.resources import Counts, Handout
 
 STUDY = {
     "name": "digits",
@@ -143,6 +143,7 @@ def test_a_study_comes_back_typed_with_what_can_be_derived_from_it() -> None:
     assert server.requests[0].url == "http://server/api/v1/studies/digits"
     assert server.requests[0].headers["Authorization"] == "Bearer secret"
     assert (study.total, study.counts.ended, study.ended) == (40, 38, False)  # 31 + 6 + 1; the two running are not done
+    assert study.model_copy(update={"counts": Counts(complete=39, failed=3)}).total == 42  # a grid's failed come again
     assert study.objective.direction == "maximize"
     assert study.best is not None
     assert study.best.parameters == {"optimizer.lr": 0.01}

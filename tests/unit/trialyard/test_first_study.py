@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from search.definition import Definition, parse
 from store.settings import Settings
 from trainer.config import TrainConfig
 from trainer.preflight import check
 from trialyard.errors import BadInput
-from trialyard.first_study import CPU, FirstStudy, Given, write_first_study
+from trialyard.first_study import CPU, FirstStudy, Given, say, write_first_study
 from trialyard.study_file import from_yaml
 
 NUMBERS = np.random.default_rng(0).normal(size=60)
@@ -122,6 +123,53 @@ def test_ten_values_or_half_of_them_are_enough(rows: int, values: int, dropped: 
     )
 
     assert ("drop" in definition.trial["data"]) is dropped
+
+
+@pytest.mark.parametrize(
+    ("names", "first"),
+    [
+        (["", "size", "kind"], 0),  # as pandas writes a table with its index
+        (["id", "size", "kind"], 1),
+        (["size", "kind", "row"], 0),
+    ],
+)
+def test_a_column_that_counts_the_rows_is_dropped(names: list[str], first: int, tmp_path: Path) -> None:
+    columns = {"size": NUMBERS, "kind": WORDS}
+    table = pd.DataFrame({name: columns.get(name, range(first, first + 60)) for name in names})
+
+    study, definition = written(table, tmp_path / "counted.csv")
+
+    [counting] = {"Unnamed: 0" if name == "" else name for name in names} - {"size", "kind"}
+    assert (definition.trial["data"]["drop"], definition.trial["data"]["target"]) == ([counting], "kind")
+    assert "# counts the rows, or hardly a row has a value" in study.file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("target", [None, "hour"])
+def test_what_counts_the_rows_is_kept_where_it_is_all_that_there_is_or_the_target(
+    target: str | None, tmp_path: Path
+) -> None:
+    table = pd.DataFrame({"hour": range(60), "price": NUMBERS})
+
+    _, definition = written(table, tmp_path / "hours.csv", target=target)
+
+    assert "drop" not in definition.trial["data"]
+
+
+@pytest.mark.parametrize(
+    ("first", "is_said"),
+    [("5.1,3.5,1.4,setosa", True), ("5.1;3,5;1.4;setosa", True), ("0,1,2,kind", False), ("a,b,2,kind", False)],
+)
+def test_a_first_line_of_numbers_is_noticed(
+    first: str, is_said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{number:.3f},{-number:.3f},{number + index:.3f},{WORDS[index]}" for index, number in enumerate(NUMBERS)]
+    lines = [each.replace(",", ";") if ";" in first else each for each in rows]
+    (tmp_path / "bare.csv").write_text("\n".join([first, *lines]), encoding="utf-8")
+
+    study, _ = drafted(Given(str(tmp_path / "bare.csv"), output=tmp_path / "study.yaml"))
+    say(study, Console(width=200))
+
+    assert ("its first line was taken for the names of the columns" in capsys.readouterr().out) is is_said
 
 
 @pytest.mark.parametrize(

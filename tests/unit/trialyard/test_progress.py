@@ -85,6 +85,14 @@ def test_the_time_left_follows_the_pace_of_this_sitting() -> None:
     assert progress.seconds_left(20) == 20
 
 
+def test_a_grid_whose_failed_trials_come_again_has_as_many_as_there_are() -> None:
+    progress = Progress("grid", "loss", "minimize", total=2, before=0)
+
+    tell(progress, *[trial(number, "FAILED") for number in range(2)], trial(2, "RUNNING"))
+
+    assert line(progress, elapsed=3.0).startswith("grid: 2/3 trials")
+
+
 def test_a_study_without_a_number_of_trials_has_no_time_left() -> None:
     progress = Progress("digits", "val/accuracy", "maximize", total=None, before=0)
     tell(progress, trial(0, "COMPLETE", 0.5))
