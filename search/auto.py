@@ -122,8 +122,10 @@ class AutoSampler(BaseSampler):
         if self._rungs is not None and self._rng.random_sample() < CURVES_SHARE:
             model, best = self._of_curves(study)
             if self._rungs.affords(self._ranked.uncompared + 1):
-                study._storage.set_trial_system_attr(trial._trial_id, UNCOMPARED, True)
-                return self._by_model(model, best)
+                point = self._by_model(model, best)
+                if point is not None:
+                    study._storage.set_trial_system_attr(trial._trial_id, UNCOMPARED, True)
+                return point
         if self._rng.random_sample() < EVOLVED_SHARE:
             for _ in range(TRIES):
                 point = like_the_best(self._cube, best, self._ranked.count, self._rng)

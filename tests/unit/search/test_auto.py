@@ -99,6 +99,16 @@ def test_some_of_what_the_model_of_curves_proposes_is_trained_whatever_it_comes_
     assert 0.15 * steps < 4 * uncompared <= 0.2 * steps
 
 
+def test_a_draw_at_random_for_want_of_a_new_point_is_compared() -> None:
+    study = begun({"x": {"values": [1, 2, 3]}}, ASHA, random_share=0.0, n_startup_trials=1)
+    for number in range(40):
+        run(study, number, [study.propose().parameters["x"] + number / 100] * 9)
+
+    attrs = [study.system_attrs(number) for number in range(40)]
+    assert any(AT_RANDOM in each for each in attrs)
+    assert not any(AT_RANDOM in each and UNCOMPARED in each for each in attrs)
+
+
 def test_trials_that_run_or_wait_teach_by_the_values_that_they_have() -> None:
     study = begun(LINE, ASHA, random_share=0.0)
     for place in range(30):

@@ -189,6 +189,16 @@ def test_an_uncompared_trial_comes_to_the_last_rung_and_is_compared_there(uncomp
     )  # one of three
 
 
+def test_an_uncompared_trial_passes_the_last_rung_too_if_that_tells_nothing_when_it_begins() -> None:
+    ladder = rungs()
+    for number in range(20):  # at each rung and at the end in the opposite order
+        climb(ladder, number, [float(number), 0.0, -float(number)] + [float(number)] * 6, at_random=True)
+        ladder.end(number, float(number))
+    assert ladder.first == 2
+
+    assert climb(ladder, 20, [99.0] * 9, uncompared=True) == 9
+
+
 def test_uncompared_trials_judge_no_rung() -> None:
     ladder, again = rungs(), rungs()
     for number in range(20):

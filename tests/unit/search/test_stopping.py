@@ -39,8 +39,22 @@ def test_a_sentence_names_the_pruner_the_step_and_the_rung(
     assert Stopping(parse(train(name="s", pruner=pruner))).why(number, step) == sentence
 
 
-def test_trials_of_several_objectives_have_their_brackets_too() -> None:
+@pytest.mark.parametrize("warm", [0, 7])
+def test_trials_of_several_objectives_have_their_brackets_too(warm: int) -> None:
     two = [{"metric": name, "direction": "minimize"} for name in ("val/loss", "params")]
-    stopping = Stopping(parse(train(name="s", objective=two, pruner=HYPERBAND)))
+    stopping = Stopping(parse(train(name="s", objective=two, pruner=HYPERBAND)), warm)
 
     assert stopping.why(1, 9) == "hyperband stopped it at step 9 (rung 9 of bracket 1)"
+
+
+def test_trials_count_from_those_that_the_study_began_with() -> None:
+    definition = parse(train(name="s", pruner=HYPERBAND))
+
+    warm = [Stopping(definition, 3).bracket_of(number) for number in range(9)]
+
+    assert warm == [Stopping(definition).bracket_of(number) for number in range(3, 12)]
+    assert len(set(warm)) > 1
+
+
+def test_while_no_trial_has_come_to_the_first_rung_it_is_the_only_one() -> None:
+    assert Stopping(parse(train(name="s", pruner=HALVING))).levels(0) == [[8]]

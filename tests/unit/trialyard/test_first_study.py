@@ -114,6 +114,17 @@ def test_a_column_in_which_hardly_a_value_stands_is_dropped(tmp_path: Path) -> N
     assert study.prepared.columns == ["size"]
 
 
+@pytest.mark.parametrize(("rows", "values", "dropped"), [(60, 9, True), (60, 10, False), (18, 8, True), (18, 9, False)])
+def test_ten_values_or_half_of_them_are_enough(rows: int, values: int, dropped: bool, tmp_path: Path) -> None:
+    some = [*NUMBERS[:values], *[np.nan] * (rows - values)]
+
+    _, definition = written(
+        pd.DataFrame({"size": NUMBERS[:rows], "fax": some, "kind": WORDS[:rows]}), tmp_path / "gaps.csv"
+    )
+
+    assert ("drop" in definition.trial["data"]) is dropped
+
+
 @pytest.mark.parametrize(
     ("names", "first"),
     [

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,11 +51,14 @@ def test_a_write_waits_for_room(tmp_path: Path, flushes: Callable[..., None], nu
 def test_it_gives_up_with_the_folder(
     tmp_path: Path, flushes: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "PATIENCE_SECONDS", 0.0)
-    flushes(errno.ENOSPC, errno.ENOSPC)
+    third = room.PATIENCE_SECONDS / 3
+    seconds, waits = itertools.count(0, third + 1), list[float]()
+    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: next(seconds), sleep=waits.append))
+    flushes(*[errno.ENOSPC] * 9)
 
     with pytest.raises(NoRoom, match=f"the disk of the artifacts is full: there was no room for {tmp_path}/studies/1"):
         patient_artifacts(str(tmp_path)).attempt(AttemptKey(1, 2, 3)).write("a.bin", b"new")
+    assert len(waits) == 2  # it looks at the clock when it begins to wait, and each time that there is no room
 
 
 def test_what_room_would_not_cure_is_raised_at_once(tmp_path: Path, flushes: Callable[..., None]) -> None:

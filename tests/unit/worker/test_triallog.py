@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -72,3 +73,22 @@ def test_a_full_disk_loses_words_and_no_trial(tmp_path: Path, monkeypatch: pytes
     with TrialLog(LocalFolder(tmp_path), LogKeeper()) as output:
         reporter = Reporter(None, AttemptKey(1, 2, 3), output)  # type: ignore[arg-type] - it reports nothing
         reporter.log("epoch 1/3")
+
+
+@pytest.mark.usefixtures("capfd")
+def test_a_log_that_finds_no_room_for_its_folder_waits_for_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.room.LOOK_SECONDS", 0.0)
+    real, full = Path.mkdir, [OSError(errno.ENOSPC, "No space left on device")]
+
+    def mkdir(path: Path, **options: bool) -> None:
+        if full:
+            raise full.pop()
+        real(path, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with TrialLog(LocalFolder(tmp_path / "attempt-1"), LogKeeper()):
+        os.write(1, b"a word\n")
+
+    assert (tmp_path / "attempt-1" / "log.txt").read_text() == "a word\n"
