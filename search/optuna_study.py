@@ -217,7 +217,9 @@ class OptunaStudy:
     def why_stopped(self, number: int) -> str | None:
         """In what way the pruner ended a trial; None of one that it let go on."""
         step = self._storage.get_trial(self._id(number)).system_attrs.get(HOPELESS)
-        return None if step is None else self._stopping.why(number, step)
+        if step is None or step is True:  # a version before stored no step
+            return None
+        return self._stopping.why(number, step)
 
     def finish(
         self,

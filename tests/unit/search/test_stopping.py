@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from search.definition import parse
+from search.optuna_study import HOPELESS, OptunaStudy
+from search.optuna_trials import PastTrial
 from search.stopping import Stopping
+from store.models import TrialState
 from tests.unit.search.documents import train
 
 HYPERBAND = {"name": "hyperband", "min_resource": 1, "max_resource": 27, "reduction_factor": 3}
@@ -54,6 +57,18 @@ def test_trials_count_from_those_that_the_study_began_with() -> None:
 
     assert warm == [Stopping(definition).bracket_of(number) for number in range(3, 12)]
     assert len(set(warm)) > 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "sentence"), [(9, "hyperband stopped it at step 9 (rung 9 of bracket 0)"), (True, None)]
+)
+def test_nothing_is_said_of_a_trial_that_an_older_version_stopped(stored: Any, sentence: str | None) -> None:
+    """It stored that it had, and not where; the first rung is at 9."""
+    definition = parse(train(name="s", pruner=HYPERBAND | {"min_resource": 9}))
+    study, parameters = OptunaStudy(definition), OptunaStudy(definition).propose().parameters
+    study.load([PastTrial(0, TrialState.RUNNING, parameters, system_attrs={HOPELESS: stored})], {})
+
+    assert study.why_stopped(0) == sentence
 
 
 def test_while_no_trial_has_come_to_the_first_rung_it_is_the_only_one() -> None:
