@@ -5,7 +5,7 @@ Every leaf is a knob: its dotted path (`optimizer.lr`) may stand under `paramete
 """
 
 from trainer.config.base import TaskName
-from trainer.config.data import AUGMENTED, NORMALIZED, OVERSAMPLERS, Augment, Data, Split, Synthetic
+from trainer.config.data import AUGMENTED, NORMALIZED, OVERSAMPLERS, Augment, Data, Split, Synthetic, Words
 from trainer.config.knobs import (
     CLASSIFICATION_METRICS,
     COST_METRICS,
@@ -64,6 +64,7 @@ __all__ = [
     "TrainConfig",
     "Transfer",
     "Way",
+    "Words",
     "allows",
     "but_schedule",
     "in_words",

@@ -64,6 +64,7 @@ ONLY_WITH: dict[str, Sequence[Way]] = {
     "data.test_labels": [{"data.test_source": "given"}],
     "data.vocabulary": _OF_TEXTS,
     "data.lower_case": _OF_TEXTS,
+    "data.words": _OF_TEXTS,
     "data.tokens": _OF_TEXTS,
     "data.max_tokens": [{"data.text": "given"}],
     "data.image_size": _NO_TEXT,
