@@ -124,6 +124,7 @@ class Synthetic(Section):
 
 
 Words = Literal["by_script", "plain"]
+Channels = Literal["auto", "first", "last"]
 
 
 class Data(Section):
@@ -146,6 +147,7 @@ class Data(Section):
     words: Words = "by_script"  # what belongs to a word; plain: letters and digits alone, in all scripts
     tokens: Literal["words", "subwords"] = "words"  # subwords: each word, and its runs of 3 and 4 letters besides
     max_tokens: Annotated[int, Field(ge=1, le=4096)] = 128  # what follows in a longer text is cut off
+    channels: Channels = "auto"  # images in arrays and IDX files: where their channels are, if both could be
     image_size: Annotated[int, Field(ge=1, le=4096)] | None = None  # images of a folder are made squares of this side
     split: Split = Split()
     normalize: Literal["none", "standard", "minmax", "robust", "quantile", "power", "per_channel"] = "standard"

@@ -67,6 +67,7 @@ ONLY_WITH: dict[str, Sequence[Way]] = {
     "data.words": _OF_TEXTS,
     "data.tokens": _OF_TEXTS,
     "data.max_tokens": [{"data.text": "given"}],
+    "data.channels": _NO_TEXT,
     "data.image_size": _NO_TEXT,
     "data.normalize": _NO_TEXT,
     "data.impute": _OF_TABLES,
