@@ -100,7 +100,7 @@ class OptunaStudy:
         self.enqueued = study_attrs.get(ENQUEUED, 0)
         if self._window is not None:
             trials = list(trials)
-            self._window.skip(len(trials))
+            self._window.skip([trial.state.ended for trial in trials])
         for trial in trials:
             if self._window is not None:
                 trial = self._withhold(trial, self._window)

@@ -9,7 +9,7 @@ import pytest
 
 from search.definition import parse
 from store.errors import DefinitionError
-from store.messages import Assignment, AttemptKey, RetryTrial
+from store.messages import Assignment, AttemptKey, Enqueue, RetryTrial
 from tests.yard import Yard, study
 
 EPOCHS = 3
@@ -100,6 +100,25 @@ def test_a_proposal_waits_for_the_trials_that_it_must_know(yard: Yard) -> None:
 
     assert yard.states(study_id) == ["COMPLETE", "COMPLETE", "RUNNING", "QUEUED"]
     assert "deterministic" in yard.worker("api").say(RetryTrial(study_id=study_id, number=0)).message  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_after_a_restart_a_proposal_still_waits_for_what_a_trial_of_a_persons_did_not(yard: Yard) -> None:
+    """With two at once trial 3 is proposed from trials 0 and 1; trial 2, which somebody enqueues, waits for none."""
+    study_id = yard.begin(study(budget={"trials": 4, "parallel": 2}, deterministic=True))
+    slow, fast = yard.worker("w1"), yard.worker("w2")
+    zero = slow.start(study_id, 0).attempt
+    one = fast.start(study_id, 1).attempt
+    yard.worker("api").say(Enqueue(study_id=study_id, parameters={"x": 0.5, "k": "a"}))
+    yard.restart()
+
+    fast.finish(one, 0.5)
+    fast.finish(fast.start(study_id, 2).attempt, 0.5)
+    assert yard.states(study_id) == ["RUNNING", "COMPLETE", "COMPLETE"]
+
+    slow.finish(zero, 0.5)
+    yard.turn()
+    assert yard.states(study_id) == ["COMPLETE", "COMPLETE", "COMPLETE", "QUEUED"]
 
 
 @pytest.mark.parametrize(
