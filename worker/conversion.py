@@ -46,7 +46,7 @@ class Converting:
         import torch
 
         from trainer.convert import FILES, convert
-        from trainer.data.prepare import prepare
+        from trainer.data.prepare import Given, prepare
         from trainer.int8 import quantized
         from trainer.members import Member, together
         from trainer.model_file import load, packed
@@ -64,6 +64,7 @@ class Converting:
             device=torch.device("cpu"),
             data_folders=self._library.folders,
             as_images=config.takes_images,
+            given=Given(model.schema),  # as the model reads them, and not as it would be done anew
         )
         name = FILES[request["form"]]
         if request["form"] != "int8":

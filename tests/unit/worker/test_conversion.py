@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 from pathlib import Path
 
@@ -99,3 +100,39 @@ def test_a_model_in_eight_bits_is_measured_beside_the_original(tmp_path: Path) -
     assert after["nonzero"] <= before["nonzero"]
     assert min(before["latency"], after["latency"]) > 0
     assert abs(after["val/accuracy"] - before["val/accuracy"]) < 0.1
+
+
+@pytest.mark.parametrize("form", ["torch", "int8"])
+def test_a_model_of_texts_is_compared_on_rows_as_it_reads_them(tmp_path: Path, form: str) -> None:
+    """One that was stored before words were told by their script."""
+    texts = ["यह अच्छा है", "वह बुरा था"] * 40
+    pd.DataFrame({"text": texts, "label": ["good", "bad"] * 40}).to_csv(tmp_path / "m.csv", index=False)
+    artifacts = Artifacts(str(tmp_path / "artifacts"))
+    library = Library(artifacts, (tmp_path,), tmp_path / "cache")
+    data = {"source": "file:m.csv", "text": "text", "words": "plain"}
+    trial = Assignment(
+        attempt=AttemptKey(1, 0, 1),
+        study="study",
+        parameters={},
+        trial={"kind": "train", "data": data, "epochs": 2, "model": {"name": "embedding_bag"}},
+        metric="val/accuracy",
+        direction="maximize",
+    )
+    assert run(Training(artifacts, library, "cpu"), trial) == "finished"
+    folder = artifacts.attempt(AttemptKey(1, 0, 1))
+    document = json.loads(folder.read("model.json"))
+    del document["schema"]["words"], document["config"]["data"]["words"]
+    folder.write("model.json", json.dumps(document).encode())
+    place = Workplace(1, 1, artifacts.task(1, 1), artifacts, lambda: False, lambda: True)
+
+    answer = Converting(library).run({"trial": 0, "attempt": 1, "form": form}, place)
+
+    rows = pd.DataFrame({"text": texts[:2]})
+    original = load(folder)
+    if form == "int8":
+        assert answer["measured"]["original"]["val/loss"] == pytest.approx(document["metrics"]["val/loss"])
+        return
+    program = torch.export.load(BytesIO(folder.read(answer["name"]))).module()
+    encoded = original.schema.encode(rows)  # type: ignore[arg-type]  # a table
+    found = program(*map(torch.from_numpy, encoded)).softmax(1)
+    assert found.detach().numpy() == pytest.approx(original.probabilities(rows), abs=1e-4)
