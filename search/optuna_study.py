@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any, Literal
 
 import optuna
@@ -99,7 +100,7 @@ class OptunaStudy:
         self.enqueued = study_attrs.get(ENQUEUED, 0)
         if self._window is not None:
             trials = list(trials)
-            self._window.skip(len(trials))
+            self._window.skip([trial.state.ended for trial in trials])
         for trial in trials:
             if self._window is not None:
                 trial = self._withhold(trial, self._window)
@@ -202,7 +203,8 @@ class OptunaStudy:
             self._rungs.report(number, step, values)
             self._storage.set_trial_system_attr(trial_id, RUNGS, self._rungs.stored(number))
         elif self._halving is not None:
-            if not self._halving.report(number, step, losses_of(self._definition.objectives, values)[0].tolist()):
+            last = inf if self._window is None else self._window.last_known(number)
+            if not self._halving.report(number, step, losses_of(self._definition.objectives, values)[0].tolist(), last):
                 self._storage.set_trial_system_attr(trial_id, HOPELESS, step)
             self._storage.set_trial_system_attr(trial_id, FRONTS, self._halving.stored(number))
         elif self._pruner.prune(self._study, self._storage.get_trial(trial_id)):
