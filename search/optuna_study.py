@@ -29,6 +29,7 @@ from search.gp import GpSampler, Question
 from search.grid import CANCELLED, GridSampler
 from search.hindsight import StudySoFar, Window
 from search.optuna_trials import (
+    CONSTRAINTS,
     ENQUEUED,
     OPTUNA_STATE,
     WORST,
@@ -53,7 +54,6 @@ from store.models import TrialState
 FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the rungs, of several objectives
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha, or in a population
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the step at which the pruner decided that it ends
-CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
 LEARNERS = ("auto", "tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
 
 
