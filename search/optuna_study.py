@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any, Literal
 
 import optuna
@@ -28,6 +29,7 @@ from search.gp import GpSampler, Question
 from search.grid import CANCELLED, GridSampler
 from search.hindsight import StudySoFar, Window
 from search.optuna_trials import (
+    CONSTRAINTS,
     ENQUEUED,
     OPTUNA_STATE,
     WORST,
@@ -52,7 +54,6 @@ from store.models import TrialState
 FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the rungs, of several objectives
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha, or in a population
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the step at which the pruner decided that it ends
-CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
 LEARNERS = ("auto", "tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
 
 
@@ -99,7 +100,7 @@ class OptunaStudy:
         self.enqueued = study_attrs.get(ENQUEUED, 0)
         if self._window is not None:
             trials = list(trials)
-            self._window.skip(len(trials))
+            self._window.skip([trial.state.ended for trial in trials])
         for trial in trials:
             if self._window is not None:
                 trial = self._withhold(trial, self._window)
@@ -202,7 +203,8 @@ class OptunaStudy:
             self._rungs.report(number, step, values)
             self._storage.set_trial_system_attr(trial_id, RUNGS, self._rungs.stored(number))
         elif self._halving is not None:
-            if not self._halving.report(number, step, losses_of(self._definition.objectives, values)[0].tolist()):
+            last = inf if self._window is None else self._window.last_known(number)
+            if not self._halving.report(number, step, losses_of(self._definition.objectives, values)[0].tolist(), last):
                 self._storage.set_trial_system_attr(trial_id, HOPELESS, step)
             self._storage.set_trial_system_attr(trial_id, FRONTS, self._halving.stored(number))
         elif self._pruner.prune(self._study, self._storage.get_trial(trial_id)):

@@ -64,13 +64,18 @@ def test_the_sampler_learns_from_the_trials_that_fit_the_new_space(yard: Yard, r
         assert trials[number].parameters == stock_proposal(number, trials[:number], {"x": x, "k": k})
 
 
-def stock_proposal(number: int, before: list[Any], space: dict[str, BaseDistribution]) -> dict[str, Any]:
-    """What Optuna's own TPE proposes for a trial, after those before it."""
+def stock_proposal(
+    number: int, before: list[Any], space: dict[str, BaseDistribution], most: float | None = None
+) -> dict[str, Any]:
+    """What Optuna's own TPE proposes for a trial, after those before it, whose `size` is to be at most so much."""
     sampler = optuna.samplers.TPESampler(n_startup_trials=3, multivariate=True, constant_liar=True)
     reference = optuna.create_study(sampler=sampler)
     for trial in before:
         if all(each._contains(each.to_internal_repr(trial.parameters[name])) for name, each in space.items()):
-            done = create_trial(params=trial.parameters, distributions=space, value=value(trial.parameters))
+            attrs = {} if most is None else {"constraints:size at_most": trial.metrics["size"] - most}
+            done = create_trial(
+                params=trial.parameters, distributions=space, value=value(trial.parameters), system_attrs=attrs
+            )
         else:
             done = create_trial(state=TrialState.FAIL)
         reference.add_trial(done)
@@ -198,6 +203,35 @@ def test_another_studys_trials_teach_the_first_proposal_and_are_not_counted(yard
     x, k = FloatDistribution(0.25, 2.0), CategoricalDistribution(("b", "a", "c"))
     for number in range(3):
         assert ours[number].parameters == stock_proposal(number, [*taken, *ours[:number]], {"x": x, "k": k})
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_another_studys_trials_are_held_against_the_constraints_of_this_one(yard: Yard, restarts: bool) -> None:
+    """What is best over there is too large here. The trial without a size teaches nothing."""
+    inside = {"x": {"low": 0.25, "high": 1.0}, "k": {"values": ["a", "b"]}}
+    source, worker = yard.begin(study(parameters=inside, sampler=TPE, budget=BUDGET)), yard.worker()
+    for number in range(8):
+        given = worker.start(source, number)
+        sizes = {"size": 1 - given.parameters["x"]} if number != 2 else {}
+        worker.finish(given.attempt, metrics={METRIC: value(given.parameters), **sizes})
+    before = [trial for trial in yard.trials(source)[:8] if trial.number != 2]
+    most = sorted(trial.metrics["size"] for trial in before if trial.metrics)[3]
+
+    study_id = begin_warm(yard, constraints=[{"metric": "size", "at_most": most}])
+    for number in range(3):
+        if restarts:
+            yard.restart()
+        given = worker.start(study_id, number)
+        worker.finish(given.attempt, metrics={METRIC: value(given.parameters), "size": 1 - given.parameters["x"]})
+
+    reason = "constraints[0].metric: it reported no size"
+    told = yard.study(study_id).warm_start
+    assert told == {"study": "s", "taken": 7, "left_out": [{"reason": reason, "trials": 1, "first": 2}]}
+    ours = yard.trials(study_id)
+    x, k = FloatDistribution(0.25, 2.0), CategoricalDistribution(("b", "a", "c"))
+    for number in range(3):
+        expected = stock_proposal(number, [*before, *ours[:number]], {"x": x, "k": k}, most)
+        assert ours[number].parameters == expected
 
 
 @on_sqlite

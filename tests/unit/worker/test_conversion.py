@@ -12,8 +12,10 @@ import torch
 
 from store.artifacts import Artifacts
 from store.messages import Assignment, AttemptKey
+from tests.unit.worker.test_refitting import ROWS, Shop
 from tests.unit.worker.test_training import run
 from trainer.data.schema import Schema
+from trainer.ensemble import ensemble_file
 from trainer.model_file import load
 from worker.conversion import Converting
 from worker.library import Library
@@ -42,6 +44,27 @@ def test_a_trial_of_several_folds_has_no_single_model_to_convert(tmp_path: Path)
     [problem] = answer["problems"]
     assert (problem["path"], problem["message"]) == ("form", answer["message"])
     assert answer["message"].startswith("the trial has 2 models, of folds that each prepare rows in their own way, ")
+    assert "A refit of it is one: `trialyard refit STUDY`" in answer["message"]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_refit_of_a_trial_of_several_folds_has_one(tmp_path: Path, seeds: int) -> None:
+    shop = Shop(tmp_path, cross_validation={"folds": 3})
+    shop.refit(seeds)
+    converting = Converting(Library(shop.artifacts, (), tmp_path / "cache"))
+    request = {"task": 2, "trial": shop.trial}
+
+    answers = [converting.run({**request, "form": form}, shop.place()) for form in ("torch", "int8")]
+
+    names = [answer["name"] for answer in answers]
+    assert names == ["member-000.model.pt2", "member-000.model.int8.safetensors"]
+    # What it has learned cannot judge it.
+    assert answers[1]["measured"]["int8"].keys() == {"nonzero", "bytes", "latency"}
+    refit = ensemble_file.load(shop.place().folder)
+    program = torch.export.load(BytesIO(shop.place().folder.read(names[0]))).module()
+    encoded = refit.schema.encode(ROWS)  # type: ignore[arg-type]  # a table
+    found = program(*map(torch.from_numpy, encoded)).softmax(1)
+    assert found.detach().numpy() == pytest.approx(refit.scores(ROWS), abs=1e-4)
 
 
 @pytest.mark.parametrize("form", ["torch", "int8"])
