@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import optuna
@@ -157,6 +158,29 @@ def test_wishes_that_meet_in_one_batch_do_not_undo_each_other(yard: Yard) -> Non
     assert [list(past["parameters"]) for past in row.past_spaces] == [["x", "k"], ["x", "k"]]
     run(yard, study_id, range(1))
     assert yard.trials(study_id)[1].space_version == 3
+
+
+@on_sqlite
+@pytest.mark.parametrize("name", ["nsga2", "nsga3"])
+def test_evolution_goes_on_where_a_single_parent_fits_the_new_space(yard: Yard, name: str) -> None:
+    sampler = {"name": name, "seed": 3, "population_size": 4}
+    study_id = yard.begin(study(parameters={"x": {"low": 0.0, "high": 1.0}}, sampler=sampler, budget=BUDGET))
+    worker = yard.worker()
+
+    def run_to(number: int) -> None:
+        for each in range(len(yard.trials(study_id)) - 1, number):
+            given = worker.start(study_id, each)
+            worker.finish(given.attempt, given.parameters["x"])
+
+    run_to(8)
+    points = sorted((trial.parameters["x"], trial.number // 4) for trial in yard.trials(study_id)[:8])
+    # Of two neighbours one is of the first generation and one of the second; all others are left out.
+    low, high = next((x, y) for (x, ours), (y, theirs) in itertools.pairwise(points) if ours != theirs)
+    edit(yard, study_id, parameters={"x": {"low": low, "high": high}})
+    run_to(12)
+
+    assert yard.states(study_id) == ["COMPLETE"] * 12
+    assert all(low <= trial.parameters["x"] <= high for trial in yard.trials(study_id)[9:])
 
 
 def begin_warm(yard: Yard, **sections: Any) -> int:
