@@ -122,7 +122,9 @@ class CrossValidation(Section):
             raise ValueError("rows are divided by their order or by groups; leave time_ordered or groups out")
         if self.time_ordered and self.repeats > 1:
             raise ValueError("there is one way to divide rows by their order; leave repeats out")
-        if self.time_ordered and self.stratified and "stratified" in self.model_fields_set:
+        # What a training has left behind names every key, also those that nobody had told.
+        is_told = "stratified" in self.model_fields_set < type(self).model_fields.keys()
+        if self.time_ordered and self.stratified and is_told:
             raise ValueError("rows divided by their order are not stratified; leave stratified out")
         return self
 

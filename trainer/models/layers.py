@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from trainer.config import Model, Regularization
+from trainer.errors import ModelError
 from trainer.models.residual import Branched, Residual
 from trainer.regularize import dropout_rates
 
@@ -125,6 +126,9 @@ def _add_layer(blocks: nn.Sequential, config: Model, before: int, width: int) ->
 def norm_of(config: Model, width: int) -> nn.Module:
     """The normalization of (batch, width). `group` normalizes each of `groups` equal shares of a row by itself (Wu and
     He 2018).
+
+    Raises:
+        ModelError: shares of one number each, of which nothing would be left.
     """
     match config.norm:
         case "batch":
@@ -132,6 +136,9 @@ def norm_of(config: Model, width: int) -> nn.Module:
         case "layer":
             return nn.LayerNorm(width)
         case "group":
+            if width == config.groups:
+                message = f"in {width} groups of a width of {width} each number is normalized by itself, to 0"
+                raise ModelError("trial.model.groups", message, f"at most {width // 2}")
             return nn.GroupNorm(config.groups, width)
     return nn.Identity()
 

@@ -275,6 +275,13 @@ def test_a_column_of_groups_is_no_feature_and_a_batch_fits_the_smallest_fold(
     assert isinstance(prepare_for(config, device=CPU, data_folders=[tmp_path]), Folds)
 
 
+def test_models_of_folds_in_time_are_read_again() -> None:
+    folder = MemoryFolder()
+    run(configure(cross_validation={"folds": 2, "time_ordered": True}, epochs=1), folder=folder)
+
+    assert len(load(folder).members) == 2
+
+
 def test_groups_want_a_table() -> None:
     data = Data(source="sklearn:digits")
     with pytest.raises(DataError, match="images have no columns"):

@@ -172,6 +172,10 @@ def test_what_does_not_divide_is_refused_by_arithmetic_alone(model: dict[str, An
             "synthetic:shapes?rows=60&size=10", {"name": "vit", "patch": 4},
             "trial.model.patch", "squares of 4 pixels do not tile images of 10 × 10",
         ),
+        (
+            "sklearn:iris", {"hidden": [16, 8], "norm": "group", "groups": 8},
+            "trial.model.groups", "in 8 groups of a width of 8 each number is normalized by itself, to 0",
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_built_is_refused_before_any_trial(
