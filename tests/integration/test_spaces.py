@@ -129,6 +129,37 @@ def test_a_grid_grows_by_its_new_points_alone(yard: Yard, restarts: bool) -> Non
     assert yard.study(study_id).state == "COMPLETE"
 
 
+@pytest.mark.parametrize(("retries", "fails"), [(0, True), (2, True), (2, False)])
+@pytest.mark.parametrize("restarts", [False, True])
+@on_sqlite
+def test_a_grid_runs_to_its_end_after_each_of_several_changes(
+    yard: Yard, restarts: bool, retries: int, fails: bool
+) -> None:
+    """Of 0, 1 the first may fail; then 2 comes for 0, and 3 for 1: each is tried before the study ends again."""
+    budget = {"parallel": 1, "retries": retries}
+    study_id = yard.begin(study(parameters={"x": {"low": 0, "high": 1}}, sampler={"name": "grid"}, budget=budget))
+
+    def run_to_the_end() -> list[int]:
+        while yard.study(study_id).state == "RUNNING":
+            if restarts:
+                yard.restart()
+            trial = next(trial for trial in yard.trials(study_id) if trial.state == "QUEUED")
+            attempt = yard.worker().start(study_id, trial.number).attempt
+            if fails and trial.parameters["x"] == 0:
+                yard.worker().finish(attempt, outcome="failed", reason="it broke")
+            else:
+                yard.worker().finish(attempt, 1.0)
+        return [trial.parameters["x"] for trial in yard.trials(study_id)]
+
+    tried = [0, 1] + [0] * retries * fails
+    assert run_to_the_end() == tried
+    for low in (1, 2):
+        edit(yard, study_id, parameters={"x": {"low": low, "high": low + 1}})
+        yard.turn()
+        assert run_to_the_end() == [*tried, *range(2, low + 2)]
+    assert yard.study(study_id).state == "COMPLETE"
+
+
 @on_sqlite
 def test_a_grid_that_was_to_run_in_part_keeps_its_number_of_trials(yard: Yard) -> None:
     parameters = {"n": {"low": 1, "high": 5}}
