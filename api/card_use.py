@@ -7,6 +7,7 @@ from typing import Any
 
 from store.models import StudyRow
 
+ONNX = "model.onnx"
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by the channels of an image
 
 
@@ -22,22 +23,26 @@ extra:
 {_python(facts, "trainer.model_file", "model", "predict")}
 
 or, of a running service, `trialyard predict {study.name} {_file(facts)} --trial {number}`.""",
-        _onnx(facts) if "model.onnx" in files else "",
+        _onnx(facts, "model", ONNX) if ONNX in files else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def use_of_ensemble(study: StudyRow, ordinal: int | None) -> str:
-    """The same for the files of an ensemble."""
-    facts = study.facts or {}
+def use_of_ensemble(study: StudyRow, ordinal: int | None, files: Collection[str]) -> str:
+    """The same for the files of an ensemble; a refit's single member may be there as ONNX."""
+    facts, of_refit = study.facts or {}, f"member-000.{ONNX}"
     scores = "the probabilities of the classes" if facts.get("classes") else "the values"
-    return f"""## Use
+    parts = [
+        f"""## Use
 
 `ensemble.json` says how the members are combined; each member's files begin with `member-`.
 
 {_python(facts, "trainer.ensemble.ensemble_file", "ensemble", "scores", scores)}
 
-or, of a running service, `trialyard predict {study.name} {_file(facts)} --ensemble {ordinal}`."""
+or, of a running service, `trialyard predict {study.name} {_file(facts)} --ensemble {ordinal}`.""",
+        _onnx(facts, "ensemble", of_refit) if of_refit in files else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _python(facts: Mapping[str, Any], module: str, name: str, method: str, comment: str = "") -> str:
@@ -71,22 +76,22 @@ def _rows(facts: Mapping[str, Any]) -> tuple[str, str]:
     return "import pandas as pd", 'rows = pd.read_csv("rows.csv")'
 
 
-def _onnx(facts: Mapping[str, Any]) -> str:
+def _onnx(facts: Mapping[str, Any], model: str, file: str) -> str:
     gives = (
         "the logit of each class, of which a softmax makes probabilities"
         if facts.get("classes")
-        else "the number in standard deviations from the mean, both of which are in `model.json` under `target`"
+        else "the number in standard deviations from the mean: `schema.target` in the `.json` beside it has both"
     )
     # Places in a vocabulary have 32 bits, and in ONNX 64.
-    encoded = "model.schema.encode(rows)"
+    encoded = f"{model}.schema.encode(rows)"
     if _is_of_texts(facts):
         encoded = f'(each.astype("int64") for each in {encoded})'
-    return f"""`model.onnx` takes what is made of the `rows` above, and gives {gives}:
+    return f"""`{file}` takes what is made of the `rows` above, and gives {gives}:
 
 ```python
 import onnxruntime
 
-session = onnxruntime.InferenceSession("this-folder/model.onnx")
+session = onnxruntime.InferenceSession("this-folder/{file}")
 names = [each.name for each in session.get_inputs()]
 session.run(None, dict(zip(names, {encoded})))
 ```"""

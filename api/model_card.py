@@ -27,7 +27,7 @@ def model_card(study: StudyRow, trial: TrialRow, attempt: AttemptRow | None, fil
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def ensemble_card(study: StudyRow, task: TaskRow) -> str:
+def ensemble_card(study: StudyRow, task: TaskRow, files: Collection[str] = ()) -> str:
     """The same for an ensemble of trials that has been built."""
     result, section = task.result or {}, parse(study.definition).resolve({})
     members = [[_named(member["trial"]), f"{member['weight']:.4g}"] for member in result["members"]]
@@ -39,7 +39,7 @@ def ensemble_card(study: StudyRow, task: TaskRow) -> str:
         made_of,
         _refitted(result) if task.request["method"] == "refit" else "",
         _data(study, section, result.get("rows")),
-        use_of_ensemble(study, task.ordinal),
+        use_of_ensemble(study, task.ordinal, files),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

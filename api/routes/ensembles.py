@@ -88,7 +88,7 @@ def download_ensemble(session: Reading, study: PathStudy, ensemble: EnsembleNumb
     task = complete_ensemble(session, study, ensemble)
     stem = f"{study.name}-ensemble-{ensemble}"
     own = parts.artifacts.task(study.id, task.number)
-    file = bundle_ensemble(own, _members(parts, study, task), ensemble_card(study, task), stem)
+    file = bundle_ensemble(own, _members(parts, study, task), ensemble_card(study, task, own.names()), stem)
     head = {"Content-Disposition": f'attachment; filename="{stem}.zip"'}
     return StreamingResponse(pieces(file), media_type="application/zip", headers=head)
 

@@ -92,16 +92,18 @@ def test_the_lines_of_an_ensembles_card_give_its_scores(
 ) -> None:
     prepared = trained(tmp_path, write, model)
     folder = LocalFolder(tmp_path / "this-folder")
-    for name in ("model.json", "model.safetensors"):
+    for name in ("model.json", "model.safetensors", "model.onnx"):
         folder.write(f"{ensemble_file.member_prefix(0)}{name}", folder.read(name))
     ensemble_file.save(folder, Weighted(weights=(1.0,)), [])
     monkeypatch.chdir(tmp_path)
 
-    (python,) = blocks(use_of_ensemble(StudyRow(name="s", facts=prepared.facts()), 1))
+    python, onnx = blocks(use_of_ensemble(StudyRow(name="s", facts=prepared.facts()), 1, folder.names()))
 
     names: dict[str, Any] = {}
     scores = run(python, names)
     assert scores == pytest.approx(load(folder).scores(names["rows"]))
+    (logits,) = run(onnx, names)
+    assert list(logits.argmax(1)) == list(scores.argmax(1))
 
 
 def test_a_card_without_onnx_says_nothing_of_it() -> None:
