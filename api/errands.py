@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from api.parts import Parts
+from api.requests import RequestModel
 from search.definition import Resources
 from search.placing import Offer
 from store.errors import Problem as ProblemItem
@@ -17,6 +18,12 @@ from store.tasks import Tasks
 
 FIRST_LOOK_SECONDS = 0.005
 LOOK_SECONDS = 0.1
+
+
+class ConvertBody(RequestModel):
+    """The form that a model is to be put into."""
+
+    form: Literal["onnx", "torch", "int8"]
 
 
 def have_done(parts: Parts, study: StudyRow, kind: str, request: dict[str, Any]) -> Mapping[str, Any]:

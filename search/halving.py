@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class FrontHalving:
     reduction_factor: int
     bootstrap_count: int
     bracket_of: Callable[[int], int]  # by a trial's number
-    _rungs: defaultdict[tuple[int, int], list[Losses]] = field(default_factory=lambda: defaultdict(list))
+    _rungs: defaultdict[tuple[int, int], list[tuple[int, Losses]]] = field(default_factory=lambda: defaultdict(list))
     _reached: defaultdict[int, list[Losses]] = field(default_factory=lambda: defaultdict(list))  # by trial
 
     def load(self, number: int, stored: Sequence[Sequence[float]]) -> None:
@@ -42,10 +43,11 @@ class FrontHalving:
         """What is to be remembered of a trial."""
         return [list(losses) for losses in self._reached[number]]
 
-    def report(self, number: int, step: int, losses: Sequence[float]) -> bool:
-        """Whether a trial goes on from this step."""
+    def report(self, number: int, step: int, losses: Sequence[float], last: float = inf) -> bool:
+        """Whether a trial goes on from this step, compared with the trials up to the number `last`."""
         while step >= self._level(number):
-            if not self._goes_on(self._add(number, tuple(losses))):
+            rung = self._add(number, tuple(losses))
+            if not self._goes_on([known for other, known in rung if other <= last or other == number]):
                 return False
         return True
 
@@ -54,10 +56,10 @@ class FrontHalving:
         exponent = self.bracket_of(number) + len(self._reached[number])
         return int(self.min_resource * self.reduction_factor**exponent)
 
-    def _add(self, number: int, losses: Losses) -> list[Losses]:
-        """Put a trial into its next rung: those that came there, this one last."""
+    def _add(self, number: int, losses: Losses) -> list[tuple[int, Losses]]:
+        """Put a trial into its next rung: those that came there by number, this one last."""
         rung = self._rungs[self.bracket_of(number), len(self._reached[number])]
-        rung.append(losses)
+        rung.append((number, losses))
         self._reached[number].append(losses)
         return rung
 

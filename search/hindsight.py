@@ -45,9 +45,13 @@ class Window:
         """The last trial whose result a trial may be proposed from, and judged by; negative if there is none."""
         return number - self._parallel
 
-    def skip(self, count: int) -> None:
-        """So many trials were made: what the last of them was proposed from is known."""
-        self._known = max(0, self.last_known(count - 1) + 1)
+    def skip(self, ended: Sequence[bool]) -> None:
+        """These trials were made: what the last of them was proposed from is known.
+
+        What has not ended is not: nobody waited for it before a trial that a person enqueued.
+        """
+        upto = max(0, self.last_known(len(ended) - 1) + 1)
+        self._known = next((number for number in range(upto) if not ended[number]), upto)
 
     def is_open(self, number: int) -> bool:
         """Whether all has ended that must be known before a trial is proposed."""

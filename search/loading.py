@@ -115,7 +115,7 @@ def _load(session: Session, study_id: int) -> LiveStudy:
     if definition.sampler.name == "gp" and (problem := missing_extra()) is not None:
         raise DefinitionError([problem])
     metrics = [objective.metric for objective in definition.objectives]
-    warm = _warm_trials(session, study_id, metrics)
+    warm = _warm_trials(session, study_id, definition)
     study = _begun(row, definition, warm)
     study.origins = find_origins(session, definition)
     version = len(row.past_spaces) + 1
@@ -218,9 +218,21 @@ def _values_by_step(session: Session, study_id: int, metric: str) -> dict[int, d
     return values
 
 
-def _warm_trials(session: Session, study_id: int, metrics: Sequence[str]) -> list[WarmTrial]:
+def _warm_trials(session: Session, study_id: int, definition: Definition) -> list[WarmTrial]:
     query = select(WarmTrialRow).where(WarmTrialRow.study_id == study_id).order_by(WarmTrialRow.position)
-    return [WarmTrial(row.parameters, [row.values[metric] for metric in metrics]) for row in session.scalars(query)]
+    return [
+        WarmTrial(
+            row.parameters,
+            [row.values[each.metric] for each in definition.objectives],
+            # An older version kept the objectives alone.
+            {
+                each.key: each.violation(row.values[each.metric])
+                for each in definition.constraints
+                if each.metric in row.values
+            },
+        )
+        for row in session.scalars(query)
+    ]
 
 
 def _past(row: Row[Any], intermediate: dict[int, float], metrics: Sequence[str], version: int) -> PastTrial:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any, Literal
 
 import optuna
 from optuna.study._tell import _tell_with_warning
+from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from search.asha import Rungs
@@ -28,6 +30,7 @@ from search.gp import GpSampler, Question
 from search.grid import CANCELLED, GridSampler
 from search.hindsight import StudySoFar, Window
 from search.optuna_trials import (
+    CONSTRAINTS,
     ENQUEUED,
     OPTUNA_STATE,
     WORST,
@@ -52,7 +55,6 @@ from store.models import TrialState
 FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the rungs, of several objectives
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha, or in a population
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the step at which the pruner decided that it ends
-CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
 LEARNERS = ("auto", "tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
 
 
@@ -88,7 +90,7 @@ class OptunaStudy:
         self._count = 0
         self._twins = Twins(definition)
         self.enqueued = 0  # how many of the trials are made that the study file puts first
-        self._strangers: set[int] = set()  # trials that are no points of this space
+        self._strangers: dict[int, bool] = {}  # trials that are no points of this space, and whether they FAILED
         for each in warm:
             self._storage.append(self._study._study_id, taught(self._space, each, self._fitting.point(each.parameters)))
 
@@ -99,13 +101,13 @@ class OptunaStudy:
         self.enqueued = study_attrs.get(ENQUEUED, 0)
         if self._window is not None:
             trials = list(trials)
-            self._window.skip(len(trials))
+            self._window.skip([trial.state.ended for trial in trials])
         for trial in trials:
             if self._window is not None:
                 trial = self._withhold(trial, self._window)
             point = trial.parameters if trial.is_of_this_space else self._fitting.point(trial.parameters)
             if point is None:
-                self._strangers.add(trial.number)
+                self._strangers[trial.number] = trial.state is TrialState.FAILED
             else:
                 self._twins.know(point)
                 if trial.state is TrialState.COMPLETE:
@@ -128,15 +130,20 @@ class OptunaStudy:
         """What keeps parameters from being a point of the space."""
         return self._space.check(parameters)
 
-    def count_outside(self, fitting: Fitting) -> int:
-        """How many trials that have not FAILED would be no points of another space."""
+    def count_outside(self, fitting: Fitting, failed: bool = False) -> int:
+        """How many trials would be no points of another space; `failed`: also of those that FAILED."""
         trials = self._storage.get_all_trials(self._study._study_id, deepcopy=False)[self._warm :]
         points = [
             None if number in self._strangers else self._space.external(trial.params)
             for number, trial in enumerate(trials)
-            if trial.state is not OptunaState.FAIL or CANCELLED in trial.system_attrs
+            if failed or not self._has_failed(number, trial)
         ]
         return sum(point is None or fitting.point(point) is None for point in points)
+
+    def _has_failed(self, number: int, trial: FrozenTrial) -> bool:
+        """For Optuna a trial that is no point of this space has FAILED however it ended, as one that was CANCELLED."""
+        failed = trial.state is OptunaState.FAIL and CANCELLED not in trial.system_attrs
+        return self._strangers.get(number, failed)
 
     @property
     def is_exhausted(self) -> bool:
@@ -182,6 +189,8 @@ class OptunaStudy:
         """A trial that had ended without a value is to run again."""
         if WORST in self.system_attrs(number):
             self._pruner = self._study.pruner = make_pruner(self._definition, self._warm)  # it had counted as COMPLETE
+        if number in self._strangers:
+            self._strangers[number] = False
         self._set_state(number, OptunaState.RUNNING)
 
     def report(self, number: int, step: int, values: Sequence[float], folds: Sequence[float] = ()) -> None:
@@ -202,7 +211,8 @@ class OptunaStudy:
             self._rungs.report(number, step, values)
             self._storage.set_trial_system_attr(trial_id, RUNGS, self._rungs.stored(number))
         elif self._halving is not None:
-            if not self._halving.report(number, step, losses_of(self._definition.objectives, values)[0].tolist()):
+            last = inf if self._window is None else self._window.last_known(number)
+            if not self._halving.report(number, step, losses_of(self._definition.objectives, values)[0].tolist(), last):
                 self._storage.set_trial_system_attr(trial_id, HOPELESS, step)
             self._storage.set_trial_system_attr(trial_id, FRONTS, self._halving.stored(number))
         elif self._pruner.prune(self._study, self._storage.get_trial(trial_id)):
@@ -248,6 +258,8 @@ class OptunaStudy:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
         if self._twins.reuses and state is TrialState.COMPLETE and number not in self._strangers:
             self._twins.ended(number, self._space.external(self._storage.get_trial(self._id(number)).params))
+        if number in self._strangers:
+            self._strangers[number] = state is TrialState.FAILED
         told = OptunaState.FAIL if number in self._strangers else OPTUNA_STATE[state]
         if number not in self._strangers:
             worst = self.system_attrs(number).get(WORST)

@@ -29,6 +29,8 @@ ENQUEUED = "trialyard:enqueued"  # a study's system attribute: how many of its `
 OF_ONE_SPACE = ("cma:", KERNELS, "NSGAIISampler:parent", "NSGAIIISampler:parent", ENQUEUED)
 WORST = "trialyard:worst"  # a trial's system attribute: it has no values, and the sampler takes it for one with these
 
+CONSTRAINTS = "constraints:"  # Optuna's prefix of what a trial's constraints came to
+
 MOST_SHARED = 8  # sets of distributions: with many conditions there are too many to look through
 
 _LONG_AGO = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's times have no zone, and no sampler looks at them
@@ -52,10 +54,14 @@ class PastTrial:
 
 @dataclass(frozen=True)
 class WarmTrial:
-    """A complete trial of another study: it teaches the sampler, and is none of this study's."""
+    """A complete trial of another study: it teaches the sampler, and is none of this study's.
+
+    `constraints` are what those of this study come to for it.
+    """
 
     parameters: Mapping[str, Any]
     values: Sequence[float]
+    constraints: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,9 @@ def taught(space: Space, trial: WarmTrial, point: Mapping[str, Any] | None) -> F
     """Another study's trial for Optuna, at a point of this space; without one it teaches nothing."""
     if point is None:
         return blank(space, OptunaState.FAIL, {}, None)
-    return blank(space, OptunaState.COMPLETE, point, trial.values)
+    told = blank(space, OptunaState.COMPLETE, point, trial.values)
+    told.system_attrs = {f"{CONSTRAINTS}{key}": violation for key, violation in trial.constraints.items()}
+    return told
 
 
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:

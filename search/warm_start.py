@@ -12,7 +12,7 @@ from search.definition import Definition
 from search.findings import Finding, problems
 from search.fitting import Fitting
 from search.sections import WarmStart
-from store.errors import DefinitionError
+from store.errors import DefinitionError, Problem
 from store.models import StudyRow, TrialRow, TrialState, WarmTrialRow
 
 MOST_REASONS = 20
@@ -50,14 +50,25 @@ def warm_trials(session: Session, definition: Definition, wanted: WarmStart) -> 
     found = WarmTrials(wanted.study)
     fitting = Fitting(definition)
     for trial in _newest(session, source.id, wanted.trials):
-        reason = fitting.reason(trial.parameters)
+        reason = fitting.reason(trial.parameters) or _untold(definition, trial)
         if reason is not None:
             found.left_out.setdefault(str(reason), []).append(trial.number)
         elif trial.values is not None:
-            place = len(found.rows)
-            row = WarmTrialRow(position=place, number=trial.number, parameters=trial.parameters, values=trial.values)
-            found.rows.append(row)
+            bounded = {each.metric: (trial.metrics or {})[each.metric] for each in definition.constraints}
+            values, place = bounded | trial.values, len(found.rows)
+            found.rows.append(
+                WarmTrialRow(position=place, number=trial.number, parameters=trial.parameters, values=values)
+            )
     return found
+
+
+def _untold(definition: Definition, trial: TrialRow) -> Problem | None:
+    """Why it cannot be told whether a trial keeps the new study's constraints."""
+    known = trial.metrics or {}
+    lacking = (place for place, each in enumerate(definition.constraints) if each.metric not in known)
+    if (place := next(lacking, None)) is None:
+        return None
+    return Problem(f"constraints[{place}].metric", f"it reported no {definition.constraints[place].metric}")
 
 
 def _newest(session: Session, study_id: int, most: int) -> list[TrialRow]:

@@ -198,7 +198,10 @@ class TrialRow(Base):
 
 
 class WarmTrialRow(Base):
-    """A complete trial of another study that teaches this one's sampler, as it was when this study was made."""
+    """A complete trial of another study that teaches this one's sampler, as it was when this study was made.
+
+    `values`: of the objectives, and of the metrics that this study's constraints bound.
+    """
 
     __tablename__ = "warm_trial"
     __table_args__ = ({"sqlite_with_rowid": False},)

@@ -178,7 +178,7 @@ def _image(schema: ImageSchema, row: Any) -> NDArray[np.uint8]:
     pixels = _decoded(row, schema) if isinstance(row, str) else _pixels(row)
     if pixels.ndim == 2:
         pixels = pixels[np.newaxis]
-    elif pixels.ndim == 3 and pixels.shape != wanted:
+    elif pixels.ndim == 3 and (isinstance(row, str) or pixels.shape != wanted):
         pixels = pixels.transpose(2, 0, 1)
     if pixels.shape != wanted:
         raise ValueError(f"an array of shape {pixels.shape} is no such image")

@@ -223,12 +223,22 @@ class Client(ModelCalls):
         self,
         study: str,
         handout: Handout,
-        state: Literal["complete", "failed", "infeasible"],
-        metrics: dict[str, float],
+        state: Literal["complete", "failed", "diverged", "infeasible"],
+        metrics: dict[str, float] | None = None,
         reason: str | None = None,
     ) -> Trial:
-        """End an attempt. Raises: InvalidRequest: a metric is no finite number. Conflict: it is over already."""
-        body = {"token": handout.token, "state": state, "metrics": metrics, "reason": reason}
+        """End an attempt.
+
+        Args:
+            state: `diverged` where the objective was not finite, and `infeasible` where the trial cannot run with these
+                parameters: the search keeps away from both. Of one that `failed` it learns nothing.
+            metrics: the final ones, all finite; of those that are left out the last reported ones count.
+
+        Raises:
+            InvalidRequest: a metric is no finite number, or that of the objective is missing.
+            Conflict: it is over already.
+        """
+        body = {"token": handout.token, "state": state, "metrics": metrics or {}, "reason": reason}
         return Trial.model_validate(self._ask("POST", _path(study, "trials", handout.number, "tell"), body=body))
 
     def events(self, study: str, after: int = 0) -> Iterator[Event]:

@@ -95,6 +95,16 @@ class ModelCalls(Connection):
         path = path_of(study, "trials", number, "artifacts")
         return Artifact.model_validate(self._ask("POST", path, body={"form": form}))
 
+    def convert_refit(self, study: str, ensemble: int, form: Literal["onnx", "torch", "int8"]) -> Artifact:
+        """The same for the model of a refit, by its number as an ensemble.
+
+        Raises:
+            InvalidRequest, ServerError: as of a trial's.
+            Conflict: the ensemble is no refit, or not built (yet).
+        """
+        path = path_of(study, "ensembles", ensemble, "artifacts")
+        return Artifact.model_validate(self._ask("POST", path, body={"form": form}))
+
     def storage(self, study: str) -> dict[str, int]:
         """The bytes of the study's files, by what they are: models, checkpoints, predictions, logs, ensembles …"""
         kinds: dict[str, int] = self._ask("GET", path_of(study, "storage"))["kinds"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Annotated, Literal
@@ -20,6 +20,7 @@ from trialyard.terminal import Server, StudyName, open_client
 
 commands = typer.Typer()
 
+Form = Literal["onnx", "torch", "int8"]
 Method = Literal["average", "greedy", "stacking", "bagging", "boosting", "refit"]
 
 OfTrial = Annotated[int | None, typer.Option("--trial", help="The trial; the best one if left out.")]
@@ -60,21 +61,19 @@ def export_model(
     """Write a model into a folder: weights, configuration, preprocessing, class names and a card."""
     if output.exists() and any(output.iterdir()):
         raise BadInput(f"{output}: there are files in it already")
-    if ensemble is not None and (trial is not None or onnx or torch or int8):
-        raise BadInput("--ensemble takes no --trial, and other forms are made of single models")
+    if ensemble is not None and trial is not None:
+        raise BadInput("--ensemble takes no --trial")
+    wanted: dict[Form, bool] = {"onnx": onnx, "torch": torch, "int8": int8}
+    forms = [form for form, is_wanted in wanted.items() if is_wanted]
     with open_client(server) as client:
         if ensemble is not None:
             what = f"ensemble {ensemble}"
+            _tell([client.convert_refit(study, ensemble, form) for form in forms])
             _unpack(client.download_ensemble(study, ensemble), output)
         else:
             number = client.best(study).number if trial is None else trial
             what = f"trial {number}"
-            if onnx:
-                client.convert(study, number, "onnx")
-            if torch:
-                client.convert(study, number, "torch")
-            if int8:
-                _tell(client.convert(study, number, "int8"))
+            _tell([client.convert(study, number, form) for form in forms])
             _unpack(client.download(study, number, "model"), output)
     typer.echo(f"{study}, {what}: {', '.join(sorted(file.name for file in output.iterdir()))}")
 
@@ -164,15 +163,15 @@ def write_report(
     typer.echo(f"{study}: {file}")
 
 
-def _tell(artifact: Artifact) -> None:
-    """What a model in eight bits is worth and costs, beside the original."""
+def _tell(artifacts: Sequence[Artifact]) -> None:
+    """What a model in eight bits, if it is among them, is worth and costs, beside the original."""
     from trialyard.tables import figure
 
-    measured = artifact.measured or {}
-    before, after = measured.get("original", {}), measured.get("int8", {})
-    for name in before:
-        unit = " (ms for 64 rows)" if name == "latency" else ""
-        typer.echo(f"{name}{unit}: {figure(before[name])}, int8 {figure(after[name])}")
+    for measured in (artifact.measured or {} for artifact in artifacts):
+        before, after = measured.get("original", {}), measured.get("int8", {})
+        for name in before:
+            unit = " (ms for 64 rows)" if name == "latency" else ""
+            typer.echo(f"{name}{unit}: {figure(before[name])}, int8 {figure(after[name])}")
 
 
 def _unpack(pieces: Iterable[bytes], output: Path) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from search.definition import Definition, parse, submitted
 from store.settings import Settings
+from trialyard.again import larger_budget
 from trialyard.client import Client
 from trialyard.ensembles import follow_refit
 from trialyard.errors import BadInput, NotFound
@@ -60,7 +61,7 @@ def run(
         with local_service(settings, _slots(definition, workers), signals, complaints.print) as service:
             console.print(f"page: {service.server_url}/studies/{definition.name}\nhome: {home}", soft_wrap=True)
             with Client(service.server_url, _api_key(settings)) as client:
-                study = _create_or_resume(client, document, definition, home)
+                study = _create_or_resume(client, document, home, console)
                 _follow_to_the_end(client, study, console, service.check)
     except Stopped as stopped:
         console.print(f"Stopped. To carry on: {_again(settings, file, home)}", markup=False, soft_wrap=True)
@@ -162,29 +163,24 @@ def _slots(definition: Definition, workers: int) -> list[str]:
     return [*kind, "--pool", definition.resources.pool]
 
 
-def _create_or_resume(client: Client, document: dict[str, Any], definition: Definition, home: Path) -> Study:
-    """The study in this home: a new one, or the one that was begun here.
+def _create_or_resume(client: Client, document: dict[str, Any], home: Path, console: Console) -> Study:
+    """The study in this home: a new one, or the one that was begun here, with a larger budget if the file has one.
 
     Raises:
         BadInput: there is another study of this name.
+        Conflict: it has ended, and the larger budget gives it nothing to do.
     """
     try:
-        study = client.study(definition.name)
+        study = client.study(document["name"])
     except NotFound:
         return client.create_study(document)
-    has_seed = "seed" in document.get("sampler", {})
-    if _comparable(parse(study.definition), has_seed) != _comparable(definition, has_seed):
-        raise BadInput(
-            f"name: {home} holds a study {definition.name!r} that was made from another definition; "
-            "give this one another name or another --home"
-        )
+    stored = parse(study.definition)
+    if more := larger_budget(stored, document, home):
+        study = client.edit(study.name, {"budget": more})
+        before = stored.budget.model_dump()
+        told = ", ".join(f"budget.{key} {value} in place of {before[key]}" for key, value in more.items())
+        console.print(f"{study.name} goes on: {told}", highlight=False, markup=False, soft_wrap=True)
     return client.resume(study.name) if study.state == "PAUSED" else study
-
-
-def _comparable(definition: Definition, with_seed: bool) -> dict[str, Any]:
-    """A definition as a document; without the sampler's seed where the study file leaves it to be drawn."""
-    document = definition.document()
-    return document if with_seed else {**document, "sampler": {**document["sampler"], "seed": None}}
 
 
 def _api_key(settings: Settings) -> str | None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 from starlette.responses import StreamingResponse
 
 from api.bundle import bundle, pieces
 from api.deps import Number, PathStudy, Reading, StudyName, Wired
-from api.errands import have_done
+from api.errands import ConvertBody, have_done
 from api.kept_models import MODEL, model_of
 from api.model_card import model_card
-from api.requests import RequestModel, StrictRoute
+from api.requests import StrictRoute
 from api.result_shapes import Artifact
 from api.shapes import Page
 from store.errors import NotFound
@@ -27,10 +27,6 @@ BUNDLE = "model"
 TYPES = {"txt": "text/plain; charset=utf-8", "json": "application/json", "npz": "application/zip"}
 
 ArtifactId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="as the list has it")]
-
-
-class ConvertBody(RequestModel):
-    form: Literal["onnx", "torch", "int8"]
 
 
 @router.get("")
@@ -62,8 +58,9 @@ def read_artifact(
     stem = f"{study.name}-{number}"
     if id == BUNDLE:
         attempt = model_of(parts, study, trials, number)
-        card = model_card(study, trials.get(number), trials.attempt(attempt))
-        file = bundle(parts.artifacts.attempt(attempt), card, stem)
+        of_model = parts.artifacts.attempt(attempt)
+        card = model_card(study, trials.get(number), trials.attempt(attempt), of_model.names())
+        file = bundle(of_model, card, stem)
         return _download(pieces(file), f"{stem}.zip", "application/zip")
     try:
         if folder is None:

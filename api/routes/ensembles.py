@@ -14,13 +14,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from api.bundle import bundle_ensemble, pieces
 from api.cursors import Cursor
 from api.deps import CursorText, Limit, PathStudy, Reading, StudyName, Wired
+from api.errands import ConvertBody, have_done
 from api.exports.pages import objectives_of
 from api.kept_models import MODEL, PREDICTIONS, complete_ensemble
 from api.model_card import ensemble_card
 from api.once import OnceRoute
 from api.parts import Parts
 from api.requests import RequestModel
-from api.result_shapes import Ensemble
+from api.result_shapes import Artifact, Ensemble
 from api.shapes import Page
 from search.definition import parse
 from search.refitting import METHOD, own_refit, request_of
@@ -90,6 +91,22 @@ def download_ensemble(session: Reading, study: PathStudy, ensemble: EnsembleNumb
     file = bundle_ensemble(own, _members(parts, study, task), ensemble_card(study, task), stem)
     head = {"Content-Disposition": f'attachment; filename="{stem}.zip"'}
     return StreamingResponse(pieces(file), media_type="application/zip", headers=head)
+
+
+@router.post("/{ensemble}/artifacts", status_code=201)
+def convert_refit(name: StudyName, ensemble: EnsembleNumber, body: ConvertBody, parts: Wired) -> Artifact:
+    """Put the model of a refit into another form beside it: `onnx`, `torch` or `int8`, as that of a trial. The download
+    then has it, too. Of `int8` the costs are measured, and nothing else: a refit has learned the validation rows.
+    """
+    with parts.reads() as session:
+        study = Studies(session).get(name)
+        task = complete_ensemble(session, study, ensemble)
+    if task.request["method"] != METHOD:
+        raise Conflict(f"ensemble {ensemble} puts several models together; only a trial's, or a refit, is a single one")
+    request = {"task": task.number, "trial": task.request["trial"], "form": body.form}
+    done = have_done(parts, study, "convert", request)
+    size = parts.artifacts.task(study.id, task.number).sizes()[done["name"]]
+    return Artifact(id=done["name"], attempt=task.attempt, bytes=size, measured=done.get("measured"))
 
 
 @router.delete("/{ensemble}", status_code=204)

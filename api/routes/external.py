@@ -51,7 +51,7 @@ class ReportBody(RequestModel):
 
 class TellBody(RequestModel):
     token: Token
-    state: Literal["complete", "failed", "infeasible"]
+    state: Literal["complete", "failed", "diverged", "infeasible"]
     metrics: Annotated[Metrics, Field(max_length=1000)] = Field(default_factory=dict)
     reason: Annotated[str, Field(max_length=10_000)] | None = None
 
@@ -95,6 +95,8 @@ def report(name: StudyName, number: Number, body: ReportBody, parts: Wired) -> D
 def tell(name: StudyName, number: Number, body: TellBody, parts: Wired) -> Trial:
     """End an attempt, once. `complete` needs the objective's metric, told now or reported before.
 
+    `diverged` says that the objective, or a metric of a constraint, was not finite: the trial is FAILED, and the search
+    takes it for one that came out as badly as the worst so far; of one that is only `failed` it learns nothing.
     `infeasible` says that the trial cannot run with these parameters, as for want of memory: it is PRUNED, and the
     search keeps away from them.
     After the decision `prune` there is nothing left to tell: the answer is the PRUNED trial as it is.
@@ -115,9 +117,10 @@ def tell(name: StudyName, number: Number, body: TellBody, parts: Wired) -> Trial
         return Trial.of(trials.get(number), trials.attempts([number])[number])
 
 
-_ENDS: dict[str, tuple[Literal["finished", "failed", "infeasible"], Outcome]] = {
+_ENDS: dict[str, tuple[Literal["finished", "failed", "diverged", "infeasible"], Outcome]] = {
     "complete": ("finished", Outcome.FINISHED),
     "failed": ("failed", Outcome.FAILED),
+    "diverged": ("diverged", Outcome.FAILED),
     "infeasible": ("infeasible", Outcome.FAILED),
 }
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 
@@ -24,7 +26,7 @@ from tests.unit.trainer.conftest import people
 from trainer.ensemble import ensemble_file
 from trainer.model_file import load
 from trialyard.ensembles import wait_for
-from trialyard.errors import InvalidRequest
+from trialyard.errors import Conflict, InvalidRequest
 from trialyard.predict import predict_file
 
 TEST_ROWS = 120
@@ -158,6 +160,29 @@ def test_ensembles_are_built_by_workers_predict_and_are_taken_away(system: Syste
         answer = system.client.predict("incomes", [row], ensemble=number)
         assert taken.scores(pd.DataFrame([row]))[0].tolist() == pytest.approx(answer.predictions[0].probabilities)
         assert "# incomes, ensemble" in (tmp_path / method / "README.md").read_text()
+
+
+def test_a_refit_is_taken_away_in_another_form_and_other_ensembles_are_none(system: System, tmp_path: Path) -> None:
+    numbers = [system.client.build_ensemble("incomes", method, rounds=2).number for method in ("refit", "greedy")]
+    refit, greedy = (wait_for(system.client, "incomes", number).number for number in numbers)
+
+    code, output, errors = _types(
+        system, "export-model", "incomes", "--ensemble", refit, "-o", tmp_path / "m", "--onnx", "--int8"
+    )
+
+    assert (code, errors) == (0, "")
+    assert "member-000.model.int8.safetensors, member-000.model.json, member-000.model.onnx, " in output
+    assert re.search(r"^bytes: \d+, int8 \d+$", output, re.MULTILINE)
+    assert "val/" not in output
+    taken = ensemble_file.load(LocalFolder(tmp_path / "m"))
+    rows = pd.read_csv(system.folder / "test.csv")
+    session = onnxruntime.InferenceSession(tmp_path / "m" / "member-000.model.onnx")
+    names = [each.name for each in session.get_inputs()]
+    [said] = session.run(None, dict(zip(names, taken.schema.encode(rows), strict=True)))  # type: ignore[arg-type]
+    odds = np.exp(said)
+    assert odds / odds.sum(1, keepdims=True) == pytest.approx(taken.scores(rows), abs=1e-4)
+    with pytest.raises(Conflict, match=f"ensemble {greedy} puts several models together; only a trial's, or a refit"):
+        system.client.convert_refit("incomes", greedy, "onnx")
 
 
 def test_an_ensemble_whose_worker_is_killed_is_built_by_the_next_one(system: System) -> None:

@@ -59,12 +59,23 @@ def test_the_result_of_a_study_that_has_ended_is_shown_again(
 def test_another_study_of_the_same_name_is_not_taken_for_the_one_in_this_home(
     settled_person: Person, finished: tuple[Path, str]
 ) -> None:
-    file = settled_person.write(digits("first", trials=7, epochs=12))
+    file = settled_person.write(digits("first", trials=6, epochs=11))
 
     code, _, errors = settled_person.runs("run", file, "--home", settled_person.home, *ONE_WORKER)
 
     assert code == 2
-    assert "holds a study 'first' that was made from another definition" in errors
+    assert "holds a study 'first' that was made from another definition, by trial.epochs;" in errors
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_study_goes_on_with_the_larger_budget_that_its_file_was_given(settled_person: Person) -> None:
+    file = settled_person.write(digits("first", trials=8, epochs=12))
+
+    code, output, errors = settled_person.runs("run", file, "--home", settled_person.home, *ONE_WORKER)
+
+    assert (code, errors) == (0, "")
+    assert "first goes on: budget.trials 8 in place of 6" in output
+    assert "first: the best 5 of 8 trials" in output
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ Every leaf is a knob: its dotted path (`optimizer.lr`) may stand under `paramete
 """
 
 from trainer.config.base import TaskName
-from trainer.config.data import AUGMENTED, NORMALIZED, OVERSAMPLERS, Augment, Data, Split, Synthetic
+from trainer.config.data import AUGMENTED, NORMALIZED, OVERSAMPLERS, Augment, Channels, Data, Split, Synthetic, Words
 from trainer.config.knobs import (
     CLASSIFICATION_METRICS,
     COST_METRICS,
@@ -48,6 +48,7 @@ __all__ = [
     "WITH_COMPRESSION",
     "Allowed",
     "Augment",
+    "Channels",
     "Compression",
     "CrossValidation",
     "Data",
@@ -64,6 +65,7 @@ __all__ = [
     "TrainConfig",
     "Transfer",
     "Way",
+    "Words",
     "allows",
     "but_schedule",
     "in_words",

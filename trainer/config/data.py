@@ -123,6 +123,10 @@ class Synthetic(Section):
         return self
 
 
+Words = Literal["by_script", "plain"]
+Channels = Literal["auto", "first", "last"]
+
+
 class Data(Section):
     """Where the rows come from and how they are prepared; everything fitted is fitted on the training part only."""
 
@@ -140,8 +144,10 @@ class Data(Section):
     text: ColumnName | None = None  # makes it a text task, learned from this column alone
     vocabulary: Count = 10_000  # so many of the training part's tokens are known, the most frequent ones
     lower_case: bool = True
+    words: Words = "by_script"  # what belongs to a word; plain: letters and digits alone, in all scripts
     tokens: Literal["words", "subwords"] = "words"  # subwords: each word, and its runs of 3 and 4 letters besides
     max_tokens: Annotated[int, Field(ge=1, le=4096)] = 128  # what follows in a longer text is cut off
+    channels: Channels = "auto"  # images in arrays and IDX files: where their channels are, if both could be
     image_size: Annotated[int, Field(ge=1, le=4096)] | None = None  # images of a folder are made squares of this side
     split: Split = Split()
     normalize: Literal["none", "standard", "minmax", "robust", "quantile", "power", "per_channel"] = "standard"

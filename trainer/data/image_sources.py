@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from sklearn import datasets
 
+from trainer.config import Channels
 from trainer.data.images import Images, channels_first
 from trainer.errors import DataError
 
@@ -38,19 +39,21 @@ def read_idx(stream: IO[bytes]) -> NDArray[np.uint8]:
     return values.reshape(shape)
 
 
-def idx_images(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], path: str) -> Images:
+def idx_images(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], path: str, channels: Channels) -> Images:
     if labels.ndim != 1 or len(labels) != len(pixels):
         message = f"{len(pixels)} images have labels of shape {labels.shape}"
         raise DataError(path, message, "name the labels of these images in data.labels")
-    return Images(channels_first(pixels, path), pd.Series(labels, name="label"))
+    return Images(channels_first(pixels, path, channels), pd.Series(labels, name="label"))
 
 
-def array_images(pixels: NDArray[np.generic], labels: NDArray[np.generic], path: str) -> Images:
+def array_images(
+    pixels: NDArray[np.generic], labels: NDArray[np.generic], path: str, channels: Channels = "auto"
+) -> Images:
     """Images of an array of whole numbers from 0 to 255."""
     whole = pixels.astype(np.uint8) if np.issubdtype(pixels.dtype, np.number) else None
     if whole is None or not np.array_equal(whole, pixels):
         raise DataError(path, f"its pixels are {pixels.dtype}, not whole numbers from 0 to 255", "store them as uint8")
-    return Images(channels_first(whole, path), pd.Series(labels, name="label"))
+    return Images(channels_first(whole, path, channels), pd.Series(labels, name="label"))
 
 
 def digits() -> Images:
@@ -84,7 +87,7 @@ def read_folder(folder: Path, path: str, allowed: Sequence[Path], side: int | No
     images = list(_images(files, path, side))
     grey = all(image.mode in ("1", "L") for image in images)
     pixels = np.stack([np.asarray(image.convert("L" if grey else "RGB")) for image in images])
-    return Images(channels_first(pixels, path), pd.Series([file.parent.name for file in files], name="label"))
+    return Images(channels_first(pixels, path, "last"), pd.Series([file.parent.name for file in files], name="label"))
 
 
 def has_deep_pixels(image: Image.Image) -> bool:

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainer.config import NORMALIZED, Data
+from trainer.config import NORMALIZED, Channels, Data
 from trainer.data.document import Document
 from trainer.data.schema import Target
 from trainer.errors import DataError
 
 Pixels = NDArray[np.uint8]
+COUNTS = (1, 3, 4)  # of channels: grey, colours, and colours with a mask or a fourth one
+AXES: dict[Channels, int] = {"first": 1, "last": 3}
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,18 @@ class ImageSchema(Document):
         """The pixels as they are: the model itself normalizes them, so that a byte each is all they take.
 
         Args:
-            pixels: (rows, height, width), (rows, height, width, channels) or (rows, channels, height, width).
+            pixels: (rows, height, width), (rows, height, width, channels) or (rows, channels, height, width); the last
+                where all three are equal.
 
         Raises:
             DataError: they are of another size.
         """
-        wanted = (self.channels, self.height, self.width)
-        images = channels_first(np.asarray(pixels, dtype=np.uint8), "rows")
+        wanted, last = (self.channels, self.height, self.width), (self.height, self.width, self.channels)
+        images = np.asarray(pixels, dtype=np.uint8)
+        if images.ndim == 3:
+            images = images[:, np.newaxis]
+        if images.shape[1:] == last != wanted:
+            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         if images.shape[1:] != wanted:
             raise DataError("rows", f"images are {images.shape[1:]}, and were trained on as {wanted}", "resize them")
         return (images,)
@@ -88,20 +95,31 @@ def rescaled(schema: ImageSchema, scale: tuple[float, float]) -> ImageSchema:
     return schema.model_copy(update={"shift": (shift,) * schema.channels, "scale": (deviation,) * schema.channels})
 
 
-def channels_first(pixels: Pixels, path: str) -> Pixels:
+def channels_first(pixels: Pixels, path: str, told: Channels = "auto") -> Pixels:
     """(rows, channels, height, width) of images with their channels first, last or, where there is one, left out.
 
+    Args:
+        path: of the images in the study, for errors.
+        told: where the channels are; `auto` goes by their number, if that leaves no doubt.
+
     Raises:
-        DataError: the array is none of these.
+        DataError: the array is none of these, or may be two.
     """
     if pixels.ndim == 3:
         return pixels[:, np.newaxis]
-    if pixels.ndim == 4 and pixels.shape[1] in (1, 3, 4):
-        return pixels
-    if pixels.ndim == 4 and pixels.shape[3] in (1, 3, 4):
-        return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-    hint = "(rows, height, width), or 1, 3 or 4 channels as a further axis"
-    raise DataError(path, f"an array of shape {pixels.shape} holds no images", hint)
+    places = {place: axis for place, axis in AXES.items() if pixels.ndim == 4 and pixels.shape[axis] in COUNTS}
+    if not places:
+        hint = "(rows, height, width), or 1, 3 or 4 channels as a further axis"
+        raise DataError(path, f"an array of shape {pixels.shape} holds no images", hint)
+    if told == "auto" and len(places) > 1:
+        first, *_, last = shape = pixels.shape[1:]
+        message = f"images of shape {shape} have {first} channels first or {last} last"
+        raise DataError("trial.data.channels", message, "say which, as in channels: last")
+    if told != "auto" and told not in places:
+        message = f"an array of shape {pixels.shape} has no 1, 3 or 4 channels {told}"
+        raise DataError("trial.data.channels", message, "leave it out")
+    is_last = "last" in places if told == "auto" else told == "last"
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)) if is_last else pixels
 
 
 def _scale(values: Pixels, normalize: str) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sklearn import datasets
 
 from trainer import generators
-from trainer.config import Data
+from trainer.config import Channels, Data
 from trainer.data.image_sources import array_images, digits, idx_images, read_folder, read_idx
 from trainer.data.images import Images
 from trainer.data.synthetic import generate
@@ -124,9 +124,9 @@ def _file(file: Path, at: Place, data: Data, folders: Sequence[Path]) -> Found:
         raise DataError(at.path, f"{file.name}: unknown ending", hint)
     try:
         if IDX_NAME.search(file.name):
-            return Found(_idx(file, at, folders))
+            return Found(_idx(file, at, data.channels, folders))
         if ending == ".npz":
-            return _arrays(file, at.path)
+            return _arrays(file, at.path, data.channels)
         table = _parse(file, ending, data)
     except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -136,7 +136,7 @@ def _file(file: Path, at: Place, data: Data, folders: Sequence[Path]) -> Found:
     return Found(table)
 
 
-def _idx(file: Path, at: Place, folders: Sequence[Path]) -> Images:
+def _idx(file: Path, at: Place, channels: Channels, folders: Sequence[Path]) -> Images:
     """Images with their labels: of the file that is named, or that which the MNIST family calls by the same name."""
     path = at.path.replace("source", "labels")
     if at.labels is not None:
@@ -144,10 +144,10 @@ def _idx(file: Path, at: Place, folders: Sequence[Path]) -> Images:
     else:
         labels = locate(str(file).replace("images-idx3", "labels-idx1"), path, folders)
     with _opened(file) as images, _opened(labels) as numbers:
-        return idx_images(read_idx(images), read_idx(numbers), path)
+        return idx_images(read_idx(images), read_idx(numbers), path, channels)
 
 
-def _arrays(file: Path, path: str) -> Found:
+def _arrays(file: Path, path: str, channels: Channels) -> Found:
     """`X_train`, `y_train` and, if they are there, `X_test`, `y_test`; or `X`, `y`."""
     with _opened(file) as stream, np.load(stream, allow_pickle=False) as arrays:
         names = set(arrays.files)
@@ -157,18 +157,18 @@ def _arrays(file: Path, path: str) -> Found:
                 path, f"{file.name} holds {held}", "name its arrays X and y, or X_train, y_train, X_test, y_test"
             )
         train = ("X_train", "y_train") if "X_train" in names else ("X", "y")
-        rows = _array_rows(arrays[train[0]], arrays[train[1]], path)
+        rows = _array_rows(arrays[train[0]], arrays[train[1]], path, channels)
         tested = {"X_test", "y_test"} <= names and "X_train" in names
-        return Found(rows, _array_rows(arrays["X_test"], arrays["y_test"], path) if tested else None)
+        return Found(rows, _array_rows(arrays["X_test"], arrays["y_test"], path, channels) if tested else None)
 
 
-def _array_rows(x: NDArray[Any], y: NDArray[Any], path: str) -> pd.DataFrame | Images:
+def _array_rows(x: NDArray[Any], y: NDArray[Any], path: str, channels: Channels) -> pd.DataFrame | Images:
     if y.ndim != 1 or len(x) != len(y):
         raise DataError(
             path, f"X of shape {x.shape} and y of shape {y.shape} do not go together", "one y for each row of X"
         )
     if x.ndim != 2:
-        return array_images(x, y, path)
+        return array_images(x, y, path, channels)
     return pd.DataFrame(x, columns=[f"x{column}" for column in range(x.shape[1])]).assign(y=y)
 
 

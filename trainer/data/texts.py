@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
@@ -12,16 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainer.config import Data
+from trainer.config import Data, Words
 from trainer.data.document import Document
 from trainer.data.schema import Target, as_text
+from trainer.data.words import plain_tokens, tokens_by_script
 from trainer.errors import DataError
 
 PAD, UNKNOWN = 0, 1
 RESERVED = 2
-RUNS = (3, 4)
-_DIGIT = re.compile(r"\d")
-_TOKEN = re.compile(r"\w+|[^\w\s]")
+TOKENS: dict[Words, Callable[..., list[str]]] = {"by_script": tokens_by_script, "plain": plain_tokens}
 
 
 class TextSchema(Document):
@@ -33,6 +31,7 @@ class TextSchema(Document):
     lower_case: bool
     subwords: bool
     max_tokens: int
+    words: Words = "plain"  # those written down before there was another way do not say it
     target: Target
 
     @property
@@ -53,7 +52,7 @@ class TextSchema(Document):
         index = self._index
         rows = [
             [index.get(token, UNKNOWN) for token in tokens[: self.max_tokens]]
-            for tokens in _tokenized(table[self.column], self.lower_case, self.subwords)
+            for tokens in _tokenized(table[self.column], self.words, self.lower_case, self.subwords)
         ]
         encoded = np.full((len(rows), max([1, *map(len, rows)])), PAD, np.int32)
         for row, numbers in zip(encoded, rows, strict=True):
@@ -77,7 +76,8 @@ def fit_texts(train: pd.DataFrame, data: Data, target: Target) -> TextSchema:
     """
     column = str(data.text)
     subwords = data.tokens == "subwords"
-    counts = Counter(token for tokens in _tokenized(train[column], data.lower_case, subwords) for token in tokens)
+    rows = _tokenized(train[column], data.words, data.lower_case, subwords)
+    counts = Counter(token for tokens in rows for token in tokens)
     if not counts:
         raise DataError("trial.data.text", f"no row of the training part has a text in {column}", "name another column")
     known = sorted(counts, key=lambda token: (-counts[token], token))[: data.vocabulary]
@@ -87,18 +87,12 @@ def fit_texts(train: pd.DataFrame, data: Data, target: Target) -> TextSchema:
         lower_case=data.lower_case,
         subwords=subwords,
         max_tokens=data.max_tokens,
+        words=data.words,
         target=target,
     )
 
 
-def _tokenized(column: pd.Series, lower_case: bool, subwords: bool) -> list[list[str]]:
-    """Words and single marks; a missing text has none. Of numbers only how long they are is told apart."""
-    texts = (_DIGIT.sub("0", text.lower() if lower_case else text) for text in as_text(column).fillna(""))
-    rows = (_TOKEN.findall(text) for text in texts)
-    return [[part for word in words for part in _parts(word)] if subwords else words for words in rows]
-
-
-def _parts(word: str) -> list[str]:
-    """A word and the runs of letters in it, its ends marked (Bojanowski et al. 2017, section 3.2)."""
-    marked = f"<{word}>"
-    return [word] + [marked[at : at + length] for length in RUNS for at in range(len(marked) - length + 1)]
+def _tokenized(column: pd.Series, words: Words, lower_case: bool, subwords: bool) -> Iterator[list[str]]:
+    """Words and single marks; a missing text has none."""
+    divide = TOKENS[words]
+    return (divide(text, lower_case=lower_case, subwords=subwords) for text in as_text(column).fillna(""))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trialyard.importing.foreign import Draft, Parameters, Section, as_number
+from trialyard.importing.branches import Branches, When
+from trialyard.importing.foreign import Draft, Section, as_number
 from trialyard.importing.ranges import BOUNDS_HINT, NO_BOUNDS, floats, integers, quantized, quantized_log
 
 _UNBOUNDED = ("normal", "qnormal", "lognormal", "qlognormal")
@@ -13,12 +14,12 @@ _ARGUMENTS = {"randint": 2, "uniform": 2, "loguniform": 2, "quniform": 3, "qlogu
 
 def read(file: Section) -> Draft:
     """The parameters of a search space; it says nothing else about a study."""
-    parameters: Parameters = {}
-    _read_space(file, "", {}, parameters)
-    return Draft(parameters=parameters)
+    branches = Branches()
+    _read_space(file, "", {}, branches)
+    return Draft(parameters=branches.parameters())
 
 
-def _read_space(space: Section, prefix: str, when: dict[str, list[Any]], parameters: Parameters) -> None:
+def _read_space(space: Section, prefix: str, when: When, branches: Branches) -> None:
     """Add the parameters of a space, which take part under the condition `when`."""
     for name in space.names():
         entry = space.section(name)
@@ -27,30 +28,14 @@ def _read_space(space: Section, prefix: str, when: dict[str, list[Any]], paramet
         kind, values = entry.text("_type"), entry.values("_value")
         entry.close()
         if kind == "choice":
-            read: dict[str, Any] | None = {"values": _read_options(entry, prefix + name, values, parameters)}
+            read: dict[str, Any] | None = {"values": _read_options(entry, prefix + name, values, when, branches)}
         else:
             read = _read_range(entry, kind, values)
         if read is not None:
-            _add(entry, prefix + name, read, when, parameters)
+            branches.add(entry, "", prefix + name, read, when)
 
 
-def _add(entry: Section, name: str, read: dict[str, Any], when: dict[str, list[Any]], parameters: Parameters) -> None:
-    """Add one parameter; the same one under another option of the same choice takes part under either."""
-    known = parameters.get(name)
-    if known is None:
-        parameters[name] = {
-            **read,
-            **({"when": {other: list(values) for other, values in when.items()}} if when else {}),
-        }
-    elif {**read, "when": 0} == {**known, "when": 0} and when and known.get("when", {}).keys() == when.keys():
-        for other, values in when.items():
-            known["when"][other] += values
-    else:
-        message = f"gives {name} another range or another choice to depend on than an entry of this name before it"
-        entry.wrong("", message, "rename one of them")
-
-
-def _read_options(entry: Section, name: str, values: list[Any], parameters: Parameters) -> list[Any]:
+def _read_options(entry: Section, name: str, values: list[Any], when: When, branches: Branches) -> list[Any]:
     """The options of a choice. One with `_name` is a space of its own, whose parameters take part only under it."""
     options: list[Any] = []
     for place, value in enumerate(values):
@@ -59,7 +44,7 @@ def _read_options(entry: Section, name: str, values: list[Any], parameters: Para
             continue
         option = Section(value, f"{entry.path}._value[{place}]", entry.findings)
         options.append(option.take("_name"))
-        _read_space(option, f"{name}.", {name: [options[-1]]}, parameters)
+        _read_space(option, f"{name}.", {**when, name: [options[-1]]}, branches)
     return options
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from trialyard.importing.branches import Branches, When
 from trialyard.importing.foreign import Draft, Section, as_number
 from trialyard.importing.ranges import floats, integers
 
@@ -71,8 +72,10 @@ def _read_spec(spec: Section, draft: Draft) -> None:
     spec.leave(
         ("observationNoise", "measurementSelectionType"), "samplers here take every value as noisy, the last one counts"
     )
+    branches = Branches()
     for entry in spec.sections("parameters"):
-        _read_parameter(entry, {}, draft)
+        _read_parameter(entry, {}, branches)
+    draft.parameters = branches.parameters()
     spec.close()
 
 
@@ -83,7 +86,8 @@ def _read_median(stopping: Section) -> dict[str, Any]:
     return {"name": "median"}
 
 
-def _read_parameter(entry: Section, when: dict[str, list[Any]], draft: Draft) -> None:
+def _read_parameter(entry: Section, when: When, branches: Branches) -> None:
+    """Add a parameter and those below it; Vizier may define the same one under several values of its parent."""
     name = entry.text("parameterId")
     if not name:
         entry.wrong("parameterId", "is missing")
@@ -92,28 +96,11 @@ def _read_parameter(entry: Section, when: dict[str, list[Any]], draft: Draft) ->
     read = _read_values(entry)
     entry.close()
     if read is not None:
-        _add(entry, name, read, when, draft)
+        branches.add(entry, "parameterId", name, read, when)
     for child in children:
         values = _parent_values(child)
-        _read_parameter(child.section("parameterSpec"), {name: values}, draft)
+        _read_parameter(child.section("parameterSpec"), {**when, name: values}, branches)
         child.close()
-
-
-def _add(entry: Section, name: str, read: dict[str, Any], when: dict[str, list[Any]], draft: Draft) -> None:
-    """Add a parameter; Vizier may define the same one under several values of its parent."""
-    known = draft.parameters.get(name)
-    if known is None:
-        draft.parameters[name] = {
-            **read,
-            **({"when": {other: list(values) for other, values in when.items()}} if when else {}),
-        }
-    elif {**read, "when": 0} == {**known, "when": 0} and known.get("when", {}).keys() == when.keys():
-        for other, values in when.items():
-            known["when"][other] += [value for value in values if value not in known["when"][other]]
-    else:
-        entry.wrong(
-            "parameterId", f"{name!r} is there already with other values or another parent", "rename one of them"
-        )
 
 
 def _read_values(entry: Section) -> dict[str, Any] | None:
@@ -130,6 +117,9 @@ def _read_values(entry: Section) -> dict[str, Any] | None:
         if key in entry:
             spec = entry.section(key)
             spec.leave(("defaultValue",), "a point that is to be tried first stands under `enqueue`")
+            if log and key in ("discreteValueSpec", "categoricalValueSpec"):
+                why = "the values of a list are proposed as such, on no scale"
+                spec.findings.notes.append(f"{entry.at('scaleType')} is not carried over: {why}")
             read = _read_value_spec(spec, key, log)
             spec.close()
             return read

@@ -150,3 +150,31 @@ def test_a_trial_that_cannot_run_is_told_as_infeasible_once(study: ApiServer) ->
             False,
             "80 GiB",
         )
+
+
+@on_sqlite
+def test_a_trial_that_diverged_fails_once_and_teaches_the_sampler_as_the_worst_so_far(server: ApiServer) -> None:
+    proposed: dict[str, list[float]] = {}
+    for name in ("diverged", "worst", "failed"):
+        server.create(name, sampler={"name": "tpe", "seed": 3, "n_startup_trials": 2}, budget={"trials": 12})
+    with server.scheduling():
+        for name in ("diverged", "worst", "failed"):
+            measured: list[float] = []
+            proposed[name] = []
+            while items := server.post(f"{name}/ask", {"worker": "w1"}).json()["items"]:
+                [handout] = items
+                proposed[name].append(handout["parameters"]["x"])
+                end: dict[str, Any] = {"state": "complete", "metrics": {"val/loss": 1 - handout["parameters"]["x"]}}
+                if handout["number"] == 2 and name == "worst":
+                    end["metrics"] = {"val/loss": max(measured)}
+                elif handout["number"] == 2:
+                    end = {"state": name, "reason": "loss is nan"}
+                body = {"token": handout["token"], **end}
+                told = [server.post(f"{name}/trials/{handout['number']}/tell", body) for _ in range(2)]
+                assert [answer.status_code for answer in told] == [200, 200], told[0].text
+                measured += end.get("metrics", {}).values()
+
+    assert len(proposed["diverged"]) == 12
+    assert proposed["diverged"] == proposed["worst"] != proposed["failed"]
+    trial = server.get("diverged/trials/2")
+    assert (trial["state"], trial["reason"], trial["values"]) == ("FAILED", "loss is nan", None)

@@ -85,6 +85,34 @@ def test_studies_under_asha_keep_the_rungs_that_they_have(database_url: str, eng
     assert found == [*({"pruner": each} for each in kept), {"name": "s4"}]
 
 
+def test_studies_of_texts_keep_what_is_a_word_to_them(database_url: str, engine: Engine) -> None:
+    trials: list[dict[str, Any]] = [
+        {"data": {"source": "file:a.csv", "text": "t"}},
+        {"data": {"text": "t", "words": "by_script"}},
+        {"data": {"text": "t"}, "model": {"name": "pretrained"}},
+        {"data": {"text": None}},
+        {"kind": "external"},
+    ]
+    store(engine, *(a_study(id=n, name=f"s{n}", definition={"trial": each}) for n, each in enumerate(trials, 1)))
+    store(engine, a_study(id=9, name="s9", definition={}))
+    with engine.begin() as connection:
+        command.stamp(config(connection), "0014")
+    upgrade(database_url)
+
+    with reads(engine)() as session:
+        found = session.scalars(select(StudyRow.definition).order_by(StudyRow.id)).all()
+    as_it_was = {"data": {"source": "file:a.csv", "text": "t", "words": "plain"}}
+    assert found == [*({"trial": each} for each in (as_it_was, *trials[1:])), {}]
+
+    with engine.begin() as connection:
+        command.downgrade(config(connection), "0014")
+    with reads(engine)() as session:
+        assert all(
+            "words" not in each.get("trial", {}).get("data", {})
+            for each in session.scalars(select(StudyRow.definition))
+        )
+
+
 def test_ensembles_that_there_are_keep_their_numbers(database_url: str, engine: Engine) -> None:
     request: dict[str, Any] = {"request": {}, "state": "QUEUED", "created_at": NOW}
     tasks = [

@@ -106,6 +106,50 @@ def test_the_arrays_of_a_file_may_bring_their_own_test_part(tmp_path: Path) -> N
     assert prepared.test.inputs[0].numpy().tobytes() == PIXELS[:4].tobytes()
 
 
+LOW = RNG.integers(0, 256, (40, 4, 9, 3), dtype=np.uint8)  # 4 pixels high, in colours; or four channels of 9 by 3
+
+
+def test_channels_that_may_be_first_or_last_have_to_be_told(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X=LOW, y=LABELS)
+
+    with pytest.raises(DataError) as refused:
+        prepare(Data(source="file:a.npz"), device=CPU, data_folders=[tmp_path])
+
+    said = "images of shape (4, 9, 3) have 4 channels first or 3 last; say which, as in channels: last"
+    assert str(refused.value) == f"trial.data.channels: {said}"
+
+
+@pytest.mark.parametrize(("told", "shape"), [("last", (3, 4, 9)), ("first", (4, 9, 3))])
+def test_channels_are_where_the_study_says(tmp_path: Path, told: Any, shape: tuple[int, ...]) -> None:
+    np.savez(tmp_path / "a.npz", X_train=LOW, y_train=LABELS, X_test=LOW[:8], y_test=LABELS[:8])
+
+    prepared = prepare(Data(source="file:a.npz", channels=told), device=CPU, data_folders=[tmp_path])
+
+    assert prepared.test is not None
+    expected = LOW[:8].transpose(0, 3, 1, 2) if told == "last" else LOW[:8]
+    assert np.array_equal(prepared.test.inputs[0], expected)
+    assert prepared.train.inputs[0].shape[1:] == shape
+    # Rows to predict for may come as they stand in the file.
+    assert np.array_equal(prepared.schema.encode(LOW[:8])[0], expected)  # type: ignore[arg-type, union-attr]
+
+
+def test_channels_that_are_not_where_the_study_says_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X=LOW[:, :, :, :2], y=LABELS)
+
+    with pytest.raises(DataError, match=r"an array of shape \(40, 4, 9, 2\) has no 1, 3 or 4 channels last"):
+        prepare(Data(source="file:a.npz", channels="last"), device=CPU, data_folders=[tmp_path])
+
+
+def test_low_pictures_of_a_folder_are_in_colours(tmp_path: Path) -> None:
+    for number, (image, label) in enumerate(zip(LOW, LABELS, strict=True)):
+        (tmp_path / "photos" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "photos" / str(label) / f"{number:02}.png")
+
+    prepared = prepare(Data(source="file:photos"), device=CPU, data_folders=[tmp_path])
+
+    assert prepared.train.inputs[0].shape[1:] == (3, 4, 9)
+
+
 def test_a_flat_array_is_a_table(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", X=PIXELS[:, 0].astype(float), y=LABELS)
 

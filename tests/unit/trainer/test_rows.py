@@ -116,6 +116,15 @@ def test_an_image_is_pixels_or_a_file() -> None:
     assert pixels.tolist() == [[PIXELS], [PIXELS]]
 
 
+def test_a_file_has_its_channels_last_though_it_is_as_wide_as_there_are_channels() -> None:
+    cube = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
+    schema = ImageSchema(channels=3, height=3, width=3, shift=(0.0,) * 3, scale=(1.0,) * 3, target=TARGET)
+
+    pixels, _ = read_rows(schema, [cube.tolist(), png(cube)])
+
+    assert pixels.tolist() == [cube.tolist(), cube.transpose(2, 0, 1).tolist()]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

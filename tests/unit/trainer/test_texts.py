@@ -70,6 +70,18 @@ def test_subwords_know_a_word_that_was_never_seen_by_its_parts() -> None:
     assert known == {"<wi", "win", "inn", "<win", "winn"}
 
 
+def test_a_vocabulary_that_is_kept_reads_as_when_it_was_learned() -> None:
+    """The marks of Hindi's vowels parted its words, and none of them is known to a model that learned the words."""
+    hindi = "हिन्दी में"
+    by_script, plain = schema(hindi), schema(hindi, words="plain")
+    before = TextSchema.model_validate(plain.model_dump(exclude={"words"}))  # as it was written down
+
+    assert by_script.vocabulary == ("में", "हिन्दी")
+    assert len(encode(before, hindi)[0]) == len(hindi) - 1  # each letter and each mark
+    assert encode(before, hindi) == encode(plain, hindi)
+    assert encode(TextSchema.model_validate_json(by_script.model_dump_json()), hindi) == [[3, 2]]
+
+
 def test_a_column_without_a_token_is_refused() -> None:
     with pytest.raises(DataError, match="no row of the training part has a text in t"):
         schema(None, "  ")

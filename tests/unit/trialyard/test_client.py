@@ -282,6 +282,16 @@ def test_ask_report_and_tell_carry_the_token() -> None:
     assert bodies[2] == {"token": "1.3.1", "state": "complete", "metrics": {"loss": 0.25}, "reason": None}
 
 
+def test_a_trial_that_diverged_has_no_metrics_to_tell() -> None:
+    server = Server(httpx.Response(200, json={"number": 3, "state": "FAILED", "parameters": {"x": 0.5}}))
+
+    server.client().tell("s", HANDOUT, "diverged", reason="loss is nan")
+
+    [request] = server.requests
+    told = {"token": HANDOUT.token, "state": "diverged", "metrics": {}, "reason": "loss is nan"}
+    assert json.loads(request.content) == told
+
+
 def test_events_go_on_behind_the_last_one_when_the_connection_breaks() -> None:
     class Broken(httpx.SyncByteStream):
         def __iter__(self):

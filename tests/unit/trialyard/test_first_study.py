@@ -105,6 +105,15 @@ def test_commas_in_words_are_none_of_numbers(tmp_path: Path) -> None:
     assert "decimal" not in definition.trial["data"]
 
 
+def test_sentences_of_a_script_without_spaces_are_noticed(tmp_path: Path) -> None:
+    table = pd.DataFrame({"message": [f"这是第{index}号优惠消息吗" for index in range(60)], "kind": WORDS})
+
+    study, definition = written(table, tmp_path / "messages.csv")
+
+    assert definition.trial["data"]["text"] == "message"
+    assert "惠" in study.prepared.schema.vocabulary  # type: ignore[union-attr] - of texts
+
+
 def test_a_column_in_which_hardly_a_value_stands_is_dropped(tmp_path: Path) -> None:
     table = pd.DataFrame({"size": NUMBERS, "empty": np.nan, "fax": [1.5] + [np.nan] * 59, "kind": WORDS, "note": None})
 

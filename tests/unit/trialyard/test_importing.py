@@ -432,6 +432,49 @@ def test_what_vizier_defines_under_two_values_takes_part_under_either() -> None:
     assert units == {"low": 1, "high": 8, "when": {"model": ["dnn", "wide"]}}
 
 
+def test_the_scale_of_a_list_is_told_to_be_left_out() -> None:
+    text = """
+    metrics: [{metricId: y, goal: MINIMIZE}]
+    parameters: [{parameterId: b, discreteValueSpec: {values: [16, 32, 64]}, scaleType: UNIT_LOG_SCALE}]
+    """
+
+    notes = convert(text, "vizier", GIVEN).notes
+
+    assert [note.split(" is ")[0] for note in notes] == ["parameters[0].scaleType"]
+
+
+def test_what_nests_under_one_option_alone_takes_part_under_it_alone() -> None:
+    """`act` stands under two layers; its slope only where the first one chooses it."""
+    slope = {"_type": "uniform", "_value": [0, 1]}
+    with_slope, without = (
+        {"_type": "choice", "_value": [{"_name": "elu", **more}, {"_name": "relu"}]} for more in ({"slope": slope}, {})
+    )
+
+    def searched(*acts: dict[str, Any]) -> dict[str, Any]:
+        options = [{"_name": name, "act": act} for name, act in zip(("conv", "pool"), acts, strict=True)]
+        return parameters(json.dumps({"layer": {"_type": "choice", "_value": options}}), "nni")
+
+    assert searched(with_slope, with_slope) == {
+        "layer": {"values": ["conv", "pool"]},
+        "layer.act": {"values": ["elu", "relu"], "when": {"layer": ["conv", "pool"]}},
+        "layer.act.slope": {"low": 0.0, "high": 1.0, "when": {"layer.act": ["elu"]}},
+    }
+    assert searched(with_slope, without)["layer.act.slope"]["when"] == {"layer": ["conv"], "layer.act": ["elu"]}
+
+
+def test_what_no_single_condition_says_is_told() -> None:
+    """`k` takes part under (conv, elu) and under (pool, relu), which no list of options for each says."""
+    size = {"_type": "randint", "_value": [1, 4]}
+    options = [
+        {"_name": "conv", "act": {"_type": "choice", "_value": [{"_name": "elu", "k": size}, {"_name": "relu"}]}},
+        {"_name": "pool", "act": {"_type": "choice", "_value": [{"_name": "elu"}, {"_name": "relu", "k": size}]}},
+    ]
+
+    found = problems(json.dumps({"layer": {"_type": "choice", "_value": options}}), "nni")
+
+    assert list(found) == ["layer._value[1].act._value[1].k"]
+
+
 def test_what_vizier_says_and_no_study_can_is_named_with_its_place() -> None:
     text = """
     metrics: [{metricId: y, goal: MINIMIZE, safetyConfig: {safetyThreshold: 1}}]
