@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from api.card_use import use_of_ensemble, use_of_model
 from api.page_text import by_part
 from search.definition import parse
 from store.models import AttemptRow, StudyRow, TaskRow, TrialRow
 
 
-def model_card(study: StudyRow, trial: TrialRow, attempt: AttemptRow | None) -> str:
-    """Written from the study's facts alone; what is not known is left out."""
+def model_card(study: StudyRow, trial: TrialRow, attempt: AttemptRow | None, files: Collection[str] = ()) -> str:
+    """Written from the study's facts alone; what is not known is left out. `files`: those of the model."""
     definition = parse(study.definition)
     section = definition.resolve(trial.parameters)
     parts = [
@@ -21,7 +22,7 @@ def model_card(study: StudyRow, trial: TrialRow, attempt: AttemptRow | None) -> 
         _data(study, section),
         _quality(study, trial),
         _training(trial, attempt, section),
-        _use(study, trial),
+        use_of_model(study, trial.number, files),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -38,8 +39,9 @@ def ensemble_card(study: StudyRow, task: TaskRow) -> str:
         made_of,
         _refitted(result) if task.request["method"] == "refit" else "",
         _data(study, section, result.get("rows")),
+        use_of_ensemble(study, task.ordinal),
     ]
-    return "\n\n".join(part for part in [*parts, _USE_ENSEMBLE] if part) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _beside_best(result: Mapping[str, Any]) -> str:
@@ -64,21 +66,6 @@ def _refitted(result: Mapping[str, Any]) -> str:
         f"Trial {result['best_member']['trial']} was trained again on its training and validation rows together, for "
         f"the {result['epochs']} epochs that were its best. No row validated it: the test rows alone tell its worth."
     )
-
-
-_USE_ENSEMBLE = """## Use
-
-`ensemble.json` says how the members are combined; each member's files begin with `member-`.
-
-```python
-from pathlib import Path
-import pandas as pd
-from store.artifacts import LocalFolder
-from trainer.ensemble.ensemble_file import load
-
-ensemble = load(LocalFolder(Path("this-folder")))
-ensemble.scores(pd.read_csv("rows.csv"))  # the probabilities of the classes, or the values
-```"""
 
 
 def _named(trial: int | None) -> str:
@@ -145,25 +132,6 @@ def _training(trial: TrialRow, attempt: AttemptRow | None, section: Mapping[str,
     found = ", ".join(f"`{name}` = `{json.dumps(value)}`" for name, value in trial.parameters.items())
     lines += [f"Found by the search: {found or 'nothing'}.", "", "```json", json.dumps(section, indent=1), "```"]
     return "\n".join(lines)
-
-
-def _use(study: StudyRow, trial: TrialRow) -> str:
-    return f"""## Use
-
-`model.safetensors` holds the weights; `model.json` the configuration, how each column becomes numbers, and the names of
-the classes. With Trialyard's `worker` extra:
-
-```python
-from pathlib import Path
-import pandas as pd
-from store.artifacts import LocalFolder
-from trainer.model_file import load
-
-model = load(LocalFolder(Path("this-folder")))
-model.predict(pd.read_csv("rows.csv"))
-```
-
-or, of a running service, `trialyard predict {study.name} rows.csv --trial {trial.number}`."""
 
 
 def _table(head: list[str], rows: Iterable[list[Any]]) -> list[str]:

@@ -1,6 +1,6 @@
 """How many trials a second does the scheduler settle? Ask, one report with its decision, and tell, beside Optuna alone.
 
-    python -m benchmarks.coordinator [--rounds N] [--quick]
+    python -m benchmarks.coordinator [--cores N] [--rounds N] [--quick]
 
 Ours is a real scheduler process over PostgreSQL and Redis, with workers as processes that speak to it as real ones do,
 except that their trials do nothing. The peers are eight processes on Optuna's storages: `rdb` on the same PostgreSQL,
@@ -12,6 +12,10 @@ So is the past: with each storage a round begins with the same 1,000 finished ra
 before the clock starts, as what a TPE proposal costs depends on how many trials it looks back at. Then ours runs a
 fixed number of trials, the peers for a fixed time. What is new in a round makes ours the longer history, to the peers'
 advantage with TPE.
+
+All of it, servers and workers too, shares one core, which is busy with every contestant then: what is compared is the
+processor time a trial costs, which the machine's training loses. With more cores (`--cores`) it is also how long each
+message waits for the next process, which is what a worker sees whose trials do nothing.
 
 Rounds are interleaved, and medians are given.
 """
@@ -365,11 +369,20 @@ def table_of(contest: Contest) -> Table:
     return table
 
 
+def share_cores(most: int) -> int:
+    """Keep this process, and those that it will start, to so many cores, or to all there are; how many these are."""
+    cores = sorted(os.sched_getaffinity(0))[-max(1, most) :]
+    os.sched_setaffinity(0, cores)
+    return len(cores)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a smoke run: its figures mean nothing")
     parser.add_argument("--rounds", type=int, help="how often each storage has its turn")
+    parser.add_argument("--cores", type=int, default=1, help="how many everything shares (default: 1)")
     options = parser.parse_args()
+    cores = share_cores(options.cores)
     scale = QUICK if options.quick else FULL
     scale = replace(scale, rounds=options.rounds or scale.rounds)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -386,7 +399,7 @@ def main() -> None:
     Console().print(table_of(contest))
     rates = {"_".join(map(str, key)): statistics.median(values) for key, values in contest.rates.items()}
     figures = {name: round(value, 2) for name, value in ratios(contest.rates).items()}
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "load": os.getloadavg()[0]}
+    machine = {"cores": cores, "machine": platform.machine(), "load": os.getloadavg()[0]}
     print(json.dumps({"benchmark": "coordinator", **machine, "trials_per_second": rates, "ratios": figures}))
 
 

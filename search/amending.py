@@ -89,7 +89,10 @@ def amended(definition: Definition, request: Amend, optuna: OptunaStudy, enqueue
     if definition.sampler.name != "grid" or "trials" in request.budget:
         return after
     whole, larger = (Conditions(each.parameters).size or 0 for each in (definition, after))
-    if definition.budget.trials != min(whole, MOST_TRIALS):
+    # Trials of earlier spaces are made and count, but are no cells; those that FAILED do not, if such are tried again.
+    strangers = Fitting(definition)
+    least, most = (min(whole + optuna.count_outside(strangers, failed), MOST_TRIALS) for failed in (False, True))
+    if not least <= definition.budget.trials <= most:
         return after
-    outside = optuna.count_outside(Fitting(after))  # they are made and count, but are no cells
+    outside = optuna.count_outside(Fitting(after), failed=not definition.budget.retries)
     return changed(after.document(), Amend(study_id=0, budget={"trials": min(larger + outside, MOST_TRIALS)}), 0, 0)

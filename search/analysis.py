@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import optuna
+from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from search.definition import Definition, Objective
@@ -39,8 +40,8 @@ def importances(
         trials: parameters and the objective's value of the complete trials; those of another space are left out.
 
     Returns:
-        Shares that add up to 1, the largest first, of the parameters that all trials have; nothing where there are
-        fewer than two trials.
+        Shares that add up to 1, the largest first, of the parameters that all trials have; equal ones where nothing
+        tells the values apart, and nothing where there are fewer than two trials.
     """
     if len(trials) < FEWEST_TRIALS:
         return {}
@@ -57,11 +58,25 @@ def _shares(study: optuna.Study, method: Method) -> dict[str, float]:
     # It comes with scikit-learn, for which every start of the server would wait for two seconds.
     from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 
-    evaluator = FanovaImportanceEvaluator(seed=0) if method == "fanova" else PedAnovaImportanceEvaluator()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that trials are few, which the caller shows beside the shares
-        shares = get_param_importances(study, evaluator=evaluator)
+        if method == "ped_anova":
+            shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+        else:
+            try:
+                evaluator = FanovaImportanceEvaluator(seed=0)
+                shares = get_param_importances(study, evaluator=evaluator, target=_within_one(study))
+            except RuntimeError:  # no tree of the forest has a variance to divide
+                names = optuna.search_space.intersection_search_space(trials_of(study))
+                shares = dict.fromkeys(names, 1 / len(names)) if names else {}
     return {name: float(share) for name, share in shares.items()}
+
+
+def _within_one(study: optuna.Study) -> Callable[[FrozenTrial], float]:
+    """A trial's value between 0 and 1: squares of values such as 1e200, which a variance is made of, are no numbers."""
+    halves = [trial.value / 2 for trial in trials_of(study) if trial.value is not None]  # of which no sum is infinite
+    low, width = min(halves), (max(halves) - min(halves)) or 1.0
+    return lambda trial: ((trial.value or 0.0) / 2 - low) / width
 
 
 def spread(trials: Sequence[Trial], most: int) -> Sequence[Trial]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import optuna
 from optuna.study._tell import _tell_with_warning
+from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from search.asha import Rungs
@@ -89,7 +90,7 @@ class OptunaStudy:
         self._count = 0
         self._twins = Twins(definition)
         self.enqueued = 0  # how many of the trials are made that the study file puts first
-        self._strangers: set[int] = set()  # trials that are no points of this space
+        self._strangers: dict[int, bool] = {}  # trials that are no points of this space, and whether they FAILED
         for each in warm:
             self._storage.append(self._study._study_id, taught(self._space, each, self._fitting.point(each.parameters)))
 
@@ -106,7 +107,7 @@ class OptunaStudy:
                 trial = self._withhold(trial, self._window)
             point = trial.parameters if trial.is_of_this_space else self._fitting.point(trial.parameters)
             if point is None:
-                self._strangers.add(trial.number)
+                self._strangers[trial.number] = trial.state is TrialState.FAILED
             else:
                 self._twins.know(point)
                 if trial.state is TrialState.COMPLETE:
@@ -129,15 +130,20 @@ class OptunaStudy:
         """What keeps parameters from being a point of the space."""
         return self._space.check(parameters)
 
-    def count_outside(self, fitting: Fitting) -> int:
-        """How many trials that have not FAILED would be no points of another space."""
+    def count_outside(self, fitting: Fitting, failed: bool = False) -> int:
+        """How many trials would be no points of another space; `failed`: also of those that FAILED."""
         trials = self._storage.get_all_trials(self._study._study_id, deepcopy=False)[self._warm :]
         points = [
             None if number in self._strangers else self._space.external(trial.params)
             for number, trial in enumerate(trials)
-            if trial.state is not OptunaState.FAIL or CANCELLED in trial.system_attrs
+            if failed or not self._has_failed(number, trial)
         ]
         return sum(point is None or fitting.point(point) is None for point in points)
+
+    def _has_failed(self, number: int, trial: FrozenTrial) -> bool:
+        """For Optuna a trial that is no point of this space has FAILED however it ended, as one that was CANCELLED."""
+        failed = trial.state is OptunaState.FAIL and CANCELLED not in trial.system_attrs
+        return self._strangers.get(number, failed)
 
     @property
     def is_exhausted(self) -> bool:
@@ -183,6 +189,8 @@ class OptunaStudy:
         """A trial that had ended without a value is to run again."""
         if WORST in self.system_attrs(number):
             self._pruner = self._study.pruner = make_pruner(self._definition, self._warm)  # it had counted as COMPLETE
+        if number in self._strangers:
+            self._strangers[number] = False
         self._set_state(number, OptunaState.RUNNING)
 
     def report(self, number: int, step: int, values: Sequence[float], folds: Sequence[float] = ()) -> None:
@@ -250,6 +258,8 @@ class OptunaStudy:
             self._storage.set_trial_system_attr(self._id(number), CANCELLED, True)
         if self._twins.reuses and state is TrialState.COMPLETE and number not in self._strangers:
             self._twins.ended(number, self._space.external(self._storage.get_trial(self._id(number)).params))
+        if number in self._strangers:
+            self._strangers[number] = state is TrialState.FAILED
         told = OptunaState.FAIL if number in self._strangers else OPTUNA_STATE[state]
         if number not in self._strangers:
             worst = self.system_attrs(number).get(WORST)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from optuna import Study
@@ -75,13 +75,29 @@ def _of_optuna(sampler: SamplerSpec) -> BaseSampler:
         case CmaEs():
             return CmaEsSampler(seed=sampler.seed, warn_independent_sampling=False, **options)
         case Nsga2():
-            return NSGAIISampler(seed=sampler.seed, **options)
+            return _crossing_two(NSGAIISampler(seed=sampler.seed, **options))
         case Nsga3():
-            return NSGAIIISampler(seed=sampler.seed, **options)
+            return _crossing_two(NSGAIIISampler(seed=sampler.seed, **options))
         case Qmc():
             return QMCSampler(seed=sampler.seed, warn_independent_sampling=False, **options)
         case _:
             return HistoryTPESampler(seed=sampler.seed, **options)
+
+
+Evolving = TypeVar("Evolving", NSGAIISampler, NSGAIIISampler)
+
+
+def _crossing_two(sampler: Evolving) -> Evolving:
+    """The sampler, which then draws at random where it has a single parent and Optuna's own would look for a second:
+    of the generation before, a change of the space may leave one trial alone.
+    """
+    child_of = sampler._child_generation_strategy
+
+    def child(study: Study, space: dict[str, BaseDistribution], parents: list[FrozenTrial]) -> dict[str, Any]:
+        return child_of(study, space, parents) if len(parents) > 1 else {}
+
+    sampler._child_generation_strategy = child
+    return sampler
 
 
 class SwiftRandomSampler(RandomSampler):

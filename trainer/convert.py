@@ -48,24 +48,41 @@ def convert(model: Network, rows: Part, form: str) -> bytes:
     if form == "onnx" and has_small_layers(model):
         raise NotConverted("ONNX cannot hold layers in eight bits as ours are; take a trial without compression.int8")
     model.eval()
-    compared = Part(tuple(tensor[:COMPARED_ROWS] for tensor in rows.inputs), rows.y[:COMPARED_ROWS])
+    compared, alone = _first(rows, COMPARED_ROWS), _alone(_first(rows, 1), model.pad)
+    given: Callable[[Inputs], Inputs] = _wide if form == "onnx" else tuple
     with _quiet():
         try:
-            inputs = _wide(compared.inputs) if form == "onnx" else compared.inputs
-            data, run = (_onnx if form == "onnx" else _torch)(_export(model, inputs))
+            data, run = (_onnx if form == "onnx" else _torch)(_export(model, given(compared.inputs)))
+            found = [(evaluate(model, part), run(given(part.inputs))) for part in (compared, alone)]
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise NotConverted(f"the model cannot be exported as {FILES[form]}: {reason}") from error
-        _compare(evaluate(model, compared), run(inputs), form)
+    for expected, outputs in found:
+        _compare(expected, outputs, form)
     return data
 
 
 def _export(model: Network, inputs: Inputs) -> torch.export.ExportedProgram:
-    rows = torch.export.Dim("rows", min=1)
-    shapes = tuple({0: rows} for _ in inputs)
+    """A program for any number of rows and, where they are texts, of tokens."""
+    free = {0: torch.export.Dim.DYNAMIC}
+    if model.pad is not None and inputs[0].shape[1] > 1:
+        free[1] = torch.export.Dim.DYNAMIC
+    shapes = tuple(free for _ in inputs)
     # What takes any number of inputs, as an ensemble does, has them all as its one parameter.
     together = any(each.kind is Parameter.VAR_POSITIONAL for each in signature(model.forward).parameters.values())
     return torch.export.export(model, inputs, dynamic_shapes=(shapes,) if together else shapes)
+
+
+def _first(rows: Part, count: int) -> Part:
+    return Part(tuple(tensor[:count] for tensor in rows.inputs), rows.y[:count])
+
+
+def _alone(row: Part, pad: int | None) -> Part:
+    """A row as it comes to be predicted by itself: a text without what it was padded with."""
+    if pad is None:
+        return row
+    (tokens,) = row.inputs
+    return Part((tokens[:, : max(1, int((tokens != pad).sum()))],), row.y)
 
 
 def _wide(inputs: Inputs) -> Inputs:

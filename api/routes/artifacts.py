@@ -58,8 +58,9 @@ def read_artifact(
     stem = f"{study.name}-{number}"
     if id == BUNDLE:
         attempt = model_of(parts, study, trials, number)
-        card = model_card(study, trials.get(number), trials.attempt(attempt))
-        file = bundle(parts.artifacts.attempt(attempt), card, stem)
+        of_model = parts.artifacts.attempt(attempt)
+        card = model_card(study, trials.get(number), trials.attempt(attempt), of_model.names())
+        file = bundle(of_model, card, stem)
         return _download(pieces(file), f"{stem}.zip", "application/zip")
     try:
         if folder is None:

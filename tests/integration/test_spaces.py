@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import optuna
@@ -128,6 +129,37 @@ def test_a_grid_grows_by_its_new_points_alone(yard: Yard, restarts: bool) -> Non
     assert yard.study(study_id).state == "COMPLETE"
 
 
+@pytest.mark.parametrize(("retries", "fails"), [(0, True), (2, True), (2, False)])
+@pytest.mark.parametrize("restarts", [False, True])
+@on_sqlite
+def test_a_grid_runs_to_its_end_after_each_of_several_changes(
+    yard: Yard, restarts: bool, retries: int, fails: bool
+) -> None:
+    """Of 0, 1 the first may fail; then 2 comes for 0, and 3 for 1: each is tried before the study ends again."""
+    budget = {"parallel": 1, "retries": retries}
+    study_id = yard.begin(study(parameters={"x": {"low": 0, "high": 1}}, sampler={"name": "grid"}, budget=budget))
+
+    def run_to_the_end() -> list[int]:
+        while yard.study(study_id).state == "RUNNING":
+            if restarts:
+                yard.restart()
+            trial = next(trial for trial in yard.trials(study_id) if trial.state == "QUEUED")
+            attempt = yard.worker().start(study_id, trial.number).attempt
+            if fails and trial.parameters["x"] == 0:
+                yard.worker().finish(attempt, outcome="failed", reason="it broke")
+            else:
+                yard.worker().finish(attempt, 1.0)
+        return [trial.parameters["x"] for trial in yard.trials(study_id)]
+
+    tried = [0, 1] + [0] * retries * fails
+    assert run_to_the_end() == tried
+    for low in (1, 2):
+        edit(yard, study_id, parameters={"x": {"low": low, "high": low + 1}})
+        yard.turn()
+        assert run_to_the_end() == [*tried, *range(2, low + 2)]
+    assert yard.study(study_id).state == "COMPLETE"
+
+
 @on_sqlite
 def test_a_grid_that_was_to_run_in_part_keeps_its_number_of_trials(yard: Yard) -> None:
     parameters = {"n": {"low": 1, "high": 5}}
@@ -157,6 +189,29 @@ def test_wishes_that_meet_in_one_batch_do_not_undo_each_other(yard: Yard) -> Non
     assert [list(past["parameters"]) for past in row.past_spaces] == [["x", "k"], ["x", "k"]]
     run(yard, study_id, range(1))
     assert yard.trials(study_id)[1].space_version == 3
+
+
+@on_sqlite
+@pytest.mark.parametrize("name", ["nsga2", "nsga3"])
+def test_evolution_goes_on_where_a_single_parent_fits_the_new_space(yard: Yard, name: str) -> None:
+    sampler = {"name": name, "seed": 3, "population_size": 4}
+    study_id = yard.begin(study(parameters={"x": {"low": 0.0, "high": 1.0}}, sampler=sampler, budget=BUDGET))
+    worker = yard.worker()
+
+    def run_to(number: int) -> None:
+        for each in range(len(yard.trials(study_id)) - 1, number):
+            given = worker.start(study_id, each)
+            worker.finish(given.attempt, given.parameters["x"])
+
+    run_to(8)
+    points = sorted((trial.parameters["x"], trial.number // 4) for trial in yard.trials(study_id)[:8])
+    # Of two neighbours one is of the first generation and one of the second; all others are left out.
+    low, high = next((x, y) for (x, ours), (y, theirs) in itertools.pairwise(points) if ours != theirs)
+    edit(yard, study_id, parameters={"x": {"low": low, "high": high}})
+    run_to(12)
+
+    assert yard.states(study_id) == ["COMPLETE"] * 12
+    assert all(low <= trial.parameters["x"] <= high for trial in yard.trials(study_id)[9:])
 
 
 def begin_warm(yard: Yard, **sections: Any) -> int:

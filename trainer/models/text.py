@@ -25,6 +25,10 @@ class TokenBag(nn.EmbeddingBag):
 
     def forward(self, tokens: Tensor) -> Tensor:  # type: ignore[override]
         """(batch, length), int, to (batch, width)."""
+        if torch.compiler.is_exporting():  # a program that takes a single row, too, which the one below would refuse
+            there = (tokens != PAD).unsqueeze(2)  # (batch, length, 1)
+            summed = (functional.embedding(tokens, self.weight) * there).sum(1)
+            return summed / there.sum(1).clamp(min=1)
         if tokens.device.type != "cpu" or torch.compiler.is_compiling():  # how many are there is not known beforehand
             return super().forward(tokens)
         there = tokens != PAD

@@ -42,7 +42,7 @@ class Encoder(nn.Module):
         Args:
             there: (batch, tokens), whether a token is one, or only fills its row up.
         """
-        x = torch.cat([self.own.weight.expand(len(tokens), 1, -1), tokens], 1)
+        x = torch.cat([self.own.weight.expand(tokens.shape[0], 1, -1), tokens], 1)
         mask = (
             None if there is None else functional.pad(there, (1, 0), value=True)[:, None, None]
         )  # (batch, 1, 1, keys)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 import torch
@@ -17,7 +18,7 @@ from tests.unit.trainer.pretended_gpu import pretended_gpu
 from trainer.config import TrainConfig
 from trainer.convert import convert
 from trainer.data.mapped import placed
-from trainer.data.prepare import prepare, prepare_for
+from trainer.data.prepare import Given, prepare, prepare_for
 from trainer.data.prepared import Prepared
 from trainer.ensemble.ensemble_file import latency_ms
 from trainer.errors import DataError, ModelError
@@ -105,6 +106,25 @@ def test_a_pretrained_model_is_trained_the_same_elsewhere(
     here = trained_on(CPU)
     with pretended_gpu(monkeypatch) as gpu:
         assert trained_on(gpu).metrics == pytest.approx(here.metrics, abs=1e-5)
+
+
+@pytest.mark.parametrize("knobs", [{}, {"pooling": "mean", "lora_rank": 2}])
+def test_a_pretrained_model_is_converted_for_texts_of_any_length(
+    encoder: Path, texts: Path, knobs: dict[str, Any]
+) -> None:
+    model = {"name": "pretrained", "source": f"hf:{encoder}"} | knobs
+    _, folder = run(of_texts(encoder, model=model, epochs=1), texts, encoder.parent)
+    trained = load(folder)
+    prepared = prepare_for(trained.config, device=CPU, data_folders=[texts], given=Given(trained.schema))
+
+    session = onnxruntime.InferenceSession(convert(trained.members[0].model, prepared.validation, "onnx"))
+
+    for rows in (["good"], ["a very good film", "so bad"], ["the book was not so good " * 4]):
+        frame = pd.DataFrame({"text": rows})
+        (tokens,) = trained.schema.encode(frame)  # type: ignore[arg-type]
+        (logits,) = session.run(None, {session.get_inputs()[0].name: tokens.astype(np.int64)})
+        probabilities = torch.from_numpy(logits).softmax(1).numpy()
+        assert probabilities == pytest.approx(trained.probabilities(frame), abs=1e-4)
 
 
 def training_of(config: TrainConfig, *folders: Path) -> Training:
