@@ -17,6 +17,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
@@ -25,7 +26,7 @@ from scipy.special import ndtr
 from typing_extensions import override
 
 from search.auto_rungs import UNCOMPARED, AutoRungs
-from search.cube import Cube, Floats
+from search.cube import Coding, Cube, Floats
 from search.neighbours import ELITE, like_the_best, near_the_best
 from search.ranked import Ranked
 from search.space import Space
@@ -50,6 +51,21 @@ class Kind(NamedTuple):
 
     attr: str  # the study's system attribute: its scales and weights, and how many trials they were fitted to
     weights: int  # how many of a surrogate's it has
+
+
+class Learnt(NamedTuple):
+    """A model that has learnt the trials, to be asked about points."""
+
+    model: Surrogate
+    coding: Coding
+
+    def predict(self, points: Floats) -> tuple[Floats, Floats]:
+        """(points,): the mean and the standard deviation."""
+        return self.model.predict(self.coding.features(points))
+
+    def expected(self, trials: NDArray[np.intp], points: Floats) -> Floats:
+        """(trials,): what trials that it has learnt, at their points, are expected to come to."""
+        return self.model.expected(trials, self.coding.features(points))
 
 
 STANDINGS, CURVES = Kind("trialyard:model", 2), Kind("trialyard:curves", len(WEIGHTS))
@@ -133,43 +149,44 @@ class AutoSampler(BaseSampler):
                     return point
         return self._by_model(model or self._of_standings(study), best)
 
-    def _by_model(self, model: Surrogate, best: Floats) -> Floats | None:
+    def _by_model(self, model: Learnt, best: Floats) -> Floats | None:
         """The candidate of which most is expected."""
         near = near_the_best(self._cube, best, self._ranked.count, self._rng, NEIGHBOURS)
         points = np.concatenate([self._cube.draw(self._rng, DRAWS, MIDDLE_SHARE), near])
         points = points[self._ranked.is_new(points)]
         if not len(points):
             return None
-        reference = float(model.predict(self._cube.features(best[:REFERENCE]))[0].min())
-        chosen: Floats = points[np.argmax(_expected_gain(*model.predict(self._cube.features(points)), reference))]
+        reference = float(model.predict(best[:REFERENCE])[0].min())
+        chosen: Floats = points[np.argmax(_expected_gain(*model.predict(points), reference))]
         return chosen
 
-    def _of_standings(self, study: Study) -> Surrogate:
+    def _of_standings(self, study: Study) -> Learnt:
         return self._learnt(study, STANDINGS, self._ranked.observed(MOST_LEARNT))
 
-    def _of_curves(self, study: Study) -> tuple[Surrogate, Floats]:
+    def _of_curves(self, study: Study) -> tuple[Learnt, Floats]:
         """The model, and the best trials by what it expects of them."""
         observed = self._ranked.curves(MOST_LEARNT)
         model = self._learnt(study, CURVES, observed)
         trials = np.unique(observed.trials)
-        expected = model.expected(trials, self._cube.features(self._ranked.points(trials)))
+        expected = model.expected(trials, self._ranked.points(trials))
         return model, self._ranked.best(ELITE, trials[np.argsort(expected, kind="stable")])
 
-    def _learnt(self, study: Study, kind: Kind, observed: Observed) -> Surrogate:
+    def _learnt(self, study: Study, kind: Kind, observed: Observed) -> Learnt:
         """A model with the scales that are kept with the study, fitted anew when there are many more trials."""
-        names = self._cube.names
-        observed = observed._replace(points=self._cube.features(observed.points))
+        names, running = self._cube.names, self._ranked.running(MOST_RUNNING)
+        coding = self._cube.coding(np.concatenate([observed.points, running]))
+        observed = observed._replace(points=coding.features(observed.points))
         kept = study._storage.get_study_system_attrs(study._study_id).get(kind.attr, {"trials": 0, "scales": {}})
         scales = np.array([kept["scales"].get(name, SCALE) for name in names])
-        model = Surrogate(self._cube.groups, scales, np.array(kept.get("noises", WEIGHTS[: kind.weights])))
+        model = Surrogate(coding.groups, scales, np.array(kept.get("noises", WEIGHTS[: kind.weights])))
         if self._ranked.count >= GROWTH * kept["trials"] + 2 or kept["scales"].keys() != set(names):
             some = self._rng.permutation(np.unique(observed.trials))[:MOST_FITTED]
             model.fit(observed.of(some), FURTHER_STEPS if kept["trials"] else FIRST_STEPS)
             fitted = {"trials": self._ranked.count, "noises": model.log_weights.tolist()}
             fitted["scales"] = dict(zip(names, model.log_scales.tolist(), strict=True))
             study._storage.set_study_system_attr(study._study_id, kind.attr, fitted)
-        model.condition(observed, self._cube.features(self._ranked.running(MOST_RUNNING)))
-        return model
+        model.condition(observed, coding.features(running))
+        return Learnt(model, coding)
 
 
 def _expected_gain(mean: Floats, deviation: Floats, reference: float) -> Floats:

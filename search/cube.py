@@ -16,6 +16,7 @@ from search.space import Space
 Floats = NDArray[np.float64]
 
 HALF = math.sqrt(0.5)  # two different choices are then as far from each other as the ends of a range
+MOST_TOLD_APART = 64  # choices of a parameter that have a feature each, whether or not a point has them
 MIDDLE_WIDTH = 1 / 6  # standard deviation of the draws about the middle, that of the first generation of CMA-ES
 
 
@@ -31,9 +32,6 @@ class Cube:
         self.names = space.searched
         self._axes = [_axis(space.parameters[name]) for name in self.names]
         self.choices = np.array([axis.choices for axis in self._axes], dtype=np.intp)  # 0 of a range
-        widths = np.maximum(self.choices, 1)
-        self.groups = np.repeat(np.arange(len(self.names)), widths)  # (features,): the parameter of each
-        self._first = np.cumsum(widths) - widths
         self._conditions = [self._condition(name) for name in self.names]
 
     def place(self, parameters: Mapping[str, JsonValue]) -> Floats:
@@ -66,16 +64,9 @@ class Cube:
                 settled[~holds, place] = math.nan
         return settled
 
-    def features(self, points: Floats) -> Floats:
-        """(points, features): a range by its place, the middle where it has no part; a choice one-hot, or zeros."""
-        found = np.zeros((len(points), len(self.groups)))
-        for column, first, choices in zip(points.T, self._first, self.choices, strict=True):
-            if choices:
-                (known,) = np.nonzero(~np.isnan(column))
-                found[known, first + column[known].astype(np.intp)] = HALF
-            else:
-                found[:, first] = np.where(np.isnan(column), 0.5, column)
-        return found
+    def coding(self, points: Floats) -> Coding:
+        """The features of a model that learns these points."""
+        return Coding(self.choices, points)
 
     def _condition(self, name: str) -> list[tuple[int, Floats]]:
         """The columns that a parameter depends on, with the places that let it take part.
@@ -88,6 +79,47 @@ class Cube:
                 axis = self._axes[parent := self.names.index(other)]
                 found.append((parent, np.round([axis.place(value) for value in values if axis.holds(value)], 9)))
         return found
+
+
+class Coding:
+    """How points become features: a range by its place, a choice by a one at its own place among zeros.
+
+    Of very many choices only those that the learnt points have are told apart. All others are as far from every one of
+    these as from each other, and share one place: what is asked of a model are distances to points that it has learnt.
+    """
+
+    def __init__(self, choices: NDArray[np.intp], learnt: Floats) -> None:
+        """`choices`: of each parameter, 0 of a range; `learnt`: (points, parameters)."""
+        self._choices = [_told_apart(count, column) for count, column in zip(choices, learnt.T, strict=True)]
+        wide = choices > MOST_TOLD_APART
+        widths = [1 if found is None else len(found) + rest for found, rest in zip(self._choices, wide, strict=True)]
+        self.groups = np.repeat(np.arange(len(widths)), widths)  # (features,): the parameter of each
+        self._first = np.cumsum(widths) - widths
+
+    def features(self, points: Floats) -> Floats:
+        """(points, features); of a parameter that has no part in a point the middle of a range, or zeros."""
+        found = np.zeros((len(points), len(self.groups)))
+        for column, first, choices in zip(points.T, self._first, self._choices, strict=True):
+            if choices is None:
+                found[:, first] = np.where(np.isnan(column), 0.5, column)
+                continue
+            (present,) = np.nonzero(~np.isnan(column))
+            found[present, first + _places(column[present].astype(np.intp), choices)] = HALF
+        return found
+
+
+def _told_apart(count: int, column: Floats) -> NDArray[np.intp] | None:
+    """The choices of a parameter that have a feature each, ascending; None of a range."""
+    if count <= MOST_TOLD_APART:
+        return np.arange(count) if count else None
+    return np.unique(column[~np.isnan(column)].astype(np.intp))
+
+
+def _places(values: NDArray[np.intp], choices: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Where each value stands among the choices; behind the last one, if it is none of them."""
+    places = np.searchsorted(choices, values)
+    is_known = np.isin(values, choices)
+    return np.where(is_known, places, len(choices))
 
 
 class _Choices:

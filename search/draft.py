@@ -48,6 +48,13 @@ class Draft(optuna.Trial):
             return self.relative_params[name]
         return self.study.sampler.sample_independent(self._visible_study, self._so_far, name, distribution)
 
+    @override
+    def _is_relative_param(self, name: str, distribution: BaseDistribution) -> bool:
+        """As Optuna has it, without comparing each choice of a distribution with itself."""
+        if name in self.relative_params and (self.relative_search_space or {}).get(name) is distribution:
+            return distribution._contains(distribution.to_internal_repr(self.relative_params[name]))
+        return super()._is_relative_param(name, distribution)
+
     @cached_property
     def _visible_study(self) -> optuna.Study:
         """What of the study a sampler sees: under Hyperband the trial's bracket, for which Optuna makes a class."""

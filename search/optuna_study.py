@@ -71,7 +71,7 @@ class OptunaStudy:
         self._fitting = Fitting(definition)
         self.population = make_population(definition)
         self._rungs = self.population or make_rungs(definition)
-        self._sampler = make_sampler(definition, self._rungs)
+        self._sampler = make_sampler(definition, self._rungs, self._space)
         self._pruner = make_pruner(definition, len(warm))
         self._halving = make_halving(definition)
         self._stopping = Stopping(definition, len(warm))

@@ -38,26 +38,33 @@ from search.tpe import HistoryTPESampler
 _AT_ONCE = 64  # seeds
 
 
-def make_sampler(definition: Definition, rungs: Rungs | Population | None = None) -> BaseSampler:
-    """A new sampler; call `reseed` before each `study.ask()`. `rungs`: those of the same study, if it has any."""
-    sampler = definition.sampler
+def make_sampler(
+    definition: Definition, rungs: Rungs | Population | None = None, space: Space | None = None
+) -> BaseSampler:
+    """A new sampler; call `reseed` before each `study.ask()`.
+
+    Args:
+        rungs: those of the same study, if it has any.
+        space: the study's own, if there is one: its distributions are then known for the same at a glance.
+    """
+    sampler, space = definition.sampler, space or Space(definition.parameters, definition.parameter_constraints)
     if isinstance(sampler, Grid):
-        return GridSampler(Space(definition.parameters, definition.parameter_constraints), definition.budget.retries)
+        return GridSampler(space, definition.budget.retries)
     if isinstance(sampler, Gp):
         return GpSampler(sampler.seed, sampler.options, len(definition.constraints))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # what Optuna calls experimental is the user's own choice
         if isinstance(sampler, Auto):
-            return _of_our_own(sampler, definition, rungs)
+            return _of_our_own(sampler, definition, rungs, space)
         return _of_optuna(sampler)
 
 
-def _of_our_own(sampler: Auto, definition: Definition, rungs: Rungs | Population | None) -> BaseSampler:
+def _of_our_own(sampler: Auto, definition: Definition, rungs: Rungs | Population | None, space: Space) -> BaseSampler:
     """Where trials stand is defined for one objective; several are left to TPE."""
     if len(definition.objectives) > 1:
         return HistoryTPESampler(seed=sampler.seed)
     known = rungs if isinstance(rungs, AutoRungs) else None
-    return AutoSampler(Space(definition.parameters), sampler.n_startup_trials, sampler.random_share, known)
+    return AutoSampler(space, sampler.n_startup_trials, sampler.random_share, known)
 
 
 def _of_optuna(sampler: SamplerSpec) -> BaseSampler:

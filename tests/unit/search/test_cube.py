@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.cube import Cube
+from search.cube import MOST_TOLD_APART, Cube
 from search.definition import parse
 from search.space import Space
 from tests.unit.search.documents import external
@@ -50,9 +50,25 @@ def test_uniform_draws_find_all_steps_alike(space: Space) -> None:
     assert counts == pytest.approx([1000] * 4, rel=0.1)
 
 
+def test_of_very_many_choices_those_that_are_learnt_have_the_distances_of_all() -> None:
+    many = {"c": {"values": [f"v{place}" for place in range(MOST_TOLD_APART + 1)]}, "x": {"low": 0.0, "high": 1.0}}
+    cube = Cube(Space(parse(external(many)).parameters))
+    learnt = np.array([[3.0, 0.1], [60.0, 0.1], [3.0, 0.1], [np.nan, 0.1]])
+    asked = np.array([[3.0, 0.1], [60.0, 0.1], [2.0, 0.1], [64.0, 0.1], [np.nan, 0.1]])
+
+    coding = cube.coding(learnt)
+    apart = ((coding.features(asked)[:, None] - coding.features(learnt)) ** 2).sum(axis=2)
+
+    assert coding.groups.tolist() == [0, 0, 0, 1]  # 3, 60, all others; x
+    assert apart == pytest.approx(
+        np.array([[0, 1, 0, 0.5], [1, 0, 1, 0.5], [1, 1, 1, 0.5], [1, 1, 1, 0.5], [0.5, 0.5, 0.5, 0]])
+    )
+
+
 def test_choices_are_as_far_from_each_other_as_the_ends_of_a_range(space: Space) -> None:
     cube = Cube(space)
     a, b = ({"optimizer": each, "layers": 3, "units": 9, "lr": 1e-3, "warm": 0} for each in ("adam", "sgd"))
-    features = cube.features(np.array([cube.place(a), cube.place(b)]))
+    points = np.array([cube.place(a), cube.place(b)])
+    features = cube.coding(points).features(points)
 
     assert ((features[0] - features[1]) ** 2).sum() == pytest.approx(1)

@@ -42,7 +42,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"name": "resnet", "numbers": "linear"},
 ]
 OTHERWISE: dict[str, Any] = {
-    "hidden": [8], "activation": "tanh", "numbers": "periodic", "number_width": 3, "norm": "layer", "groups": 4,
+    "hidden": [8], "activation": "tanh", "numbers": "periodic", "number_width": 3, "norm": "layer", "groups": 1,
     "skip": "shake_shake", "zero_residual": True, "depth": 1, "width": 8, "expansion": 1.0, "heads": 2, "patch": 2,
     "channels": [3, 5], "cell": "conv", "cells": ["separable", "conv"], "kernel": 1,
 }  # fmt: skip
