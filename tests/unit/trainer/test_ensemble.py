@@ -12,7 +12,7 @@ from sklearn.metrics import mean_pinball_loss
 
 from tests.unit.trainer.conftest import CPU, MemoryFolder
 from trainer import predictions
-from trainer.config import Data, Model, Optimizer, TrainConfig
+from trainer.config import Compression, Data, Model, Optimizer, TrainConfig
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.data.schema import Target
@@ -207,7 +207,7 @@ def test_bagging_trains_on_other_samples_and_can_be_kept_and_asked(iris: Prepare
     own = [predictions.of_training(member.model, iris) for member in members]
     assert not np.array_equal(own[0].validation.outputs, own[1].validation.outputs)
     for place, member in enumerate(members):
-        ensemble_file.save_member(folder, place, member, workshop.config)
+        ensemble_file.save_member(folder, place, member, workshop.trained)
     ensemble_file.save(folder, combination, [])
     rows = prepare_rows("sklearn:iris")
     kept = ensemble_file.load(folder)
@@ -215,6 +215,23 @@ def test_bagging_trains_on_other_samples_and_can_be_kept_and_asked(iris: Prepare
     assert kept.scores(rows) == pytest.approx(expected)
     assert ensemble_file.parameters_of(kept.members) == 3 * (4 * 3 + 3)
     assert ensemble_file.latency_ms(kept.members) > 0
+
+
+@pytest.mark.parametrize("build", [retrain.bag, retrain.boost])
+def test_models_that_lost_units_while_they_were_trained_can_be_kept_and_asked(iris: Prepared, build: Any) -> None:
+    workshop, folder = shop(iris, "sklearn:iris", compression=Compression(name="units", share=0.5)), MemoryFolder()
+    workshop = replace(workshop, config=workshop.config.model_copy(update={"model": Model(hidden=[8])}))
+
+    members, combination = build(workshop, rounds=2, seed=0)
+
+    for place, member in enumerate(members):
+        ensemble_file.save_member(folder, place, member, workshop.trained)
+    ensemble_file.save(folder, combination, [])
+    kept = ensemble_file.load(folder)
+    assert ensemble_file.parameters_of(kept.members) == len(members) * (4 * 4 + 4 + 4 * 3 + 3)
+    own = [predictions.of_training(member.model, iris).validation.outputs for member in members]
+    again = [predictions.of_training(each.members[0].model, iris).validation.outputs for each in kept.members]
+    assert np.array_equal(own, again)
 
 
 def prepare_rows(source: str) -> Any:
