@@ -80,7 +80,7 @@ class LiveStudy(AttemptEnds):
         known = trial.steps.get(request.step, frozenset())
         if not request.metrics.keys() <= known:
             self._record(trial, request, known, ledger)
-        decision = self._decide(trial, ledger.at)
+        decision = self._decide(trial, request.step, ledger.at)
         if self.is_external and decision in ("prune", "pause"):
             # Somebody else's worker may never come back once it was told to stop: settle the attempt with the decision.
             ended, state = (
@@ -381,9 +381,12 @@ class LiveStudy(AttemptEnds):
         folds = values_of_folds(metrics, self._metrics[0]) if sees_folds else ()
         self._optuna.report(trial.number, step, [metrics[metric] for metric in self._metrics], folds)
 
-    def _decide(self, trial: LiveTrial, at: datetime) -> DecisionName:
+    def _decide(self, trial: LiveTrial, step: int, at: datetime) -> DecisionName:
         if (standing := self._optuna.standing(trial.number)) != "continue":
             return standing
+        # At its last step it ends by itself, maybe slowly: told to stop it would be killed soon.
+        if self._last_step is not None and step > self._last_step:
+            return "stop"
         if self.state is StudyState.PAUSED:
             return "pause"
         return "continue" if self._allowance.spent(at) is None else "stop"

@@ -93,8 +93,11 @@ def _faulty(what: str, error: Exception) -> DefinitionError:
     return DefinitionError([Problem("study", message, "a fault of ours; the scheduler's log has it")])
 
 
-def load_study(session: Session, study_id: int) -> LiveStudy:
+def load_study(session: Session, study_id: int, changed: Definition | None = None) -> LiveStudy:
     """Rebuild one study with all that its sampler and pruner remember.
+
+    Args:
+        changed: as it would be with this definition, of another space.
 
     Raises:
         DefinitionError: it cannot run here.
@@ -103,22 +106,22 @@ def load_study(session: Session, study_id: int) -> LiveStudy:
     was_enabled = gc.isenabled()
     gc.disable()  # nearly all objects made here stay: looking for garbage among them takes as long as making them
     try:
-        return _load(session, study_id)
+        return _load(session, study_id, changed)
     finally:
         if was_enabled:
             gc.enable()
 
 
-def _load(session: Session, study_id: int) -> LiveStudy:
+def _load(session: Session, study_id: int, changed: Definition | None) -> LiveStudy:
     row = session.get_one(StudyRow, study_id)
-    definition = parse(row.definition)
+    definition = changed or parse(row.definition)
     if definition.sampler.name == "gp" and (problem := missing_extra()) is not None:
         raise DefinitionError([problem])
     metrics = [objective.metric for objective in definition.objectives]
     warm = _warm_trials(session, study_id, definition)
     study = _begun(row, definition, warm)
     study.origins = find_origins(session, definition)
-    version = len(row.past_spaces) + 1
+    version = len(row.past_spaces) + 1 + (changed is not None)
     # Rows as they are: ORM objects of a large study take seconds to make.
     columns = [
         TrialRow.__table__.c[name] for name in (*_OF_ALL, *(_TO_REUSE if definition.duplicates == "reuse" else ()))

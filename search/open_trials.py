@@ -23,6 +23,7 @@ from search.ledger import Ledger, LiveTrial, StudyChange
 from search.optuna_study import OptunaStudy
 from search.optuna_trials import Proposal, WarmTrial
 from search.population import Copy, Population
+from search.pruners import last_step_of
 from store.messages import Assignment, AttemptKey, Membership
 from store.models import Outcome, StudyState, TrialState
 
@@ -47,6 +48,7 @@ class OpenTrials:
         self.past_spaces = list(past_spaces)
         self._optuna = OptunaStudy(definition, warm)
         self._allowance = Allowance(definition, started_at, self.counts, self._optuna)
+        self._last_step = last_step_of(definition)
         self._metrics = tuple(objective.metric for objective in definition.objectives)
         self._names: dict[frozenset[str], frozenset[str]] = {}  # one object for all steps with the same metrics
         self._results: dict[int, tuple[dict[str, float] | None, int | None]] = {}  # metrics and step, to be reused

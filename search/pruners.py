@@ -104,6 +104,20 @@ def make_population(definition: Definition) -> Population | None:
     )
 
 
+def last_step_of(definition: Definition) -> int | None:
+    """The step at which a trial comes to its end by the pruner's or the population's `max_resource`.
+
+    None where there is no such bound, and for the built-in training, which ends by itself.
+    """
+    pruner, sampler = definition.pruner, definition.sampler
+    if definition.kind == "train":
+        return None
+    if isinstance(sampler, Pbt):
+        return sampler.max_resource
+    bounded = pruner.wrapped if isinstance(pruner, Patient) else pruner
+    return bounded.max_resource if isinstance(bounded, Asha | Hyperband) else None
+
+
 def make_halving(definition: Definition) -> FrontHalving | None:
     """What judges by several objectives in the place of Optuna's pruners. None for a single one, and for other pruners.
 

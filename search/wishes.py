@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 from sqlalchemy.orm import Session, sessionmaker
 
+from search.amending import amended
 from search.isolation import FORESEEN
 from search.ledger import Ledger
 from search.live_study import LiveStudy
@@ -52,6 +53,9 @@ def take_up(session: Session, request: Amend, ledger: Ledger) -> LiveStudy | Ref
         study = load_study(session, row.id)
         if study.state is StudyState.FAILED and not study.counts.total():
             return Refused(message=f"the study {row.name!r} failed before its first trial; submit one that is right")
+        if request.changes_space and study.definition.sampler.name == "grid" and _is_tried(session, study, request):
+            why = "every point of this grid was tried; give a parameter more values"
+            return Refused(message=f"the study has ended ({study.state}), and this gives it nothing to do: {why}")
         answer = study.take_up(request, row.ended_at, ledger)
     except DefinitionError as error:
         return Refused(message=str(error.problems[0]))
@@ -61,3 +65,13 @@ def take_up(session: Session, request: Amend, ledger: Ledger) -> LiveStudy | Ref
         log.exception("a study cannot be taken up", study=row.id)
         return Refused(message=f"the study cannot be loaded ({type(error).__name__}: {error}); it stays {row.state}")
     return answer if isinstance(answer, Refused) else study
+
+
+def _is_tried(session: Session, study: LiveStudy, request: Amend) -> bool:
+    """Whether the grid that a study would have with another space has no point left.
+
+    Raises:
+        DefinitionError: it would not be valid.
+    """
+    changed = amended(study.definition, request, study.optuna, study.optuna.enqueued)
+    return load_study(session, study.id, changed).optuna.is_exhausted

@@ -66,7 +66,8 @@ class Studies:
             IntegrityError: another transaction took the name at this very moment.
         """
         if self._session.scalar(select(StudyRow.id).where(StudyRow.name == name)) is not None:
-            raise Conflict(f"there is a study named {name!r} already; give this one another name, or delete that one")
+            ways = f"give this one another name, or give that one more to do (`trialyard edit {name}`), or delete it"
+            raise Conflict(f"there is a study named {name!r} already; {ways}")
         started_at = at if state is StudyState.RUNNING else None
         study = StudyRow(
             name=name,

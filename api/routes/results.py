@@ -46,10 +46,12 @@ def best_trial(session: Reading, study: PathStudy, parts: Wired) -> BestTrial:
     best = trials.best()
     if best is None:
         raise NotFound(f"no trial of the study {study.name!r} is complete yet")
-    attempt = trials.newest_attempt(best.number)
+    definition = parse(study.definition)
+    # What trains an external trial keeps its files wherever it likes.
+    attempt = None if definition.kind == "external" else trials.newest_attempt(best.number)
     return BestTrial(
         **trial_fields(best, trials.attempts([best.number])[best.number], trials.copies([best.number])[best.number]),
-        trial=parse(study.definition).resolve(best.parameters),
+        trial=definition.resolve(best.parameters),
         artifacts=parts.artifacts.url_of(attempt) if attempt else None,
     )
 

@@ -1,4 +1,7 @@
-"""A trial that a pruner stops says so, however its attempt ends; one that ends PRUNED for another reason has that."""
+"""A trial that a pruner stops says so, however its attempt ends; one that ends PRUNED for another reason has that.
+
+One that trains on past its last step is told to end, and counts with what it has.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.yard import Yard, study
+from tests.yard import METRIC, Yard, study
 
 BUDGET = {"trials": 2, "parallel": 1, "retries": 0}
 BELOW = {"name": "threshold", "upper": 0.5}
@@ -78,3 +81,32 @@ def test_one_that_does_not_fit_into_memory_has_that_for_its_reason(yard: Yard) -
     yard.worker().finish(attempt, outcome="infeasible", reason="out of device memory")
 
     assert yard.trials(study_id)[0].reason == "out of device memory"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"pruner": {"name": "asha", "max_resource": 4, "min_resource": 4}},
+        {"pruner": {"name": "hyperband", "max_resource": 4, "min_resource": 4}},
+        {"pruner": {"name": "patient", "patience": 9, "wrapped": {"name": "hyperband", "max_resource": 4}}},
+        {"sampler": {"name": "pbt", "population_size": 2, "perturbation_interval": 3, "max_resource": 4}},
+    ],
+)
+def test_a_trial_that_trains_past_its_last_step_is_told_to_end_and_is_complete(
+    yard: Yard, sections: dict[str, Any]
+) -> None:
+    study_id, worker = yard.begin(study(budget={"trials": 2, "parallel": 2}, **sections)), yard.worker()
+    attempt = worker.start(study_id, 0).attempt
+    told = [worker.report(attempt, step, 1 / step).decision for step in (1, 2)]
+    if "sampler" in sections:  # a member waits at step 3, and goes on from there
+        for following in (1, 0):
+            assert worker.report(attempt, 3, 0.5).decision == "pause"
+            worker.finish(attempt, outcome="paused")
+            attempt = worker.start(study_id, following).attempt
+    yard.restart()
+    told += [worker.report(attempt, step, 1 / step).decision for step in (4, 5, 6)]
+    worker.finish(attempt)
+
+    assert told == ["continue", "continue", "continue", "stop", "stop"]
+    assert (yard.trials(study_id)[0].state, yard.trials(study_id)[0].values) == ("COMPLETE", {METRIC: 1 / 6})

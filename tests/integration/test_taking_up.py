@@ -190,6 +190,30 @@ def test_a_grid_goes_on_with_more_values_and_not_with_more_trials(yard: Yard) ->
 
 
 @ON_SQLITE
+@pytest.mark.parametrize(
+    ("sections", "changes"),
+    [
+        ({"budget": {"trials": 9, "parallel": 1}}, {"parameters": {"x": {"values": [0.1]}}}),
+        ({"budget": {"parallel": 1}}, {"parameters": {"x": {"values": [0.2]}}, "budget": {"trials": 9}}),
+        ({"budget": {"parallel": 1}}, {"parameters": {"x": {"values": [0.2]}}}),
+        ({"budget": {"trials": 9, "parallel": 1}}, {"parameter_constraints": ["x <= 0.15"]}),
+    ],
+)
+def test_a_grid_is_not_taken_up_for_points_that_were_tried(yard: Yard, sections: Any, changes: Any) -> None:
+    study_id = yard.begin(study(**GRID | sections))
+    run_to_the_end(yard, study_id)
+    before = yard.study(study_id)
+    assert (before.state, len(yard.trials(study_id))) == ("COMPLETE", 4)
+
+    answer = give(yard, study_id, **changes)
+
+    assert isinstance(answer, Refused)
+    assert answer.message.endswith("every point of this grid was tried; give a parameter more values")
+    after = yard.study(study_id)
+    assert (after.state, after.last_event, after.past_spaces) == ("COMPLETE", before.last_event, [])
+
+
+@ON_SQLITE
 def test_a_study_that_failed_by_its_trials_goes_on_when_more_may_fail(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 6, "parallel": 1, "max_failed": 1}))
     worker = yard.worker()

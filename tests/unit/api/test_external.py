@@ -42,6 +42,7 @@ def test_a_study_runs_by_asking_reporting_and_telling(study: ApiServer) -> None:
     assert [(trial["number"], trial["state"]) for trial in trials] == [(n, "COMPLETE") for n in range(3)]
     assert study.get("s")["state"] == "COMPLETE"
     assert study.get("s")["best"]["values"]["val/loss"] == min(trial["parameters"]["x"] for trial in trials)
+    assert study.get("s/best")["artifacts"] is None
     over = study.post("s/ask", {"worker": "w1"})
     assert over.json() == {"items": [], "ended": True}
     assert int(over.headers["retry-after"]) > 0

@@ -77,6 +77,7 @@ def test_a_name_is_given_once(server: ApiServer) -> None:
 
     assert again.status_code == 409
     assert "there is a study named 's' already" in again.json()["detail"]
+    assert "(`trialyard edit s`)" in again.json()["detail"]
 
 
 def test_of_requests_for_one_name_at_once_one_succeeds(server: ApiServer) -> None:

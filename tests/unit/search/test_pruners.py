@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from search.definition import parse
-from search.pruners import make_pruner
+from search.pruners import last_step_of, make_pruner
 from tests.unit.search.documents import train
 
 
@@ -39,3 +39,8 @@ def test_wilcoxon_compares_what_there_is_of_a_best_trial_with_fewer_steps(steps:
 
     # Two pairs, both worse: p is 1/4. A third step has no pair.
     assert decisions == [False, steps == 2, steps == 2]
+
+
+def test_the_built_in_training_ends_by_its_epochs_alone() -> None:
+    """A pruner may be told of fewer, to know of fewer rungs."""
+    assert last_step_of(parse(train(pruner={"name": "hyperband", "max_resource": 2}))) is None
