@@ -119,6 +119,16 @@ def test_stacking_of_few_rows_and_many_alike_models_stays_near_the_mean() -> Non
     assert np.array(chosen.combination.weights) == pytest.approx(1 / 20, abs=0.05)
 
 
+@pytest.mark.parametrize("rows", [2, 30])
+def test_stacking_of_values_that_are_all_the_same_is_possible(rows: int) -> None:
+    truth = np.full(rows, 3.0)
+
+    combination = select.stack(Rows(np.stack([truth + 1, truth + 1, truth]), truth), seed=0).combination
+
+    assert combination.weights == pytest.approx((1 / 3,) * 3)
+    assert combination.apply(np.array([[4.0], [4.0], [3.0]])) == pytest.approx([3.0])
+
+
 def test_stacking_of_classes_finds_the_model_that_knows() -> None:
     y = coins(300, 0)
     knows, guesses = classifier(y, coins(300, 1) + coins(300, 2) > 0), classifier(y, coins(300, 3) == 1)
