@@ -43,7 +43,7 @@ class Int8Linear(nn.Module):
             return functional.linear(x, self.weight.to(x.dtype) * self.scale[:, None].to(x.dtype), self.bias)
         rows = x.reshape(-1, x.shape[-1]).float()
         scale = rows.abs().amax(1, keepdim=True).clamp_(min=TINY).div_(MOST)  # (rows, 1)
-        product = torch._int_mm((rows / scale).round_().to(torch.int8), self.weight.t())
+        product = _product((rows / scale).round_().to(torch.int8), self.weight)
         outputs = product.float().mul_(scale * self.scale)
         if self.bias is not None:
             outputs += self.bias
@@ -133,6 +133,13 @@ def _empty(path: str, module: nn.Module) -> nn.Module | None:
     if isinstance(module, nn.EmbeddingBag) and module.mode == "mean":
         return Int8Table(module.num_embeddings, module.embedding_dim, mean=True, padding=module.padding_idx)
     return None
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    """(rows, inputs) and (outputs, inputs), int8, to (rows, outputs), int32."""
+    if x.shape[1] == 1:  # torch._int_mm leaves the result of an inner dimension of one unwritten
+        return x.int() * weight.t().int()
+    return torch._int_mm(x, weight.t())
 
 
 def _rounded(weight: Tensor) -> tuple[Tensor, Tensor]:

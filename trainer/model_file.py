@@ -46,6 +46,11 @@ class Predictor:
         self.config = TrainConfig.model_validate(document["config"])
         self.members = members
 
+    @property
+    def schemas(self) -> list[AnySchema]:
+        """Of each of its models."""
+        return [member.schema for member in self.members]
+
     def make_small(self) -> None:
         """From here on, predict with models in eight bits."""
         self.members = [Member(quantized(member.model), member.schema) for member in self.members]
@@ -83,7 +88,8 @@ class Predictor:
         if isinstance(rows, pd.DataFrame) == isinstance(self.schema, ImageSchema):
             takes = "pixels of images" if isinstance(self.schema, ImageSchema) else "a table"
             raise DataError("rows", f"the model takes {takes}", "give it rows like those it was trained on")
-        lacking = [name for name in self.schema.columns if name not in rows]
+        columns = dict.fromkeys(name for schema in self.schemas for name in schema.columns)
+        lacking = [name for name in columns if name not in rows]
         if lacking:
             raise DataError("rows", f"column {', '.join(lacking)} is missing", "give all columns that were trained on")
         outputs = [evaluate(member.model, _part(member.schema, rows)) for member in self.members]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trainer.data.prepared import AnySchema
 from trainer.data.schema import Target
 from trainer.errors import Problem
-from trainer.rows import Rows, WrongRows, read_rows
+from trainer.rows import Rows, WrongRows, in_common, read_rows
 
 __all__ = ["Model", "WrongRows", "answer"]
 
@@ -27,6 +27,10 @@ class Model(Protocol):
     @property
     def schema(self) -> AnySchema: ...
 
+    @property
+    def schemas(self) -> Sequence[AnySchema]:
+        """Of each of its models, the first one's being `schema`."""
+
     def scores(self, rows: Rows) -> NDArray[np.float64]:
         """(rows, classes), the classes' probabilities; or (rows,), the target in its own unit."""
 
@@ -37,7 +41,7 @@ def answer(model: Model, rows: Sequence[Any]) -> dict[str, Any]:
     Raises:
         WrongRows: they do not fit what the model was trained on; each problem names its row and column.
     """
-    read, notes = read_rows(model.schema, rows)
+    read, notes = read_rows(in_common(model.schemas), rows)
     target, scores = model.schema.target, model.scores(read)
     if lost := np.flatnonzero(~np.isfinite(scores.reshape(len(scores), -1)).all(1)).tolist():
         raise WrongRows([Problem(f"rows[{place}]", *_BEYOND) for place in lost])

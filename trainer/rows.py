@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from trainer.data.image_sources import has_deep_pixels, has_several_pictures
 from trainer.data.images import ImageSchema, Pixels
 from trainer.data.prepared import AnySchema
-from trainer.data.schema import Schema, as_text, index_of
+from trainer.data.schema import Categorical, Schema, as_text, index_of
 from trainer.data.subwords import SubwordSchema
 from trainer.data.texts import TextSchema
 from trainer.errors import Problem, TrainerError
@@ -65,6 +65,21 @@ def read_rows(schema: AnySchema, rows: Sequence[Any]) -> tuple[Rows, list[str]]:
     if isinstance(schema, TextSchema | SubwordSchema):
         return table, _not_used(table, schema)
     return _checked(schema, table)
+
+
+def in_common(schemas: Sequence[AnySchema]) -> AnySchema:
+    """What rows are read by for several models: of tables all their columns, with what any of them knows."""
+    first, tables = schemas[0], [each for each in schemas if isinstance(each, Schema)]
+    if not isinstance(first, Schema):
+        return first
+    numeric = {column.name: column for each in reversed(tables) for column in each.numeric}
+    categorical: dict[str, Categorical] = {}
+    for column in (column for each in tables for column in each.categorical):
+        known = categorical.setdefault(column.name, column).categories
+        both = tuple(dict.fromkeys((*known, *column.categories)))
+        categorical[column.name] = column.model_copy(update={"categories": both})
+    columns = {"numeric": tuple(numeric.values()), "categorical": tuple(categorical.values())}
+    return first.model_copy(update=columns)
 
 
 def _table(schema: Schema | TextSchema | SubwordSchema, rows: Sequence[Any]) -> pd.DataFrame:
@@ -135,7 +150,7 @@ def _no_number(name: str, places: Sequence[int], value: Any) -> Problem:
 
 def _flags(column: pd.Series, known: set[str]) -> pd.Series:
     """Truth values that a file spells in another way than the training's."""
-    if not known <= {"True", "False"}:
+    if not known or not known <= {"True", "False"}:
         return column
     return column.map(lambda value: value.strip().capitalize() if isinstance(value, str) else value)
 

@@ -94,7 +94,7 @@ class Ensembling:
         new = {-1 - index: _of_member(member, prepared, config) for index, member in enumerate(members)}
         candidates = Candidates.of(own | new)
         for index, member in enumerate(members):
-            ensemble_file.save_member(place.folder, index, member, config)
+            ensemble_file.save_member(place.folder, index, member, shop.trained)
         ensemble_file.save(place.folder, combination, [])
         return {
             "members": [{"trial": None, "weight": weight} for weight in combination.weights],

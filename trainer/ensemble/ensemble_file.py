@@ -63,6 +63,11 @@ class Ensemble:
     def schema(self) -> AnySchema:
         return self.members[0].schema
 
+    @property
+    def schemas(self) -> list[AnySchema]:
+        """Of each of its members' models."""
+        return [schema for member in self.members for schema in member.schemas]
+
     def scores(self, rows: Rows) -> Scores:
         """(rows, classes), the classes' probabilities; or (rows,), the target in its own unit.
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.compress import model_in
 from trainer.config import TrainConfig
 from trainer.data.prepared import Part, Prepared
 from trainer.ensemble.combine import Combination, Scores, Stacked, Voted, Weighted
@@ -35,6 +36,11 @@ class Workshop:
     prepared: Prepared
     monitor: Monitor
     check: Callable[[], None]
+
+    @property
+    def trained(self) -> TrainConfig:
+        """What builds the models at the end of their training: narrower ones, where units are taken out on the way."""
+        return self.config.model_copy(update={"model": model_in(self.config, self.config.epochs - 1)})
 
     def train(self, part: Part, seed: int, validation: Part | None = None) -> Member:
         """The model of a training on other rows, at its best epoch."""

@@ -122,7 +122,7 @@ def _fit_ridge(rows: Rows, penalty: float) -> Stacked:
     middle, y_mean = x.mean(0), y.mean()
     x, y = x - middle, y - y_mean
     uniform = np.full(count, 1 / count)
-    scale = penalty * n * y.var()
+    scale = penalty * n * (y.var() or 1.0)  # of values that are all the same, any pull leads to the mean
     weights = uniform + np.linalg.solve(x.T @ x + scale * np.eye(count), x.T @ (y - x @ uniform))
     return Stacked(weights=tuple(weights.tolist()), intercept=(float(y_mean - middle @ weights),))
 

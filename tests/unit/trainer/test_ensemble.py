@@ -12,7 +12,7 @@ from sklearn.metrics import mean_pinball_loss
 
 from tests.unit.trainer.conftest import CPU, MemoryFolder
 from trainer import predictions
-from trainer.config import Data, Model, Optimizer, TrainConfig
+from trainer.config import Compression, Data, Model, Optimizer, TrainConfig
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.data.schema import Target
@@ -119,6 +119,16 @@ def test_stacking_of_few_rows_and_many_alike_models_stays_near_the_mean() -> Non
     assert np.array(chosen.combination.weights) == pytest.approx(1 / 20, abs=0.05)
 
 
+@pytest.mark.parametrize("rows", [2, 30])
+def test_stacking_of_values_that_are_all_the_same_is_possible(rows: int) -> None:
+    truth = np.full(rows, 3.0)
+
+    combination = select.stack(Rows(np.stack([truth + 1, truth + 1, truth]), truth), seed=0).combination
+
+    assert combination.weights == pytest.approx((1 / 3,) * 3)
+    assert combination.apply(np.array([[4.0], [4.0], [3.0]])) == pytest.approx([3.0])
+
+
 def test_stacking_of_classes_finds_the_model_that_knows() -> None:
     y = coins(300, 0)
     knows, guesses = classifier(y, coins(300, 1) + coins(300, 2) > 0), classifier(y, coins(300, 3) == 1)
@@ -207,7 +217,7 @@ def test_bagging_trains_on_other_samples_and_can_be_kept_and_asked(iris: Prepare
     own = [predictions.of_training(member.model, iris) for member in members]
     assert not np.array_equal(own[0].validation.outputs, own[1].validation.outputs)
     for place, member in enumerate(members):
-        ensemble_file.save_member(folder, place, member, workshop.config)
+        ensemble_file.save_member(folder, place, member, workshop.trained)
     ensemble_file.save(folder, combination, [])
     rows = prepare_rows("sklearn:iris")
     kept = ensemble_file.load(folder)
@@ -215,6 +225,23 @@ def test_bagging_trains_on_other_samples_and_can_be_kept_and_asked(iris: Prepare
     assert kept.scores(rows) == pytest.approx(expected)
     assert ensemble_file.parameters_of(kept.members) == 3 * (4 * 3 + 3)
     assert ensemble_file.latency_ms(kept.members) > 0
+
+
+@pytest.mark.parametrize("build", [retrain.bag, retrain.boost])
+def test_models_that_lost_units_while_they_were_trained_can_be_kept_and_asked(iris: Prepared, build: Any) -> None:
+    workshop, folder = shop(iris, "sklearn:iris", compression=Compression(name="units", share=0.5)), MemoryFolder()
+    workshop = replace(workshop, config=workshop.config.model_copy(update={"model": Model(hidden=[8])}))
+
+    members, combination = build(workshop, rounds=2, seed=0)
+
+    for place, member in enumerate(members):
+        ensemble_file.save_member(folder, place, member, workshop.trained)
+    ensemble_file.save(folder, combination, [])
+    kept = ensemble_file.load(folder)
+    assert ensemble_file.parameters_of(kept.members) == len(members) * (4 * 4 + 4 + 4 * 3 + 3)
+    own = [predictions.of_training(member.model, iris).validation.outputs for member in members]
+    again = [predictions.of_training(each.members[0].model, iris).validation.outputs for each in kept.members]
+    assert np.array_equal(own, again)
 
 
 def prepare_rows(source: str) -> Any:

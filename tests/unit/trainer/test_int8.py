@@ -52,6 +52,16 @@ def digits() -> Prepared:
     return prepare(Data(source="sklearn:digits"), device=CPU, data_folders=())
 
 
+@pytest.mark.parametrize("rows", [1, 2, 40])
+def test_a_layer_of_one_input_says_what_its_weights_say(rows: int) -> None:
+    layer = nn.Linear(1, 3)
+    x = torch.linspace(-2, 2, rows)[:, None]
+    small = quantized(Alone(layer))
+
+    with torch.inference_mode():
+        assert torch.allclose(small(x), layer(x), atol=1e-5)  # one weight a scale, one input a scale: nothing is lost
+
+
 def test_weights_are_rounded_by_output_and_inputs_by_row() -> None:
     layer = nn.Linear(3, 2)
     with torch.no_grad():
