@@ -19,13 +19,14 @@ class FairShares:
     """Divides the slots of one pool, and remembers who has had less than its due.
 
     A due share is seldom whole. What is left over beside the whole slots goes to the studies that are owed most
-    slot-seconds, so that over time each gets its share, also of a pool with fewer slots than studies. A running trial
-    is never interrupted for it.
+    slot-seconds, so that over time each gets its share, also of a pool with fewer slots than studies. Who is due all
+    that it wants is owed nothing: no other study is to blame for the gaps between its trials. A running trial is never
+    interrupted for it.
     """
 
     def __init__(self) -> None:
         self._owed: dict[int, float] = {}  # slot-seconds, by study
-        self._due: dict[int, float] = {}
+        self._due: dict[int, float] = {}  # of those that want more
         self._at = 0.0
 
     def divide(self, claims: Mapping[int, Claim], slots: int, at: float) -> dict[int, int]:
@@ -35,10 +36,11 @@ class FairShares:
             at: seconds of a clock that never goes back.
         """
         self._settle(claims, at)
-        self._due = due_shares(claims, slots)
-        shares = {study: int(due + 1e-9) for study, due in self._due.items()}
+        dues = due_shares(claims, slots)
+        self._due = {study: due for study, due in dues.items() if due < claims[study].wanted}
+        shares = {study: int(due + 1e-9) for study, due in dues.items()}
         wanting = [study for study, claim in claims.items() if shares[study] < claim.wanted]
-        wanting.sort(key=lambda study: (-self._owed[study], shares[study] - self._due[study], study))
+        wanting.sort(key=lambda study: (-self._owed.get(study, 0.0), shares[study] - dues[study], study))
         for study in wanting[: slots - sum(shares.values())]:
             shares[study] += 1
         return shares
@@ -47,9 +49,9 @@ class FairShares:
         """Book the time since the last look."""
         elapsed, self._at = at - self._at, at
         self._owed = {
-            study: self._owed.get(study, 0.0)
-            + elapsed * (self._due[study] - claim.running if study in self._due else 0)
+            study: self._owed.get(study, 0.0) + elapsed * (self._due[study] - claim.running)
             for study, claim in claims.items()
+            if study in self._due
         }
 
 

@@ -54,6 +54,17 @@ def test_two_studies_take_turns_in_one_slot_by_their_weights() -> None:
     assert seconds == {1: 300, 2: 100}
 
 
+def test_a_study_that_had_all_it_wanted_is_owed_nothing_for_the_gaps_between_its_trials() -> None:
+    """Alone the first study is due both slots, and one of them stands empty half of the time."""
+    shares = FairShares()
+    for second in range(1000):
+        shares.divide({1: Claim(1, 2, 1 + second % 2)}, 2, second)
+
+    # Of one slot each three quarters and a quarter are due.
+    claims = {1: Claim(1, 2, 1), 2: Claim(3, 2, 0)}
+    assert shares.divide(claims, 1, 1000) == {1: 0, 2: 1}
+
+
 @dataclass
 class Slot:
     """A worker that takes the oldest job, trains for some seconds, and pulls the study's next trial."""
