@@ -38,6 +38,7 @@ router = APIRouter(prefix="/studies/{name}/ensembles", route_class=OnceRoute, ta
 CANDIDATES = {"average": 10, "greedy": 50, "stacking": 20, "bagging": 1, "boosting": 1, "refit": 1}
 MOST_LOOKED_AT = 500
 ROUNDS = {"greedy": 30, "bagging": 10, "boosting": 10}
+IMAGE_SIZE = "data.image_size"
 TRAINED_ANEW = ("bagging", "boosting", "refit")
 
 EnsembleNumber = Annotated[int, Path(alias="ensemble", ge=1, le=MAX_STEP, description="the ensemble's number")]
@@ -161,12 +162,16 @@ def _too_few(method: str, kept: int, pruned: int, *, retrained: bool) -> str:
 
 
 def _candidates(parts: Parts, study: StudyRow, trials: Trials) -> Iterator[tuple[TrialRow, AttemptKey]]:
-    """Complete trials whose model and predictions are kept, the best first."""
+    """Complete trials whose model and predictions are kept, the best first; none that see images of another size than
+    it does, as what is predicted is read once."""
+    best: TrialRow | None = None
     order = Sort("value", descending=objectives_of(study)[0]["direction"] == "maximize")
     for trial, _ in trials.page([TrialState.COMPLETE], order, None, MOST_LOOKED_AT):
         key = trials.newest_attempt(trial.number)
         if key is not None and {MODEL, PREDICTIONS} <= set(parts.artifacts.attempt(key).names()):
-            yield trial, key
+            best = best or trial
+            if trial.parameters.get(IMAGE_SIZE) == best.parameters.get(IMAGE_SIZE):
+                yield trial, key
 
 
 def _members(parts: Parts, study: StudyRow, task: TaskRow) -> list[Folder]:

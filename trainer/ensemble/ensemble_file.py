@@ -19,6 +19,7 @@ from trainer.data.prepared import AnySchema, Part
 from trainer.data.schema import Schema
 from trainer.data.subwords import SubwordSchema
 from trainer.data.texts import TextSchema
+from trainer.ensemble.candidates import Unlike
 from trainer.ensemble.combine import COMBINATIONS, Combination, Scores
 from trainer.folder import Folder
 from trainer.int8 import learned_in
@@ -106,6 +107,7 @@ def load(folder: Folder, folder_of: Callable[[int, int], Folder] | None = None) 
     Raises:
         FileNotFoundError: it, or one of its members, is not there.
         Damaged: a member's tensors are not those that its document names.
+        Unlike: the members see images of several sizes.
     """
     document: dict[str, Any] = json.loads(folder.read(DOCUMENT))
     combination = COMBINATIONS.validate_python(document["combination"])
@@ -114,7 +116,20 @@ def load(folder: Folder, folder_of: Callable[[int, int], Folder] | None = None) 
         folders: list[Folder] = [Below(folder, member_prefix(place)) for place in range(count)]
     else:
         folders = [folder_of(member["trial"], member["attempt"]) for member in document["members"]]
-    return Ensemble([model_file.load(each) for each in folders], combination)
+    members = [model_file.load(each) for each in folders]
+    _refuse_unlike(members)
+    return Ensemble(members, combination)
+
+
+def _refuse_unlike(members: Sequence[Predictor]) -> None:
+    """Raises: Unlike: an image would have to be read once for each size."""
+    schemas = [member.schema for member in members]
+    sizes = {(each.height, each.width): None for each in schemas if isinstance(each, ImageSchema)}
+    if len(sizes) > 1:
+        seen = " and ".join(f"{height} × {width}" for height, width in sizes)
+        raise Unlike(
+            f"the trials see images of {seen} pixels (data.image_size), and an ensemble takes them of one size"
+        )
 
 
 def parameters_of(predictors: Sequence[Predictor]) -> int:

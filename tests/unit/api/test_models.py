@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from store.artifacts import Artifacts
 from store.bus import open_redis, worker_key
 from store.messages import PROTOCOL, AttemptKey
-from store.models import TaskRow, TrialState
+from store.models import TaskRow, TrialRow, TrialState
 from store.session import reads, writes
 from store.settings import Settings
 from store.studies import Studies
@@ -107,6 +108,23 @@ def test_too_few_trials_for_an_ensemble_are_told_with_where_more_may_come_from(s
         "pruned: search with a larger least_complete of asha, or no pruner; bagging and boosting need one",
     )
     assert server.post("s/ensembles", {"method": "bagging", "rounds": 2}).status_code == 201
+
+
+def test_an_ensemble_is_of_trials_that_see_images_as_large_as_the_best_one_does(server: ApiServer) -> None:
+    server.create(**TRAIN)
+    server.add_trials([0.4, 0.1, 0.3, 0.2])
+    for number, size in enumerate([8, 8, 8, 16]):
+        leave_model(server, number)
+        folder = Artifacts(server.settings.artifacts).attempt(AttemptKey(server.study_id(), number, 1))
+        folder.write("predictions.npz", b"")
+        with writes(server.engine).begin() as session:
+            session.get_one(TrialRow, (server.study_id(), number)).parameters = {"data.image_size": size}
+
+    assert server.post("s/ensembles", {"method": "average"}).status_code == 201
+
+    with writes(server.engine).begin() as session:
+        task = session.scalars(select(TaskRow)).one()
+        assert [member["trial"] for member in task.request["members"]] == [1, 2, 0]
 
 
 def test_a_trial_that_needs_validation_rows_is_not_refitted(server: ApiServer) -> None:

@@ -19,6 +19,8 @@ from trainer.data.schema import Target
 from trainer.ensemble import ensemble_file, retrain, select
 from trainer.ensemble.candidates import Candidates, Rows, Unlike
 from trainer.ensemble.combine import COMBINATIONS, Stacked, Voted, Weighted
+from trainer.members import Member
+from trainer.models.build import build
 from trainer.predictions import Held, Predictions
 from trainer.progress import Monitor
 
@@ -275,6 +277,19 @@ def test_boosting_of_classes_draws_the_missed_rows_again(monkeypatch: pytest.Mon
     assert share > 2 * len(missed) / digits.train.rows
     assert share > 0.4  # SAMME's weights, with ten classes: (K-1)(1-e)/e for each missed row, half and more of all
     assert all(weight > 0 for weight in combination.weights)
+
+
+def test_models_that_see_images_of_several_sizes_are_no_ensemble() -> None:
+    folder = MemoryFolder()
+    for place, size in enumerate((8, 16)):
+        data = Data(source=f"synthetic:shapes?rows=60&size={size}")
+        prepared = prepare(data, device=CPU, data_folders=(), as_images=True)
+        member = Member(build(Model(name="linear"), prepared.schema), prepared.schema)
+        ensemble_file.save_member(folder, place, member, TrainConfig(data=data, model=Model(name="linear")))
+    ensemble_file.save(folder, Weighted(weights=(0.5, 0.5)), [])
+
+    with pytest.raises(Unlike, match="see images of 8 × 8 and 16 × 16 pixels"):
+        ensemble_file.load(folder)
 
 
 def test_an_ensemble_whose_member_is_gone_cannot_be_loaded() -> None:
