@@ -24,6 +24,8 @@ def fulfil(
     ledger: Ledger,
 ) -> Done | Refused:
     """Do what a person asked for, or say why not."""
+    if study.state is StudyState.CANCELLED:
+        return Refused(message=_cancelled(study.definition.name))
     if study.state.ended:
         return Refused(message="the study is ending at this moment; ask again")
     match request:
@@ -47,8 +49,7 @@ def take_up(session: Session, request: Amend, ledger: Ledger) -> LiveStudy | Ref
     if row is None or row.ended_at is None:
         return Refused(message="there is no such study any more")
     if row.state == StudyState.CANCELLED:
-        cure = f"a new one learns from its trials with warm_start: {{study: {row.name}}}"
-        return Refused(message=f"the study {row.name!r} was cancelled and changes no more; {cure}")
+        return Refused(message=_cancelled(row.name))
     try:
         study = load_study(session, row.id)
         if study.state is StudyState.FAILED and not study.counts.total():
@@ -65,6 +66,11 @@ def take_up(session: Session, request: Amend, ledger: Ledger) -> LiveStudy | Ref
         log.exception("a study cannot be taken up", study=row.id)
         return Refused(message=f"the study cannot be loaded ({type(error).__name__}: {error}); it stays {row.state}")
     return answer if isinstance(answer, Refused) else study
+
+
+def _cancelled(name: str) -> str:
+    cure = f"a new one learns from its trials with warm_start: {{study: {name}}}"
+    return f"the study {name!r} was cancelled and changes no more; {cure}"
 
 
 def _is_tried(session: Session, study: LiveStudy, request: Amend) -> bool:

@@ -252,6 +252,18 @@ def test_a_study_that_a_person_or_its_preflight_ended_stays_ended(yard: Yard) ->
 
 
 @ON_SQLITE
+def test_a_change_in_the_batch_in_which_it_is_cancelled_hears_of_that(yard: Yard) -> None:
+    study_id, person = yard.begin(study()), yard.worker("api")
+    person.post(Amend(study_id=study_id, budget={"trials": 99}))
+    yard.clock.advance(5)
+    yard.set_state(study_id, StudyState.CANCELLED)
+
+    answer = person.answer()
+    assert isinstance(answer, Refused)
+    assert answer.message.startswith("the study 's' was cancelled and changes no more; a new one learns")
+
+
+@ON_SQLITE
 def test_more_trials_in_the_batch_that_would_have_ended_it_keep_it_running(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
     worker, person = yard.worker(), yard.worker("api")
