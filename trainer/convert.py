@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from trainer.data.prepared import Part
 from trainer.errors import TrainerError
@@ -52,7 +53,8 @@ def convert(model: Network, rows: Part, form: str) -> bytes:
     given: Callable[[Inputs], Inputs] = _wide if form == "onnx" else tuple
     with _quiet():
         try:
-            data, run = (_onnx if form == "onnx" else _torch)(_export(model, given(compared.inputs)))
+            program = _export(model, given(_example(alone.inputs, model.pad)))
+            data, run = (_onnx if form == "onnx" else _torch)(program)
             found = [(evaluate(model, part), run(given(part.inputs))) for part in (compared, alone)]
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -65,12 +67,21 @@ def convert(model: Network, rows: Part, form: str) -> bytes:
 def _export(model: Network, inputs: Inputs) -> torch.export.ExportedProgram:
     """A program for any number of rows and, where they are texts, of tokens."""
     free = {0: torch.export.Dim.DYNAMIC}
-    if model.pad is not None and inputs[0].shape[1] > 1:
+    if model.pad is not None:
         free[1] = torch.export.Dim.DYNAMIC
     shapes = tuple(free for _ in inputs)
     # What takes any number of inputs, as an ensemble does, has them all as its one parameter.
     together = any(each.kind is Parameter.VAR_POSITIONAL for each in signature(model.forward).parameters.values())
     return torch.export.export(model, inputs, dynamic_shapes=(shapes,) if together else shapes)
+
+
+def _example(row: Inputs, pad: int | None) -> Inputs:
+    """A row twice, of two tokens at least: a size of one would be taken for the only one there can be."""
+    inputs = tuple(torch.cat([tensor, tensor]) for tensor in row)
+    if pad is None:
+        return inputs
+    (tokens,) = inputs
+    return (functional.pad(tokens, (0, max(0, 2 - tokens.shape[1])), value=pad),)
 
 
 def _first(rows: Part, count: int) -> Part:
@@ -122,7 +133,8 @@ def _compare(expected: Tensor, found: Tensor, form: str) -> None:
         raise NotConverted(f"{FILES[form]} gives outputs of shape {tuple(found.shape)}, not {tuple(expected.shape)}")
     apart = (expected - found).abs().max().item()
     if not apart <= TOLERANCE * max(1.0, expected.abs().max().item()):
-        raise NotConverted(f"{FILES[form]} gives outputs up to {apart:.2g} from the original's on {len(expected)} rows")
+        rows = "a single row" if len(expected) == 1 else f"{len(expected)} rows"
+        raise NotConverted(f"{FILES[form]} gives outputs up to {apart:.2g} from the original's on {rows}")
 
 
 @contextmanager

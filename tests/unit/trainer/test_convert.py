@@ -59,11 +59,24 @@ def test_a_model_of_texts_is_converted_for_texts_of_any_length(name: str, form: 
     schema = fit_texts(pd.DataFrame({"t": ROWS}), Data(source="file:x", text="t", max_tokens=12), TARGET)
     model = build(Model(**SMALL | {"name": name}), schema)
 
-    run = program(convert(model, tokens(schema, *ROWS), form), form)
+    run = program(convert(model, tokens(schema, "no"), form), form)  # a single row, of one token
 
     for texts in (["no"], ["cash", "a well done fine day"], [*ROWS, "so " * 20]):
         rows = tokens(schema, *texts)
         assert torch.allclose(run(rows), evaluate(model, rows), atol=1e-5)
+
+
+def test_a_file_that_errs_about_a_single_row_is_refused(iris: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(Model(hidden=[4]), iris.schema)
+
+    def off(inputs: tuple[Tensor, ...]) -> Tensor:
+        outputs: Tensor = model(*inputs)
+        return outputs + 0.5 if len(outputs) == 1 else outputs
+
+    monkeypatch.setattr("trainer.convert._torch", lambda _program: (b"", off))
+
+    with pytest.raises(NotConverted, match=r"gives outputs up to 0\.5 from the original's on a single row"):
+        convert(model, iris.validation, "torch")
 
 
 def program(data: bytes, form: str) -> Callable[[Part], Tensor]:
