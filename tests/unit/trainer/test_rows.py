@@ -14,7 +14,7 @@ from PIL import Image
 from trainer.data.images import ImageSchema
 from trainer.data.schema import Categorical, Numeric, Schema, Target
 from trainer.data.texts import TextSchema
-from trainer.rows import WrongRows, read_rows
+from trainer.rows import WrongRows, in_common, read_rows
 
 TARGET = Target(name="rich", task="classification", classes=("no", "yes"))
 PEOPLE = Schema(
@@ -143,3 +143,23 @@ def test_what_is_no_such_image_is_told(row: object, message: str) -> None:
     problem = refused.value.problems[0]
     assert (problem.path, problem.message) == ("rows[1]", message)
     assert problem.hint == "the model takes 3 × 2 with 1 channel, bytes from 0 to 255"
+
+
+def test_several_models_read_all_that_any_of_them_has_learned_from() -> None:
+    hours = Numeric(name="hours", fill=8.0, shift=0.0, scale=1.0)
+    jobs = Categorical(name="job", categories=("cook", "pilot"))
+    other = PEOPLE.model_copy(update={"numeric": (hours,), "categorical": (jobs,)})
+
+    both = in_common([PEOPLE, other])
+
+    assert sorted(both.columns) == ["age", "hours", "job", "member"]
+    assert isinstance(both, Schema)
+    assert [each.categories for each in both.categorical] == [("clerk", "cook", "pilot"), ("False", "True")]
+
+
+def test_a_value_of_a_column_without_known_categories_is_told_as_it_was_written() -> None:
+    rare = PEOPLE.model_copy(update={"categorical": (Categorical(name="job", categories=()),)})
+
+    _, notes = read_rows(rare, [{"age": 31, "job": "true"}])
+
+    assert "'true'" in "".join(notes)
