@@ -2,7 +2,7 @@
 
 import { $, $$, badge, boot, h } from "./dom.js";
 import { keepTimes, metric } from "./format.js";
-import { showStatus } from "./live.js";
+import { showStatus, tellLoss } from "./live.js";
 import { STATES, Study } from "./model.js";
 import { API, get } from "./rest.js";
 
@@ -28,9 +28,10 @@ async function refresh() {
     if (cursor === undefined) cursor = next;
     $("#more").hidden = !cursor;
     draw();
+    $("#loss")?.remove();
     showStatus("polling");
-  } catch {
-    showStatus("reconnecting");
+  } catch (error) {
+    showStatus(tellLoss(error.status) ? "ended" : "reconnecting");
   }
 }
 
