@@ -116,7 +116,8 @@ def _went_wrong(record: logging.LogRecord) -> bool:
     """Of uvicorn's lines, one a request, those of requests that were refused or failed: scripts and open pages send
     millions of others.
     """
-    return not isinstance(record.args, tuple) or record.args[-1] >= HTTPStatus.BAD_REQUEST
+    status = record.args[-1] if isinstance(record.args, tuple) else None
+    return not isinstance(status, int) or status >= HTTPStatus.BAD_REQUEST
 
 
 def _wire(settings: Settings) -> Parts:
