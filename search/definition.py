@@ -33,6 +33,7 @@ from search.sections import (
     UNTEACHABLE,
     Auto,
     Budget,
+    CmaEs,
     Keep,
     Name,
     NoPruner,
@@ -47,6 +48,8 @@ from search.sections import (
     WarmStart,
 )
 from store.errors import DefinitionError
+
+LEAST_POPSIZE = 4  # of a cmaes that adapts parameters together
 
 __all__ = ["Budget", "Definition", "Keep", "Objective", "Resources", "parse", "submitted"]
 
@@ -192,12 +195,25 @@ def submitted(document: object) -> Definition:
     has been changed, some of it may not.
 
     Raises:
-        DefinitionError: as `parse`, or a knob can act in no trial.
+        DefinitionError: as `parse`, or a knob can act in no trial, or generations are too small to learn from.
     """
     definition = parse(document)
-    if definition.kind == "train" and (idle := list(idle_settings(definition.parameters, definition.trial))):
-        raise DefinitionError(problems(idle, document))
+    findings = _check_popsize(definition.sampler)
+    if definition.kind == "train":
+        findings += idle_settings(definition.parameters, definition.trial)
+    if findings:
+        raise DefinitionError(problems(findings, document))
     return definition
+
+
+def _check_popsize(sampler: SamplerSpec) -> list[Finding]:
+    if not isinstance(sampler, CmaEs) or sampler.popsize is None or sampler.use_separable_cma:
+        return []
+    if sampler.popsize >= LEAST_POPSIZE:
+        return []
+    # The better half are parents; of one, the library's rank-mu update has the rate 0, by which it then divides.
+    message = f"{sampler.popsize} trials have one parent, from which cmaes hardly learns how parameters go together"
+    return [Finding(("sampler", "popsize"), message, f"at least {LEAST_POPSIZE}, or leave it out")]
 
 
 def _check_enqueued(definition: Definition) -> list[Finding]:

@@ -24,11 +24,13 @@ def check_refit(document: dict[str, Any]) -> Iterator[Finding]:
     if (why := _cannot_be_trained_again(document)) is not None:
         yield Finding(("refit",), why, "leave it out")
         return
-    searched = parameters.get("schedule.name") if isinstance(parameters, dict) else None
-    schedules = [trial.get("schedule") if isinstance(trial, dict) else None]
-    if isinstance(searched, dict) and isinstance(searched.get("values"), list):
-        schedules += [{"name": value} for value in searched["values"]]
-    if "plateau" in map(_name_of, schedules):
+    schedules = [_name_of(trial.get("schedule")) if isinstance(trial, dict) else None]
+    knob = parameters.get("schedule.name") if isinstance(parameters, dict) else None
+    if isinstance(knob, dict):
+        values = knob.get("values")
+        chosen = values if isinstance(values, list) else [knob.get("value")]
+        schedules = [*chosen, *(schedules if "when" in knob else ())]
+    if "plateau" in schedules:
         yield Finding(("refit",), "has no validation rows for the schedule plateau to look at", "take another schedule")
 
 

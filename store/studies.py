@@ -65,9 +65,8 @@ class Studies:
             Conflict: the name is taken.
             IntegrityError: another transaction took the name at this very moment.
         """
-        if self._session.scalar(select(StudyRow.id).where(StudyRow.name == name)) is not None:
-            ways = f"give this one another name, or give that one more to do (`trialyard edit {name}`), or delete it"
-            raise Conflict(f"there is a study named {name!r} already; {ways}")
+        if (taken := self._session.scalar(select(StudyRow).where(StudyRow.name == name))) is not None:
+            raise Conflict(f"there is a study named {name!r} already{self._ways_round(taken)}")
         started_at = at if state is StudyState.RUNNING else None
         study = StudyRow(
             name=name,
@@ -168,6 +167,17 @@ class Studies:
             self._session.execute(delete(table).where(table.study_id == study.id))
         self._session.execute(delete(StudyRow).where(StudyRow.id == study.id))
         return study.id
+
+    def _ways_round(self, study: StudyRow) -> str:
+        """What can be done where a study has the name: one that was cancelled or never had a trial goes on no more."""
+        another, delete = "give this one another name", f"delete that one (`trialyard delete {study.name}`)"
+        has_trials = self._session.scalar(select(exists().where(TrialRow.study_id == study.id)))
+        if StudyState(study.state).ended and not has_trials:
+            return f", {study.state} without a trial; {another}, or {delete}"
+        if study.state == StudyState.CANCELLED:
+            learn = f"warm_start: {{study: {study.name}}} learns from its trials"
+            return f", CANCELLED for good; {another} ({learn}), or {delete}"
+        return f"; {another}, or give that one more to do (`trialyard edit {study.name}`), or delete it"
 
     def _unmoved(self, name: str, move: Move) -> StudyRow:
         study = self.get(name)

@@ -12,7 +12,7 @@ from trainer import checkpoint, model_file, predictions
 from trainer.config import TrainConfig
 from trainer.crossval import JointTraining
 from trainer.data.prepared import Folds, Prepared
-from trainer.errors import NothingToCopy
+from trainer.errors import DataError, NothingToCopy
 from trainer.folder import Folder
 from trainer.heritage import Heritage
 from trainer.keeper import Keeper
@@ -90,9 +90,11 @@ def fit(
         ranks: who trains this together. The first one alone reports, decides and writes, and reads what is resumed.
 
     Raises:
+        DataError: the configuration looks at validation rows, and there are none.
         Diverged: a loss or a metric is not finite.
         NothingToCopy: there is no whole checkpoint to copy.
     """
+    _refuse_unvalidated(config, prepared)
     training = _begun(config, prepared, monitor, reporter, origin, heritage, ranks)
     if not _resume(training, resume_from, reporter, ranks) and membership and membership.copies:
         _copy(training, membership.copies, reporter, ranks)
@@ -102,6 +104,17 @@ def fit(
     if ending != "finished":
         return _ended(training, ending)
     return _finish(training, folder, [] if membership else [folder, *resume_from], ranks)
+
+
+def _refuse_unvalidated(config: TrainConfig, prepared: Prepared | Folds) -> None:
+    if isinstance(prepared, Folds) or prepared.validation.rows:
+        return
+    if config.schedule.name == "plateau":
+        message = "plateau lowers the rate by val/loss, and there are no validation rows"
+        raise DataError("trial.schedule.name", message, "take another schedule")
+    if config.early_stopping is not None and config.early_stopping.metric.startswith("val/"):
+        message = f"{config.early_stopping.metric} is not measured, as there are no validation rows"
+        raise DataError("trial.early_stopping", message, "leave it out")
 
 
 def _train(

@@ -14,6 +14,8 @@ from trialyard.errors import BadInput
 SHOWN = 5
 EITHER_WAY = ("parallel", "target")  # how fast, and how good: neither says how much there is to do
 FILLED_IN = "max_failed"  # from `trials` as they were at first, where the file does not name it
+# Of a study that was begun when another value was meant where none is given, a migration has written the former one.
+WRITTEN_LATER = ("trial.data.words", "pruner.reduction_factor")
 
 
 def larger_budget(stored: Definition, document: Mapping[str, Any], home: Path) -> dict[str, Any]:
@@ -31,7 +33,8 @@ def larger_budget(stored: Definition, document: Mapping[str, Any], home: Path) -
     changed = {key: now[key] for key in now if now[key] != before[key] and (key in given or key != FILLED_IN)}
     others = [f"budget.{key}" for key, value in changed.items() if not _is_more(key, before[key], value)]
     like = _with_budget_of(stored, document, wanted)
-    others += _differences(_but_budget(stored, document), _but_budget(like, document))
+    differences = _differences(_but_budget(stored, document), _but_budget(like, document))
+    others += [path for path in differences if path not in WRITTEN_LATER or _says(document, path)]
     if others:
         where = ", ".join(others[:SHOWN]) + (" …" if len(others) > SHOWN else "")
         raise BadInput(
@@ -39,6 +42,14 @@ def larger_budget(stored: Definition, document: Mapping[str, Any], home: Path) -
             "with a larger budget alone. Give this one another name or another --home"
         )
     return changed
+
+
+def _says(document: Any, path: str) -> bool:
+    for key in path.split("."):
+        if not isinstance(document, Mapping) or key not in document:
+            return False
+        document = document[key]
+    return True
 
 
 def _is_more(key: str, before: Any, now: Any) -> bool:

@@ -78,6 +78,10 @@ def init(
     missing: Annotated[
         list[str] | None, typer.Option(help="What stands where a value is missing, as in unknown.")
     ] = None,
+    channels: Annotated[
+        Literal["auto", "first", "last"],
+        typer.Option(help="Where arrays of images have channels, if both could be."),
+    ] = "auto",
     name: Annotated[str | None, typer.Option(help="The study's name; the data's if left out.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The study file; NAME.yaml if not given.")
@@ -85,10 +89,11 @@ def init(
 ) -> None:
     """Write a first study file for your data, and say what was found in them."""
     with _service():
-        from trialyard import first_study
+        from trialyard.first_look import Given
+        from trialyard.first_study import say, write_first_study
 
-        given = first_study.Given(data, target, text, tuple(missing or ()), name=name, output=output)
-        first_study.say(first_study.write_first_study(given, _settings()), screen())
+        given = Given(data, target, text, tuple(missing or ()), channels, name, output)
+        say(write_first_study(given, _settings()), screen())
 
 
 @app.command()

@@ -32,6 +32,7 @@ def refitted(**sections: Any) -> dict[str, Any]:
         ({"objective": [{"metric": m, "direction": "minimize"} for m in ("val/loss", "params")]}, "several"),
         ({"trial": {**TRAIN, "schedule": {"name": "plateau"}}}, "the schedule plateau"),
         ({"parameters": {"schedule.name": {"values": ["cosine", "plateau"]}}}, "the schedule plateau"),
+        ({"parameters": {"schedule.name": {"value": "plateau"}}}, "the schedule plateau"),
         ({"refit": {"seeds": 0}}, "must be at least 1"),
         ({"refit": {"seed": 5}}, "did you mean 'seeds'"),
     ],
@@ -42,6 +43,14 @@ def test_what_cannot_be_refitted_is_refused(sections: dict[str, Any], says: str)
 
     [problem] = [each for each in caught.value.problems if each.path.startswith("refit")]
     assert says in f"{problem.message}; {problem.hint}"
+
+
+def test_a_schedule_that_no_trial_has_is_no_reason_to_refuse() -> None:
+    trial = {**TRAIN, "schedule": {"name": "plateau"}}
+
+    definition = parse(refitted(trial=trial, parameters={"schedule.name": {"values": ["cosine", "linear"]}}))
+
+    assert definition.refit is not None
 
 
 def test_yes_and_no_are_answers_and_a_definition_is_read_again_as_it_was() -> None:

@@ -22,6 +22,10 @@ class Unlike(TrainerError):
     what another one is judged by."""
 
 
+class TooFewRows(TrainerError):
+    """There are fewer validation rows than a method can learn from."""
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """What each candidate says of the same rows, and what is true."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.ensemble.candidates import Rows
+from trainer.ensemble.candidates import Rows, TooFewRows
 from trainer.ensemble.combine import Combination, Stacked, Weighted, log_of
 
 STACKING_FOLDS = 5
@@ -59,7 +59,12 @@ def stack(rows: Rows, seed: int) -> Chosen:
     """A linear model over the candidates' predictions (Wolpert 1992), whose weights are pulled towards those of the
     plain mean (as Breiman 1996 keeps them positive): ridge regression of values, logistic regression of classes. How
     strong the pull is, five folds of the validation rows decide.
+
+    Raises:
+        TooFewRows: there is only one, and nothing is left to learn from where it is held out.
     """
+    if len(rows.y) < 2:
+        raise TooFewRows(f"stacking learns from validation rows, and there is {len(rows.y)}; take average or greedy")
     fit = _fit_ridge if rows.scores.ndim == 2 else _fit_logistic
     fold = np.random.default_rng(seed).permutation(len(rows.y)) % STACKING_FOLDS
     costs = [

@@ -80,6 +80,25 @@ def test_a_name_is_given_once(server: ApiServer) -> None:
     assert "(`trialyard edit s`)" in again.json()["detail"]
 
 
+@pytest.mark.parametrize("trials", [0, 1])
+@on_sqlite
+def test_a_name_of_a_study_that_goes_on_no_more_is_given_with_the_ways_that_are_left(
+    server: ApiServer, trials: int
+) -> None:
+    server.create("s")
+    server.add_trials([0.5] * trials)
+    server.post("s/cancel")
+
+    told = server.http.post("/api/v1/studies", json=definition("s")).json()["detail"]
+
+    ways = {
+        0: "CANCELLED without a trial; give this one another name, or delete that one (`trialyard delete s`)",
+        1: "CANCELLED for good; give this one another name (warm_start: {study: s} learns from its trials), "
+        "or delete that one (`trialyard delete s`)",
+    }
+    assert told == f"there is a study named 's' already, {ways[trials]}"
+
+
 def test_of_requests_for_one_name_at_once_one_succeeds(server: ApiServer) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: server.http.post("/api/v1/studies", json=definition()).status_code, range(8)))

@@ -513,6 +513,23 @@ def test_folds_may_be_asked_for_beside_the_split_that_they_take_the_place_of() -
     assert submitted(document).trial["data"]["split"] == split
 
 
+@pytest.mark.parametrize("more", [{}, {"with_margin": True}, {"lr_adapt": True}])
+def test_a_generation_of_a_single_parent_is_refused_of_a_new_study(more: dict[str, Any]) -> None:
+    document = train(sampler={"name": "cmaes", "popsize": 3, **more})
+
+    with pytest.raises(DefinitionError) as caught:
+        submitted(document)
+
+    [problem] = caught.value.problems
+    assert (problem.path, problem.hint) == ("sampler.popsize", "at least 4, or leave it out")
+    assert parse(document).sampler.name == "cmaes"  # one that is stored stays readable
+
+
+@pytest.mark.parametrize("sampler", [{"popsize": 4}, {"popsize": 3, "use_separable_cma": True}, {}])
+def test_a_generation_that_can_be_learned_from_is_accepted(sampler: dict[str, Any]) -> None:
+    assert submitted(train(sampler={"name": "cmaes", **sampler})).sampler.name == "cmaes"
+
+
 @pytest.mark.parametrize(("trial", "path", "words"), IDLE)
 def test_a_knob_of_the_trial_that_no_trial_can_use_is_refused_of_a_new_study(
     trial: dict[str, Any], path: str, words: list[str]

@@ -17,7 +17,7 @@ from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.data.schema import Target
 from trainer.ensemble import ensemble_file, retrain, select
-from trainer.ensemble.candidates import Candidates, Rows, Unlike
+from trainer.ensemble.candidates import Candidates, Rows, TooFewRows, Unlike
 from trainer.ensemble.combine import COMBINATIONS, Stacked, Voted, Weighted
 from trainer.members import Member
 from trainer.models.build import build
@@ -129,6 +129,14 @@ def test_stacking_of_values_that_are_all_the_same_is_possible(rows: int) -> None
 
     assert combination.weights == pytest.approx((1 / 3,) * 3)
     assert combination.apply(np.array([[4.0], [4.0], [3.0]])) == pytest.approx([3.0])
+
+
+@pytest.mark.parametrize("scores", [np.array([[3.0], [4.0]]), np.full((2, 1, 2), 0.5)], ids=["values", "classes"])
+def test_stacking_of_a_single_row_is_refused(scores: NDArray[np.float64]) -> None:
+    with pytest.raises(
+        TooFewRows, match="stacking learns from validation rows, and there is 1; take average or greedy"
+    ):
+        select.stack(Rows(scores, np.array([1.0])), seed=0)
 
 
 def test_stacking_of_classes_finds_the_model_that_knows() -> None:

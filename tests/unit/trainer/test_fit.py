@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.trainer.conftest import Killed, MemoryFolder, Recorder
+from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
 from trainer.config import COST_METRICS, PINBALL, Data, TrainConfig, metric_names
+from trainer.data.prepare import prepare_whole
 from trainer.data.prepared import Prepared
-from trainer.errors import Diverged
+from trainer.errors import DataError, Diverged
 from trainer.fit import Fitted, Monitor, fit
+from trainer.progress import Newest
 
 ACCURACY = Monitor("val/accuracy", "maximize")
 LOSS = Monitor("val/loss", "minimize")
@@ -443,3 +445,30 @@ def test_class_weights_change_what_is_learned(iris: Prepared) -> None:
     weighted = dataclasses.replace(iris, class_weight=torch.tensor([1.0, 10.0, 0.1]))
 
     assert run(configure(), weighted).metrics["val/loss"] != run(configure(), iris).metrics["val/loss"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "refusal"),
+    [
+        (
+            {"schedule": {"name": "plateau"}},
+            "trial.schedule.name: plateau lowers the rate by val/loss, and there are no validation rows; "
+            "take another schedule",
+        ),
+        (
+            {"early_stopping": {"metric": "val/loss"}},
+            "trial.early_stopping: val/loss is not measured, as there are no validation rows; leave it out",
+        ),
+    ],
+)
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_what_looks_at_validation_rows_is_refused_where_there_are_none(
+    sections: dict[str, Any], refusal: str, seeds: int
+) -> None:
+    config = configure(**sections, seeds=seeds)
+    whole = prepare_whole(config, device=CPU, data_folders=())
+
+    with pytest.raises(DataError) as refused:
+        run(config, whole, monitor=Newest("train/loss", "minimize"))
+
+    assert str(refused.value) == refusal

@@ -50,6 +50,24 @@ def test_a_larger_budget_is_told_by_its_keys(
     assert again({"budget": before}, {"budget": now}) == expected
 
 
+def texts(**data: str) -> dict[str, Any]:
+    return {"trial": {"data": {"source": "file:a.csv", "text": "said", **data}, "model": {"name": "embedding_bag"}}}
+
+
+def asha(**pruner: int) -> dict[str, Any]:
+    return {"pruner": {"name": "asha", "min_resource": 1, "max_resource": 27, **pruner}}
+
+
+@pytest.mark.parametrize(
+    ("migrated", "now"), [(texts(words="plain"), texts()), (asha(reduction_factor=3), asha())], ids=["words", "asha"]
+)
+def test_a_file_that_is_silent_about_what_a_migration_wrote_agrees_with_the_study(
+    migrated: dict[str, Any], now: dict[str, Any]
+) -> None:
+    assert again(migrated, now) == {}
+    assert again(migrated, now | {"budget": {"trials": 12}}) == {"trials": 12}
+
+
 @pytest.mark.parametrize(
     ("before", "now", "where"),
     [
@@ -67,6 +85,8 @@ def test_a_larger_budget_is_told_by_its_keys(
             {"budget": {"trials": 20}, "sampler": {"name": "tpe", "seed": 2}},
             "sampler.seed",
         ),
+        (texts(words="plain"), texts(words="by_script"), "trial.data.words"),
+        (asha(reduction_factor=3), asha(reduction_factor=2), "pruner.reduction_factor"),
         ({}, {"budget": {"trials": 11}, "enqueue": [{"optimizer.lr": 0.05}] * 11}, "enqueue"),
     ],
 )

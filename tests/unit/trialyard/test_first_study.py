@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ from store.settings import Settings
 from trainer.config import TrainConfig
 from trainer.preflight import check
 from trialyard.errors import BadInput
-from trialyard.first_study import CPU, FirstStudy, Given, say, write_first_study
+from trialyard.first_look import CPU, Given
+from trialyard.first_study import FirstStudy, say, write_first_study
 from trialyard.study_file import from_yaml
 
 NUMBERS = np.random.default_rng(0).normal(size=60)
@@ -80,7 +82,7 @@ def test_a_table_with_semicolons_is_read_by_its_columns(tmp_path: Path) -> None:
 
     assert (definition.trial["data"]["delimiter"], definition.trial["data"]["target"]) == (";", "kind")
     assert definition.trial["data"]["missing_values"] == ["?", "none"]
-    assert study.prepared.columns == ["size", "mark"]
+    assert study.look.prepared.columns == ["size", "mark"]
 
 
 def test_the_first_line_says_what_divides_the_fields_whatever_stands_in_them(tmp_path: Path) -> None:
@@ -93,8 +95,8 @@ def test_the_first_line_says_what_divides_the_fields_whatever_stands_in_them(tmp
 
     assert (definition.trial["data"]["delimiter"], definition.trial["data"]["target"]) == (";", "of")
     assert definition.trial["data"]["decimal"] == ","
-    assert study.prepared.columns == ["size, cm", "kind, in a, b, c, d"]
-    assert len(study.prepared.schema.numeric) == 2  # type: ignore[union-attr] - a table
+    assert study.look.prepared.columns == ["size, cm", "kind, in a, b, c, d"]
+    assert len(study.look.prepared.schema.numeric) == 2  # type: ignore[union-attr] - a table
 
 
 def test_commas_in_words_are_none_of_numbers(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_sentences_of_a_script_without_spaces_are_noticed(tmp_path: Path) -> Non
     study, definition = written(table, tmp_path / "messages.csv")
 
     assert definition.trial["data"]["text"] == "message"
-    assert "惠" in study.prepared.schema.vocabulary  # type: ignore[union-attr] - of texts
+    assert "惠" in study.look.prepared.schema.vocabulary  # type: ignore[union-attr] - of texts
 
 
 def test_a_column_in_which_hardly_a_value_stands_is_dropped(tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ def test_a_column_in_which_hardly_a_value_stands_is_dropped(tmp_path: Path) -> N
     study, definition = written(table, tmp_path / "gaps.csv")
 
     assert (definition.trial["data"]["drop"], definition.trial["data"]["target"]) == (["empty", "fax", "note"], "kind")
-    assert study.prepared.columns == ["size"]
+    assert study.look.prepared.columns == ["size"]
 
 
 @pytest.mark.parametrize(("rows", "values", "dropped"), [(60, 9, True), (60, 10, False), (18, 8, True), (18, 9, False)])
@@ -219,14 +221,14 @@ def test_a_text_and_its_label_make_a_text_task_wherever_they_stand(tmp_path: Pat
 
     assert (definition.trial["data"]["text"], definition.trial["data"]["target"]) == ("message", "label")
     assert "model.name" in definition.parameters
-    assert study.prose == ()
+    assert study.look.prose == ()
 
 
 def test_sentences_beside_other_columns_are_named_and_not_used_unless_asked_for(tmp_path: Path) -> None:
     table = pd.DataFrame({"message": SENTENCES, "size": NUMBERS, "label": WORDS})
 
     study, definition = written(table, tmp_path / "mails.csv")
-    assert study.prose == ("message",)
+    assert study.look.prose == ("message",)
     assert "text" not in definition.trial["data"]
 
     study.file.unlink()
@@ -241,6 +243,39 @@ def test_images_are_learned_by_a_convolutional_network(tmp_path: Path) -> None:
     _, definition = drafted(Given(str(tmp_path / "pictures.npz"), output=tmp_path / "study.yaml"))
 
     assert definition.trial["model"]["name"] == "cnn"
+
+
+def pictures_with_channels_at_either_end(folder: Path) -> str:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 4, 12, 3), dtype=np.uint8)
+    np.savez(folder / "pictures.npz", X=pixels, y=np.arange(60) % 3)
+    return str(folder / "pictures.npz")
+
+
+@pytest.mark.parametrize(("channels", "count"), [("first", 4), ("last", 3)])
+def test_where_images_have_their_channels_is_said_by_a_person_and_in_the_study(
+    channels: Literal["first", "last"], count: int, tmp_path: Path
+) -> None:
+    data = pictures_with_channels_at_either_end(tmp_path)
+
+    study, definition = drafted(Given(data, channels=channels, output=tmp_path / "study.yaml"))
+
+    assert definition.trial["data"]["channels"] == channels
+    assert study.look.prepared.train.inputs[0].shape[1] == count
+
+
+def test_channels_that_may_be_two_are_asked_for_by_the_option_that_says_it(tmp_path: Path) -> None:
+    given = Given(pictures_with_channels_at_either_end(tmp_path), output=tmp_path / "study.yaml")
+
+    with pytest.raises(BadInput) as refused:
+        write_first_study(given, Settings())
+
+    told = "images of shape (4, 12, 3) have 4 channels first or 3 last; say which, as in --channels last"
+    assert str(refused.value) == f"--channels: {told}"
+
+
+def test_a_table_has_no_channels(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="--channels: sklearn:iris holds no images; leave it out"):
+        write_first_study(Given("sklearn:iris", channels="first", output=tmp_path / "study.yaml"), Settings())
 
 
 def test_a_source_of_scikit_learn_is_called_by_its_name(tmp_path: Path) -> None:
