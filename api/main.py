@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from importlib.metadata import version
 
 import anyio.to_thread
@@ -105,9 +107,19 @@ def serve(settings: Settings) -> int:
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: None)  # uvicorn raises it once more when it has shut down in good order
     spare_the_living()
+    if not settings.access_log:
+        logging.getLogger("uvicorn.access").addFilter(_went_wrong)
     # Without a limit an open event stream would hold the shutdown up for ever.
     uvicorn.run(app, host=settings.host, port=settings.port, ws="none", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
     return 0
+
+
+def _went_wrong(record: logging.LogRecord) -> bool:
+    """Of uvicorn's lines, one a request, those of requests that were refused or failed: scripts and open pages send
+    millions of others.
+    """
+    status = record.args[-1] if isinstance(record.args, tuple) else None
+    return not isinstance(status, int) or status >= HTTPStatus.BAD_REQUEST
 
 
 def _wire(settings: Settings) -> Parts:

@@ -72,8 +72,12 @@ class Allowance:
 
     def device_hours(self, at: datetime) -> float:
         """The time that attempts have taken, each times its GPUs."""
+        return self.slot_seconds(at) * self._devices / 3600
+
+    def slot_seconds(self, at: datetime) -> float:
+        """The same in seconds, whatever a slot has."""
         running = sum((at - began).total_seconds() for began in self._began.values())
-        return (self._used_seconds + running * self._devices) / 3600
+        return self._used_seconds / self._devices + running
 
     @property
     def _devices(self) -> int:

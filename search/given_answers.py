@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from store.messages import Answer, Reply, Request
 
-MOST = 100_000  # senders
+MOST = 20_000  # senders, of a kilobyte each: every request of the API is one, and comes again for seconds at most
 
 Addressed = tuple[str, Reply]  # a sender, and what it is told
 

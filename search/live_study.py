@@ -283,7 +283,7 @@ class LiveStudy(AttemptEnds):
         computed = self.state is StudyState.RUNNING and self._optuna.question is not None
         wanted = self._allowance.busy + max(computed, self.room(at))
         self.share = share
-        return Claim(self.definition.priority, wanted, self.counts[TrialState.RUNNING])
+        return Claim(self.definition.priority, wanted, self._allowance.slot_seconds(at))
 
     # Helpers, in call order
 

@@ -42,12 +42,11 @@ class Pools:
     def __init__(self) -> None:
         self._shares: defaultdict[Pool, FairShares] = defaultdict(FairShares)
 
-    def divide(self, studies: Collection[LiveStudy], offers: Collection[Offer], at: datetime, seconds: float) -> None:
+    def divide(self, studies: Collection[LiveStudy], offers: Collection[Offer], at: datetime) -> None:
         """Set each study's `slots` and `share`.
 
         Args:
             offers: what each live worker offers.
-            seconds: the same moment as `at`, on a clock that never goes back.
         """
         slots = Counter((offer.pool, offer.gpus) for offer in offers if offer.is_open)
         members: defaultdict[Pool, list[LiveStudy]] = defaultdict(list)
@@ -58,12 +57,12 @@ class Pools:
             if not study.is_external:
                 members[pool].append(study)
         for pool, sharing in members.items():
-            self._share_out(pool, sharing, slots[pool], at, seconds)
+            self._share_out(pool, sharing, slots[pool], at)
 
-    def _share_out(self, pool: Pool, studies: list[LiveStudy], slots: int, at: datetime, seconds: float) -> None:
+    def _share_out(self, pool: Pool, studies: list[LiveStudy], slots: int, at: datetime) -> None:
         claims = {study.id: study.claim(at) for study in studies}
         competing = {study_id: claim for study_id, claim in claims.items() if claim.wanted}
-        shares = self._shares[pool].divide(competing, slots, seconds)
+        shares = self._shares[pool].divide(competing, slots)
         if slots and len(competing) > 1:
             for study in studies:
                 study.share = shares.get(study.id)

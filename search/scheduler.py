@@ -333,7 +333,7 @@ class Scheduler:
         self._follow_states(ledger)
         self._expire(ledger)
         self._enqueued -= self._seats.look(self._liveness.offers())
-        self._pools.divide(self._studies.values(), self._seats.offers.values(), self._clock(), self._monotonic())
+        self._pools.divide(self._studies.values(), self._seats.offers.values(), self._clock())
         if self._monotonic() >= self._next_reconciliation:
             self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
             self._liveness.announce()

@@ -8,34 +8,31 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Claim:
-    """What a study asks of its pool: its weight, the slots that it could use, and those that it uses now."""
+    """What a study asks of its pool: its weight, the slots that it could use, and the slot-seconds that its trials have
+    had so far."""
 
     weight: int
     wanted: int
-    running: int
+    used: float
 
 
 class FairShares:
     """Divides the slots of one pool, and remembers who has had less than its due.
 
     A due share is seldom whole. What is left over beside the whole slots goes to the studies that are owed most
-    slot-seconds, so that over time each gets its share, also of a pool with fewer slots than studies. Who is due all
-    that it wants is owed nothing: no other study is to blame for the gaps between its trials. A running trial is never
-    interrupted for it.
+    slot-seconds, so that over time each gets its share, also of a pool with fewer slots than studies. What is due is so
+    much of what was used: a slot that stood empty between two trials is owed to nobody. Nor is anything to who is due
+    all that it wants. A running trial is never interrupted for it.
     """
 
     def __init__(self) -> None:
         self._owed: dict[int, float] = {}  # slot-seconds, by study
         self._due: dict[int, float] = {}  # of those that want more
-        self._at = 0.0
+        self._used: dict[int, float] = {}  # at the last look
 
-    def divide(self, claims: Mapping[int, Claim], slots: int, at: float) -> dict[int, int]:
-        """The slots for each study that wants any; together as many as there are, or as are wanted.
-
-        Args:
-            at: seconds of a clock that never goes back.
-        """
-        self._settle(claims, at)
+    def divide(self, claims: Mapping[int, Claim], slots: int) -> dict[int, int]:
+        """The slots for each study that wants any; together as many as there are, or as are wanted."""
+        self._settle(claims)
         dues = due_shares(claims, slots)
         self._due = {study: due for study, due in dues.items() if due < claims[study].wanted}
         shares = {study: int(due + 1e-9) for study, due in dues.items()}
@@ -45,14 +42,19 @@ class FairShares:
             shares[study] += 1
         return shares
 
-    def _settle(self, claims: Mapping[int, Claim], at: float) -> None:
-        """Book the time since the last look."""
-        elapsed, self._at = at - self._at, at
-        self._owed = {
-            study: self._owed.get(study, 0.0) + elapsed * (self._due[study] - claim.running)
+    def _settle(self, claims: Mapping[int, Claim]) -> None:
+        """Book what was used since the last look."""
+        used = {
+            study: claim.used - self._used.get(study, claim.used)
             for study, claim in claims.items()
             if study in self._due
         }
+        due = sum(self._due[study] for study in used)
+        part = sum(used.values()) / due if due else 0.0
+        self._owed = {
+            study: self._owed.get(study, 0.0) + part * self._due[study] - seconds for study, seconds in used.items()
+        }
+        self._used = {study: claim.used for study, claim in claims.items()}
 
 
 def due_shares(claims: Mapping[int, Claim], slots: int) -> dict[int, float]:

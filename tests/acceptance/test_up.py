@@ -81,6 +81,15 @@ def test_bad_input_is_refused_by_the_server_with_the_same_words(settled_person: 
     assert errors.startswith("budget.trials: ")
 
 
+def test_the_servers_log_tells_of_what_went_wrong_alone(settled_person: Person, up: str) -> None:
+    assert httpx.get(f"{up}/api/v1/studies").is_success
+    assert httpx.get(f"{up}/api/v1/studies/nobody").status_code == 404
+
+    log = (settled_person.home / "logs" / "server.log").read_text()
+    assert '"GET /api/v1/studies/nobody HTTP/1.1" 404' in log
+    assert "200 OK" not in log
+
+
 def test_a_second_service_on_the_same_home_is_refused(settled_person: Person, up: str) -> None:
     code, _, errors = settled_person.runs("up", "--port", free_port())
 

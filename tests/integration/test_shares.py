@@ -36,16 +36,15 @@ def test_while_nobody_is_owed_anything_what_is_left_over_goes_to_the_largest_par
     # Of two slots 4/7, 6/7 and 4/7 are due.
     claims = {1: Claim(2, 9, 0), 2: Claim(3, 9, 0), 3: Claim(2, 9, 0)}
 
-    assert FairShares().divide(claims, 1, at=0.0) == {1: 0, 2: 1, 3: 0}
-    assert FairShares().divide(claims, 2, at=0.0) == {1: 1, 2: 1, 3: 0}
+    assert FairShares().divide(claims, 1) == {1: 0, 2: 1, 3: 0}
+    assert FairShares().divide(claims, 2) == {1: 1, 2: 1, 3: 0}
 
 
 def test_two_studies_take_turns_in_one_slot_by_their_weights() -> None:
     """Trials of ten seconds; nobody is interrupted, so the share is looked at when one ends."""
     shares, running, seconds = FairShares(), 0, Counter[int]()
     for second in range(400):
-        claims = {1: Claim(3, 9, int(running == 1)), 2: Claim(1, 9, int(running == 2))}
-        share = shares.divide(claims, 1, second)
+        share = shares.divide({1: Claim(3, 9, seconds[1]), 2: Claim(1, 9, seconds[2])}, 1)
         assert sum(share.values()) == 1
         if second % 10 == 0:
             running = max(share, key=lambda each: share[each])
@@ -54,15 +53,42 @@ def test_two_studies_take_turns_in_one_slot_by_their_weights() -> None:
     assert seconds == {1: 300, 2: 100}
 
 
+@pytest.mark.parametrize("gap", [0.0, 1.0])
+@pytest.mark.parametrize("slots", [1, 2, 3, 5])
+def test_over_a_long_time_each_study_gets_its_part_of_what_is_used(slots: int, gap: float) -> None:
+    """Trials of one to three seconds end at any moment; the share is looked at once a second. A slot goes on at once
+    with the study that it had if that has its share, and else to one that has not, after a gap in which it is empty."""
+    shares, lengths, seconds = FairShares(), random.Random(0), Counter[int]()
+    share: dict[int, int] = {}
+    has, until = [0] * slots, [0.0] * slots
+    for tick in range(50_000):
+        now = tick / 10
+        if tick % 10 == 0:
+            share = shares.divide({1: Claim(1, 9, seconds[1]), 2: Claim(3, 9, seconds[2])}, slots)
+        for slot in range(slots):
+            if now < until[slot]:
+                continue
+            had, has[slot] = has[slot], 0
+            wanting = [study for study in share if share[study] > has.count(study)]
+            if had and (gap or had not in wanting):
+                until[slot] = now + gap
+            elif wanting:
+                has[slot] = had or lengths.choice(wanting)
+                until[slot] = now + lengths.uniform(1, 3)
+        seconds.update({study: has.count(study) / 10 for study in share})
+
+    assert seconds[2] / seconds[1] == pytest.approx(3, rel=0.01)
+
+
 def test_a_study_that_had_all_it_wanted_is_owed_nothing_for_the_gaps_between_its_trials() -> None:
     """Alone the first study is due both slots, and one of them stands empty half of the time."""
     shares = FairShares()
     for second in range(1000):
-        shares.divide({1: Claim(1, 2, 1 + second % 2)}, 2, second)
+        shares.divide({1: Claim(1, 2, 1.5 * second)}, 2)
 
     # Of one slot each three quarters and a quarter are due.
-    claims = {1: Claim(1, 2, 1), 2: Claim(3, 2, 0)}
-    assert shares.divide(claims, 1, 1000) == {1: 0, 2: 1}
+    claims = {1: Claim(1, 2, 1500), 2: Claim(3, 2, 0)}
+    assert shares.divide(claims, 1) == {1: 0, 2: 1}
 
 
 @dataclass
@@ -169,7 +195,9 @@ def test_the_time_of_all_attempts_is_what_device_hours_bound(yard: Yard, restart
 
 def test_no_study_gets_a_slot_that_it_does_not_want_however_much_it_is_owed() -> None:
     shares = FairShares()
-    claims = {1: Claim(1, wanted=1, running=0), 2: Claim(1, wanted=5, running=2), 3: Claim(1, wanted=5, running=1)}
-    shares.divide(claims, slots=4, at=0.0)  # 1, 1.5 and 1.5 are due
+    shares.divide({1: Claim(1, 5, 0), 2: Claim(1, 5, 0), 3: Claim(1, 5, 0)}, slots=4)
+    # Of four slots a third each is due, and the first had none of them.
+    shares.divide({1: Claim(1, 5, 0), 2: Claim(1, 5, 20), 3: Claim(1, 5, 10)}, slots=4)
 
-    assert shares.divide(claims, slots=4, at=10.0) == {1: 1, 2: 1, 3: 2}  # the first is owed 10 seconds, the third 5
+    claims = {1: Claim(1, 1, 0), 2: Claim(1, 5, 20), 3: Claim(1, 5, 10)}  # 1, 1.5 and 1.5 are due
+    assert shares.divide(claims, slots=4) == {1: 1, 2: 1, 3: 2}

@@ -100,7 +100,13 @@ class TextTransformer(Network):
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, length) int32 to (batch, outputs); (batch,) for a single output."""
         there = tokens != PAD
-        placed = self.dropout(self.embedding(tokens) + self.places.weight[: tokens.shape[1]])  # (batch, length, width)
+        placed = self.dropout(self.embedding(tokens) + self._places()[: tokens.shape[1]])  # (batch, length, width)
         mixed = self.encoder(placed, there)  # (batch, 1 + length, width)
         counted = functional.pad(there, (1, 0), value=True).unsqueeze(2)  # the encoder's own token is always there
         return one_a_row(self.head((mixed * counted).sum(1) / counted.sum(1)))
+
+    def _places(self) -> Tensor:
+        """(max_tokens, width), or one row more."""
+        weight: Tensor = self.places.weight
+        # torch.export takes lengths from 2 on for free ones, and refuses a slice of which only 2 is left.
+        return functional.pad(weight, (0, 0, 0, 1)) if len(weight) == 2 else weight
