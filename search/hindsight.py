@@ -7,7 +7,7 @@ theirs. Which of the later ones have ended by then depends on the workers' speed
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from typing_extensions import override
 
+from search.optuna_trials import PastTrial
 from store.models import TrialState
 
 
@@ -40,6 +41,16 @@ class Window:
     def knows(self, number: int) -> bool:
         """Whether a trial's result is known."""
         return number < self._known
+
+    def withhold(self, trial: PastTrial) -> PastTrial:
+        """A stored trial as the sampler may know it now."""
+        if self.knows(trial.number):
+            return trial
+        withheld = self.of(trial.number)
+        withheld.intermediate.update(trial.intermediate)
+        if trial.state.ended:
+            withheld.end = (trial.state, trial.values)
+        return replace(trial, state=TrialState.RUNNING, values=None, intermediate={})
 
     def last_known(self, number: int) -> int:
         """The last trial whose result a trial may be proposed from, and judged by; negative if there is none."""

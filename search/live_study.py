@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from search.amending import amended
-from search.attempt_ends import AttemptEnds
 from search.definition import Definition
-from search.drawing import NothingFeasible
 from search.fold_pruner import values_of_folds
 from search.ledger import Ledger, LiveTrial, StudyChange
 from search.optuna_trials import OF_ONE_SPACE, WarmTrial
 from search.parameter_constraints import SECTION
 from search.shares import Claim
+from search.study_ends import StudyEnds
 from store.messages import (
     Amend,
     Answer,
@@ -39,8 +38,8 @@ from store.messages import (
 from store.models import Outcome, StudyState, TrialState
 
 
-class LiveStudy(AttemptEnds):
-    """One study in memory. `slots`: how many workers its pool has, kept up to date by the scheduler."""
+class LiveStudy(StudyEnds):
+    """One study in memory."""
 
     def __init__(
         self,
@@ -54,7 +53,6 @@ class LiveStudy(AttemptEnds):
         super().__init__(study_id, definition, state, started_at, past_spaces, warm)
         self._amended: Definition | None = None  # with another space
         self._is_taken_up = False
-        self.slots = 0
         self.share: int | None = None  # of the slots, where other studies want them too; None for as many as there are
         self.preflight_worker = ""  # who runs the preflight now
         self.preflights = 0  # how many were begun
@@ -158,11 +156,6 @@ class LiveStudy(AttemptEnds):
             self.cancel("the study was cancelled", ledger)
             self.state = state
 
-    def cancel(self, reason: str, ledger: Ledger) -> None:
-        """End every open trial; a worker hears of it at its next report."""
-        for trial in list(self.open.values()):
-            self._cancel(trial, reason, ledger)
-
     def enqueue(self, request: Enqueue, ledger: Ledger) -> Done | Refused:
         """Somebody wants a trial with given parameters: it is the next one to begin."""
         budget = self.definition.budget
@@ -245,6 +238,11 @@ class LiveStudy(AttemptEnds):
         """Whether SQL has another space for this study than memory, or another end."""
         return self._amended is not None or self._is_taken_up
 
+    def stand_in_for(self, study: LiveStudy) -> None:
+        """Take the place of the same study as it was before it was loaded anew: what no row says is as it was there."""
+        self.slots, self.share = study.slots, study.share
+        self.preflights, self.preflight_worker = study.preflights, study.preflight_worker
+
     def go_on(self, ledger: Ledger) -> None:
         """Propose trials until as many are open as may run at once, or end the study if there is no more to do."""
         if self.is_outdated:
@@ -290,64 +288,6 @@ class LiveStudy(AttemptEnds):
     def _changed(self, request: Amend) -> Definition:
         enqueued = 0 if self._amended else self._optuna.enqueued
         return amended(self._amended or self.definition, request, self._optuna, enqueued)
-
-    def _propose(self, state: TrialState, ledger: Ledger) -> LiveTrial | None:
-        """As before; a study in whose space nothing can be found has failed, and has no more trials."""
-        try:
-            return super()._propose(state, ledger)
-        except NothingFeasible as error:
-            self.cancel("the study has failed", ledger)
-            self._move(StudyState.FAILED, ledger, reason=str(error))
-            return None
-
-    def _end_if_over(self, ledger: Ledger) -> None:
-        """End the study if there is nothing left to do in it, or too much has failed."""
-        if self.state is not StudyState.RUNNING:
-            return
-        failed, most = self.counts[TrialState.FAILED], self.definition.budget.max_failed
-        if most is not None and failed > most:
-            self.cancel("the study has failed", ledger)
-            reason = f"{failed} trials failed, budget.max_failed is {most}; the last one: {self._last_failure}"
-            self._move(StudyState.FAILED, ledger, reason=reason)
-        elif (spent := self._allowance.spent(ledger.at)) is not None:
-            self._end_early(spent, ledger)
-        elif self._allowance.busy == 0 and self._allowance.startable == 0:
-            self._prune_parked(ledger)
-            is_late = self._allowance.is_late and self._allowance.left > 0
-            self._complete_study("budget.timeout leaves no trial the time to end" if is_late else None, ledger)
-
-    def _end_early(self, why: str, ledger: Ledger) -> None:
-        """The search is over: end the study once nothing of it runs."""
-        if self.running() or self._closes(why, ledger):
-            return
-        population = self._optuna.population
-        unfinished = (
-            self._allowance.left > 0 or bool(self.open) or (population is not None and population.is_unfinished)
-        )
-        self._prune_parked(ledger)
-        self.cancel(why, ledger)
-        self._complete_study(why if unfinished else None, ledger)
-
-    def _is_closing(self, at: datetime) -> bool:
-        """Whether the search is over although trials may be left; then no member of a population waits any more."""
-        is_over = self._allowance.spent(at) is not None
-        if self._optuna.population is not None:
-            self._optuna.population.is_closing = is_over
-        return is_over
-
-    def _closing_room(self) -> int:
-        """How many members of a population that waited may come to their ends now, with what they have."""
-        if self._optuna.population is None:
-            return 0
-        return min((self.definition.budget.parallel or self.slots) - self._allowance.busy, self._optuna.promotable())
-
-    def _closes(self, why: str, ledger: Ledger) -> bool:
-        """Whether there are such members, and workers for them; those that have not begun need not begin any more."""
-        if self._optuna.population is None or not self.slots:
-            return False
-        for trial in [each for each in self.queued() if each.attempt == 0]:
-            self._cancel(trial, why, ledger)
-        return self._optuna.promotable() + self._allowance.busy > 0
 
     def _take_preflight(self, request: Take) -> Answer:
         if self.state is not StudyState.PREPARING or self.preflight_worker not in ("", request.worker):
@@ -400,12 +340,3 @@ class LiveStudy(AttemptEnds):
             return None
         trial = self._next(TrialState.QUEUED, ledger)
         return self._start(trial, worker, device, ledger) if trial else None
-
-    def _complete_study(self, reason: str | None, ledger: Ledger) -> None:
-        """The study is over: COMPLETE, unless not a single trial came to anything."""
-        failed = self.counts[TrialState.FAILED]
-        if failed and not self.counts[TrialState.COMPLETE] + self.counts[TrialState.PRUNED]:
-            which = "its only trial failed" if failed == 1 else f"all {failed} trials failed; the last one"
-            self._move(StudyState.FAILED, ledger, f"{which}: {self._last_failure}")
-        else:
-            self._move(StudyState.COMPLETE, ledger, reason)

@@ -7,17 +7,19 @@ says that it did; so no clock skew, no wipe of Redis and no restart of the sched
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.metadata import version
 
 import redis
 
 from search.ledger import Ledger, LiveTrial
 from search.live_study import LiveStudy
+from search.live_tasks import LiveTasks
 from search.placing import Offer
 from store.bus import worker_key
 from store.messages import PROTOCOL
 from store.roster import SAID_SECONDS, SCHEDULER_KEY, read_workers
+from store.settings import Settings
 from store.wire import Wire
 
 
@@ -44,6 +46,18 @@ class Liveness:
                 self._seen[name] = now
             self._beats[name] = beat if beat is not None else self._beats.get(name)
         return {name for name in names if now - self._seen[name] > seconds}
+
+    def expire(self, studies: Collection[LiveStudy], tasks: LiveTasks, settings: Settings, ledger: Ledger) -> None:
+        """Take from workers that have been silent for too long whatever they held, and forget who holds nothing."""
+        ours = [study for study in studies if not study.is_external]
+        external = [study for study in studies if study.is_external]
+        self.lose_silent(ours, settings.lease_seconds, ledger)
+        self.lose_silent(external, settings.external_lease_seconds, ledger)
+        for worker in self.silent(tasks.workers(), settings.lease_seconds):
+            tasks.lose_those_of(
+                worker, f"worker {worker} gave no sign of life for {settings.lease_seconds:g} s", ledger
+            )
+        self.forget_all_but(workers_of([*ours, *external]) | tasks.workers())
 
     def lose_silent(self, studies: Sequence[LiveStudy], seconds: float, ledger: Ledger) -> None:
         """Take trials and preflights from the workers that have been silent for longer than `seconds`."""

@@ -18,7 +18,7 @@ from search.definition import Definition, parse
 from search.gp_process import missing_extra
 from search.isolation import FORESEEN
 from search.keeping import with_models
-from search.ledger import LiveTrial
+from search.ledger import LiveTrial, StudyChange
 from search.live_study import LiveStudy
 from search.optuna_trials import PastTrial, WarmTrial
 from search.origins import find_origins
@@ -74,6 +74,14 @@ def load_studies(
     if failed and not any(study.counts.total() for study in (*known, *loaded.values())):
         raise next(iter(failed.values()))
     return loaded, refused | {study_id: _faulty("loaded", error) for study_id, error in failed.items()}
+
+
+def refusal_of(study_id: int, state: StudyState, error: DefinitionError) -> StudyChange:
+    """The end of a study that cannot run here: it was stored by a version that knew more, or was less strict, than this
+    one, or an extra is not installed, or we fail on its rows."""
+    reason = f"the scheduler cannot run what is stored: {error.problems[0]}"
+    errors = [problem.as_dict() for problem in error.problems]
+    return StudyChange(study_id, state, StudyState.FAILED, reason, errors)
 
 
 def _tried_twice(reads: sessionmaker[Session], study_id: int) -> LiveStudy:

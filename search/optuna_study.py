@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from math import inf
 from typing import Any, Literal
 
@@ -41,6 +40,7 @@ from search.optuna_trials import (
     blank,
     frozen,
     taught,
+    worst_of,
 )
 from search.pruners import make_halving, make_population, make_pruner, make_rungs
 from search.samplers import make_sampler, reseed, seed_of
@@ -104,7 +104,7 @@ class OptunaStudy:
             self._window.skip([trial.state.ended for trial in trials])
         for trial in trials:
             if self._window is not None:
-                trial = self._withhold(trial, self._window)
+                trial = self._window.withhold(trial)
             point = trial.parameters if trial.is_of_this_space else self._fitting.point(trial.parameters)
             if point is None:
                 self._strangers[trial.number] = trial.state is TrialState.FAILED
@@ -275,7 +275,7 @@ class OptunaStudy:
         """
         if self._window is not None or self._definition.sampler.name not in LEARNERS:
             return
-        if (worst := self._worst(number)) is not None:
+        if (worst := worst_of(self._study, self._storage.get_trial(self._id(number)))) is not None:
             self._storage.set_trial_system_attr(self._id(number), WORST, worst)
 
     # Under asha, and in a population
@@ -354,16 +354,6 @@ class OptunaStudy:
         if self._pruner.prune(so_far, trial):
             self._storage.set_trial_system_attr(trial._trial_id, HOPELESS, step)
 
-    def _withhold(self, trial: PastTrial, window: Window) -> PastTrial:
-        """A stored trial as the sampler may know it now."""
-        if window.knows(trial.number):
-            return trial
-        withheld = window.of(trial.number)
-        withheld.intermediate.update(trial.intermediate)
-        if trial.state.ended:
-            withheld.end = (trial.state, trial.values)
-        return replace(trial, state=TrialState.RUNNING, values=None, intermediate={})
-
     def _reveal(self) -> None:
         """Let the sampler know what it may know when the next trial is proposed."""
         for number, withheld in [] if self._window is None else self._window.reveal(self._count):
@@ -384,21 +374,6 @@ class OptunaStudy:
         parameters = self._drawing.draw(trial, seed, self._twins.is_unwanted if given is None else None)
         self._twins.know(parameters)
         return Proposal(trial.number - self._warm, parameters, self._twins.of(parameters))
-
-    def _worst(self, number: int) -> list[float] | None:
-        """By each objective the worst value of complete trials and, of a single one, of what this trial reported."""
-        trials = self._study._get_trials(deepcopy=False, states=(OptunaState.COMPLETE,), use_cache=False)
-        seen = [trial.values for trial in trials if trial.values is not None]
-        seen += [[value] for value in self._storage.get_trial(self._id(number)).intermediate_values.values()]
-        directions = [objective.direction for objective in self._definition.objectives]
-        return (
-            [
-                max(values) if direction == "minimize" else min(values)
-                for values, direction in zip(zip(*seen, strict=True), directions, strict=True)
-            ]
-            if seen
-            else None
-        )
 
     def _set_state(self, number: int, state: OptunaState) -> None:
         """Put a trial that has not ended into another of Optuna's states, which Optuna itself takes for final."""

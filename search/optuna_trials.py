@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
@@ -151,6 +152,21 @@ def trials_of(study: optuna.Study) -> list[FrozenTrial]:
     if isinstance(storage, Storage):
         return storage._studies[study._study_id].trials
     return storage.get_all_trials(study._study_id, deepcopy=False)
+
+
+def worst_of(study: optuna.Study, trial: FrozenTrial) -> list[float] | None:
+    """By each objective the worst value of complete trials and, of a single one, of what this trial reported.
+
+    None while nothing has been measured.
+    """
+    seen = [each.values for each in trials_of(study) if each.state is OptunaState.COMPLETE and each.values is not None]
+    seen += [[value] for value in trial.intermediate_values.values()]
+    if not seen:
+        return None
+    return [
+        max(values) if direction is StudyDirection.MINIMIZE else min(values)
+        for values, direction in zip(zip(*seen, strict=True), study.directions, strict=True)
+    ]
 
 
 def blank(space: Space, state: OptunaState, point: Mapping[str, Any], values: Sequence[float] | None) -> FrozenTrial:

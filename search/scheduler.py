@@ -28,11 +28,11 @@ from search.gp_process import GpProcess
 from search.isolation import after_failure, by_itself, study_of
 from search.keeping import Housekeeping, with_surplus
 from search.lease import SchedulerLease, holder_name
-from search.ledger import Ledger, StudyChange, TrialKey
+from search.ledger import Ledger, TrialKey
 from search.live_study import LiveStudy
 from search.live_tasks import LiveTasks, TaskKey
-from search.liveness import Liveness, workers_of
-from search.loading import load_studies, study_states
+from search.liveness import Liveness
+from search.loading import load_studies, refusal_of, study_states
 from search.pools import Pools, Seats
 from search.turn import SLOW_SECONDS, Job, Outbox, Sent, Turn, can_be_folded_ahead, with_returning
 from search.wishes import fulfil, take_up
@@ -331,7 +331,7 @@ class Scheduler:
         """Once every `idle_seconds`: states that people changed, workers that fell silent, jobs that are missing."""
         self._next_round = self._monotonic() + self._settings.idle_seconds
         self._follow_states(ledger)
-        self._expire(ledger)
+        self._liveness.expire(self._studies.values(), self._tasks, self._settings, ledger)
         self._enqueued -= self._seats.look(self._liveness.offers())
         self._pools.divide(self._studies.values(), self._seats.offers.values(), self._clock())
         if self._monotonic() >= self._next_reconciliation:
@@ -360,22 +360,8 @@ class Scheduler:
         loaded, refused = load_studies(self._reads, new, self._studies.values())
         self._studies |= loaded
         for study_id, error in refused.items():
-            # Stored by a version that knew more, or was less strict, than this one, or an extra is not installed, or we
-            # fail on its rows.
             log.error("a stored study cannot run here", study=study_id, error=str(error))
-            reason = f"the scheduler cannot run what is stored: {error.problems[0]}"
-            errors = [problem.as_dict() for problem in error.problems]
-            ledger.abandon(StudyChange(study_id, states[study_id], StudyState.FAILED, reason, errors))
-
-    def _expire(self, ledger: Ledger) -> None:
-        ours = [study for study in self._studies.values() if not study.is_external]
-        self._liveness.lose_silent(ours, self._settings.lease_seconds, ledger)
-        external = [study for study in self._studies.values() if study.is_external]
-        self._liveness.lose_silent(external, self._settings.external_lease_seconds, ledger)
-        for worker in self._liveness.silent(self._tasks.workers(), self._settings.lease_seconds):
-            why = f"worker {worker} gave no sign of life for {self._settings.lease_seconds:g} s"
-            self._tasks.lose_those_of(worker, why, ledger)
-        self._liveness.forget_all_but(workers_of([*ours, *external]) | self._tasks.workers())
+            ledger.abandon(refusal_of(study_id, states[study_id], error))
 
     def _enqueue(self, wanted: Mapping[Job, LiveStudy]) -> None:
         """Make the jobs that SQL says there should be and that we have not made, or that a wipe has taken."""
@@ -396,9 +382,7 @@ class Scheduler:
             return None
         loaded, refused = load_studies(self._reads, outdated, self._studies.values())
         for study_id, fresh in loaded.items():
-            study = self._studies[study_id]
-            fresh.slots, fresh.share = study.slots, study.share
-            fresh.preflights, fresh.preflight_worker = study.preflights, study.preflight_worker
+            fresh.stand_in_for(self._studies[study_id])
         self._studies |= loaded
         self._next_round = 0.0  # propose at once
         turn = Turn(Ledger(self._clock(), self._system_attrs))
