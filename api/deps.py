@@ -9,7 +9,7 @@ from fastapi import Depends, Path, Query, Request
 from sqlalchemy.orm import Session
 
 from api.parts import Parts
-from search.findings import nearest
+from search.suggestions import nearest
 from store.errors import Problem, Unprocessable
 from store.messages import MAX_STEP
 from store.models import StudyRow, StudyState, TrialState

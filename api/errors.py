@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from api.openapi import methods_at
+from search.findings import of_text
 from store.errors import (
     BadRequest,
     Conflict,
@@ -101,11 +102,13 @@ def _ours(_request: Request, error: Exception) -> Response:
 def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    detail = error.detail
+    detail, path = error.detail, request.url.path
     if error.status_code == 404 and detail == HTTPStatus(404).phrase:
-        detail = f"there is nothing at {request.url.path}; /docs lists what there is"
+        there_is = path.endswith("/") and methods_at(request.app, path.rstrip("/"))
+        where = "there is something without the slash at its end" if there_is else "/docs lists what there is"
+        detail = f"there is nothing at {path}; {where}"
     elif error.status_code == 405:
-        allowed = methods_at(request.app, request.url.path) or (error.headers or {}).get("Allow", "")
+        allowed = methods_at(request.app, path) or (error.headers or {}).get("Allow", "")
         return problem(405, f"{request.method} is not possible here; {allowed} is", headers={"Allow": allowed})
     return problem(error.status_code, detail, headers=error.headers)
 
@@ -117,12 +120,8 @@ def _parameters(request: Request, error: Exception) -> Response:
     found = error.errors()
     if any(each["loc"][0] == "path" for each in found):
         return problem(404, f"there is nothing at {request.url.path}: no name or number of ours looks like that")
-    problems = [Problem(".".join(map(str, each["loc"][1:])), each["msg"], _hint(each)) for each in found]
+    problems = [Problem(".".join(map(str, each["loc"][1:])), *of_text(each)) for each in found]
     return problem(422, "; ".join(map(str, problems)), problems)
-
-
-def _hint(error: Mapping[str, Any]) -> str:
-    return f"it was {str(error['input'])[:80]!r}" if error.get("input") is not None else ""
 
 
 # As SQLite and PostgreSQL word it.

@@ -25,10 +25,11 @@ from api.auth import Gate
 from api.bell import Bell
 from api.fanova import Fanova
 from api.headers import SecurityHeaders
+from api.heads import AnswerHead
 from api.importances import Importances
 from api.keyring import KeyRing, check_exposure
 from api.metrics import ServiceCollector, TimeRequests
-from api.openapi import describe
+from api.openapi import PREFIX, describe
 from api.pages import add_pages
 from api.parts import Parts
 from api.routes import (
@@ -86,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     _add_routes(app)
     # The last one added is the first to see a request.
+    app.add_middleware(AnswerHead)
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=3)
     app.add_middleware(Gate, settings=settings, keys=parts.keys)
     app.add_middleware(TimeRequests, registry=app.state.metrics)
@@ -156,7 +158,7 @@ async def _lifespan(parts: Parts, _app: FastAPI) -> AsyncIterator[None]:
 
 
 def _add_routes(app: FastAPI) -> None:
-    api = APIRouter(prefix="/api/v1")
+    api = APIRouter(prefix=PREFIX)
     of_studies = (studies, control, trials, results, models, artifacts, ensembles, rescores, report, events)
     for part in (*of_studies, external, workers, joining, datasets):
         api.include_router(part.router)

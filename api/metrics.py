@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.openapi import PREFIX
 from api.parts import Parts
 from search.definition import Resources
 from store.bus import REFUSED_KEY
@@ -93,16 +94,23 @@ class TimeRequests:
 
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # Only the route's pattern: paths are as many as people care to invent.
-                route = getattr(scope.get("route"), "path", "none")
                 method = scope["method"] if scope["method"] in _METHODS else "other"
-                self._seconds.labels(method, route, message["status"]).observe(time.perf_counter() - started)
+                self._seconds.labels(method, _pattern(scope), message["status"]).observe(time.perf_counter() - started)
             await send(message)
 
         await self._app(scope, receive, observed)
 
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
+def _pattern(scope: Scope) -> str:
+    """Only that of the route, paths are as many as people care to invent; with the prefix of the API, which its routes
+    do not know of, as a study and its page would count as one without.
+    """
+    pattern: str = getattr(scope.get("route"), "path", "none")
+    is_below = scope["path"].startswith(f"{PREFIX}/") and pattern.startswith("/")
+    return f"{PREFIX}{pattern}" if is_below and not pattern.startswith(PREFIX) else pattern
 
 
 def _by_state(

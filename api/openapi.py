@@ -10,6 +10,8 @@ from starlette.routing import compile_path
 
 from api.shapes import ProblemDocument
 
+PREFIX = "/api/v1"
+
 _REFERENCE = "#/components/schemas/{model}"
 _PROBLEM = {
     "description": "What is wrong, as problem+json (RFC 9457)",
@@ -37,10 +39,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def methods_at(app: FastAPI, path: str) -> str:
-    """The methods that a path of the API takes, as in `GET, POST`; "" where there is none."""
+    """The methods that a path of the API takes, as in `GET, HEAD, POST`; "" where there is none."""
     paths = describe(app)["paths"]
     taken: dict[str, Any] = next((paths[each] for each in paths if compile_path(each)[0].match(path)), {})
-    return ", ".join(sorted(method.upper() for method in taken))
+    head = ("HEAD",) if "get" in taken else ()
+    return ", ".join(sorted((*head, *(method.upper() for method in taken))))
 
 
 def _operations(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, NoReturn
 
@@ -15,9 +16,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 
 from api.errors import problem
-from search.findings import Finding, nearest, of_model, path_of
+from search.findings import Finding, of_model, path_of
 from search.plain import NotPlain, check_plain
+from search.suggestions import nearest
 from store.errors import Problem
+from trialyard.study_file import from_yaml
+
+_YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
+_READ = ("application/json", *_YAML)
 
 
 class RequestModel(BaseModel):
@@ -27,6 +33,8 @@ class RequestModel(BaseModel):
 
     # Keys that have a meaning and are not taken here, as sentences of what to do instead.
     fixed: ClassVar[Mapping[str, str]] = {}
+    # What is told of keys that are missing, as sentences of what to send.
+    missing: ClassVar[Mapping[str, str]] = {}
 
 
 class PlainRequest(Request):
@@ -42,11 +50,7 @@ class PlainRequest(Request):
         return self._body
 
     async def json(self) -> Any:
-        try:
-            document = json.loads(await self.body(), object_pairs_hook=_without_twins)
-        except (ValueError, RecursionError) as error:
-            why = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
-            raise HTTPException(400, f"the body is not valid JSON: {why}") from None
+        document = self._parsed(await self.body())
         try:
             findings = check_plain(document)
         except NotPlain as error:
@@ -55,6 +59,17 @@ class PlainRequest(Request):
             raise WrongBody(findings)
         return document
 
+    def _parsed(self, body: bytes) -> Any:
+        try:
+            return json.loads(body, object_pairs_hook=_without_twins)
+        except (ValueError, RecursionError) as error:
+            why = str(error)
+            if isinstance(error, RecursionError):
+                why = "it is nested too deep"
+            elif "integer string conversion" in why:
+                why = f"it holds a number of more than {sys.get_int_max_str_digits():,} digits"
+            raise HTTPException(400, f"the body is not valid JSON: {why}") from None
+
     async def _read(self, most: int) -> bytes:
         received = bytearray()
         async for chunk in self.stream():
@@ -62,6 +77,16 @@ class PlainRequest(Request):
             if len(received) > most:
                 _too_large(most)
         return bytes(received)
+
+
+class YamlRequest(PlainRequest):
+    """One whose body is a study file as people write it."""
+
+    def _parsed(self, body: bytes) -> Any:
+        try:
+            return from_yaml(body.decode())
+        except ValueError as error:
+            raise HTTPException(400, f"the body is not valid YAML: {error}") from None
 
 
 class WrongBody(HTTPException):
@@ -82,7 +107,7 @@ class StrictRoute(APIRoute):
             try:
                 self._check_query(request)
                 self._check_content_type(request)
-                return await self.handled(PlainRequest(request.scope, request.receive), handle)
+                return await self.handled(_strictly(request), handle)
             except WrongBody as error:
                 return problem(422, error.detail, error.problems)
             except RequestValidationError as error:
@@ -103,11 +128,16 @@ class StrictRoute(APIRoute):
             if name not in known:
                 hint = nearest(name, known) if known else "this path takes none"
                 raise HTTPException(400, f"there is no query parameter {name[:80]!r}; {hint}")
+            if len(request.query_params.getlist(name)) > 1:
+                raise HTTPException(400, f"the query parameter {name!r} stands twice; send it once")
 
     def _check_content_type(self, request: Request) -> None:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if self.body_field is not None and kind != "application/json" and not kind.endswith("+json"):
-            raise HTTPException(415, "the body must be JSON, sent with Content-Type: application/json")
+        kind = _kind(request)
+        if self.body_field is None and kind.startswith("multipart/"):
+            raise HTTPException(415, "no form is read here; send the file itself as the body: curl --data-binary @FILE")
+        if self.body_field is not None and kind not in _READ and not kind.endswith("+json"):
+            wanted = "Content-Type: application/json or application/yaml"
+            raise HTTPException(415, f"the body must be JSON or YAML, sent with {wanted}")
 
     def _explained(self, error: RequestValidationError) -> Response:
         """FastAPI's error does not know the model any more: validate again, for a sentence about each finding."""
@@ -118,9 +148,24 @@ class StrictRoute(APIRoute):
             except ValidationError as again:
                 fixed = model.fixed if issubclass(model, RequestModel) else {}
                 fixed = {key: hint for key, hint in fixed.items() if key not in model.model_fields}
-                wrong = WrongBody([_of_fixed(finding, fixed) for finding in of_model(again, model)])
+                missing = model.missing if issubclass(model, RequestModel) else {}
+                found = of_model(again, model, missing=missing)
+                wrong = WrongBody([_of_fixed(finding, fixed) for finding in found])
                 return problem(422, wrong.detail, wrong.problems)
         return problem(422, "the body is missing or no JSON object")
+
+
+def _strictly(request: Request) -> PlainRequest:
+    if _kind(request) not in _YAML:
+        return PlainRequest(request.scope, request.receive)
+    # FastAPI reads no body as a document that is not said to be JSON.
+    others = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
+    headers = [*others, (b"content-type", b"application/json")]
+    return YamlRequest({**request.scope, "headers": headers}, request.receive)
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _of_fixed(finding: Finding, fixed: Mapping[str, str]) -> Finding:

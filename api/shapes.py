@@ -67,6 +67,15 @@ class Refit(Shape):
     ensemble: int | None
 
 
+class PastSpace(Shape):
+    """A search space that another one has taken the place of."""
+
+    version: int
+    parameters: dict[str, Any]
+    parameter_constraints: list[str] = []
+    until: datetime
+
+
 class Study(Shape):
     """A study and where it stands. `counts` are its trials by state; `last_event` is the newest number of its log.
 
@@ -89,7 +98,7 @@ class Study(Shape):
     best: Best | None
     last_event: int
     space_version: int
-    past_spaces: list[dict[str, Any]]
+    past_spaces: list[PastSpace]
     warm_start: dict[str, Any] | None
     rescoring: str | None = None  # where the definition has `rescore`: WAITING for the search, RUNNING or COMPLETE
     refit: Refit | None = None  # where the definition has `refit`
@@ -120,7 +129,7 @@ class Study(Shape):
             best=Best.of(best),
             last_event=study.last_event,
             space_version=len(study.past_spaces) + 1,
-            past_spaces=study.past_spaces,
+            past_spaces=[PastSpace.model_validate(each) for each in study.past_spaces],
             warm_start=study.warm_start,
             rescoring=rescoring,
             refit=None if refit is None else Refit(state=refit.stage, ensemble=refit.ensemble),
@@ -301,7 +310,7 @@ class Worker(Shape):
     study: str | None
     trial: int | None
     attempt: int | None
-    started_at: str | None
+    started_at: datetime | None
     done: int | None
     refused: int | None  # messages that came too late
     machine: str | None

@@ -9,12 +9,13 @@ from typing import Any
 
 from search.conditions import Conditions
 from search.definition import Definition, parse
-from search.findings import Finding, nearest, problems
+from search.findings import Finding, problems
 from search.fitting import Fitting
 from search.optuna_study import OptunaStudy
 from search.parameter_constraints import SECTION
 from search.points import SECTION as ENQUEUE
 from search.sections import MOST_TRIALS, Budget
+from search.suggestions import nearest
 from store.errors import DefinitionError, Problem
 from store.messages import Amend
 

@@ -18,7 +18,7 @@ from search.findings import Finding, of_model, problems
 from search.follow_ups import check_refit, check_rescore
 from search.implied import is_named, pruner_of, whole_grid
 from search.inequality import Inequality
-from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, put_in
+from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, put_in, trial_keys
 from search.objectives import check_objectives, read_objectives
 from search.parameter_constraints import SECTION, check_inequalities, read_inequalities
 from search.parameters import Constant, Parameter, Range
@@ -359,7 +359,7 @@ def _build(
     try:
         return Definition.model_validate(filled, strict=True), []
     except ValidationError as error:
-        return None, of_model(error, Definition)
+        return None, of_model(error, Definition, below=trial_keys())
 
 
 def _check_batches(definition: Definition) -> list[Finding]:

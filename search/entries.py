@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 from pydantic import JsonValue
 
 from search.conditions import Conditions, cycle_of
-from search.findings import MOST_PROBLEMS, Finding, nearest, shown
+from search.findings import MOST_PROBLEMS, Finding, shown
 from search.parameters import Choice, Constant, Parameter, Range, When, identity
+from search.suggestions import nearest
 
 MOST_PARAMETERS = 1_000
 MOST_CHOICES = 10_000

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from search.findings import Finding, nearest, shown
+from search.findings import Finding, shown
 from search.knobs import longest_training
 from search.parameters import Constant, Parameter
 from search.sections import Pbt
+from search.suggestions import nearest
 from trainer.config import schedule_knobs
 
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import types
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from search.suggestions import closest, nearest, printable
 from store.errors import Problem
 
 Location = tuple[str | int, ...]
 
 MOST_PROBLEMS = 100
-LONGEST_COMPARED = 48
-MOST_COMPARED = 200
 WANTS_WHOLE = "must be a whole number"
 
 
@@ -47,54 +46,68 @@ def path_of(location: Location) -> str:
     """`parameters.model.hidden.values[2]`; `study` for the document itself."""
     path = ""
     for step in location:
-        path += f"[{step}]" if isinstance(step, int) else f".{_printable(step)}"
+        path += f"[{step}]" if isinstance(step, int) else f".{printable(step)}"
     return path.removeprefix(".") or "study"
 
 
 def shown(value: object) -> str:
     """A value of the document as it may stand in a sentence."""
-    text = (
-        json.dumps(value) if isinstance(value, str | int | float | bool | list | dict | None) else type(value).__name__
-    )
+    if not isinstance(value, str | int | float | bool | list | dict | None):
+        return type(value).__name__
+    text = json.dumps(value, ensure_ascii=False)
+    text = text if text.isprintable() else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def nearest(name: object, known: Collection[str]) -> str:
-    """The hint for an unknown name: the nearest known one, or all of them if none is near and they are few."""
-    near = _closest(str(name), known)
-    if near:
-        return f"did you mean {near!r}?"
-    return f"known here: {', '.join(map(_printable, known))}" if len(known) <= 40 else ""
-
-
-def _closest(name: str, known: Collection[str]) -> str | None:
-    # Comparing takes time in the square of the lengths, and people who send a thousand names get by without a hint.
-    if len(name) > LONGEST_COMPARED or len(known) > MOST_COMPARED:
-        return None
-    comparable = [each for each in known if len(each) <= LONGEST_COMPARED]
-    return next(iter(get_close_matches(name, comparable, n=1)), None)
-
-
-def of_model(error: ValidationError, model: type[BaseModel], at: Location = ()) -> list[Finding]:
+def of_model(
+    error: ValidationError,
+    model: type[BaseModel],
+    at: Location = (),
+    below: Collection[str] = (),
+    missing: Mapping[str, str] | None = None,
+) -> list[Finding]:
     """What pydantic found wrong, in sentences.
 
     Args:
         model: what was validated; its field names are the known keys.
         at: where the validated part stands in the document.
+        below: dotted names of keys that the model does not know of, for whoever wrote one of them a level too high.
+        missing: hints for what is missing, by its path; a study's if left out.
     """
-    return [_finding(dict(each), model, at) for each in error.errors(include_url=False)[:MOST_PROBLEMS]]
+    told = error.errors(include_url=False)[:MOST_PROBLEMS]
+    return [_finding(dict(each), model, at, below, _MISSING if missing is None else missing) for each in told]
 
 
-def _finding(error: dict[str, Any], model: type[BaseModel], at: Location) -> Finding:
-    location: Location = error["loc"]
+def of_text(error: Mapping[str, Any]) -> tuple[str, str]:
+    """The message and hint for a value of an address or a header, where all is text, from pydantic's error."""
+    kind, value, context = error["type"], error.get("input"), error.get("ctx", {})
+    if kind == "missing":
+        return "is missing", ""
+    if kind in ("literal_error", "enum"):
+        known = re.findall(r"'([^']*)'", context["expected"])
+        return _no_such_name(str(value), known)
+    if kind == "string_pattern_mismatch" and context["pattern"] in _PATTERNS:
+        message, hint = _PATTERNS[context["pattern"]]
+        return f"{shown(value)} {message}", hint
+    if isinstance(value, str) and kind in _BOUNDS:
+        value = json.loads(value) if _is_number(value) else value
+    return _sentence(kind.replace("_parsing", "_type"), value, context, error["msg"])
+
+
+def _finding(
+    error: dict[str, Any], model: type[BaseModel], at: Location, below: Collection[str], missing: Mapping[str, str]
+) -> Finding:
+    location: Location = tuple(step for step in error["loc"] if step != "[key]")  # of a mapping's keys themselves
     place = at + _without_tags(location, model)
     kind, value, context = error["type"], error.get("input"), error.get("ctx", {})
     match kind:
         case "missing":
             key = path_of(tuple(step for step in place if isinstance(step, str)))
-            return Finding(place, "is missing", _MISSING.get(key, ""))
+            return Finding(place, "is missing", missing.get(key, ""))
         case "extra_forbidden":
-            return Finding(place, "is no key that is known here", nearest(location[-1], _keys(model, location[:-1])))
+            section = _annotation(model, location[:-1])
+            elsewhere = [*_keys_below(section), *(below if len(location) == 1 else ())]
+            return Finding(place, "is no key that is known here", nearest(location[-1], _keys(section), elsewhere))
         case "literal_error":
             known = [_option(option) for option in _options(_annotation(model, location))]
             return Finding(place, f"{shown(value)} is none of {', '.join(known)}", _did_you_mean(value, known))
@@ -120,8 +133,8 @@ def _sentence(kind: str, value: object, context: dict[str, Any], otherwise: str)
         words, key = _BOUNDS[kind]
         return f"must {words} {shown(context[key])}, and is {shown(value)}", ""
     if kind in _LENGTHS:
-        words, key, of_what = _LENGTHS[kind]
-        return f"must have {words} {context[key]} {of_what}", ""
+        words, key, one, more = _LENGTHS[kind]
+        return f"must have {words} {context[key]} {one if context[key] == 1 else more}", ""
     return otherwise[:1].lower() + otherwise[1:], ""
 
 
@@ -146,10 +159,10 @@ _BOUNDS = {
 }
 
 _LENGTHS = {
-    "string_too_short": ("at least", "min_length", "characters"),
-    "string_too_long": ("at most", "max_length", "characters"),
-    "too_short": ("at least", "min_length", "entries"),
-    "too_long": ("at most", "max_length", "entries"),
+    "string_too_short": ("at least", "min_length", "character", "characters"),
+    "string_too_long": ("at most", "max_length", "character", "characters"),
+    "too_short": ("at least", "min_length", "entry", "entries"),
+    "too_long": ("at most", "max_length", "entry", "entries"),
 }
 
 _MISSING = {
@@ -174,6 +187,10 @@ _MISSING = {
 _PATTERNS = {
     r"^[a-z0-9-]{1,64}$": ("is no name", "use 1 to 64 lower-case letters, digits and hyphens, as in adult-mlp"),
     r"^[a-z0-9_.-]{1,64}$": ("is no name", "use 1 to 64 lower-case letters, digits, hyphens, underscores and dots"),
+    r"^[a-z0-9][a-z0-9._-]{0,63}$": (
+        "is no name",
+        "use 1 to 64 lower-case letters, digits, dots, underscores and hyphens, and begin with a letter or digit",
+    ),
     r"^[\w/.-]{1,128}$": ("is no metric", "use 1 to 128 letters, digits, slashes, dots, hyphens and underscores"),
     r"^(train|val)/[a-z0-9_]+$": ("is no metric that can be watched", "take one of train/… or val/…, as in val/loss"),
     r"^((hf|file):[^\x00-\x1f]{1,1024}|trial:[a-z0-9-]{1,64}/[0-9]{1,9})$": (
@@ -192,7 +209,7 @@ def _no_such_name(name: str, known: list[str]) -> tuple[str, str]:
 
 
 def _did_you_mean(value: object, known: list[str]) -> str:
-    return nearest(value, known) if isinstance(value, str) and _closest(value, known) else ""
+    return nearest(value, known) if isinstance(value, str) and closest(value, known) else ""
 
 
 def _as_written(kind: str, value: object) -> str:
@@ -200,12 +217,22 @@ def _as_written(kind: str, value: object) -> str:
     if kind.startswith("int") and isinstance(value, float) and value.is_integer():
         return f"write {int(value)}"
     if kind == "model_attributes_type" and isinstance(value, str):
-        return f"write {{name: {_printable(value)}}}"
+        return f"write {{name: {printable(value)}}}"
     if kind == "bool_type" and str(value).lower() in ("yes", "on", "no", "off", "true", "false"):
         return f"write {'true' if str(value).lower() in ('yes', 'on', 'true') else 'false'}"
     if kind in ("int_type", "float_type") and isinstance(value, str):
-        return "write it without quotes"
+        return "write it without quotes" if _is_number(value) else ""
+    if kind == "list_type" and isinstance(value, str | int | float):
+        return f"write [{shown(value)}]"
     return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _raised(place: Location, text: str) -> Finding:
@@ -219,11 +246,20 @@ def _raised(place: Location, text: str) -> Finding:
     return Finding(place, message, hint)
 
 
-def _keys(model: type[BaseModel], location: Location) -> list[str]:
-    section = _annotation(model, location)
-    if not (isinstance(section, type) and issubclass(section, BaseModel)):
-        return []
-    return [field.alias or name for name, field in section.model_fields.items()]
+def _keys(section: Any) -> list[str]:
+    return [field.alias or name for name, field in _fields(section).items()]
+
+
+def _keys_below(section: Any) -> Iterator[str]:
+    """The keys of a section's own sections, as in `budget.trials`; where it may be one of several, of all of them."""
+    for name, field in _fields(section).items():
+        kind = _bare(field.annotation)
+        kinds = map(_bare, get_args(kind)) if get_origin(kind) in (Union, types.UnionType) else [kind]
+        yield from dict.fromkeys(f"{field.alias or name}.{key}" for each in kinds for key in _keys(each))
+
+
+def _fields(section: Any) -> dict[str, FieldInfo]:
+    return section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}
 
 
 def _annotation(model: type[BaseModel], location: Location) -> Any:
@@ -287,8 +323,3 @@ def _position(location: Location, document: object) -> tuple[int, ...]:
         else:
             break
     return tuple(place)
-
-
-def _printable(key: str) -> str:
-    text = key if key.isprintable() else ascii(key)[1:-1]
-    return text if len(text) <= 128 else f"{text[:127]}…"

@@ -8,15 +8,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from search.acting import idle_parameters
-from search.findings import WANTS_WHOLE, Finding, Location, nearest, of_model, shown
+from search.findings import WANTS_WHOLE, Finding, Location, of_model, shown
 from search.layers import DEPTH, check_layers
 from search.parameters import Choice, Parameter, Range
+from search.suggestions import nearest
 from trainer.config import (
     LAYERED,
     MOST_LAYERS,
     PINBALL,
     WITH_COMPRESSION,
     TrainConfig,
+    fixed_paths,
     knob_paths,
     layer_of,
     metric_names,
@@ -66,6 +68,12 @@ def put_in(trial: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str,
         if all(str(place) in layers for place in range(len(layers))):
             result[of][key] = [layers[str(place)] for place in range(len(layers))]
     return result
+
+
+def trial_keys() -> list[str]:
+    """What may stand in a section of the built-in training, and in its sections, as dotted paths of the document."""
+    paths = (*TrainConfig.model_fields, *knob_paths(), *fixed_paths())
+    return [f"trial.{path}" for path in dict.fromkeys(paths)]
 
 
 def knob_values(trial: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,16 +199,13 @@ def _unknown(name: str, known: list[str]) -> Finding:
     below = [path for path in known if path.startswith(f"{name}.")]
     if below:
         return Finding(at, "is a section of the trial and no knob", f"its knobs are {', '.join(below)}")
-    if name.split(".")[0] in ("data", "cross_validation", "seeds", "checkpoint", "kind"):
-        return Finding(
-            at,
-            "cannot be searched: trials on other rows or of another kind could not be compared",
-            f"set it below trial, or search one of {', '.join(path for path in known if path.startswith('data.'))}",
-        )
+    if name in fixed_paths():
+        reason = "" if name.startswith("checkpoint.") else ": trials of other rows or kinds could not be compared"
+        return Finding(at, f"cannot be searched{reason}", "set it below trial")
     of, _, place = name.rpartition(".")
     if of in LAYERED and place.isdecimal():
         return Finding(at, "there is no such layer", f"they are counted from 0 to {MOST_LAYERS - 1}, as in {of}.0")
-    return Finding(at, "there is no such knob", nearest(name, known))
+    return Finding(at, "there is no such knob", nearest(name, known) or "`trialyard doctor knobs` lists all")
 
 
 def _searched(trial: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> dict[str, Any] | None:

@@ -22,7 +22,8 @@ def read_objectives(section: object) -> tuple[tuple[Objective, ...], list[Findin
         return _read([(("objective",), section)])
     if not 2 <= len(section) <= MOST_OBJECTIVES:
         hint = "write a single one without a list" if len(section) < 2 else "make the others constraints"
-        message = f"has {len(section)} entries, and several objectives are 2 to {MOST_OBJECTIVES}"
+        entries = "1 entry" if len(section) == 1 else f"{len(section)} entries"
+        message = f"has {entries}, and several objectives are 2 to {MOST_OBJECTIVES}"
         return (), [Finding(("objective",), message, hint)]
     return _read([(("objective", place), each) for place, each in enumerate(section)])
 

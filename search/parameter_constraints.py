@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pydantic import JsonValue
 
 from search.conditions import Conditions
-from search.findings import Finding, nearest, shown
+from search.findings import Finding, shown
 from search.inequality import Inequality, NotLinear, read_inequality
 from search.parameters import Parameter
 from search.region import Region, can_hold, extremes_of
 from search.repair import is_empty
+from search.suggestions import nearest
 
 MOST_CONSTRAINTS = 32
 SECTION = "parameter_constraints"

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from search.conditions import Conditions
 from search.findings import Finding, shown
-from search.parameters import Parameter, Range, json_text
+from search.parameters import Parameter, Range
 from search.region import Region
 from store.errors import Problem
 
@@ -35,7 +35,7 @@ def check_point(conditions: Conditions, region: Region, given: Mapping[str, Json
             problems.append(Problem(f"parameters.{name}", what, hint))
         elif active and not _holds(parameter, given[name]):
             problems.append(
-                Problem(f"parameters.{name}", f"{json_text(given[name])} is not in the space", _range(parameter))
+                Problem(f"parameters.{name}", f"{shown(given[name])} is not in the space", _range(parameter))
             )
         if active and name in given:
             values[name] = given[name]
@@ -93,8 +93,8 @@ def _holds(parameter: Parameter, value: JsonValue) -> bool:
 def _range(parameter: Parameter) -> str:
     document = parameter.document()
     document.pop("when", None)
-    return f"it takes {json_text(document)}"
+    return f"it takes {shown(document)}"
 
 
 def _when(parameter: Parameter) -> str:
-    return f"it is active only when {json_text(parameter.document().get('when'))}"
+    return f"it is active only when {shown(parameter.document().get('when'))}"

@@ -202,9 +202,25 @@ class Client(ModelCalls):
         return map(Worker.model_validate, self._pages("/workers"))
 
     def ask(self, study: str, worker: str, count: int = 1) -> list[Handout]:
-        """Up to `count` trials of an external study to run; none when there is nothing to do now."""
+        """Up to `count` trials of an external study to run; none when there is nothing to do now, which does not mean
+        that the study has ended: `handouts` waits, and knows.
+        """
         answer = self._ask("POST", _path(study, "ask"), body={"worker": worker, "count": count})
         return [Handout.model_validate(item) for item in answer["items"]]
+
+    def handouts(self, study: str, worker: str) -> Iterator[Handout]:
+        """Trials of an external study to run, one after the other, until the study has ended.
+
+        While there is nothing to do, as with enough trials running elsewhere or a study that is paused, it waits.
+        """
+        while True:
+            response = self._answer("POST", _path(study, "ask"), body={"worker": worker, "count": 1})
+            answer = response.json()
+            yield from map(Handout.model_validate, answer["items"])
+            if answer["ended"]:
+                return
+            if not answer["items"]:
+                time.sleep(float(response.headers["Retry-After"]))
 
     def report(self, study: str, handout: Handout, step: int, metrics: dict[str, float]) -> DecisionName:
         """Report the metrics of one step; the answer says whether to go on.

@@ -109,6 +109,17 @@ class Connection:
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Any:
+        response = self._answer(method, path, body, query, headers)
+        return response.json() if response.content else None
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
         sent = None if body is None else json_body(body)
         harmless_twice = method == "GET" or "Idempotency-Key" in (headers or {})
         pauses = iter(RETRY_SECONDS if harmless_twice else ())
@@ -122,7 +133,7 @@ class Connection:
                     raise Unreachable(self._unreachable(error)) from error
                 time.sleep(pause)
         _check(response)
-        return response.json() if response.content else None
+        return response
 
     def _send(self, path: str, query: dict[str, str], content: BinaryIO) -> Any:
         """Post a file piece by piece."""

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput
+from trialyard.tables import moment
 from trialyard.terminal import Server, open_client
 
 commands = typer.Typer(help="Data sets that the server keeps, for studies everywhere.", no_args_is_help=True)
@@ -42,7 +43,7 @@ def list_datasets(server: Server = DEFAULT_SERVER_URL) -> None:
         table.add_column(column, justify="right" if column == "bytes" else "left")
     with open_client(server) as client:
         for kept in client.datasets():
-            table.add_row(f"dataset:{kept.name}", kept.ending, f"{kept.bytes:,}", f"{kept.created_at:%Y-%m-%d %H:%M}")
+            table.add_row(f"dataset:{kept.name}", kept.ending, f"{kept.bytes:,}", moment(kept.created_at))
     Console().print(table)
 
 

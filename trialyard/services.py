@@ -19,6 +19,7 @@ from store.models import KeyRole
 from store.session import connect, writes
 from store.settings import Settings
 from trialyard.joining import check_scheduler, join
+from trialyard.tables import moment
 from trialyard.terminal import complaints
 
 
@@ -79,8 +80,8 @@ def keys_table(settings: Settings) -> Table:
     table = Table("name", "role", "made", "revoked", box=None, pad_edge=False, header_style="bold")
     with _keys(settings) as keys:
         for key in keys.all():
-            revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
-            table.add_row(key.name, key.role, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
+            revoked = moment(key.revoked_at) if key.revoked_at else ""
+            table.add_row(key.name, key.role, moment(key.created_at), revoked)
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -24,19 +25,24 @@ def studies_table(studies: Iterable[Study]) -> Table:
             f"{study.counts.ended}{total}",
             str(study.counts.running),
             measured(study.best.values) if study.best else "",
-            f"{study.created_at:%Y-%m-%d %H:%M}",
+            moment(study.created_at),
         )
     return table
+
+
+def moment(at: datetime) -> str:
+    """A time by the clock on the wall of whoever reads it."""
+    return f"{at.astimezone():%Y-%m-%d %H:%M}"
 
 
 def trials_table(trials: Sequence[Trial]) -> Table:
     """Trials with their values and the parameters that tell them apart, as many as there is room for.
 
-    A column that would say the same of every trial is left out.
+    A column that would say the same of every trial is left out, and so is the state of trials that are all complete.
     """
     metrics = list(dict.fromkeys(name for trial in trials for name in trial.values or ()))
     parameters = _telling_parameters(trials)
-    states = ["state"] if len({trial.state for trial in trials}) > 1 else []
+    states = ["state"] if any(trial.state != "COMPLETE" for trial in trials) else []
     reasons = ["reason"] if any(trial.reason for trial in trials) else []
     copies = ["went on from"] if any(trial.lineage for trial in trials) else []
     table = _table("trial", *states, *metrics, *parameters, *copies, *reasons)

@@ -6,7 +6,8 @@ committed what they ask for.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter
 from pydantic import Field, JsonValue
@@ -25,7 +26,7 @@ from search.points import check_point, completed
 from search.sections import Priority
 from store.errors import Conflict, TrialyardError, Unprocessable
 from store.messages import Amend, CancelTrial, Done, Enqueue, Refused, RetryTrial
-from store.models import StudyRow, StudyState
+from store.models import StudyRow, StudyState, TrialState
 from store.studies import Studies
 from store.trials import Trials
 
@@ -33,6 +34,8 @@ router = APIRouter(prefix="/studies/{name}", route_class=OnceRoute, tags=["contr
 
 
 class EnqueueBody(RequestModel):
+    missing: ClassVar[Mapping[str, str]] = {"parameters": 'as in {"parameters": {"optimizer.lr": 0.01}}'}
+
     parameters: Annotated[dict[str, JsonValue], Field(max_length=1000)]
 
 
@@ -85,6 +88,10 @@ def enqueue_trial(name: StudyName, body: EnqueueBody, parts: Wired) -> Trial:
 def cancel_trial(name: StudyName, number: Number, parts: Wired) -> Trial:
     """End an open trial: it is CANCELLED. If it runs, its worker hears of it at its next report."""
     study = _open_study(parts, name, number)
+    with parts.reads() as session:
+        state = TrialState(Trials(session, study).get(number).state)
+    if state.ended:
+        raise Conflict(f"trial {number} is {state}; only an open one can be cancelled")
     return _trial(parts, study, _ask(parts, CancelTrial(study_id=study.id, number=number)))
 
 

@@ -45,7 +45,7 @@ EnsembleNumber = Annotated[int, Path(alias="ensemble", ge=1, le=MAX_STEP, descri
 
 
 class EnsembleBody(RequestModel):
-    method: Literal["average", "greedy", "stacking", "bagging", "boosting", "refit"]
+    method: Literal["average", "greedy", "stacking", "bagging", "boosting", "refit"] = "greedy"
     candidates: Annotated[int, Field(ge=2, le=200)] | None = None
     rounds: Annotated[int, Field(ge=1, le=200)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

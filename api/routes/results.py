@@ -136,7 +136,7 @@ def export_study(
     session: Reading,
     study: PathStudy,
     parts: Wired,
-    format: Annotated[Literal["csv", "parquet", "json", "optuna"], Query()],  # noqa: A002 - its name in the contract
+    format: Annotated[Literal["csv", "parquet", "json", "optuna"], Query()] = "csv",  # noqa: A002 - as in the contract
 ) -> StreamingResponse:
     """All trials of a study as a file. `optuna` is a journal that Optuna and its dashboard open."""
     content: Iterator[str | bytes]

@@ -13,7 +13,7 @@ from api.cursors import Cursor
 from api.deps import CursorText, Limit, Number, PathStudy, Reading, TrialStates, Wired
 from api.requests import StrictRoute
 from api.shapes import Page, StepReport, Trial
-from search.findings import nearest
+from search.suggestions import nearest
 from store.errors import NotFound, Problem, Unprocessable
 from store.messages import MAX_STEP, AttemptKey
 from store.trials import Place, Sort, SortColumn, Trials

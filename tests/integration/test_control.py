@@ -75,7 +75,7 @@ def test_a_cancelled_trial_may_run_again(client: Client) -> None:
     assert client.cancel_trial("s", 0).state == "CANCELLED"
     with pytest.raises(Conflict):
         client.report("s", handout, 1, {METRIC: 0.5})
-    with pytest.raises(Conflict, match="trial 0 has ended"):
+    with pytest.raises(Conflict, match="trial 0 is CANCELLED"):
         client.cancel_trial("s", 0)
 
     assert client.retry_trial("s", 0).state == "WAITING"

@@ -250,7 +250,7 @@ def test_another_studys_trials_teach_the_first_proposal_and_are_not_counted(yard
     row = yard.study(study_id)
     assert row.warm_start is not None
     assert row.warm_start["taken"] == 8 - len(outside)
-    reason = 'parameters.x: lies outside of this study\'s space; it takes {"high":2.0,"low":0.25}'
+    reason = 'parameters.x: lies outside of this study\'s space; it takes {"low": 0.25, "high": 2.0}'
     assert row.warm_start["left_out"] == [{"reason": reason, "trials": len(outside), "first": outside[0]}]
     taken = [trial for trial in yard.trials(source)[:8] if trial.number not in outside]
     ours = yard.trials(study_id)

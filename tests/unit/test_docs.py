@@ -25,6 +25,14 @@ def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
     assert not broken
 
 
+def test_the_first_commands_of_the_readme_want_no_data_of_ones_own() -> None:
+    named = re.findall(r"^\$ trialyard (?:run|submit) (examples/\S+)", PAGES[0].read_text(), re.MULTILINE)
+
+    sources = [line for name in named for line in (HOME / name).read_text().splitlines() if "source:" in line]
+    assert "examples/digits.yaml" in named
+    assert not [line for line in sources if "file:" in line]
+
+
 def anchors(page: Path) -> Iterator[str]:
     """The names that a renderer gives a page's headings: small letters, hyphens for spaces, nothing else."""
     for heading in re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE):

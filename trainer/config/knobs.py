@@ -40,6 +40,11 @@ def knob_paths() -> list[str]:
     return [path for path in _leaves(TrainConfig, "") if not path.startswith(_NOT_SEARCHED)]
 
 
+def fixed_paths() -> list[str]:
+    """The dotted paths of what is the same for all trials of a study: every leaf that is no knob."""
+    return [path for path in _leaves(TrainConfig, "") if path.startswith(_NOT_SEARCHED)]
+
+
 def schedule_knobs() -> list[str]:
     """The knobs that a training may be told anew between two epochs: none of them shapes a tensor, divides the rows or
     says which parts a model is trained by. Those of the augmentation are all among them.

@@ -31,6 +31,7 @@ from trainer.errors import DataError
 
 BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_OTHER_SEPARATORS = (";", "\t", "|")  # spreadsheets of half of Europe write .csv files with semicolons
 ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".npz")
 IDX_NAME = re.compile(r"idx\d-ubyte(\.gz)?$|\.idx(\.gz)?$")
 QUOTING: dict[str, Literal[0, 3]] = {"standard": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
@@ -133,7 +134,19 @@ def _file(file: Path, at: Place, data: Data, folders: Sequence[Path]) -> Found:
         hint = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else HINTS.get(ending, "")
         raise DataError(at.path, f"{file.name} cannot be read as {ending or 'IDX'}: {reason}", hint) from error
     table.columns = [str(column) for column in table.columns]
+    _check_divided(table, file, at)
     return Found(table)
+
+
+def _check_divided(table: pd.DataFrame, file: Path, at: Place) -> None:
+    """Raises: DataError: the columns stand in one, as something else divides them than was taken for it."""
+    if len(table.columns) != 1:
+        return
+    name = table.columns[0]
+    separator = max(_OTHER_SEPARATORS, key=name.count)
+    if separator in name:
+        hint = f"say what divides the fields, as in data.delimiter: {json.dumps(separator)}"
+        raise DataError(at.path, f"{file.name} has its fields all in one column, {name[:60]!r}", hint)
 
 
 def _idx(file: Path, at: Place, channels: Channels, folders: Sequence[Path]) -> Images:

@@ -143,8 +143,8 @@ def test_a_method_that_a_path_does_not_take_is_refused_with_those_that_it_does(s
     answer = server.http.put(STUDIES, json={})
 
     assert refusal(answer, 405) is None
-    assert answer.headers["allow"] == "GET, POST"
-    assert server.http.put(f"{STUDIES}/s", json={}).headers["allow"] == "DELETE, GET, PATCH"
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+    assert server.http.put(f"{STUDIES}/s", json={}).headers["allow"] == "DELETE, GET, HEAD, PATCH"
 
 
 @on_sqlite
@@ -162,7 +162,7 @@ def test_a_body_larger_than_the_limit_is_not_read(settings: Settings) -> None:
 
 @on_sqlite
 def test_a_body_that_is_not_json_is_refused_by_its_type(server: ApiServer) -> None:
-    answer = server.http.post(STUDIES, content="name: s", headers={"content-type": "application/yaml"})
+    answer = server.http.post(STUDIES, content="name: s", headers={"content-type": "text/plain"})
 
     assert refusal(answer, 415) is None
 

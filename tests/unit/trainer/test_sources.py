@@ -52,6 +52,22 @@ def test_a_delimiter_that_is_given_goes_before_that_of_the_ending(tmp_path: Path
     assert list(read_file("t.csv", tmp_path, delimiter=";").columns) == ["a", "b"]
 
 
+@pytest.mark.parametrize(("separator", "shown"), [(";", '";"'), ("\t", '"\\t"'), ("|", '"|"')])
+def test_fields_divided_by_something_else_are_no_single_column(tmp_path: Path, separator: str, shown: str) -> None:
+    TABLE.to_csv(tmp_path / "t.csv", index=False, sep=separator)
+
+    with pytest.raises(DataError, match="all in one column") as caught:
+        read_file("t.csv", tmp_path)
+
+    assert caught.value.hint == f"say what divides the fields, as in data.delimiter: {shown}"
+
+
+def test_a_single_column_may_be_all_there_is(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("what people say\nyes; no\n")
+
+    assert list(read_file("t.csv", tmp_path).columns) == ["what people say"]
+
+
 def test_a_relative_path_is_looked_for_in_every_folder_in_order(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for folder, text in ((first, "a\n1\n"), (second, "a\n2\n")):

@@ -282,6 +282,23 @@ def test_ask_report_and_tell_carry_the_token() -> None:
     assert bodies[2] == {"token": "1.3.1", "state": "complete", "metrics": {"loss": 0.25}, "reason": None}
 
 
+def test_handouts_come_until_the_study_has_ended_and_wait_while_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("trialyard.client.time.sleep", waits.append)
+    first, second = ({"number": n, "attempt": 1, "token": f"1.{n}.1", "parameters": {"x": n}} for n in (0, 1))
+    server = Server(
+        httpx.Response(200, json={"items": [first], "ended": False}),
+        httpx.Response(200, json={"items": [], "ended": False}, headers={"Retry-After": "2"}),
+        httpx.Response(200, json={"items": [second], "ended": False}),
+        httpx.Response(200, json={"items": [], "ended": True}, headers={"Retry-After": "60"}),
+    )
+
+    given = list(server.client().handouts("mine", worker="w1"))
+
+    assert [handout.number for handout in given] == [0, 1]
+    assert waits == [2.0]
+
+
 def test_a_trial_that_diverged_has_no_metrics_to_tell() -> None:
     server = Server(httpx.Response(200, json={"number": 3, "state": "FAILED", "parameters": {"x": 0.5}}))
 

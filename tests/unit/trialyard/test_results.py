@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,14 @@ import httpx
 import pytest
 import yaml
 from rich.console import Console
+from rich.table import Table
 
 from trialyard.client import Client
 from trialyard.errors import BadInput, CommandError, Problem, Unreachable
 from trialyard.resources import Best, BestTrial, Copied, Counts, Study, Trial
 from trialyard.results import as_study_section, conclude, print_best, write_pieces
 from trialyard.study_file import from_yaml
-from trialyard.tables import figure, room, trials_table
+from trialyard.tables import figure, moment, room, trials_table
 
 
 def study(direction: str = "maximize") -> Study:
@@ -185,6 +188,31 @@ def test_a_member_of_a_population_is_listed_with_whom_it_went_on_from_and_its_pa
     assert "went on from" in table.get()
     assert "3 at 4, 3 at 4" in table.get()
     assert "the last of a schedule" in printed.get()
+
+
+def test_a_list_of_trials_says_their_state_unless_all_are_complete() -> None:
+    waiting = trial(0, 0.5).model_copy(update={"state": "WAITING", "values": None})
+
+    assert "WAITING" in printed(trials_table([waiting]))
+    assert "COMPLETE" in printed(trials_table([waiting, trial(1, 0.5)]))
+    assert "COMPLETE" not in printed(trials_table([trial(1, 0.5)]))
+
+
+def test_times_are_those_of_the_readers_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert moment(datetime(2026, 1, 1, 20, 0, tzinfo=UTC)) == "2026-01-02 01:30"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def printed(table: Table) -> str:
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_functions_and_commands_stand_in_one_file(tmp_path: Path) -> None:
     ("entry", "complaint"),
     [
         ("directory = '.'", "objectives.x.command: is missing"),
-        ("command = []", "objectives.x.command: must have at least 1 entries"),
+        ("command = []", "objectives.x.command: must have at least 1 entry"),
         ("command = 'python train.py'", 'objectives.x.command: must be a list, not "python train.py"'),
         ("command = ['pyhton', 'train.py']", "objectives.x.command: there is no program 'pyhton' here"),
         ("command = ['./none.sh']", "objectives.x.command: there is no program './none.sh' here"),
