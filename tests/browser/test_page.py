@@ -257,7 +257,7 @@ def test_a_trial_of_several_folds_shows_their_mean_its_error_and_each_of_them(vi
     expect(page.locator("#metrics dd")).to_have_text(["0.3000", "0.9200 ± 0.0058", "2,186"])
     expect(page.locator("#curves .js-plotly-plot")).to_have_count(2)  # loss, accuracy; the size is always the same
     expect(page.locator("#curves .legend").last).to_contain_text("3 folds")
-    assert page.locator("#curves .js-plotly-plot").last.locator("path.js-fill").count() == 1
+    expect(page.locator("#curves .js-plotly-plot").last.locator("path.js-fill")).to_have_count(1)
 
 
 def test_the_copied_trial_section_is_yaml_with_the_parameters_put_in(visitor: Visitor) -> None:
