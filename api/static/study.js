@@ -160,7 +160,7 @@ function showTimes() {
   const counts = study.tally();
   const done = study.trials.size - counts.running - counts.queued - counts.waiting - counts.paused;
   const left = Math.max(0, study.budget - done);
-  const running = study.state === "RUNNING" && done >= 5;
+  const running = study.state === "RUNNING" && done >= 5 && left > 0;
   $("#left-label").textContent = study.ended ? "Ended" : "Time left, about";
   if (study.ended) $("#left").replaceChildren(ended());
   else $("#left").textContent = running ? duration((elapsed / done) * left).replace(/ \d+ s$/, "") : "–";

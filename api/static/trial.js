@@ -16,6 +16,7 @@ const trial = () => study.trials.get(first.number);
 const isOver = () => ["COMPLETE", "PRUNED", "FAILED", "CANCELLED"].includes(trial().state);
 const reports = new Map(); // step -> metrics; a resumed attempt overwrites what it trains again
 const MOST = 2000; // points of a curve, which are more than it has pixels
+const LOG_END = 60_000; // characters: the server gives the last 64 KiB
 const SIZES = new Set(["params", "flops", "nonzero", "bytes"]);
 const plots = new Map(); // name of a figure -> Plot
 
@@ -265,11 +266,18 @@ async function showLog() {
 function showLogText(text) {
   const log = $("#log");
   log.hidden = !text;
-  $("#no-log").hidden = Boolean(text);
-  $("#no-log").textContent = isOver() ? "This trial left no log." : "Nothing logged yet.";
-  if (text === log.textContent) return;
-  log.textContent = text;
+  $("#no-log").hidden = 0 < text.length && text.length < LOG_END;
+  $("#no-log").textContent = text ? "It is long: this is its end." : isOver() ? "This trial left no log." : "Nothing logged yet.";
+  if (text === showLogText.shown) return;
+  showLogText.shown = text;
+  log.textContent = asOnTerminal(text);
   if ($("#follow").checked) log.scrollTop = log.scrollHeight;
+}
+
+/** What a terminal would show: a line that was written over, as bars of progress are, and no codes for colours. */
+function asOnTerminal(text) {
+  const lines = text.replace(/\u001b\[[\d;?]*[A-Za-z]/g, "").split("\n");
+  return lines.map((line) => line.replace(/\r+$/, "").split("\r").at(-1)).join("\n");
 }
 
 start().catch((error) => say(`The reports could not be loaded: ${error.message}`));
