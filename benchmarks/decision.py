@@ -33,7 +33,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
-from benchmarks.coordinator import PATIENCE, Crew, Service, peers, service, storage_of
+from benchmarks.coordinator import PATIENCE, Crew, Service, service
+from benchmarks.optuna_storages import peers, storage_of
 from benchmarks.past import METRIC, SPACE, loss, value_at, write_past, write_peers_past
 from store.bus import Caller, open_redis
 from store.messages import Assignment, Decision, Finish, Report, Settled, Take, Wake

@@ -94,7 +94,6 @@ def fit(
         Diverged: a loss or a metric is not finite.
         NothingToCopy: there is no whole checkpoint to copy.
     """
-    _refuse_unvalidated(config, prepared)
     training = _begun(config, prepared, monitor, reporter, origin, heritage, ranks)
     if not _resume(training, resume_from, reporter, ranks) and membership and membership.copies:
         _copy(training, membership.copies, reporter, ranks)
@@ -104,17 +103,6 @@ def fit(
     if ending != "finished":
         return _ended(training, ending)
     return _finish(training, folder, [] if membership else [folder, *resume_from], ranks)
-
-
-def _refuse_unvalidated(config: TrainConfig, prepared: Prepared | Folds) -> None:
-    if isinstance(prepared, Folds) or prepared.validation.rows:
-        return
-    if config.schedule.name == "plateau":
-        message = "plateau lowers the rate by val/loss, and there are no validation rows"
-        raise DataError("trial.schedule.name", message, "take another schedule")
-    if config.early_stopping is not None and config.early_stopping.metric.startswith("val/"):
-        message = f"{config.early_stopping.metric} is not measured, as there are no validation rows"
-        raise DataError("trial.early_stopping", message, "leave it out")
 
 
 def _train(
@@ -167,6 +155,7 @@ def _begun(
     ranks: Ranks,
 ) -> Training | JointTraining:
     """The training before its first epoch; what it begins with is logged."""
+    _refuse_unvalidated(config, prepared)
     training: Training | JointTraining
     if isinstance(prepared, Folds):
         training = JointTraining.on_folds(config, prepared, monitor, origin, heritage, ranks)
@@ -179,6 +168,17 @@ def _begun(
     if heritage:
         reporter.log(f"began with the weights of {heritage.name}: {training.inherited:.0%} of its own")
     return training
+
+
+def _refuse_unvalidated(config: TrainConfig, prepared: Prepared | Folds) -> None:
+    if isinstance(prepared, Folds) or prepared.validation.rows:
+        return
+    if config.schedule.name == "plateau":
+        message = "plateau lowers the rate by val/loss, and there are no validation rows"
+        raise DataError("trial.schedule.name", message, "take another schedule")
+    if config.early_stopping is not None and config.early_stopping.metric.startswith("val/"):
+        message = f"{config.early_stopping.metric} is not measured, as there are no validation rows"
+        raise DataError("trial.early_stopping", message, "leave it out")
 
 
 def _resume(training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter, ranks: Ranks) -> bool:

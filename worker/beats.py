@@ -57,15 +57,10 @@ class Beats:
         self._on_drain = on_drain
         self._figures = figures
         self._beat = 0
-        self._done = 0
-        self._refused = 0
-        self._went = {"steps": 0, "rows": 0, "crowded": 0}
-        self._started = time.monotonic()
-        self._busy_seconds = 0.0
-        self._busy_since: float | None = None
+        self._account = _Account()
         self._is_asked = False
         self._measured: Mapping[str, str] = {}
-        self._measure_at = self._started
+        self._measure_at = time.monotonic()
         self._fields = {
             **about,
             "host": socket.gethostname(),
@@ -91,14 +86,12 @@ class Beats:
         self._thread.join(GOODBYE_SECONDS)
 
     def idle(self) -> None:
-        if self._busy_since is not None:
-            self._busy_seconds += time.monotonic() - self._busy_since
-        self._busy_since = None
+        self._account.idle()
         self._show(state="idle", study="", trial="", attempt="")
 
     def busy(self, errand: Errand) -> None:
         """A job is in hand; which trial it has become follows with `began`."""
-        self._busy_since = time.monotonic()
+        self._account.busy()
         number = "" if errand.number is None or errand.kind == "task" else str(errand.number)
         self._show(state="busy", study=str(errand.study_id), trial=number, attempt="")
 
@@ -109,16 +102,12 @@ class Beats:
 
     def ended(self, refused: int = 0) -> None:
         """A trial has ended; `refused`: how many of its messages came too late."""
-        self._done += 1
-        self._refused += refused
+        self._account.done += 1
+        self._account.refused += refused
 
     def went(self, steps: int, rows: int, crowded: int) -> None:
         """So much has been done on top; shown with the next beat."""
-        self._went = {
-            "steps": self._went["steps"] + steps,
-            "rows": self._went["rows"] + rows,
-            "crowded": self._went["crowded"] + crowded,
-        }
+        self._account.went(steps, rows, crowded)
 
     def draining(self) -> None:
         self._show(state="draining")
@@ -147,8 +136,7 @@ class Beats:
 
     def _send(self) -> None:
         self._beat += 1
-        counts = {"beat": self._beat, "done": self._done, "refused": self._refused, "idle_share": self._idle_share()}
-        fields: dict[Any, Any] = {**self._fields, **self._measure(), **self._went, **counts}
+        fields: dict[Any, Any] = {**self._fields, **self._measure(), **self._account.told(), "beat": self._beat}
         pipeline = self._redis.pipeline()
         pipeline.hset(self._key, mapping=fields)
         pipeline.pexpire(self._key, self._ttl_ms)
@@ -168,6 +156,38 @@ class Beats:
             self._measure_at = time.monotonic() + self._beat_seconds
             self._measured = self._figures()
         return self._measured
+
+
+class _Account:
+    """What a worker has done since its start, and for which share of the time it had nothing to do."""
+
+    def __init__(self) -> None:
+        self.done = 0  # trials
+        self.refused = 0  # of their messages
+        self._went = {"steps": 0, "rows": 0, "crowded": 0}
+        self._started = time.monotonic()
+        self._busy_seconds = 0.0
+        self._busy_since: float | None = None
+
+    def busy(self) -> None:
+        self._busy_since = time.monotonic()
+
+    def idle(self) -> None:
+        if self._busy_since is not None:
+            self._busy_seconds += time.monotonic() - self._busy_since
+        self._busy_since = None
+
+    def went(self, steps: int, rows: int, crowded: int) -> None:
+        """So much has been done on top."""
+        self._went = {
+            "steps": self._went["steps"] + steps,
+            "rows": self._went["rows"] + rows,
+            "crowded": self._went["crowded"] + crowded,
+        }
+
+    def told(self) -> dict[str, int | str]:
+        """All of it, as a beat shows it."""
+        return {**self._went, "done": self.done, "refused": self.refused, "idle_share": self._idle_share()}
 
     def _idle_share(self) -> str:
         """Of the time since its start, to three digits."""
