@@ -151,6 +151,27 @@ def test_a_slash_too_many_is_told(server: ApiServer):
     assert "without the slash at its end" not in server.http.get("/api/v1/nothing/").json()["detail"]
 
 
+@pytest.mark.parametrize("path", ["/workers/", "/studies/s/trials", "/nothing"])
+def test_who_looks_for_a_page_that_is_not_there_sees_a_page(server: ApiServer, path: str):
+    seen = server.http.get(path, headers={"Accept": "text/html,*/*"})
+
+    assert (seen.status_code, seen.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert f"There is nothing at {path}" in seen.text
+    assert server.http.get(path).headers["content-type"] == "application/problem+json"
+
+
+def test_the_api_has_no_pages(server: ApiServer):
+    answer = server.http.get("/api/v1/nothing", headers={"Accept": "text/html"})
+
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_address_above_a_study_leads_to_all_of_them(server: ApiServer):
+    answer = server.http.get("/studies")
+
+    assert (answer.status_code, answer.headers["location"]) == (308, "/")
+
+
 def test_an_export_is_a_table_if_nothing_is_said(server: ApiServer):
     server.create()
 
