@@ -86,7 +86,7 @@ def problem_of(error: TrialyardError) -> ProblemResponse:
 def install(app: FastAPI) -> None:
     """Answer every error of the app as problem+json."""
     app.add_exception_handler(TrialyardError, _ours)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, told)
     app.add_exception_handler(RequestValidationError, _parameters)
     for kind in (OperationalError, InterfaceError, PoolTimeout):
         app.add_exception_handler(kind, _database_away)
@@ -100,7 +100,8 @@ def _ours(_request: Request, error: Exception) -> Response:
     return problem_of(error)
 
 
-def _http(request: Request, error: Exception) -> Response:
+def told(request: Request, error: Exception) -> Response:
+    """What a route or the router itself refused."""
     if not isinstance(error, HTTPException):
         raise error
     detail, path = error.detail, request.url.path

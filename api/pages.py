@@ -13,11 +13,13 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from api import shapes
 from api.deps import Number, PathStudy, Reading, Wired
+from api.errors import told
+from api.openapi import PREFIX
 from api.page_text import FILTERS, objective_text
 from api.routes.studies import shown
 from api.routes.workers import list_workers
@@ -57,6 +59,7 @@ def add_pages(app: FastAPI) -> None:
     app.state.templates = _environment(folder / "templates")
     app.mount("/static", StaticFiles(directory=folder / "static", packages=[("plotly", "package_data")]))
     app.include_router(router)
+    app.add_exception_handler(404, _nothing_there)
 
 
 @router.get("/")
@@ -64,6 +67,11 @@ def list_studies(request: Request, parts: Wired, session: Reading) -> Response:
     parts.importances.warm_up()  # the page of a study will ask for them, and who comes from here need not wait
     rows = Studies(session).page([], None, STUDIES_SHOWN)
     return _page(request, "studies.html", here="studies", studies=_studies(session, rows))
+
+
+@router.get("/studies")
+def lead_to_studies() -> Response:
+    return RedirectResponse("/", 308)
 
 
 @router.get("/studies/{name}")
@@ -126,6 +134,13 @@ def _page(request: Request, template: str, status: int = 200, **context: Any) ->
     wants_key = request.state.visitor != "machine"
     page = environment.get_template(template).render(context, server_url=server_url, wants_key=wants_key)
     return HTMLResponse(page, status)
+
+
+def _nothing_there(request: Request, error: Exception) -> Response:
+    """Of what is no address at all: a page for people, and for programs what every error is."""
+    if request.url.path.startswith(f"{PREFIX}/") or "text/html" not in request.headers.get("accept", ""):
+        return told(request, error)
+    return _missing(request, f"there is nothing at {request.url.path}")
 
 
 def _missing(request: Request, message: str) -> Response:

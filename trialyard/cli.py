@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -41,6 +42,21 @@ Home = Annotated[Path | None, typer.Option(help="The folder where everything lie
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The port of the API and its page.")]
 Objectives = Annotated[Path | None, typer.Option(help="objectives.toml: your own scripts and functions by name.")]
 Host = Annotated[str | None, typer.Option(help="The address to listen on; another than 127.0.0.1 needs a key.")]
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"trialyard {version('trialyard')}")
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

@@ -281,9 +281,9 @@ def _allowed(leaf: dict[str, Any]) -> str:
     if "anyOf" in leaf:
         return " or ".join(map(_allowed, leaf["anyOf"]))
     if "const" in leaf:
-        return str(leaf["const"])
+        return _written(leaf["const"])
     if "enum" in leaf:
-        return ", ".join(map(str, leaf["enum"]))
+        return ", ".join(map(_written, leaf["enum"]))
     if leaf.get("type") == "array":
         return f"list of ({_allowed(leaf['items'])})"
     kind = {"number": "float", "integer": "int", "boolean": "true, false", "null": "none", "string": "text"}
@@ -295,4 +295,9 @@ def _allowed(leaf: dict[str, Any]) -> str:
 def _default(leaf: dict[str, Any]) -> str:
     if "default" not in leaf:
         return "(must be given)"
-    return "none" if leaf["default"] is None else str(leaf["default"])
+    return "none" if leaf["default"] is None else _written(leaf["default"])
+
+
+def _written(value: object) -> str:
+    """As a study file has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

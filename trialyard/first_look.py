@@ -13,7 +13,9 @@ from typing import Any
 import pandas as pd
 import torch
 from pandas.api import types
+from pydantic import ValidationError
 
+from search.findings import of_model, problems
 from trainer.config import Channels, Data, Split
 from trainer.data.images import Images
 from trainer.data.prepare import prepare
@@ -106,7 +108,7 @@ def _looked_at(source: str, given: Given, folders: Sequence[Path]) -> tuple[Data
     if (test := _test_source(source, folders)) is not None:
         found |= {"test_source": test, "split": WITH_TEST}
     try:
-        rows, own_test = read(Place("trial.data.source", source), Data(**found), data_folders=folders)
+        rows, own_test = read(Place("trial.data.source", source), _data(found), data_folders=folders)
     except DataError as error:
         if "image_size" not in error.hint:
             raise
@@ -116,6 +118,15 @@ def _looked_at(source: str, given: Given, folders: Sequence[Path]) -> tuple[Data
     if isinstance(rows, Images):
         return Data(**found), []
     return _columns_looked_at(rows, found, given)
+
+
+def _data(found: dict[str, Any]) -> Data:
+    """Raises: BadInput: there is no such source, or an option says what cannot be."""
+    try:
+        return Data(**found)
+    except ValidationError as error:
+        wrong = problems(of_model(error, Data, ("trial", "data")), {})
+        raise BadInput("\n".join(map(str, wrong))) from None
 
 
 def _ending(source: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from store.migrate import upgrade
 from store.models import KeyRole
 from store.session import connect, writes
 from store.settings import Settings
+from trialyard.errors import BadInput
 from trialyard.joining import check_scheduler, join
 from trialyard.tables import moment
 from trialyard.terminal import complaints
@@ -52,6 +54,8 @@ def work(
     from worker.places import read_slots
     from worker.pool import Pool
 
+    if not re.fullmatch(r"[a-z0-9-]{1,64}", pool):  # as studies name it in `resources`
+        raise BadInput(f"--pool {pool!r}: is no name; use 1 to 64 lower-case letters, digits and hyphens")
     if server is not None:
         settings = join(settings, server, complaints().print)
     settings = _with_redis(settings, "the server with --server https://…, or ")

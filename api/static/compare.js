@@ -15,7 +15,7 @@ async function load(study) {
 function draw(plot, title, across) {
   const traces = studies.map((study, i) => trace(study, i, across)).filter((each) => each.x.length);
   if (!traces.length) return plot.empty("None of these studies has finished a trial.");
-  return plot.draw(traces, { xaxis: axis(title, { rangemode: "tozero", exponentformat: "none" }), yaxis: axis(studies[0].metric) });
+  return plot.draw(traces, { xaxis: axis(title, { rangemode: "tozero", exponentformat: "none" }), yaxis: axis([...new Set(studies.map((study) => study.metric))].join(", ")) });
 }
 
 function trace(study, index, across) {

@@ -61,6 +61,13 @@ export function say(text) {
   say.timer = setTimeout(() => line.classList.remove("is-shown"), 5000);
 }
 
+/** Asks in a dialog of the page: whether the answer was yes, and not no or Escape. */
+export function asked(dialog) {
+  dialog.returnValue = ""; // so that an earlier answer is never taken for this one
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+}
+
 /** Makes a button copy a text, and say so. */
 export function copies(button, text) {
   button.addEventListener("click", async () => {

@@ -32,6 +32,13 @@ export function parameter(value) {
   return String(Number(value.toPrecision(4)));
 }
 
+/** As in "maximize val/accuracy, with params ≤ 200000". */
+export function objectiveText({ objective, constraints = [] }) {
+  const wanted = [objective].flat().map(({ direction, metric: name }) => `${direction} ${name}`);
+  const bounds = constraints.map((each) => `${each.metric} ${"at_most" in each ? "≤" : "≥"} ${parameter(each.at_most ?? each.at_least)}`);
+  return wanted.join(", ") + (bounds.length ? `, with ${bounds.join(" and ")}` : "");
+}
+
 /** 47 s, 3 min 12 s, 2 h 05 min, 3 d 4 h. */
 export function duration(seconds) {
   if (seconds == null || Number.isNaN(seconds)) return "–";

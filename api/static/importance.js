@@ -52,7 +52,7 @@ function bar([name, share]) {
   const percent = `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
   const line = h("span", { class: "share" });
   line.style.width = `${Math.max(0.5, 100 * share)}%`;
-  return h("div", { class: "importance" }, h("span", { class: "name", title: name }, name), h("span", { class: "track" }, line), h("span", { class: "num" }, percent));
+  return h("div", { class: "importance" }, h("span", { class: "name", title: name }, h("bdi", {}, name)), h("span", { class: "track" }, line), h("span", { class: "num" }, percent));
 }
 
 /** Calls once, when an element first comes near the screen: what is below need not be drawn with the first figures. */

@@ -3,7 +3,7 @@
 
 import { h } from "./dom.js";
 import { metric, parameter } from "./format.js";
-import { knobs } from "./model.js";
+import { counts, knobs } from "./model.js";
 import { colour, faint } from "./plot.js";
 
 const TOP = 34; // pixels above the axes, for their names
@@ -63,7 +63,8 @@ export class Parallel {
   }
 
   #scaleColours() {
-    const values = this.trials.map((trial) => this.study.value(trial)).filter((value) => value != null);
+    const may = this.trials.filter(counts); // what breaks a constraint is not the best, however good
+    const values = may.map((trial) => this.study.value(trial)).filter((value) => value != null);
     values.sort((a, b) => (this.study.maximize ? a - b : b - a)); // worst to best
     // The worst tenth shares the first colour: one accident must not take the scale away from all others.
     this.worst = values[Math.floor(0.1 * values.length)] ?? 0;

@@ -74,16 +74,18 @@ export class Plot {
 
   async draw(traces, layout) {
     const library = await plotly();
-    if (!this.drawn) this.element.replaceChildren();
+    const isFirst = !this.begun; // another draw may come while Plotly is at the first
+    this.begun = true;
+    if (isFirst) this.element.replaceChildren();
     await library.react(this.element, traces, { ...frame(), ...layout }, { displayModeBar: false, doubleClick: "reset" });
-    if (!this.drawn) this.#listen();
+    if (isFirst) this.#listen();
     this.drawn = true;
   }
 
   /** Words where there is nothing to draw. */
   empty(text) {
     if (this.drawn) window.Plotly.purge(this.element);
-    this.drawn = false;
+    this.begun = this.drawn = false;
     this.element.replaceChildren(h("p", { class: "empty" }, text));
   }
 

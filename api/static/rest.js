@@ -23,6 +23,10 @@ export async function post(path, body = {}) {
   return (await request(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
 }
 
+export async function remove(path) {
+  await request(path, { method: "DELETE" });
+}
+
 /** The items of a list, page after page. */
 export async function* pages(path, query) {
   let cursor = null;

@@ -119,7 +119,7 @@ export class Slices {
     const values = trials.map((trial) => this.#value(trial)).sort((a, b) => (this.objective.direction === "maximize" ? a - b : b - a));
     if (values.length < 10) return {};
     const [worst, best] = [values[Math.floor(0.1 * values.length)], values.at(-1)];
-    const pad = 0.12 * Math.abs(best - worst) || 1;
+    const pad = 0.12 * Math.abs(best - worst) || 0.01 * Math.abs(best) || 1;
     return { range: [Math.min(worst, best) - pad, Math.max(worst, best) + pad], autorange: false };
   }
 }

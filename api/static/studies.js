@@ -1,8 +1,8 @@
 // The list of studies: looked at anew every few seconds, filtered in the browser, two or more ticked to compare.
 
 import { $, $$, badge, boot, h } from "./dom.js";
-import { keepTimes, metric } from "./format.js";
-import { showStatus } from "./live.js";
+import { keepTimes, metric, objectiveText } from "./format.js";
+import { showStatus, tellLoss } from "./live.js";
 import { STATES, Study } from "./model.js";
 import { API, get } from "./rest.js";
 
@@ -28,9 +28,10 @@ async function refresh() {
     if (cursor === undefined) cursor = next;
     $("#more").hidden = !cursor;
     draw();
+    $("#loss")?.remove();
     showStatus("polling");
-  } catch {
-    showStatus("reconnecting");
+  } catch (error) {
+    showStatus(tellLoss(error.status) ? "ended" : "reconnecting");
   }
 }
 
@@ -70,7 +71,7 @@ function row(raw, ticked) {
     h("td", { class: "num" }, `${done} / ${Math.max(done, study.budget)}`),
     h("td", { class: "num" }, counts.running),
     h("td", {}, ...(best ? [h("b", {}, metric(best.values[study.metric])), " ", h("span", { class: "soft" }, `trial ${best.number}`)] : [h("span", { class: "soft" }, "–")])),
-    h("td", { class: "soft" }, study.objectives.map(({ direction, metric: name }) => `${direction} ${name}`).join(", ")),
+    h("td", { class: "soft" }, objectiveText(study.definition)),
     h("td", { class: "soft" }, h("time", { datetime: study.created_at, "data-ago": true })),
   );
 }

@@ -1,6 +1,6 @@
 // The page of one study. The server has rendered its head; this fills the figures and the table and keeps all true.
 
-import { $, $$, badge, boot, copies, h, icon, say } from "./dom.js";
+import { $, $$, asked, badge, boot, copies, h, icon, say } from "./dom.js";
 import { between, bytes, duration, keepTimes, measured, metric, parameter } from "./format.js";
 import { Curves } from "./curves.js";
 import { Ensembles } from "./ensembles.js";
@@ -13,7 +13,7 @@ import { Live, showStatus } from "./live.js";
 import { STATES, Study } from "./model.js";
 import { Pareto } from "./pareto.js";
 import { Parallel } from "./parallel.js";
-import { get, pages, post, studyPath } from "./rest.js";
+import { get, pages, post, remove, studyPath } from "./rest.js";
 import { Slices } from "./slices.js";
 import { Table } from "./table.js";
 import { withParameters, yaml } from "./yaml.js";
@@ -38,7 +38,7 @@ const rescores = new Rescores(study);
 async function start() {
   keepTimes();
   listen();
-  const live = new Live(studyPath(study.name), lastEvent, { batch: follow, status: showStatus, ended: study.ended });
+  const live = new Live(studyPath(study.name), lastEvent, { created: study.created_at, batch: follow, status: showStatus, ended: study.ended });
   live.hold();
   let first = true;
   for await (const items of pages(`${studyPath(study.name)}/trials`, { sort: "number", limit: 500 })) {
@@ -102,6 +102,7 @@ function showHead() {
   $("#controls").hidden = study.ended;
   $("#pause").hidden = study.state !== "RUNNING";
   $("#resume").hidden = study.state !== "PAUSED";
+  $("#delete").hidden = !study.ended && study.state !== "PAUSED";
   for (const part of ["#facts", "#figures", "#analysis", "#effort", "#trials"]) $(part).hidden = !study.trials.size;
   if (study.state !== rendered.state || study.trials.size) showNotice();
   if (counts.running || study.ended) $("#waiting")?.remove();
@@ -159,7 +160,7 @@ function showTimes() {
   const counts = study.tally();
   const done = study.trials.size - counts.running - counts.queued - counts.waiting - counts.paused;
   const left = Math.max(0, study.budget - done);
-  const running = study.state === "RUNNING" && done >= 5;
+  const running = study.state === "RUNNING" && done >= 5 && left > 0;
   $("#left-label").textContent = study.ended ? "Ended" : "Time left, about";
   if (study.ended) $("#left").replaceChildren(ended());
   else $("#left").textContent = running ? duration((elapsed / done) * left).replace(/ \d+ s$/, "") : "–";
@@ -207,8 +208,8 @@ function listen() {
   copies($("#copy-best"), () => yaml({ trial: withParameters(study.definition.trial, study.bestTrial().parameters) }));
   $("#pause").addEventListener("click", () => control("pause", "Paused: no new trial starts; running ones go on."));
   $("#resume").addEventListener("click", () => control("resume", "Resumed."));
-  $("#cancel").addEventListener("click", () => $("#sure").showModal());
-  $("#sure").addEventListener("close", () => $("#sure").returnValue === "yes" && control("cancel", "Cancelled."));
+  $("#cancel").addEventListener("click", async () => (await asked($("#sure"))) && control("cancel", "Cancelled."));
+  $("#delete").addEventListener("click", async () => (await asked($("#sure-delete"))) && erase());
   $("#storage").closest("details").addEventListener("toggle", (event) => event.target.open && showStorage().catch((error) => say(error.message)));
   for (const each of $$("select, input", $(".grid"))) each.autocomplete = "off";
 }
@@ -221,6 +222,15 @@ async function control(verb, done) {
     say(done);
   } catch (error) {
     say(`Could not ${verb}: ${error.message}`);
+  }
+}
+
+async function erase() {
+  try {
+    await remove(studyPath(study.name));
+    location.assign("/");
+  } catch (error) {
+    say(`Could not delete: ${error.message}`);
   }
 }
 

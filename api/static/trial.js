@@ -1,11 +1,11 @@
 // The page of one trial: every metric's curve, its attempts, and the end of its log.
 
-import { $, badge, boot, copies, h, sample } from "./dom.js";
+import { $, asked, badge, boot, copies, h, sample, say } from "./dom.js";
 import { between, duration, keepTimes, measured, metric, ofOneModel, parameter } from "./format.js";
 import { Live, showStatus } from "./live.js";
 import { Study } from "./model.js";
 import { Plot, axis, colour, faint } from "./plot.js";
-import { get, getText, pages, studyPath } from "./rest.js";
+import { get, getText, pages, post, studyPath } from "./rest.js";
 import { withParameters, yaml } from "./yaml.js";
 
 const { study: rendered, trial: first, last_event: lastEvent } = boot();
@@ -15,6 +15,8 @@ const path = `${studyPath(study.name)}/trials/${first.number}`;
 const trial = () => study.trials.get(first.number);
 const isOver = () => ["COMPLETE", "PRUNED", "FAILED", "CANCELLED"].includes(trial().state);
 const reports = new Map(); // step -> metrics; a resumed attempt overwrites what it trains again
+const MOST = 2000; // points of a curve, which are more than it has pixels
+const LOG_END = 60_000; // characters: the server gives the last 64 KiB
 const SIZES = new Set(["params", "flops", "nonzero", "bytes"]);
 const plots = new Map(); // name of a figure -> Plot
 
@@ -22,18 +24,48 @@ async function start() {
   keepTimes();
   copies($("#copy-yaml"), () => yaml({ trial: withParameters(study.definition.trial, trial().parameters) }));
   copies($("#copy-json"), () => JSON.stringify(trial().parameters, null, 2));
+  $("#retry").addEventListener("click", retry);
+  $("#cancel").addEventListener("click", async () => (await asked($("#sure"))) && cancel());
   show();
-  const live = isOver() ? null : new Live(studyPath(study.name), lastEvent, { batch: follow, status: showStatus });
+  const live = isOver() ? null : new Live(studyPath(study.name), lastEvent, { created: study.created_at, batch: follow, status: showStatus });
   live?.hold();
   if (!live) showStatus("ended");
-  for await (const items of pages(`${path}/reports`, { limit: 500 })) for (const item of items) reports.set(item.step, item.metrics);
-  drawCurves();
+  await Promise.all([showLog(), loadReports()]);
   live?.release();
-  await showLog();
   setInterval(() => {
     showDuration();
     if (!isOver() && !$("#log").hidden) showLog(); // before its first line there is only news to wait for
   }, 2000);
+}
+
+/** Of very many reports the curves grow while they come in. */
+async function loadReports() {
+  let drawn = -Infinity;
+  for await (const items of pages(`${path}/reports`, { limit: 500 })) {
+    for (const item of items) reports.set(item.step, item.metrics);
+    if (performance.now() - drawn < 1000) continue;
+    drawCurves();
+    drawn = performance.now();
+  }
+  drawCurves();
+}
+
+async function retry() {
+  try {
+    await post(`${path}/retry`);
+    location.reload();
+  } catch (error) {
+    say(`Could not retry: ${error.message}`);
+  }
+}
+
+async function cancel() {
+  try {
+    await post(`${path}/cancel`);
+    say("Cancelled.");
+  } catch (error) {
+    say(`Could not cancel: ${error.message}`);
+  }
 }
 
 async function follow(events) {
@@ -42,9 +74,10 @@ async function follow(events) {
     study.apply(event);
     if (event.kind === "report") reports.set(event.step, { ...reports.get(event.step), ...event.metrics });
   }
-  if (!ours.length) return;
+  for (const event of events) if (event.kind === "study") study.apply(event);
+  if (!ours.length) return showControls();
   if (ours.some((event) => event.kind === "trial")) study.take([await get(path)]);
-  await showLog();
+  if ($("#log").hidden || isOver()) await showLog(); // else it is looked at every other second
   show();
   drawCurves();
 }
@@ -64,6 +97,13 @@ function show() {
   if ($("#lineage")) showLineage(now.lineage ?? []);
   showAttempts(now.attempts ?? []);
   showDuration();
+  showControls();
+}
+
+/** In a study that has ended no trial can be moved. */
+function showControls() {
+  $("#retry").hidden = study.ended || !["FAILED", "CANCELLED"].includes(trial().state);
+  $("#cancel").hidden = study.ended || isOver();
 }
 
 function showDuration() {
@@ -194,7 +234,7 @@ function valueRange(series, steps) {
 function line(name, steps) {
   const isTrain = name.startsWith("train/");
   const shade = ofOneModel(name) ? "line-strong" : isTrain ? "idle" : "accent";
-  const had = steps.filter((step) => reports.get(step)[name] != null);
+  const had = thinned(steps.filter((step) => reports.get(step)[name] != null), (step) => reports.get(step)[name]);
   return {
     type: "scatter",
     mode: had.length > 1 ? "lines" : "markers",
@@ -206,6 +246,18 @@ function line(name, steps) {
   };
 }
 
+/** So few steps of a curve that it is drawn at once: the lowest and the highest of each stretch, so that no spike is lost. */
+function thinned(steps, read) {
+  const width = Math.ceil((2 * steps.length) / MOST);
+  if (width <= 2) return steps;
+  const kept = [];
+  for (let first = 0; first < steps.length; first += width) {
+    const stretch = steps.slice(first, first + width).sort((a, b) => read(a) - read(b));
+    kept.push(...[stretch[0], stretch.at(-1)].sort((a, b) => a - b));
+  }
+  return [...new Set([...kept, steps.at(-1)])];
+}
+
 async function showLog() {
   if (!trial().attempts?.length) return showLogText("");
   showLogText(await getText(`${path}/logs`).catch((error) => `The log could not be read: ${error.message}`));
@@ -214,11 +266,18 @@ async function showLog() {
 function showLogText(text) {
   const log = $("#log");
   log.hidden = !text;
-  $("#no-log").hidden = Boolean(text);
-  $("#no-log").textContent = isOver() ? "This trial left no log." : "Nothing logged yet.";
-  if (text === log.textContent) return;
-  log.textContent = text;
+  $("#no-log").hidden = 0 < text.length && text.length < LOG_END;
+  $("#no-log").textContent = text ? "It is long: this is its end." : isOver() ? "This trial left no log." : "Nothing logged yet.";
+  if (text === showLogText.shown) return;
+  showLogText.shown = text;
+  log.textContent = asOnTerminal(text);
   if ($("#follow").checked) log.scrollTop = log.scrollHeight;
 }
 
-start();
+/** What a terminal would show: a line that was written over, as bars of progress are, and no codes for colours. */
+function asOnTerminal(text) {
+  const lines = text.replace(/\u001b\[[\d;?]*[A-Za-z]/g, "").split("\n");
+  return lines.map((line) => line.replace(/\r+$/, "").split("\r").at(-1)).join("\n");
+}
+
+start().catch((error) => say(`The reports could not be loaded: ${error.message}`));

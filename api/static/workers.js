@@ -2,7 +2,7 @@
 
 import { $, badge, boot, h, say } from "./dom.js";
 import { between, bytes, duration, metric } from "./format.js";
-import { showStatus } from "./live.js";
+import { showStatus, tellLoss } from "./live.js";
 import { API, get, post } from "./rest.js";
 
 function draw(workers) {
@@ -110,9 +110,10 @@ async function refresh() {
   try {
     draw((await get(`${API}/workers`)).items);
     showStatus("polling");
+    $("#loss")?.remove();
     $("#away").hidden = true;
   } catch (error) {
-    showStatus("reconnecting");
+    showStatus(tellLoss(error.status) ? "ended" : "reconnecting");
     $("#away").hidden = error.status !== 503;
   }
 }

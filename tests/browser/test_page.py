@@ -12,7 +12,9 @@ from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import select
 
 from api.page_text import measured, metric, parameter
+from store.artifacts import Artifacts
 from store.bus import worker_key
+from store.messages import AttemptKey
 from store.models import ReportRow, StudyRow, StudyState, TrialRow
 from store.roster import crowds_key
 from store.session import reads, writes
@@ -257,7 +259,7 @@ def test_a_trial_of_several_folds_shows_their_mean_its_error_and_each_of_them(vi
     expect(page.locator("#metrics dd")).to_have_text(["0.3000", "0.9200 ± 0.0058", "2,186"])
     expect(page.locator("#curves .js-plotly-plot")).to_have_count(2)  # loss, accuracy; the size is always the same
     expect(page.locator("#curves .legend").last).to_contain_text("3 folds")
-    assert page.locator("#curves .js-plotly-plot").last.locator("path.js-fill").count() == 1
+    expect(page.locator("#curves .js-plotly-plot").last.locator("path.js-fill")).to_have_count(1)
 
 
 def test_the_copied_trial_section_is_yaml_with_the_parameters_put_in(visitor: Visitor) -> None:
@@ -278,6 +280,52 @@ def test_the_copied_trial_section_is_yaml_with_the_parameters_put_in(visitor: Vi
             place = place.setdefault(name, {})
         place[leaf] = value
     assert section == expected
+
+
+def test_a_log_reads_as_on_a_terminal(visitor: Visitor) -> None:
+    with writes(visitor.site.engine).begin() as session:
+        author = Author(session, definition("bars-mlp", trials=1), 1)
+        author.begin(0, running=1, hours_ago=0.1)
+        log = "epoch 1:  10%\repoch 1:  90%\repoch 1: 100%\r\n\x1b[31mred\x1b[0m <b>words</b>\r\nend"
+        Artifacts(visitor.site.settings.artifacts).attempt(AttemptKey(author.study.id, 0, 1)).write(
+            "log.txt", log.encode()
+        )
+
+    page = visitor.open("/studies/bars-mlp/trials/0")
+
+    expect(page.locator("#log")).to_be_visible()
+    assert page.locator("#log").text_content() == "epoch 1: 100%\nred <b>words</b>\nend"
+    expect(page.locator("#no-log")).to_be_hidden()
+
+
+def test_what_breaks_a_constraint_is_no_end_of_the_colour_scale(visitor: Visitor) -> None:
+    document = definition("bounded-mlp") | {"constraints": [{"metric": "params", "at_most": 200_000}]}
+    with writes(visitor.site.engine).begin() as session:
+        study = Author(session, document, 5).finish(40, hours_ago=1)
+        complete = select(TrialRow).where(TrialRow.study_id == study.id, TrialRow.state == "COMPLETE")
+        trials = sorted(session.scalars(complete), key=lambda trial: (trial.values or {})[METRIC])
+        trials[-1].violation = 1.0
+        best = (trials[-2].values or {})[METRIC]
+        assert (trials[-1].values or {})[METRIC] > best
+
+    page = visitor.open("/studies/bounded-mlp")
+
+    expect(page.locator("#parallel-scale b")).to_have_text(f"{best:.4f}")
+
+
+def test_the_list_keeps_its_words_when_it_is_looked_at_anew(visitor: Visitor) -> None:
+    document = definition("worded-mlp") | {"constraints": [{"metric": "params", "at_most": 200_000}]}
+    with writes(visitor.site.engine).begin() as session:
+        bare_study(session, "worded-mlp", StudyState.RUNNING, 1, definition=document)
+    page = visitor.open("/")
+    objective = page.locator("#rows tr", has_text="worded-mlp").locator("td").nth(7)
+    expect(objective).to_have_text(f"maximize {METRIC}, with params ≤ 200000")
+
+    with page.expect_response("**/api/v1/studies?limit=50"):
+        pass
+    page.wait_for_timeout(200)
+
+    expect(objective).to_have_text(f"maximize {METRIC}, with params ≤ 200000")
 
 
 def test_ticked_studies_are_compared(visitor: Visitor) -> None:

@@ -5,7 +5,18 @@ Every leaf is a knob: its dotted path (`optimizer.lr`) may stand under `paramete
 """
 
 from trainer.config.base import TaskName
-from trainer.config.data import AUGMENTED, NORMALIZED, OVERSAMPLERS, Augment, Channels, Data, Split, Synthetic, Words
+from trainer.config.data import (
+    AUGMENTED,
+    BUNDLED,
+    NORMALIZED,
+    OVERSAMPLERS,
+    Augment,
+    Channels,
+    Data,
+    Split,
+    Synthetic,
+    Words,
+)
 from trainer.config.knobs import (
     CLASSIFICATION_METRICS,
     COST_METRICS,
@@ -35,6 +46,7 @@ from trainer.config.train import TrainConfig
 
 __all__ = [
     "AUGMENTED",
+    "BUNDLED",
     "CLASSIFICATION_METRICS",
     "COST_METRICS",
     "LAYERED",

@@ -9,10 +9,14 @@ from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 from trainer import generators
 from trainer.config.base import ColumnName, Count, NonNegative, Probability, Section, Seed
 
+BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")  # of scikit-learn's
+
 
 def _known(source: str) -> str:
-    """Of a source that is made up, whether it can be."""
+    """Of a source that needs no files, whether there is one."""
     kind, _, name = source.partition(":")
+    if kind == "sklearn" and name not in BUNDLED:
+        raise ValueError(f"scikit-learn's {name!r} is not offered; one of {', '.join(BUNDLED)}")
     if kind == "synthetic":
         generators.parse(name)
     return source

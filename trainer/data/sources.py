@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 from sklearn import datasets
 
 from trainer import generators
-from trainer.config import Channels, Data
+from trainer.config import BUNDLED, Channels, Data
 from trainer.data.image_sources import array_images, digits, idx_images, read_folder, read_idx
 from trainer.data.images import Images
 from trainer.data.synthetic import generate
 from trainer.errors import DataError
 
-BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _OTHER_SEPARATORS = (";", "\t", "|")  # spreadsheets of half of Europe write .csv files with semicolons
 ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".npz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -80,6 +81,19 @@ def test_a_study_file_in_yaml_is_a_body(server: ApiServer, kind: str):
     assert made.json()["definition"]["parameters"]["x"] == {"low": 1e-4, "high": 0.1, "log": True}
 
 
+def test_others_are_answered_while_a_large_yaml_is_read(server: ApiServer):
+    knobs = "".join(f"  x{number}: {{low: 0.0, high: 1.0}}\n" for number in range(20_000))
+    body = f"name: large\nparameters:\n{knobs}".encode()
+    with ThreadPoolExecutor() as pool:
+        sent = pool.submit(server.http.post, STUDIES, content=body, headers={"Content-Type": "application/yaml"})
+        waits = []
+        while not sent.done():
+            waits.append(server.http.get("/healthz").elapsed)
+
+    assert sent.result().status_code == 422
+    assert max(waits) < sent.result().elapsed / 3
+
+
 @pytest.mark.parametrize(
     ("body", "status", "told"),
     [
@@ -149,6 +163,27 @@ def test_a_parameter_that_stands_twice_is_refused(server: ApiServer):
 def test_a_slash_too_many_is_told(server: ApiServer):
     assert "without the slash at its end" in server.http.get(f"{STUDIES}/").json()["detail"]
     assert "without the slash at its end" not in server.http.get("/api/v1/nothing/").json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/workers/", "/studies/s/trials", "/nothing"])
+def test_who_looks_for_a_page_that_is_not_there_sees_a_page(server: ApiServer, path: str):
+    seen = server.http.get(path, headers={"Accept": "text/html,*/*"})
+
+    assert (seen.status_code, seen.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert f"There is nothing at {path}" in seen.text
+    assert server.http.get(path).headers["content-type"] == "application/problem+json"
+
+
+def test_the_api_has_no_pages(server: ApiServer):
+    answer = server.http.get("/api/v1/nothing", headers={"Accept": "text/html"})
+
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_address_above_a_study_leads_to_all_of_them(server: ApiServer):
+    answer = server.http.get("/studies")
+
+    assert (answer.status_code, answer.headers["location"]) == (308, "/")
 
 
 def test_an_export_is_a_table_if_nothing_is_said(server: ApiServer):

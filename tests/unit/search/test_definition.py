@@ -200,6 +200,11 @@ SHAPES = [
     (with_trial(optimizer={"learning_rate": 1}), "trial.optimizer.learning_rate", ["no key that is known"]),
     (with_trial(optimiser={}), "trial.optimiser", ["did you mean 'optimizer'"]),
     (with_trial(data={"source": "digits"}), "trial.data.source", ["begin with sklearn:"]),
+    (
+        with_trial(data={"source": "sklearn:Iris"}),
+        "trial.data.source",
+        ["scikit-learn's 'Iris' is not offered", "one of iris, wine, breast_cancer, digits, diabetes"],
+    ),
     (with_trial(data={}), "trial.data.source", ["is missing"]),
     (
         with_trial(data={"source": "sklearn:digits", "split": {"validation": 0.5, "test": 0.5}}),

@@ -96,7 +96,7 @@ def test_a_problem_of_many_corners_is_told_once_and_those_of_different_corners_a
 
 
 def test_data_that_differ_between_corners_are_each_prepared_and_bad_ones_do_not_hide_the_others() -> None:
-    problems, facts = check(corner("sklearn:none"), corner(batch_size=1000), corner("sklearn:nope"))
+    problems, facts = check(corner("file:none.csv"), corner(batch_size=1000), corner("dataset:nope"))
 
     assert [problem.path for problem in problems] == ["trial.data.source", "trial.batch_size", "trial.data.source"]
     assert facts["task"] == "classification"

@@ -4,12 +4,47 @@ from __future__ import annotations
 
 import functools
 import sys
+from importlib.metadata import version
 
 import httpx
 import pytest
 
 from trialyard.cli import main
 from trialyard.client import Client
+
+
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str, str]:
+    """How a command ends, and what it prints and complains of."""
+    monkeypatch.setattr(sys, "argv", ["trialyard", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    return ended.value.code, printed.out, printed.err
+
+
+def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(monkeypatch, capsys, "--version") == (0, f"trialyard {version('trialyard')}\n", "")
+
+
+def test_a_worker_of_a_pool_that_no_study_can_name_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, complaint = said(monkeypatch, capsys, "worker", "--pool", "Big GPUs")
+
+    assert code == 2
+    assert complaint.strip() == "--pool 'Big GPUs': is no name; use 1 to 64 lower-case letters, digits and hyphens"
+
+
+def test_knobs_are_listed_as_a_study_file_writes_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+    code, listed, _ = said(monkeypatch, capsys, "doctor", "knobs")
+
+    assert code == 0
+    assert "True" not in listed
+    assert "False" not in listed
 
 
 @pytest.mark.parametrize(

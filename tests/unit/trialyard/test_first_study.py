@@ -312,7 +312,8 @@ def test_data_that_no_study_could_reach_are_refused_with_a_place_for_it(tmp_path
     ("data", "target", "complaint"),
     [
         ("nothing.csv", None, "no such file or folder"),
-        ("sklearn:irys", None, "'irys' is not offered"),
+        ("sklearn:irys", None, "^trial.data.source: scikit-learn's 'irys' is not offered; one of iris, "),
+        ("synthetic:spirl", None, "^trial.data.source: synthetic:spirl is not there; did you mean 'spirals'"),
         ("sklearn:iris", "targt", "did you mean 'target'"),
     ],
 )
