@@ -77,10 +77,12 @@ class RedisServer:
 
 
 def _fail_to_save(client: redis.Redis, folder: Path) -> None:
-    (folder / "dump.rdb").mkdir(exist_ok=True)  # where the file should go
+    in_the_way = folder / "dump.rdb"
+    in_the_way.mkdir()
     client.config_set("save", "3600 1")
     client.bgsave()
     _wait_for(lambda: _see_refused(client), pytest.fail.Exception)
+    in_the_way.rmdir()
 
 
 def _see_refused(client: redis.Redis) -> None:
