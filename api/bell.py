@@ -19,6 +19,7 @@ LONGEST_WAIT_SECONDS = 15.0  # between two looks at SQL, in case word got lost
 WAIT_WHILE_DEAF_SECONDS = 2.0  # the same while Redis is away
 RETRY_SECONDS = 1.0
 
+_LONGEST_ID = 18  # digits; anybody who reaches Redis can publish
 _CHANNELS = events_channel(0).removesuffix("0")
 
 
@@ -101,8 +102,8 @@ class Bell:
                     self._redis_away.is_over()
                     self._ring_all()  # there may be news from before
                 elif message["type"] == "pmessage":
-                    study_id = message["channel"].decode().removeprefix(_CHANNELS)
-                    self._ring(int(study_id) if study_id.isdecimal() else 0)
+                    study_id = message["channel"].decode(errors="replace").removeprefix(_CHANNELS)
+                    self._ring(int(study_id) if study_id.isdecimal() and len(study_id) <= _LONGEST_ID else 0)
 
     def _ring_all(self) -> None:
         for study_id in list(self._ropes):

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from api.openapi import methods_at
 from search.findings import of_text
+from store.bus import takes_nothing
 from store.errors import (
     BadRequest,
     Conflict,
@@ -139,6 +140,8 @@ def _database_away(_request: Request, error: Exception) -> Response:
 
 def _redis_away(_request: Request, error: Exception) -> Response:
     log.warning("redis is away", error=str(error))
+    if takes_nothing(error):
+        return problem_of(Unavailable("Redis takes nothing at the moment; its memory or its disk may be full"))
     return problem_of(Unavailable("Redis does not answer; try again in a moment"))
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, NoReturn
 
+import anyio.to_thread
 from fastapi import Request, Response
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
@@ -50,7 +51,7 @@ class PlainRequest(Request):
         return self._body
 
     async def json(self) -> Any:
-        document = self._parsed(await self.body())
+        document = await self._parsed(await self.body())
         try:
             findings = check_plain(document)
         except NotPlain as error:
@@ -59,7 +60,7 @@ class PlainRequest(Request):
             raise WrongBody(findings)
         return document
 
-    def _parsed(self, body: bytes) -> Any:
+    async def _parsed(self, body: bytes) -> Any:
         try:
             return json.loads(body, object_pairs_hook=_without_twins)
         except (ValueError, RecursionError) as error:
@@ -82,9 +83,10 @@ class PlainRequest(Request):
 class YamlRequest(PlainRequest):
     """One whose body is a study file as people write it."""
 
-    def _parsed(self, body: bytes) -> Any:
+    async def _parsed(self, body: bytes) -> Any:
         try:
-            return from_yaml(body.decode())
+            # A large one takes seconds, in which the event loop would answer nobody.
+            return await anyio.to_thread.run_sync(from_yaml, body.decode())
         except ValueError as error:
             raise HTTPException(400, f"the body is not valid YAML: {error}") from None
 

@@ -10,10 +10,10 @@ from pydantic import ByteSize
 
 from search.sections import Resources
 from store.messages import PROTOCOL
+from store.roster import whole_number
 
 AWAY = ("leaving", "draining")  # states of workers that take nothing new
 FIRST_PROTOCOL = 1  # of workers that do not say
-_NUMBERS = ("gpus", "memory", "protocol")
 
 
 class Offer(NamedTuple):
@@ -29,13 +29,13 @@ class Offer(NamedTuple):
     @classmethod
     def of(cls, worker: Mapping[str, str]) -> Offer:
         """From the fields of its sign of life."""
-        numbers = {name: int(text) for name, text in worker.items() if name in _NUMBERS and text.isdecimal()}
+        protocol = whole_number(worker, "protocol")
         return cls(
             worker.get("pool", ""),
-            numbers.get("gpus", 0),
-            numbers.get("memory"),
+            whole_number(worker, "gpus") or 0,
+            whole_number(worker, "memory"),
             worker.get("state") not in AWAY,
-            numbers.get("protocol", FIRST_PROTOCOL),
+            FIRST_PROTOCOL if protocol is None else protocol,
         )
 
     @property

@@ -16,9 +16,7 @@ from typing import Any
 
 import redis
 import structlog
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -147,10 +145,12 @@ class Scheduler:
                 self.run_once()
                 self._redis_away.is_over()
                 self._database_away.is_over()
-            except (RedisConnectionError, RedisTimeoutError) as error:
-                # What was committed is remembered: the messages come again, and are answered again.
+            except RedisError as error:
+                # What was committed is remembered: the messages come again, and are answered again. One that only takes
+                # nothing may let us read: the next round writes, and so tells whether it is back.
                 self._redis_away.goes_on(str(error))
                 self._catch_up = True
+                self._next_round = self._next_reconciliation = 0.0
                 self._liveness.forget()
                 self._stopping.wait(RETRY_SECONDS)
 

@@ -13,9 +13,7 @@ import redis
 import structlog
 from pydantic import ValidationError
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
 
 from store.addresses import without_password
@@ -81,6 +79,15 @@ def check_redis(url: str) -> str | None:
         except (RedisError, OSError) as error:
             return f"Redis at {where} does not answer yet: {error}"
     return None
+
+
+def takes_nothing(error: Exception) -> bool:
+    """Whether Redis is there and refuses all that is written, which may pass: it has no memory left or is a copy of
+    another, or its disk is full.
+    """
+    if isinstance(error, OutOfMemoryError | ReadOnlyError):
+        return True
+    return isinstance(error, ResponseError) and any(code in str(error) for code in ("MISCONF ", "NOREPLICAS "))
 
 
 def _nothing() -> None:
@@ -157,10 +164,12 @@ class Caller:
                     return reply.answer
                 left = until - time.monotonic()  # an answer to an earlier sending of an earlier request: drop it
                 popped = self._wire.send(_popping(key, left))[0] if left > 0 else None
-        except (RedisConnectionError, RedisTimeoutError) as error:
+        except RedisError as error:
+            if isinstance(error, ResponseError) and not takes_nothing(error):
+                raise
             log.warning("redis is away", error=str(error))
             self._is_connected = False
-            time.sleep(wait)  # the connection failed at once; without a pause this would spin
+            time.sleep(wait)  # it failed at once; without a pause this would spin
         return None
 
 

@@ -1,9 +1,13 @@
-"""The live workers: what each says of itself in Redis, and the word that it shall leave."""
+"""The live workers: what each says of itself in Redis, and the word that it shall leave.
+
+Anybody who reaches Redis can write there, and an odd word of one must not hide the others: what cannot be read is
+passed over.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -15,6 +19,7 @@ DRAIN_SECONDS = 24 * 3600  # how long the word waits for a worker that is cut of
 
 SCHEDULER_KEY = "trialyard:scheduler"  # a hash: the version and protocol of the one that is active
 SAID_SECONDS = 30
+_LONGEST_NUMBER = 18  # digits, which any database takes
 
 
 def drain_key(name: str) -> str:
@@ -29,38 +34,38 @@ def crowds_key(supervisor: str) -> str:
 
 def read_crowds(client: redis.Redis, workers: Iterable[dict[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
     """The pictures of the workers' devices, by supervisor and `crowd`; see `worker.crowd`."""
-    supervisors = sorted({each["supervisor"] for each in workers if each.get("crowd")})
-    pipeline = client.pipeline(transaction=False)
-    for supervisor in supervisors:
-        pipeline.hgetall(crowds_key(supervisor))
-    return {
-        (supervisor, crowd.decode()): json.loads(picture)
-        for supervisor, crowds in zip(supervisors, pipeline.execute(), strict=True)
-        for crowd, picture in crowds.items()
+    supervisors = sorted({each.get("supervisor", "") for each in workers if each.get("crowd")})
+    crowds = _read_hashes(client, [crowds_key(supervisor) for supervisor in supervisors])
+    pictures = {
+        (supervisor, crowd): _picture(text)
+        for supervisor, each in zip(supervisors, crowds, strict=True)
+        for crowd, text in each.items()
     }
+    return {key: picture for key, picture in pictures.items() if picture is not None}
 
 
 def read_workers(client: redis.Redis) -> list[dict[str, str]]:
     """The fields of every live worker, by name. One that has not shown itself for some seconds is not among them."""
     keys = sorted(client.scan_iter(worker_key("*"), count=1000))
-    pipeline = client.pipeline(transaction=False)
-    for key in keys:
-        pipeline.hgetall(key)
-    hashes: list[dict[bytes, bytes]] = pipeline.execute()
     prefix = worker_key("")
     return [
-        {"name": key.decode().removeprefix(prefix)} | {field.decode(): value.decode() for field, value in each.items()}
-        for key, each in zip(keys, hashes, strict=True)
-        if each  # it may have expired in between
+        {**fields, "name": _text(key).removeprefix(prefix)}
+        for key, fields in zip(keys, _read_hashes(client, keys), strict=True)
+        if fields  # it may have expired in between
     ]
 
 
 def read_scheduler(client: redis.Redis) -> dict[str, str]:
     """The `version` and `protocol` of the active scheduler; nothing if none was active a moment ago."""
-    pipeline = client.pipeline(transaction=False)
-    pipeline.hgetall(SCHEDULER_KEY)
-    [said] = pipeline.execute()
-    return {field.decode(): value.decode() for field, value in said.items()}
+    [said] = _read_hashes(client, [SCHEDULER_KEY])
+    return said
+
+
+def whole_number(fields: Mapping[str, Any], name: str) -> int | None:
+    """What a worker says in a field, if it is a whole number."""
+    text = fields.get(name)
+    is_one = isinstance(text, str) and text.isdecimal() and len(text) <= _LONGEST_NUMBER
+    return int(text) if text is not None and is_one else None
 
 
 def drain(client: redis.Redis, name: str, workers: Sequence[dict[str, str]]) -> list[str]:
@@ -80,6 +85,30 @@ def drain(client: redis.Redis, name: str, workers: Sequence[dict[str, str]]) -> 
     # The supervisor's own name reaches the slots that it is just about to start again, and no later supervisor.
     _tell(client, {each["supervisor"] for each in of_machine})
     return [each["name"] for each in of_machine]
+
+
+def _read_hashes(client: redis.Redis, keys: Sequence[str | bytes]) -> list[dict[str, str]]:
+    """Nothing of a key that holds something else."""
+    pipeline = client.pipeline(transaction=False)
+    for key in keys:
+        pipeline.hgetall(key)
+    found = pipeline.execute(raise_on_error=False)
+    return [
+        {_text(field): _text(value) for field, value in each.items()} if isinstance(each, dict) else {}
+        for each in found
+    ]
+
+
+def _text(said: bytes) -> str:
+    return said.decode(errors="replace")
+
+
+def _picture(text: str) -> dict[str, Any] | None:
+    try:
+        picture = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return picture if isinstance(picture, dict) else None
 
 
 def _tell(client: redis.Redis, names: Iterable[str]) -> None:

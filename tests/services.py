@@ -51,12 +51,50 @@ class RedisServer:
         with redis.Redis(unix_socket_path=str(self.socket)) as client:
             _wait_for(client.ping, redis.RedisError)
 
+    @contextmanager
+    def refusing(self, why: str) -> Iterator[None]:
+        """It answers what is asked, and takes nothing that is written.
+
+        Args:
+            why: "memory": it has no more; "replica": it has become one, that may only be read; "disk": the last time it
+                could not save.
+        """
+        with redis.Redis(unix_socket_path=str(self.socket)) as client:
+            _REFUSALS[why](client, self._folder)
+            try:
+                yield
+            finally:
+                for name, value in {"maxmemory": "0", "save": ""}.items():
+                    client.config_set(name, value)
+                client.replicaof("NO", "ONE")
+
     def stop(self) -> None:
         """Kill it: clients see their connections break."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def _fail_to_save(client: redis.Redis, folder: Path) -> None:
+    in_the_way = folder / "dump.rdb"
+    in_the_way.mkdir()
+    client.config_set("save", "3600 1")
+    client.bgsave()
+    _wait_for(lambda: _see_refused(client), pytest.fail.Exception)
+    in_the_way.rmdir()
+
+
+def _see_refused(client: redis.Redis) -> None:
+    with pytest.raises(redis.ResponseError, match="MISCONF"):
+        client.delete("nothing")
+
+
+_REFUSALS: dict[str, Callable[[redis.Redis, Path], object]] = {
+    "memory": lambda client, _folder: client.config_set("maxmemory", "1"),
+    "replica": lambda client, _folder: client.replicaof("127.0.0.1", "1"),
+    "disk": _fail_to_save,
+}
 
 
 @contextmanager

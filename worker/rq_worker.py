@@ -9,13 +9,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 import structlog
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from rq import Queue, Worker, worker_registration
 from rq.exceptions import StopRequested
@@ -23,11 +24,14 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
+from store.bus import takes_nothing
 from store.queue import TrialJob
 from worker.slot import Slot
 
 WORKER_SECONDS = 20  # RQ waits for a job 15 s less than this, and registers again in between
 RETRY_SECONDS = 0.5
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +52,28 @@ class Patience(ConstantBackoff):
         return super().compute(failures)
 
 
+class _Tries(Retry):
+    """Tries for ever what a Redis that is away, or that takes nothing at the moment, did not do."""
+
+    def __init__(self, is_leaving: Callable[[], bool]) -> None:
+        super().__init__(Patience(is_leaving), -1, (RedisConnectionError, RedisTimeoutError, ResponseError))
+
+    def call_with_retry(
+        self,
+        do: Callable[[], T],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> T:
+        """Raises: ResponseError: it refuses this one command."""
+
+        def may_pass(error: Exception) -> bool:
+            is_answer = isinstance(error, ResponseError)
+            return takes_nothing(error) if is_answer else is_retryable is None or is_retryable(error)
+
+        return super().call_with_retry(do, fail, may_pass, with_failure_count)
+
+
 class SlotWorker(Worker):
     """Serves one queue with one slot until it is asked to leave."""
 
@@ -55,7 +81,7 @@ class SlotWorker(Worker):
         """`grace_seconds`: how long a trial may take to give itself back before it is ended."""
         self.is_leaving = False
         self.is_draining = False
-        client.set_retry(Retry(Patience(lambda: self.is_leaving), retries=-1))
+        client.set_retry(_Tries(lambda: self.is_leaving))
         super().__init__(
             [queue],
             name=name,

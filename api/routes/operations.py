@@ -17,9 +17,11 @@ from api.deps import Wired
 from api.parts import Parts
 from api.requests import StrictRoute
 from search.lease import is_dead
+from store.bus import takes_nothing
 from store.migrate import is_current
 from store.models import SchedulerLeaseRow
 
+READY_KEY, READY_SECONDS = "trialyard:ready", 60
 KEYLESS: dict[str, Any] = {"security": []}
 
 router = APIRouter(route_class=StrictRoute, tags=["operations"])
@@ -30,7 +32,7 @@ class Readiness(BaseModel):
 
     ready: bool
     database: Literal["ok", "away", "not migrated"] | None = None
-    redis: Literal["ok", "away"] | None = None
+    redis: Literal["ok", "away", "takes nothing"] | None = None
     scheduler: Literal["active", "none", "unknown"] | None = None
 
 
@@ -70,11 +72,12 @@ def _database(parts: Parts) -> Literal["ok", "away", "not migrated"]:
         return "away"
 
 
-def _redis(parts: Parts) -> Literal["ok", "away"]:
+def _redis(parts: Parts) -> Literal["ok", "away", "takes nothing"]:
+    """By writing: one without memory or a disk, and one that has become a replica, still answers a ping."""
     try:
-        parts.redis.ping()
-    except (RedisError, OSError):
-        return "away"
+        parts.redis.set(READY_KEY, 1, ex=READY_SECONDS)
+    except (RedisError, OSError) as error:
+        return "takes nothing" if takes_nothing(error) else "away"
     return "ok"
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
+from pydantic import ValidationError
 
 from api.deps import Reading, Wired
 from api.requests import StrictRoute
 from api.shapes import CrowdShape, Draining, Page, Worker
 from search.placing import Offer
 from store.errors import NotFound
-from store.roster import drain, read_crowds, read_workers
+from store.roster import drain, read_crowds, read_workers, whole_number
 from store.studies import Studies
 
+MOST_STUDIES = 2**31 - 1  # the width of the column on PostgreSQL
 # What a worker measures, by the names of its fields.
 FIGURES = (
     "load",
@@ -35,8 +39,8 @@ def list_workers(parts: Wired, session: Reading) -> Page[Worker]:
     """By name. A worker that has not shown itself for some seconds is not among them."""
     found = read_workers(parts.redis)
     crowds = read_crowds(parts.redis, found)
-    told = [worker.get("study", "") for worker in found] + [crowd["study"] for crowd in crowds.values()]
-    names = Studies(session).names({int(study) for study in told if study.isdecimal()})
+    told = {whole_number(each, "study") for each in [*found, *crowds.values()]}
+    names = Studies(session).names({study for study in told if study is not None and study <= MOST_STUDIES})
     return Page(items=[_shown(worker, names, crowds) for worker in found])
 
 
@@ -50,27 +54,27 @@ def drain_worker(name: WorkerName, parts: Wired) -> Draining:
 
 
 def _shown(worker: dict[str, str], names: dict[int, str], crowds: dict[tuple[str, str], dict[str, Any]]) -> Worker:
-    study = _number(worker, "study")
-    gpus = _number(worker, "gpus") or 0
+    study = whole_number(worker, "study")
+    gpus = whole_number(worker, "gpus") or 0
     return Worker(
         name=worker["name"],
         host=worker.get("host"),
-        pid=_number(worker, "pid"),
+        pid=whole_number(worker, "pid"),
         pool=worker.get("pool"),
         device=worker.get("device"),
         gpu=bool(gpus),
         gpus=gpus,
         state=worker.get("state"),
         study=names.get(study) if study is not None else None,
-        trial=_number(worker, "trial"),
-        attempt=_number(worker, "attempt"),
-        started_at=worker.get("started_at"),
-        done=_number(worker, "done"),
-        refused=_number(worker, "refused"),
+        trial=whole_number(worker, "trial"),
+        attempt=whole_number(worker, "attempt"),
+        started_at=_time(worker, "started_at"),
+        done=whole_number(worker, "done"),
+        refused=whole_number(worker, "refused"),
         machine=worker.get("machine") or None,
         version=worker.get("version"),
         understands=Offer.of(worker).understands,
-        memory=_number(worker, "memory"),
+        memory=whole_number(worker, "memory"),
         crowd=_crowd(worker, names, crowds),
         idle_share=_float(worker, "idle_share"),
         figures={name: figure for name in FIGURES if (figure := _float(worker, name)) is not None},
@@ -83,17 +87,23 @@ def _crowd(
     picture = crowds.get((worker.get("supervisor", ""), worker.get("crowd", "")))
     if picture is None:
         return None
-    study = names.get(int(picture["study"])) if picture["study"] else None
-    return CrowdShape.model_validate({**picture, "study": study, "device": worker["crowd"]})
-
-
-def _number(worker: dict[str, Any], field: str) -> int | None:
-    text = worker.get(field, "")
-    return int(text) if text.isdecimal() else None
-
-
-def _float(worker: dict[str, Any], field: str) -> float | None:
+    study = whole_number(picture, "study")
     try:
-        return float(worker.get(field, ""))
+        return CrowdShape.model_validate({**picture, "study": names.get(study or 0), "device": worker["crowd"]})
+    except ValidationError:  # not a supervisor of ours has drawn it
+        return None
+
+
+def _time(worker: dict[str, str], field: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(worker.get(field, ""))
     except ValueError:
         return None
+
+
+def _float(worker: dict[str, str], field: str) -> float | None:
+    try:
+        number = float(worker.get(field, ""))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

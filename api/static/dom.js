@@ -63,7 +63,7 @@ export function say(text) {
 
 /** Asks in a dialog of the page: whether the answer was yes, and not no or Escape. */
 export function asked(dialog) {
-  dialog.returnValue = ""; // Escape leaves that of the last time
+  dialog.returnValue = ""; // so that an earlier answer is never taken for this one
   dialog.showModal();
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
 }

@@ -16,7 +16,9 @@ from structlog.testing import capture_logs
 
 from api.bell import Bell
 from search.scheduler import Scheduler
-from store.bus import open_redis
+from store.bus import Caller, open_redis
+from store.errors import CutOff
+from store.messages import AttemptKey, Decision, Report
 from store.migrate import upgrade
 from store.session import connect
 from store.settings import Settings
@@ -83,6 +85,24 @@ def test_the_scheduler_says_once_that_redis_is_away_and_that_it_is_back(
         eventually(lambda: "redis is back" in said(logs))
 
     assert [event for event in said(logs) if event.startswith("redis is ")] == ["redis is away", "redis is back"]
+
+
+@pytest.mark.parametrize("why", ["memory", "replica", "disk"])
+def test_a_redis_that_takes_nothing_is_waited_for(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    report = Report(attempt=AttemptKey(1, 0, 1), step=0, metrics={"loss": 1.0})
+    has_retried = retried(monkeypatch)
+    with running_scheduler(server, tmp_path) as (_, logs):
+        with server.refusing(why):
+            eventually(has_retried)
+            with pytest.raises(CutOff):
+                Caller(open_redis(server.url), "w1").call(report, patience=0.5)
+        eventually(lambda: "redis is back" in said(logs))
+
+        assert Caller(open_redis(server.url), "w2").call(report, patience=5) == Decision(decision="stop", stale=True)
+    told = [line["event"] for line in logs if "seconds" in line]  # the caller's words have none
+    assert told == ["redis is away", "redis is back"]
 
 
 def test_the_scheduler_says_once_that_the_database_failed_and_that_it_is_back(

@@ -339,6 +339,26 @@ def test_who_is_cut_off_for_longer_than_its_lease_gives_its_trial_up(
     assert (finish.sender, finish.metrics["pid"]) == (name, runner)  # the slot is as it was
 
 
+@pytest.mark.parametrize("why", ["memory", "replica", "disk"])
+def test_a_trial_goes_on_and_ends_although_redis_took_nothing_for_a_while(
+    pool: RunningPool, scheduler: ScriptedScheduler, server: RedisServer, tmp_path: Path, why: str
+) -> None:
+    slot = pool.worker()
+    scheduler.assign(objective("two_steps", number=1, until=str(tmp_path / "go")))
+    runner = runner_of(scheduler, 1)
+
+    with server.refusing(why):
+        time.sleep(2.5)  # longer than RQ says nothing
+        (tmp_path / "go").touch()
+        time.sleep(1.0)
+
+    finish = finish_of(scheduler, 1)
+    assert (finish.outcome, finish.metrics["loss"]) == ("finished", 0.25)
+    scheduler.assign(objective("reports_its_process", number=2))
+    finish = finish_of(scheduler, 2)
+    assert (finish.sender, finish.metrics["pid"]) == (slot["name"], runner)  # nobody has died of it
+
+
 def test_an_idle_worker_survives_a_redis_that_was_away(
     pool: RunningPool, scheduler: ScriptedScheduler, server: RedisServer
 ) -> None:

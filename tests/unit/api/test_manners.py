@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -78,6 +79,19 @@ def test_a_study_file_in_yaml_is_a_body(server: ApiServer, kind: str):
 
     assert made.status_code == 201
     assert made.json()["definition"]["parameters"]["x"] == {"low": 1e-4, "high": 0.1, "log": True}
+
+
+def test_others_are_answered_while_a_large_yaml_is_read(server: ApiServer):
+    knobs = "".join(f"  x{number}: {{low: 0.0, high: 1.0}}\n" for number in range(20_000))
+    body = f"name: large\nparameters:\n{knobs}".encode()
+    with ThreadPoolExecutor() as pool:
+        sent = pool.submit(server.http.post, STUDIES, content=body, headers={"Content-Type": "application/yaml"})
+        waits = []
+        while not sent.done():
+            waits.append(server.http.get("/healthz").elapsed)
+
+    assert sent.result().status_code == 422
+    assert max(waits) < sent.result().elapsed / 3
 
 
 @pytest.mark.parametrize(

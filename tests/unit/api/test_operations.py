@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import redis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import update
@@ -22,6 +24,7 @@ from store.roster import crowds_key, drain_key
 from store.session import connect, writes
 from store.settings import Settings
 from tests.api_server import ApiServer, definition, on_sqlite, serving
+from tests.services import RedisServer
 
 
 def test_a_server_with_all_its_parts_is_ready(server: ApiServer) -> None:
@@ -34,6 +37,60 @@ def test_a_server_with_all_its_parts_is_ready(server: ApiServer) -> None:
     ready = {"ready": True, "database": "ok", "redis": "ok"}
     assert (before.status_code, before.json()) == (200, ready | {"scheduler": "none"})
     assert (during.status_code, during.json()) == (200, ready | {"scheduler": "active"})
+
+
+@on_sqlite
+@pytest.mark.parametrize("why", ["memory", "replica", "disk"])
+def test_a_redis_that_takes_nothing_is_told_from_one_that_is_away(settings: Settings, tmp_path: Path, why: str) -> None:
+    with RedisServer(tmp_path) as own, serving(settings.model_copy(update={"redis_url": own.url})) as server:
+        server.create("s")
+        with own.refusing(why):
+            readiness = server.http.get("/readyz")
+            (drained, asked) = server.http.post("/api/v1/workers/join"), server.http.get("/api/v1/workers")
+        again = server.http.get("/readyz")
+
+    assert (readiness.status_code, readiness.json()["redis"]) == (503, "takes nothing")
+    assert (drained.status_code, asked.status_code, again.status_code) == (503, 200, 200)
+    assert "Redis takes nothing at the moment" in drained.json()["detail"]
+
+
+ODD = {  # what anybody who reaches Redis may write where workers describe themselves
+    "bytes": {"pool": b"\xff\xfe", "state": b"\x00"},
+    "numbers": {"pool": "default", "gpus": "9" * 5000, "memory": "\u00b2", "pid": "-1", "study": "9" * 17, "done": "x"},
+    "times": {"pool": "default", "started_at": "yesterday", "load": "nan", "idle_share": "inf"},
+    "crowd": {"pool": "default", "crowd": "cpu", "supervisor": "odd"},
+    "crowd of nobody": {"pool": "default", "crowd": "cpu"},
+    "other": {"name": "somebody else"},
+}
+
+
+def write_odd_workers(client: redis.Redis) -> None:
+    for name, fields in ODD.items():
+        client.hset(worker_key(name), mapping=fields)  # type: ignore[arg-type]
+    client.hset(b"trialyard:worker:\xff", mapping={"pool": "default"})
+    client.set(worker_key("no hash"), "x")
+    client.hset(crowds_key("odd"), mapping={"cpu": '{"study": 1, "wanted": []}', b"\xff": "[" * 5000, "gpu": "1"})
+    client.publish(b"trialyard:events:\xff", "1")
+    client.publish("trialyard:events:" + "9" * 5000, "1")
+
+
+def test_what_is_odd_of_one_worker_hides_no_other(server: ApiServer) -> None:
+    with open_redis(server.settings.redis_url) as client:
+        write_odd_workers(client)
+        client.hset(worker_key("w"), mapping={"pool": "default", "state": "idle"})
+
+    page = server.http.get("/api/v1/workers")
+
+    shown = {each["name"]: each for each in page.json()["items"]}
+    assert shown.keys() == {*ODD, "\ufffd", "w"}
+    assert (shown["numbers"]["gpus"], shown["numbers"]["study"], shown["times"]["started_at"]) == (0, None, None)
+    assert shown["crowd"]["crowd"] is None
+    assert [server.http.get(path).status_code for path in ("/workers", "/metrics", "/")] == [200] * 3
+    with server.scheduling():
+        server.create("s")
+        assert server.post("s/ask", {"worker": "w"}).status_code == 200
+        time.sleep(0.2)  # some rounds
+        assert server.post("s/ask", {"worker": "w"}).status_code == 200
 
 
 @pytest.mark.parametrize(
