@@ -107,7 +107,12 @@ def compare(request: Request, session: Reading, studies: Annotated[str, Query(ma
     found = _studies(session, rows)
     paths = dict.fromkeys(path for study in found for path in (study["best"] or {}).get("parameters", {}))
     mixed = len(set(map(aims_text, found))) > 1
-    told = {"paths": list(paths), "mixed": mixed, "unknown": unknown, "left_out": names[STUDIES_COMPARED:]}
+    told: dict[str, Any] = {
+        "paths": list(paths),
+        "mixed": mixed,
+        "unknown": unknown,
+        "left_out": names[STUDIES_COMPARED:],
+    }
     return _page(request, "compare.html", here="studies", studies=found, **told)
 
 
