@@ -6,7 +6,6 @@ round trip for everything.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -16,6 +15,7 @@ from sqlalchemy import Column, Dialect, Table
 from sqlalchemy.dialects import postgresql
 
 from store.pipeline import Pipeline
+from store.session import without_nul
 
 Row = dict[str, Any]
 
@@ -66,15 +66,8 @@ class PostgresBatch:
 
 
 def _document(rows: Sequence[Row]) -> str:
-    """As a document the rows are one text to the driver; as arrays each of their values would have to be escaped.
-
-    PostgreSQL takes no NUL, SQLite does: what a worker has sent in a text must not keep its batch from being written.
-    """
-    document = orjson.dumps(rows, option=orjson.OPT_NON_STR_KEYS).decode()
-    return _NUL.sub(r"\1\\ufffd", document) if r"\u0000" in document else document
-
-
-_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an escaped backslash before u0000 is none
+    """As a document the rows are one text to the driver; as arrays each of their values would have to be escaped."""
+    return without_nul(orjson.dumps(rows, option=orjson.OPT_NON_STR_KEYS).decode())
 
 
 # The statements, over rows of these columns. The names in them are our own.

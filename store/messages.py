@@ -6,6 +6,7 @@ its sender's address and a sequence number; the same request sent twice is settl
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
@@ -15,18 +16,27 @@ from store.errors import BadRequest
 DecisionName = Literal["continue", "prune", "stop", "pause"]
 
 # What a worker and a scheduler must have in common, told where they meet: raised with every change of these messages.
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 
-MetricName = Annotated[str, Field(min_length=1, max_length=128)]
-Metrics = dict[MetricName, FiniteFloat]
 MAX_STEP = 2**31 - 1  # the width of the column on PostgreSQL
 LONGEST_NAME = 128  # the same of a worker's name and of a device's
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def without_controls(text: str) -> str:
+    """A text as databases take it, and as no terminal and no log obeys it: a sign in the place of each control."""
+    return text if text.isprintable() else _CONTROLS.sub("\ufffd", text)
+
+
 # One message that the database does not take would come again and again, and no other would be settled.
 Number = Annotated[int, Field(ge=0, le=MAX_STEP)]
-WorkerName = Annotated[str, Field(max_length=LONGEST_NAME)]
+Text = Annotated[str, AfterValidator(without_controls)]
+MetricName = Annotated[Text, Field(min_length=1, max_length=128)]
+Metrics = dict[MetricName, FiniteFloat]
+WorkerName = Annotated[Text, Field(max_length=LONGEST_NAME)]
 # For people, who miss nothing: a group of GPUs is told by all their names.
-Device = Annotated[str, AfterValidator(lambda text: text[:LONGEST_NAME])]
+Device = Annotated[Text, AfterValidator(lambda text: text[:LONGEST_NAME])]
 
 
 class AttemptKey(NamedTuple):
@@ -97,7 +107,7 @@ class Finish(_Request):
     attempt: AttemptKey
     outcome: Literal["finished", "failed", "diverged", "infeasible", "lost", "pruned", "paused", "returned"]
     metrics: Metrics = {}
-    reason: str | None = None
+    reason: Text | None = None
     pull: bool = False
 
 
@@ -106,7 +116,7 @@ class Preflighted(_Request):
 
     kind: Literal["preflighted"] = "preflighted"
     study_id: Number
-    problems: list[dict[str, str]] = []
+    problems: list[dict[str, Text]] = []
     facts: dict[str, Any] = {}
 
 
@@ -127,7 +137,7 @@ class FinishTask(_Request):
     attempt: AttemptKey  # its number is the task's
     outcome: Literal["finished", "failed", "lost", "returned"]
     result: dict[str, Any] = {}
-    reason: str | None = None
+    reason: Text | None = None
 
 
 class Ask(_Request):
@@ -186,7 +196,7 @@ class Gone(_Request):
 
     kind: Literal["gone"] = "gone"
     worker: WorkerName
-    reason: str
+    reason: Text
 
 
 class Wake(_Request):

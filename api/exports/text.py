@@ -26,7 +26,9 @@ def as_json(sessions: sessionmaker[Session], study: StudyRow, whole: dict[str, A
 
 
 def as_csv(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[str]:
-    """One row a trial. Lists, mappings, truth values and null are written as JSON; what did not take part is empty."""
+    """One row a trial. Lists, mappings, truth values and null are written as JSON; what did not take part is empty. A
+    reason that begins like a formula has an apostrophe before it.
+    """
     metrics = [objective["metric"] for objective in objectives_of(study)]
     parameters = names_of(spaces_of(study))
     values, given = columns_of(metrics, parameters)
@@ -41,7 +43,12 @@ def _row(trial: Trial, metrics: list[str], parameters: list[str]) -> list[Any]:
     times = [None if at is None else at.isoformat() for at in (trial.started_at, trial.ended_at)]
     given = [_cell(trial.parameters[name]) if name in trial.parameters else None for name in parameters]
     feasible = None if trial.feasible is None else _cell(trial.feasible)
-    return [trial.number, trial.state, *values, *given, *times, len(trial.attempts), trial.reason, feasible]
+    return [trial.number, trial.state, *values, *given, *times, len(trial.attempts), _words(trial.reason), feasible]
+
+
+def _words(reason: str | None) -> str | None:
+    """With an apostrophe where a spreadsheet would take it for a formula: scripts write it, who have no key."""
+    return f"'{reason}" if reason and reason.startswith(("=", "+", "-", "@", "\t", "\r")) else reason
 
 
 def _cell(value: Any) -> Any:

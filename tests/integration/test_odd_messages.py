@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from store.bus import STREAM
-from store.messages import Finish
+from store.messages import Finish, Preflighted
 from tests.yard import METRIC, Yard, study
 
 HUGE = 2**70
@@ -59,12 +59,28 @@ def test_an_odd_message_keeps_no_other_from_being_settled(yard: Yard, which: str
     assert yard.states(other)[0] == "COMPLETE"
 
 
-def test_what_cannot_be_stored_of_a_text_is_left_out_of_it(yard: Yard) -> None:
+def test_what_neither_a_database_nor_a_terminal_takes_is_left_out_of_a_text(yard: Yard) -> None:
     study_id = yard.begin(study())
     worker = yard.worker()
     trial = worker.start(study_id, 0)
 
-    worker.finish(trial.attempt, outcome="failed", reason="a\0b \\u0000 \\\0 Ende")
+    worker.report(trial.attempt, 0, {METRIC: 1.0, "a\x1b[2J": 2.0})
+    worker.finish(trial.attempt, outcome="failed", reason="a\0b \\u0000 \\\0 \x1b]0;c\x07\n\tEnde")
 
-    nul = "\0" if yard.engine.dialect.name == "sqlite" else "\ufffd"
-    assert yard.trials(study_id)[0].reason == f"a{nul}b \\u0000 \\{nul} Ende"
+    stored = yard.trials(study_id)[0]
+    assert stored.reason == "a\ufffdb \\u0000 \\\ufffd \ufffd]0;c\ufffd\n\tEnde"
+    assert stored.metrics is not None
+    assert stored.metrics["a\ufffd[2J"] == 2.0
+
+
+def test_findings_of_a_preflight_keep_what_the_database_takes(yard: Yard) -> None:
+    study_id = yard.submit(study())
+    worker = yard.worker()
+    worker.take(study_id, None)
+
+    problems = [{"path": "trial", "message": "a\0b \\u0000 \\\0"}]
+    worker.say(Preflighted(study_id=study_id, problems=problems, facts={"classes": ["\0", "\\u0000"]}))
+
+    stored = yard.study(study_id)
+    assert stored.errors == [{"path": "trial", "message": "a\ufffdb \\u0000 \\\ufffd"}]
+    assert stored.facts == {"classes": ["\ufffd", "\\u0000"]}
