@@ -4,6 +4,7 @@ import { h, sample } from "./dom.js";
 import { metric as number } from "./format.js";
 import { Plot, axis, colour, faint } from "./plot.js";
 import { pages, studyPath } from "./rest.js";
+import { LogChoice } from "./scale.js";
 
 const MOST = 200;
 
@@ -12,11 +13,10 @@ export class Curves {
     this.study = study;
     this.caption = caption;
     this.select = select;
-    this.log = log;
+    this.log = new LogChoice(log, () => this.draw());
     this.points = new Map(); // trial number -> {steps, values} of the chosen metric
     this.plot = new Plot(element, { click: open });
     this.plot.redraw = () => this.draw();
-    log.addEventListener("change", () => this.draw());
     select.addEventListener("change", () => this.load());
   }
 
@@ -77,7 +77,7 @@ export class Curves {
         this.#lines(groups.running, { color: running, width: 1.8 }),
         this.#ends(groups.running, { symbol: "circle", size: 6, color: running }),
       ].filter((trace) => trace.x.length),
-      { xaxis: axis("step", { rangemode: "tozero" }), yaxis: axis(this.metric, { type: this.log.checked ? "log" : "linear" }) },
+      { xaxis: axis("step", { rangemode: "tozero" }), yaxis: axis(this.metric, { type: this.log.type(drawn.flatMap((number) => this.points.get(number).values)) }) },
     );
   }
 

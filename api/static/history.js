@@ -3,6 +3,7 @@
 import { metric } from "./format.js";
 import { counts } from "./model.js";
 import { Plot, SIGNS, axis, colour, faint, signOf } from "./plot.js";
+import { LogChoice } from "./scale.js";
 
 const FEW = 0.2; // of the trials
 
@@ -11,8 +12,7 @@ export class History {
     this.study = study;
     this.plot = new Plot(element, { click: open });
     this.plot.redraw = () => this.draw();
-    this.log = log;
-    log.addEventListener("change", () => this.draw());
+    this.log = new LogChoice(log, () => this.draw());
   }
 
   draw() {
@@ -22,11 +22,12 @@ export class History {
       this.plot.empty(this.study.ended ? "No trial has come to a value." : "No values yet. A point appears with the first report of a trial.");
       return Promise.resolve();
     }
-    this.range = this.log.checked ? null : this.#range(trials);
+    const type = this.log.type(valued.map((trial) => this.study.latest(trial)));
+    this.range = type === "log" ? null : this.#range(trials);
     const traces = Object.keys(SIGNS).flatMap((state) => this.#points(trials, state));
     return this.plot.draw([...traces, this.#best(trials)], {
       xaxis: axis("trial", { rangemode: "tozero", exponentformat: "none" }),
-      yaxis: axis(this.study.metric, this.log.checked ? { type: "log" } : { type: "linear", range: this.range ?? undefined, autorange: !this.range }),
+      yaxis: axis(this.study.metric, { type, ...(this.range ? { range: this.range, autorange: false } : { autorange: true }) }),
       yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true }, // the figure's height, for its edge
     });
   }

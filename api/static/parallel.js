@@ -5,9 +5,11 @@ import { h } from "./dom.js";
 import { metric, parameter } from "./format.js";
 import { counts, knobs } from "./model.js";
 import { colour, faint } from "./plot.js";
+import { isWide } from "./scale.js";
 
 const TOP = 34; // pixels above the axes, for their names
 const FOOT = 34; // below them: the place of "not set"
+const MOST_POWERS = 8; // beside an axis
 const REACH = 7; // how near the pointer must come to a line
 const PALE_TO_DEEP = ["#d3cda0", "#93cba5", "#43abb5", "#2471af", "#1b2d7d"];
 const DEEP_TO_PALE = ["#42507a", "#2d6596", "#2f9ea6", "#84d39c", "#f4f0b4"];
@@ -71,14 +73,19 @@ export class Parallel {
     this.best = values.at(-1) ?? 1;
     this.stops = isDark(colour("surface")) ? DEEP_TO_PALE : PALE_TO_DEEP;
     const objective = this.axes.at(-1);
-    [objective.low, objective.high] = padded(Math.min(this.worst, this.best), Math.max(this.worst, this.best));
+    objective.log = values.length > 0 && Math.min(this.worst, this.best) > 0 && isWide(values);
+    const place = objective.log ? logarithm : Number;
+    const [low, high] = [this.worst, this.best].map(place).sort((a, b) => a - b);
+    [objective.low, objective.high] = padded(low, high).map((at) => (objective.log ? 10 ** at : at));
+    // Where all are equal, all are as good as the best.
+    this.goodness = (value) => (this.worst === this.best ? 1 : clamp((place(value) - place(this.worst)) / (place(this.best) - place(this.worst))));
   }
 
   #line(trial) {
     const value = this.study.value(trial);
     const shares = this.axes.map((axis) => axis.share(axis.read(trial)));
     if (value == null) shares.pop(); // a pruned trial never came to the objective's axis
-    const goodness = value == null ? -1 : clamp((value - this.worst) / (this.best - this.worst || 1));
+    const goodness = value == null ? -1 : this.goodness(value);
     return { trial, shares, rank: goodness, kept: this.#isKept(shares), colour: value == null ? null : this.#colourAt(goodness) };
   }
 
@@ -251,7 +258,7 @@ function axesOf(study) {
 }
 
 function numberAxis(axis) {
-  const at = (value) => (axis.log ? Math.log10(value) : value);
+  const at = (value) => (axis.log ? logarithm(value) : value);
   const back = (value) => (axis.log ? 10 ** value : value);
   const valueAt = (share) => back(at(axis.low) + share * (at(axis.high) - at(axis.low)));
   axis.share = (value) => (value == null ? null : clamp((at(value) - at(axis.low)) / (at(axis.high) - at(axis.low) || 1)));
@@ -276,6 +283,7 @@ function choiceAxis(axis) {
 }
 
 const clamp = (share) => Math.min(1, Math.max(0, share));
+const logarithm = (value) => Math.log10(Math.max(0, value)); // what breaks a constraint may be below 0: at the foot
 const rounded = (value) => Number(value.toPrecision(4));
 const padded = (low, high) => [low - 0.04 * (high - low || 1), high + 0.04 * (high - low || 1)];
 const isDark = (rgb) => Number(rgb.match(/[\d.]+/)[0]) < 110;
@@ -290,7 +298,8 @@ function even(low, high) {
 
 function powers(low, high) {
   const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
-  const found = Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => 10 ** (first + i));
+  const every = Math.max(1, Math.ceil((last - first) / MOST_POWERS));
+  const found = Array.from({ length: Math.max(0, Math.floor((last - first) / every) + 1) }, (_, i) => 10 ** (first + every * i));
   return found.length > 1 ? found : [low, high];
 }
 

@@ -3,14 +3,16 @@
 import { metric } from "./format.js";
 import { escapeMarkup } from "./history.js";
 import { Plot, SIGNS, axis, colour, faint, signOf } from "./plot.js";
+import { LogChoice } from "./scale.js";
 
 export class Pareto {
-  constructor(element, study, { open, log, across, up }) {
+  constructor(element, study, { open, logs, across, up }) {
     this.study = study;
     this.plot = new Plot(element, { click: open });
     this.plot.redraw = () => this.draw();
-    this.controls = { log, across, up };
-    for (const control of [log, across, up]) control.addEventListener("change", () => this.draw());
+    this.controls = [across, up];
+    this.logs = logs.map((log) => new LogChoice(log, () => this.draw())); // of the axis across, and upwards
+    for (const control of this.controls) control.addEventListener("change", () => this.draw());
   }
 
   draw() {
@@ -23,15 +25,16 @@ export class Pareto {
     const behind = trials.filter((trial) => !front.has(trial.number));
     const traces = Object.keys(SIGNS).map((state) => this.#points(behind.filter((trial) => signOf(trial) === state), state));
     const ahead = trials.filter((trial) => front.has(trial.number));
+    const [across, up] = this.#axes();
     return this.plot.draw([...traces, this.#edge(ahead), this.#front(ahead)], {
-      xaxis: axis(this.#title(this.#axes()[0]), { type: this.controls.log.checked ? "log" : "linear" }),
-      yaxis: axis(this.#title(this.#axes()[1])),
+      xaxis: axis(this.#title(across), { type: this.logs[0].type(trials.map((trial) => this.#point(trial)[0])) }),
+      yaxis: axis(this.#title(up), { type: this.logs[1].type(trials.map((trial) => this.#point(trial)[1])) }),
     });
   }
 
   /** The objectives across and upwards. */
   #axes() {
-    return [this.controls.across, this.controls.up].map((select) => this.study.objectives[Number(select.value)]);
+    return this.controls.map((select) => this.study.objectives[Number(select.value)]);
   }
 
   #title({ metric: name, direction }) {

@@ -4,6 +4,7 @@ import { metric, parameter } from "./format.js";
 import { escapeMarkup } from "./history.js";
 import { counts, knobs } from "./model.js";
 import { Plot, axis, colour, faint } from "./plot.js";
+import { LogChoice } from "./scale.js";
 
 const MOST_SLICES = 6; // side by side; any other is chosen by name
 const MOST_ON_A_PHONE = 3; // below each other
@@ -16,11 +17,12 @@ const OLD_TO_NEW_ON_DARK = ["#44505c", "#43698a", "#4c94c6", "#86c1ea", "#dcefff
 export class Slices {
   /** `objective`: where one of several is chosen, which a study of one objective does not have. */
   constructor(element, study, { open, select, objective, log, caption }) {
-    Object.assign(this, { element, study, select, log, caption, order: [], objective: study.objectives[0] });
+    Object.assign(this, { element, study, select, caption, order: [], objective: study.objectives[0] });
     this.knobs = knobs(study.definition);
     this.plot = new Plot(element, { click: open });
     this.plot.redraw = () => this.draw();
-    for (const control of [select, log]) control.addEventListener("change", () => this.draw());
+    this.log = new LogChoice(log, () => this.draw());
+    select.addEventListener("change", () => this.draw());
     objective?.addEventListener("change", () => {
       this.objective = study.objectives[objective.selectedIndex];
       this.draw();
@@ -49,7 +51,8 @@ export class Slices {
     const rows = Math.ceil(chosen.length / columns);
     this.element.style.height = `${rows * (chosen.length > 1 ? 230 : 320)}px`;
     const layout = { grid: { rows, columns: Math.min(columns, chosen.length), pattern: "independent", xgap: 0.16, ygap: 0.34 } };
-    const range = this.log.checked ? {} : this.#range(shown);
+    const type = this.log.type(shown.map((trial) => this.#value(trial)));
+    const range = type === "log" ? {} : this.#range(shown);
     const traces = chosen.flatMap((knob, place) => {
       const suffix = place ? String(place + 1) : "";
       const values = shown.map((trial) => trial.parameters[knob.path]).filter((value) => typeof value === "number");
@@ -57,7 +60,7 @@ export class Slices {
       layout[`xaxis${suffix}`] = axis("", { title: { text: escapeMarkup(knob.path), standoff: 4, font: { size: 11.5 } }, ...across(knob, values, gap) });
       const first = place % columns === 0;
       const title = first ? { text: this.objective.metric, standoff: 6, font: { size: 11.5 } } : { text: "" };
-      layout[`yaxis${suffix}`] = axis("", { title, type: this.log.checked ? "log" : "linear", ...range });
+      layout[`yaxis${suffix}`] = axis("", { title, type, ...range });
       return this.#points(shown, knob, gap, suffix);
     });
     return this.plot.draw(traces, layout);

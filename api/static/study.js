@@ -24,7 +24,7 @@ const open = (number) => location.assign(`/studies/${study.name}/trials/${number
 
 const table = new Table(study);
 const history = study.several
-  ? new Pareto($("#history"), study, { open, log: $("#history-log"), across: $("#pareto-across"), up: $("#pareto-up") })
+  ? new Pareto($("#history"), study, { open, logs: [$("#across-log"), $("#up-log")], across: $("#pareto-across"), up: $("#pareto-up") })
   : new History($("#history"), study, { open, log: $("#history-log") });
 const curves = new Curves($("#curves"), study, { open, log: $("#curves-log"), select: $("#curves-metric"), caption: $("#curves-caption") });
 const parallel = new Parallel($("#parallel"), study, { open, scale: $("#parallel-scale"), brush: (text) => table.filter(text) });

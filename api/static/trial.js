@@ -6,6 +6,7 @@ import { Live, showStatus } from "./live.js";
 import { Study } from "./model.js";
 import { Plot, axis, colour, faint } from "./plot.js";
 import { get, getText, pages, post, studyPath } from "./rest.js";
+import { LogChoice } from "./scale.js";
 import { withParameters, yaml } from "./yaml.js";
 
 const { study: rendered, trial: first, last_event: lastEvent } = boot();
@@ -181,8 +182,11 @@ function addFigure(title) {
   const place = h("div", { class: "figure" });
   const legend = h("span", { class: "legend" });
   const id = `figure-${plots.size}`;
-  $("#curves").append(h("figure", { class: "panel", "aria-labelledby": id }, h("header", {}, h("h2", { id }, title), h("div", { class: "tools" }, legend)), place));
+  const box = h("input", { type: "checkbox", autocomplete: "off" });
+  const tools = h("div", { class: "tools" }, legend, h("label", { class: "check" }, box, "log"));
+  $("#curves").append(h("figure", { class: "panel", "aria-labelledby": id }, h("header", {}, h("h2", { id }, title), tools), place));
   const plot = new Plot(place);
+  const log = new LogChoice(box, () => plot.redraw());
   const draw = (series, steps) => {
     plot.redraw = () => draw(series, steps);
     const errors = series.find((name) => name.endsWith("_se"));
@@ -191,7 +195,7 @@ function addFigure(title) {
     legend.replaceChildren(...means.map((name) => (name.startsWith("train/") ? sample("idle", "4 3", name) : sample("accent", "", name))));
     if (models.length) legend.append(sample("line-strong", "", `${models.length} ${models[0].split("/")[0]}s`));
     const band = errors ? bounds(errors, steps) : [];
-    plot.draw([...band, ...[...models, ...means].map((name) => line(name, steps))], { xaxis: axis("step", stepRange(steps)), yaxis: axis("", valueRange(series, steps)) });
+    plot.draw([...band, ...[...models, ...means].map((name) => line(name, steps))], { xaxis: axis("step", stepRange(steps)), yaxis: axis("", valueAxis(series, steps, log)) });
   };
   plots.set(title, draw);
 }
@@ -224,11 +228,13 @@ function stepRange(steps) {
   return planned ? { range: [0, Math.max(planned, steps.at(-1))] } : { rangemode: "tozero" };
 }
 
-/** Plotly's own, but for a single point, which it would put into the middle of -1 to 1. */
-function valueRange(series, steps) {
-  if (steps.length > 1) return {};
-  const values = series.map((name) => reports.get(steps[0])[name]).filter((value) => value != null);
-  return { range: [0.9 * Math.min(...values), 1.1 * Math.max(...values)].sort((a, b) => a - b) };
+/** Its type, and Plotly's own range, but for a single point, which it would put into the middle of -1 to 1. */
+function valueAxis(series, steps, log) {
+  const values = series.flatMap((name) => steps.map((step) => reports.get(step)[name])).filter((value) => value != null);
+  const type = log.type(values);
+  if (steps.length > 1 || type === "log" || !values.some(Boolean)) return { type };
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  return { type, range: [low - 0.1 * Math.abs(low), high + 0.1 * Math.abs(high)] };
 }
 
 function line(name, steps) {
