@@ -32,9 +32,9 @@ def without_controls(text: str) -> str:
 # One message that the database does not take would come again and again, and no other would be settled.
 Number = Annotated[int, Field(ge=0, le=MAX_STEP)]
 Text = Annotated[str, AfterValidator(without_controls)]
-MetricName = Annotated[Text, Field(min_length=1, max_length=128)]
+MetricName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(without_controls)]
 Metrics = dict[MetricName, FiniteFloat]
-WorkerName = Annotated[Text, Field(max_length=LONGEST_NAME)]
+WorkerName = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(without_controls)]
 # For people, who miss nothing: a group of GPUs is told by all their names.
 Device = Annotated[Text, AfterValidator(lambda text: text[:LONGEST_NAME])]
 
