@@ -53,14 +53,14 @@ class LiveTraining:
     """A training that goes as far as somebody looks at it."""
 
     def __init__(self, losses: Iterator[float]) -> None:
-        self.values = _Curve(losses)
+        self.values = Curve(losses)
 
     @property
     def score(self) -> float:
         return self.values[EPOCHS - 1]
 
 
-class _Curve(Sequence[float]):
+class Curve(Sequence[float]):
     def __init__(self, losses: Iterator[float]) -> None:
         self._losses = losses
         self._known: list[float] = []

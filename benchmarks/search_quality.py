@@ -28,6 +28,7 @@ from rich.table import Table
 
 from benchmarks.curves import Problem, tables
 from benchmarks.live import live
+from benchmarks.live_wide import wide
 from benchmarks.made_up import made_up
 from benchmarks.simulated import search
 
@@ -195,7 +196,7 @@ def read(path: Path | None) -> Runs:
 def _problems(folder: Path | None, is_live: bool) -> list[Problem]:
     if is_live:
         torch.set_num_threads(1)
-        return list(live(folder))
+        return [*live(folder), *(wide(folder) if folder else ())]
     return [*(tables(folder) if folder else ()), *made_up()]
 
 

@@ -84,7 +84,7 @@ class AutoSampler(BaseSampler):
             random_share: of the proposals after that, in [0, 1].
             rungs: where trials are compared, and from which rung on; None if another pruner stops them, or none does.
         """
-        self._space, self._cube = space.distributions(), Cube(space)
+        self._space, self._cube = space, Cube(space)
         self._least, self._random_share = n_startup_trials, random_share
         self._ranked = Ranked(space, self._cube, rungs)
         self._rungs = rungs
@@ -100,20 +100,21 @@ class AutoSampler(BaseSampler):
 
     @override
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._space
+        return self._space.distributions()
 
     @override
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if not self._space:
+        if not search_space:
             return {}
+        cube = self._cube.holding(self._space.given(trial.system_attrs.get("fixed_params", {})))
         self._ranked.follow(study)
         at_random = self._ranked.count < self._least or self._rng.random_sample() < self._random_share
-        point = None if at_random else self._searched(study, trial)
+        point = None if at_random else self._searched(study, trial, cube)
         if point is None:
             study._storage.set_trial_system_attr(trial._trial_id, AT_RANDOM, True)
-            point = self._at_random()
+            point = self._at_random(cube)
         return self._cube.values(point)
 
     @override
@@ -122,37 +123,39 @@ class AutoSampler(BaseSampler):
     ) -> Any:
         raise NotImplementedError(f"{param_name} is no parameter of the study")
 
-    def _at_random(self) -> Floats:
-        point: Floats = self._cube.draw(self._rng, 1, MIDDLE_SHARE)[0]
+    def _at_random(self, cube: Cube) -> Floats:
+        point: Floats = cube.draw(self._rng, 1, MIDDLE_SHARE)[0]
         return point
 
-    def _searched(self, study: Study, trial: FrozenTrial) -> Floats | None:
+    def _searched(self, study: Study, trial: FrozenTrial, cube: Cube) -> Floats | None:
         """A new point, of which much is to be expected; None if all that are thought of have been tried.
+
+        `cube`: it holds what a person has given of the point, so that the rest is what goes well with that.
 
         As often as trials repeat others, a search near the best finds nothing new: then it is a random one.
         """
         repeated = self._ranked.repeated
         if repeated and self._rng.random_sample() < repeated:
-            return self._at_random()
+            return self._at_random(cube)
         model, best = None, self._ranked.best(ELITE)
         if self._rungs is not None and self._rng.random_sample() < CURVES_SHARE:
             model, best = self._of_curves(study)
             if self._rungs.affords(self._ranked.uncompared + 1):
-                point = self._by_model(model, best)
+                point = self._by_model(cube, model, best)
                 if point is not None:
                     study._storage.set_trial_system_attr(trial._trial_id, UNCOMPARED, True)
                 return point
         if self._rng.random_sample() < EVOLVED_SHARE:
             for _ in range(TRIES):
-                point = like_the_best(self._cube, best, self._ranked.count, self._rng)
+                point = like_the_best(cube, best, self._ranked.count, self._rng)
                 if self._ranked.is_new(point[None])[0]:
                     return point
-        return self._by_model(model or self._of_standings(study), best)
+        return self._by_model(cube, model or self._of_standings(study), best)
 
-    def _by_model(self, model: Learnt, best: Floats) -> Floats | None:
+    def _by_model(self, cube: Cube, model: Learnt, best: Floats) -> Floats | None:
         """The candidate of which most is expected."""
-        near = near_the_best(self._cube, best, self._ranked.count, self._rng, NEIGHBOURS)
-        points = np.concatenate([self._cube.draw(self._rng, DRAWS, MIDDLE_SHARE), near])
+        near = near_the_best(cube, best, self._ranked.count, self._rng, NEIGHBOURS)
+        points = np.concatenate([cube.draw(self._rng, DRAWS, MIDDLE_SHARE), near])
         points = points[self._ranked.is_new(points)]
         if not len(points):
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -40,11 +40,22 @@ class Conditions:
         }
         self.order = self._sorted()
 
-    def is_active(self, name: str, values: Mapping[str, JsonValue]) -> bool:
-        """Whether a parameter takes part, given the values of the active ones before it in `order`."""
-        return all(
-            other in values and identity(values[other]) in allowed for other, allowed in self._allowed[name].items()
+    def is_active(self, name: str, values: Mapping[str, JsonValue], undecided: Collection[str] = ()) -> bool | None:
+        """Whether a parameter takes part, given the values of the active ones before it in `order`.
+
+        None if that hangs on those that are undecided.
+        """
+        needed = self._allowed[name].items()
+        if all(other in values and identity(values[other]) in allowed for other, allowed in needed):
+            return True
+        may_yet = all(
+            other in undecided or (other in values and identity(values[other]) in allowed) for other, allowed in needed
         )
+        return None if may_yet else False
+
+    def is_whole(self, given: Mapping[str, JsonValue]) -> bool:
+        """Whether every parameter that is active with given values has one."""
+        return self.fill(given.get).keys() <= given.keys()
 
     def fill(self, pick: Callable[[str], Any]) -> dict[str, Any]:
         """The active parameters, each with the value that `pick` gives; `pick` is called for no other."""

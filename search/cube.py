@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Cube:
         self._axes = [_axis(space.parameters[name]) for name in self.names]
         self.choices = np.array([axis.choices for axis in self._axes], dtype=np.intp)  # 0 of a range
         self._conditions = [self._condition(name) for name in self.names]
+        self._held: dict[int, float] = {}  # the places of parameters that do not vary, by their columns
 
     def place(self, parameters: Mapping[str, JsonValue]) -> Floats:
         """(parameters,), of a point of the space."""
@@ -57,12 +59,20 @@ class Cube:
 
     def settle(self, points: Floats) -> Floats:
         """The nearest points of the space: on the steps, within the bounds, and NaN where a condition does not hold."""
+        for column, place in self._held.items():
+            points[:, column] = place
         settled = np.column_stack([axis.snap(column) for axis, column in zip(self._axes, points.T, strict=True)])
         for place, conditions in enumerate(self._conditions):
             for parent, allowed in conditions:
                 holds = np.isin(np.round(settled[:, parent], 9), allowed)
                 settled[~holds, place] = math.nan
         return settled
+
+    def holding(self, given: Mapping[str, JsonValue]) -> Cube:
+        """The same, but what it draws and settles has the given values."""
+        held = copy(self)
+        held._held = {self.names.index(name): self._axes[self.names.index(name)].place(given[name]) for name in given}
+        return held
 
     def coding(self, points: Floats) -> Coding:
         """The features of a model that learns these points."""

@@ -182,7 +182,9 @@ def parse(document: object) -> Definition:
         message = f"a trial of kind {definition.kind} starts its own processes"
         findings.append(Finding(("resources", "processes"), message, "leave it out"))
     if definition is not None and not findings and ENQUEUE in document:
-        points, findings = read_enqueued(document[ENQUEUE], definition.region, definition.told())
+        points, findings = read_enqueued(
+            document[ENQUEUE], definition.region, definition.told(), definition.sampler.name
+        )
         definition = definition.model_copy(update={"enqueue": points})
         findings = findings or _check_enqueued(definition)
     if definition is None or findings:
@@ -225,7 +227,8 @@ def _check_enqueued(definition: Definition) -> list[Finding]:
         ]
     if definition.kind != "train":
         return []
-    wrong = ((place, check_points([point], definition.trial)) for place, point in enumerate(definition.enqueue))
+    is_whole, points = Conditions(definition.parameters).is_whole, enumerate(definition.enqueue)
+    wrong = ((place, check_points([point], definition.trial)) for place, point in points if is_whole(point))
     return [Finding((ENQUEUE, place), each.message, each.hint) for place, found in wrong for each in found]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from search.draft import Draft
 from search.optuna_trials import Storage
-from search.repair import drawn, nearest, wandered
+from search.repair import MOST_STARTS, completion, drawn, nearest, wandered
 from search.space import Space
 from store.errors import TrialyardError
 
@@ -19,7 +19,6 @@ MOST_DRAWS = 20  # for one trial, before a duplicate is accepted
 # … and of these so many outside of the inequalities, before a point is moved inside: a model's draw takes milliseconds.
 MOST_OUTSIDE, MOST_OUTSIDE_OF_LEARNERS = 20, 4
 BLIND = ("grid", "random", "qmc")  # samplers to which it is nothing what trials came to
-MOST_STARTS = 100  # random points from which a way into the inequalities is looked for
 
 Point = dict[str, Any]
 
@@ -42,18 +41,21 @@ class Drawing:
         # A Gaussian process makes one proposal for one history; other draws would be random.
         self._most_outside = 0 if sampler == "gp" else MOST_OUTSIDE_OF_LEARNERS if self._learns else MOST_OUTSIDE
 
-    def draw(self, trial: FrozenTrial, seed: tuple[int, int], is_known: Callable[[Point], bool] | None) -> Point:
+    def draw(
+        self, trial: FrozenTrial, seed: tuple[int, int], is_known: Callable[[Point], bool], given: Mapping[str, Any]
+    ) -> Point:
         """Parameters for a trial that has none yet; the storage gets them, too.
 
         Args:
-            is_known: they are not wanted a second time; None where a person has given all of them.
+            is_known: they are not wanted a second time, unless a person has given all of them.
+            given: what a person has; the trial has the same among its `fixed_params`.
 
         Raises:
-            NothingFeasible
+            NothingFeasible: not where `check_completion` found nothing wrong with what is given.
         """
         draft = Draft(self._study, trial._trial_id)
         parameters = self._space.suggest(draft)
-        if is_known is None:
+        if given and draft.drawn[0].keys() <= given.keys():
             self._storage.set_params(trial._trial_id, *draft.drawn)
             return parameters
         region, outside = self._space.region, 0
@@ -69,18 +71,24 @@ class Drawing:
         if region.broken(parameters) is None:
             self._storage.set_params(trial._trial_id, *draft.drawn)
             return parameters
-        found = self._inside(parameters, is_known, np.random.default_rng(seed))
+        found = self._inside(parameters, given, is_known, np.random.default_rng(seed))
         self._storage.set_params(trial._trial_id, *self._space.internal(found))
         return found
 
-    def _inside(self, parameters: Point, is_known: Callable[[Point], bool], rng: np.random.Generator) -> Point:
+    def _inside(
+        self, parameters: Point, given: Mapping[str, Any], is_known: Callable[[Point], bool], rng: np.random.Generator
+    ) -> Point:
         """A point that keeps the inequalities, for one that does not."""
         region, conditions = self._space.region, self._space.conditions
         for _ in range(MOST_STARTS):
-            moved = nearest(region, parameters)
+            moved = nearest(region, parameters, given)
             if moved is not None:
-                return moved if self._learns and not is_known(moved) else wandered(region, moved, rng)
+                return moved if self._learns and not is_known(moved) else wandered(region, moved, rng, given)
             # With these values of what conditions look at there is no way in.
-            parameters = conditions.fill(lambda name: drawn(self._space.parameters[name], rng))
+            parameters = conditions.fill(
+                lambda name: given[name] if name in given else drawn(self._space.parameters[name], rng)
+            )
+        if given and (found := completion(region, conditions, given)) is not None:
+            return found
         broken = region.broken(parameters)
         raise NothingFeasible(f"no point was found that keeps {broken.text if broken else 'the constraints'}")

@@ -65,6 +65,10 @@ class GpSampler(BaseSampler):
             self._ready = number
         return self.question is None
 
+    def forget(self) -> None:
+        """A trial comes before the one that was asked about: its own proposal is not computed."""
+        self._space, self._parameters = {}, {}
+
     def take(self, question: Question, answer: Mapping[str, Any]) -> None:
         """The answer to a question; what is no longer asked is passed over."""
         if question is not self.question:

@@ -69,8 +69,12 @@ class Window:
         return all(self.of(each).end is not None for each in range(self._known, self.last_known(number) + 1))
 
     def reveal(self, number: int) -> list[tuple[int, Withheld]]:
-        """What is to be told before a trial is proposed, in the order of the trials."""
+        """What is to be told before a trial is proposed, in the order of the trials.
+
+        That is all up to the first one that has not ended, which may come before a trial that a person enqueued.
+        """
         upto = max(self._known, self.last_known(number) + 1)
+        upto = next((each for each in range(self._known, upto) if self.of(each).end is None), upto)
         told = [(each, self._withheld.pop(each, Withheld())) for each in range(self._known, upto)]
         self._known = upto
         return told

@@ -157,7 +157,7 @@ class LiveStudy(StudyEnds):
             self.state = state
 
     def enqueue(self, request: Enqueue, ledger: Ledger) -> Done | Refused:
-        """Somebody wants a trial with given parameters: it is the next one to begin."""
+        """Somebody wants a trial with given parameters: it is the next one to begin. The sampler adds the others."""
         budget = self.definition.budget
         if self.is_outdated:
             return Refused(message="the study is being changed at this moment; ask again")
@@ -165,7 +165,8 @@ class LiveStudy(StudyEnds):
             return Refused(message="; ".join(map(str, problems)))
         if self._allowance.left <= 0:
             return Refused(message=f"all {budget.trials} trials of budget.trials are made; raise it first")
-        trial = self._make(self._optuna.enqueue(request.parameters), TrialState.WAITING, ledger)
+        proposal = self._proposed(lambda: self._optuna.enqueue(request.parameters), ledger)
+        trial = self._make(proposal, TrialState.WAITING, ledger)
         ledger.tell(trial)
         return Done(number=trial.number)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -144,12 +144,9 @@ class OpenTrials:
         """
         if not self._optuna.is_ready():
             return None
-        remembered = self._optuna.study_attrs
         began = time.perf_counter()
-        proposal = self._optuna.propose()
+        proposal = self._proposed(self._optuna.propose, ledger)
         self.proposal_seconds = time.perf_counter() - began
-        if self._optuna.study_attrs != remembered:
-            ledger.remember(self.id, self._optuna.study_attrs)
         trial = self._make(proposal, state, ledger)
         values = None if proposal.twin is None else self._optuna.final_values(proposal.twin)
         if proposal.twin is not None and values is not None:
@@ -160,6 +157,14 @@ class OpenTrials:
             return None
         ledger.tell(trial)
         return trial
+
+    def _proposed(self, propose: Callable[[], Proposal], ledger: Ledger) -> Proposal:
+        """A proposal; what the sampler remembers of the study besides is stored with it."""
+        remembered = self._optuna.study_attrs
+        proposal = propose()
+        if self._optuna.study_attrs != remembered:
+            ledger.remember(self.id, self._optuna.study_attrs)
+        return proposal
 
     def _move(
         self,

@@ -37,7 +37,7 @@ from search.optuna_trials import (
     Proposal,
     Storage,
     WarmTrial,
-    blank,
+    begun,
     frozen,
     taught,
     worst_of,
@@ -55,6 +55,7 @@ from store.models import TrialState
 FRONTS = "trialyard:fronts"  # a trial's system attribute: its losses at the rungs, of several objectives
 RUNGS = "trialyard:rungs"  # a trial's system attribute: how far it has come under asha, or in a population
 HOPELESS = "trialyard:hopeless"  # a trial's system attribute: the step at which the pruner decided that it ends
+OF_AN_END = (CANCELLED, HOPELESS, WORST, CONSTRAINTS)  # what only a trial that has ended has among these
 LEARNERS = ("auto", "tpe", "cmaes", "nsga2", "nsga3", "gp")  # samplers that propose by what complete trials came to
 
 
@@ -127,8 +128,8 @@ class OptunaStudy:
                     self.park(trial.number)
 
     def check(self, parameters: Mapping[str, Any]) -> list[Problem]:
-        """What keeps parameters from being a point of the space."""
-        return self._space.check(parameters)
+        """What keeps the sampler from making a point of the space of given parameters."""
+        return self._space.check_given(parameters, self._definition.sampler.name)
 
     def count_outside(self, fitting: Fitting, failed: bool = False) -> int:
         """How many trials would be no points of another space; `failed`: also of those that FAILED."""
@@ -162,16 +163,14 @@ class OptunaStudy:
             NothingFeasible: no parameters could be found that keep the constraints between them.
         """
         self._reveal()
-        if self.enqueued == len(self._definition.enqueue):
-            return self._draw()
-        given = self._definition.enqueue[self.enqueued]
-        self.enqueued += 1
-        self._storage.set_study_system_attr(self._study._study_id, ENQUEUED, self.enqueued)
-        return self.enqueue(given)
+        if (given := self._first) is not None:
+            self.enqueued += 1
+            self._storage.set_study_system_attr(self._study._study_id, ENQUEUED, self.enqueued)
+        return self._draw(given)
 
     def is_ready(self) -> bool:
         """Whether the next trial can be proposed now; if not, there is a question to be answered first."""
-        if not isinstance(self._sampler, GpSampler) or self.enqueued < len(self._definition.enqueue):
+        if not isinstance(self._sampler, GpSampler) or self._space.conditions.is_whole(self._first or {}):
             return True
         self._reveal()
         return self._sampler.is_ready(self._study, self._count, seed_of(self._definition.sampler.seed, self._count))
@@ -182,8 +181,11 @@ class OptunaStudy:
         return self._sampler.question if isinstance(self._sampler, GpSampler) else None
 
     def enqueue(self, parameters: Mapping[str, Any]) -> Proposal:
-        """The next trial, with given parameters, which counts as running from here on."""
-        return self._draw(self._space.internal(parameters)[0])
+        """The next trial, at once, with given parameters; the sampler proposes the others, and `gp` draws them."""
+        self._reveal()
+        if isinstance(self._sampler, GpSampler):
+            self._sampler.forget()
+        return self._draw(parameters)
 
     def reopen(self, number: int) -> None:
         """A trial that had ended without a value is to run again."""
@@ -362,16 +364,19 @@ class OptunaStudy:
             if withheld.end is not None:
                 self._tell(number, *withheld.end)
 
-    def _draw(self, given: Mapping[str, Any] | None = None) -> Proposal:
+    @property
+    def _first(self) -> Mapping[str, Any] | None:
+        """What the study file gives of the next proposal; None if nothing, or all of that is made."""
+        return next(iter(self._definition.enqueue[self.enqueued : self.enqueued + 1]), None)
+
+    def _draw(self, given: Mapping[str, Any] | None) -> Proposal:
         reseed(self._sampler, self._definition.sampler.seed, self._count)
-        trial = blank(self._space, OptunaState.RUNNING, {}, None)
-        if given is not None:
-            trial.system_attrs = {"fixed_params": given}  # where `Study.enqueue_trial` puts them
+        trial = begun(self._space, given)
         self._storage.append(self._study._study_id, trial)
         self._study._thread_local.cached_all_trials = None  # as `Study.ask` does: some samplers read it
         self._count += 1
         seed = (self._definition.sampler.seed, self._count)
-        parameters = self._drawing.draw(trial, seed, self._twins.is_unwanted if given is None else None)
+        parameters = self._drawing.draw(trial, seed, self._twins.is_unwanted, given or {})
         self._twins.know(parameters)
         return Proposal(trial.number - self._warm, parameters, self._twins.of(parameters))
 
@@ -383,11 +388,7 @@ class OptunaStudy:
         trial.state = state
         value = self.last_value(number) if state is OptunaState.PRUNED else None
         trial.values = None if value is None else [value]
-        trial.system_attrs = {
-            key: value
-            for key, value in trial.system_attrs.items()
-            if key not in (CANCELLED, HOPELESS, WORST) and not key.startswith(CONSTRAINTS)
-        }
+        trial.system_attrs = {key: kept for key, kept in trial.system_attrs.items() if not key.startswith(OF_AN_END)}
         self._storage._set_trial(trial._trial_id, trial)
         for part in (self._sampler, self._pruner, getattr(self._pruner, "_wrapped_pruner", None)):
             if isinstance(part, GridSampler | AutoSampler | HistoryTPESampler | SortedMedianPruner):

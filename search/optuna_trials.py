@@ -146,6 +146,14 @@ def taught(space: Space, trial: WarmTrial, point: Mapping[str, Any] | None) -> F
     return told
 
 
+def begun(space: Space, given: Mapping[str, Any] | None) -> FrozenTrial:
+    """A new trial, still to be drawn; `given`: what a person has chosen of its parameters, None if nobody has."""
+    trial = blank(space, OptunaState.RUNNING, {}, None)
+    if given is not None:
+        trial.system_attrs = {"fixed_params": space.internal(given)[0]}  # where `Study.enqueue_trial` puts them
+    return trial
+
+
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:
     """All trials of a study, to be read and neither changed nor kept: a large study's list takes long to copy."""
     storage = study._storage

@@ -16,21 +16,25 @@ import numpy as np
 from pydantic import JsonValue
 
 from search.branching import Outcome, Program
+from search.conditions import Conditions
 from search.inequality import Inequality
 from search.parameters import Choice, Constant, Range
 from search.region import Region, number
 
 Point = dict[str, JsonValue]
 
+MOST_STARTS = 100  # random points from which a way into the inequalities is looked for
 SWEEPS = 30  # of the random walk, over all parameters that may move
 
 
-def nearest(region: Region, point: Mapping[str, JsonValue]) -> Point | None:
-    """The nearest point that keeps the inequalities, with the same parameters active; None if none was found."""
+def nearest(region: Region, point: Mapping[str, JsonValue], held: Collection[str] = ()) -> Point | None:
+    """The nearest point that keeps the inequalities, with the same parameters active and the held values; None if none
+    was found.
+    """
     if region.broken(point) is None:
         return dict(point)
     for close in (False, True):
-        moved, is_certain = _moved(region, point, region.steering, close)
+        moved, is_certain = _moved(region, point, region.steering.union(held), close)
         if moved is not None and region.broken(there := {**point, **moved}) is None:
             return there
         if moved is None and not is_certain:
@@ -43,9 +47,22 @@ def is_empty(region: Region, point: Mapping[str, JsonValue], held: Collection[st
     return region.broken(point) is not None and _moved(region, point, held, close=True) == Outcome(None, True)
 
 
-def wandered(region: Region, point: Mapping[str, JsonValue], rng: np.random.Generator) -> Point:
-    """A random point of the region, by a walk from a point of it."""
-    names = _movable(region, region.steering, _applying(region, point))
+def completion(region: Region, conditions: Conditions, given: Mapping[str, JsonValue]) -> Point | None:
+    """A point that keeps the inequalities and has the given values, always the same one; None if none was found."""
+    rng = np.random.default_rng(0)
+    # Only another value of what conditions look at makes another problem of it.
+    for _ in range(MOST_STARTS if region.steering - given.keys() else 1):
+        start = conditions.fill(lambda name: given[name] if name in given else drawn(region.parameters[name], rng))
+        if (found := nearest(region, start, given)) is not None:
+            return found
+    return None
+
+
+def wandered(
+    region: Region, point: Mapping[str, JsonValue], rng: np.random.Generator, held: Collection[str] = ()
+) -> Point:
+    """A random point of the region, by a walk from a point of it. The held values stay."""
+    names = _movable(region, region.steering.union(held), _applying(region, point))
     here = dict(point)
     for _ in range(SWEEPS):
         for name in names:

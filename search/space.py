@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from search.conditions import Conditions
 from search.inequality import Inequality
 from search.parameters import Choice, Constant, Parameter, Range, json_text
-from search.points import check_point
+from search.points import check_completion, check_given, check_point
 from search.region import Region
 from store.errors import Problem
 
@@ -67,6 +67,10 @@ class Space:
         values = {name: self._encode(name, parameters[name]) for name in searched}
         return values, {name: self._distributions[name] for name in searched}
 
+    def given(self, optuna_params: Mapping[str, Any]) -> dict[str, JsonValue]:
+        """Some parameters of a trial from what Optuna holds of them."""
+        return {name: self._decode(name, value) for name, value in optuna_params.items()}
+
     def external(self, optuna_params: Mapping[str, Any]) -> dict[str, JsonValue]:
         """The parameters of a trial from what Optuna holds, constants included."""
         return self.conditions.fill(lambda name: self._external(name, optuna_params))
@@ -74,6 +78,13 @@ class Space:
     def check(self, parameters: Mapping[str, JsonValue]) -> list[Problem]:
         """What keeps given parameters from being a point of this space; nothing if they are one."""
         return check_point(self.conditions, self.region, parameters)
+
+    def check_given(self, parameters: Mapping[str, JsonValue], sampler: str) -> list[Problem]:
+        """What keeps a sampler from making a point of this space of given parameters; nothing if it can."""
+        problems, left_out = check_given(self.conditions, self.region, parameters, sampler)
+        if problems or not left_out:
+            return problems
+        return check_completion(self.conditions, self.region, parameters)
 
     def _distribution(self, name: str) -> BaseDistribution:
         parameter = self.parameters[name]

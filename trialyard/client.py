@@ -142,10 +142,10 @@ class Client(ModelCalls):
         return Study.model_validate(self._ask("PATCH", _path(study), body=changes, headers=key))
 
     def enqueue(self, study: str, parameters: dict[str, Any]) -> Trial:
-        """Make a trial with these parameters, the next one to begin.
+        """Make a trial with these parameters, the next one to begin. Those that nothing says the sampler proposes.
 
         Raises:
-            InvalidRequest: they are no point of the study's space; `errors` say why.
+            InvalidRequest: they are no part of a point of the study's space; `errors` say why.
             Conflict: the study has ended, or its budget of trials is used up.
         """
         return self._trial("POST", study, body={"parameters": parameters})

@@ -206,7 +206,7 @@ def enqueue(
     parameters: Annotated[str, typer.Argument(help='A file (YAML or JSON), or JSON itself: {"lr": 0.01}.')],
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Make a trial with given parameters, the next one to begin."""
+    """Make a trial with given parameters, the next one to begin. The sampler adds those that nothing says."""
     with open_client(server) as client:
         trial = client.enqueue(study, read_parameters(parameters))
     typer.echo(f"{study}, trial {trial.number}: {trial.state}")

@@ -19,11 +19,11 @@ from api.requests import RequestModel
 from api.routes.studies import shown
 from api.shapes import Study, Trial
 from search.amending import changed
-from search.conditions import Conditions
 from search.definition import Definition, parse
 from search.optuna_trials import ENQUEUED
-from search.points import check_point, completed
+from search.points import completed
 from search.sections import Priority
+from search.space import Space
 from store.errors import Conflict, TrialyardError, Unprocessable
 from store.messages import Amend, CancelTrial, Done, Enqueue, Refused, RetryTrial
 from store.models import StudyRow, StudyState, TrialState
@@ -73,13 +73,13 @@ def change_study(name: StudyName, body: AmendBody, parts: Wired) -> Study:
 def enqueue_trial(name: StudyName, body: EnqueueBody, parts: Wired) -> Trial:
     """Make a trial with these parameters; it is the next one to begin, and counts as one of the budget's.
 
-    Those that are left out have the value that the section `trial` says, or a constant.
+    Those that are left out have the value that the section `trial` says, or a constant; else the sampler proposes them.
     """
     study = _open_study(parts, name)
     definition = parse(study.definition)
-    conditions = Conditions(definition.parameters)
-    point = completed(conditions, body.parameters, definition.told())
-    if problems := check_point(conditions, definition.region, point):
+    space = Space(definition.parameters, definition.parameter_constraints)
+    point = completed(space.conditions, body.parameters, definition.told())
+    if problems := space.check_given(point, definition.sampler.name):
         raise Unprocessable("; ".join(map(str, problems)), problems)
     return _trial(parts, study, _ask(parts, Enqueue(study_id=study.id, parameters=point)))
 

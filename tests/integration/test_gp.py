@@ -238,3 +238,28 @@ def test_its_options_are_checked(sections: dict[str, Any], path: str, words: lis
     (problem,) = refused.value.problems
     assert problem.path == path
     assert all(word in str(problem) for word in words), str(problem)
+
+
+@on_sqlite
+def test_a_part_of_the_study_files_waits_for_the_answer_and_a_persons_is_drawn_at_random(yard: Yard) -> None:
+    first = [{"lr": 0.01}, {"lr": 0.02}, {"lr": 0.03}, {"layers": 3}]
+    study_id = yard.begin(study(parameters=PARAMETERS, sampler=GP, budget={"trials": 6, "parallel": 1}, enqueue=first))
+    sampler = optuna.samplers.GPSampler(seed=0, n_startup_trials=START, warn_independent_sampling=False)
+    reference, expected = optuna.create_study(sampler=sampler), list[dict[str, Any]]()
+    for number, given in enumerate(first):
+        finish(yard, start(yard, study_id, number))
+        sampler._rng.rng.seed(seed_of(SEED, number))
+        sampler._independent_sampler._rng.rng.seed(seed_of(SEED, number))  # type: ignore[attr-defined]
+        reference.enqueue_trial(given)
+        trial = reference.ask()
+        expected.append(suggest(trial))
+        reference.tell(trial, loss(expected[-1]))
+
+    assert [trial.parameters for trial in yard.trials(study_id)][: len(first)] == expected
+
+    asked = yard.worker("api").say(Enqueue(study_id=study_id, parameters={"optimizer": "sgd"}))
+    assert isinstance(asked, Done)
+    assert yard.trials(study_id)[-1].parameters.keys() == PARAMETERS.keys()
+    for number in range(len(first), 6):
+        finish(yard, start(yard, study_id, number))
+    assert yard.study(study_id).state == "COMPLETE"

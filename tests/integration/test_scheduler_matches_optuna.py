@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
@@ -45,12 +45,16 @@ def curve(parameters: dict[str, Any], epoch: int) -> float:
 Row = tuple[dict[str, Any], str, int]
 
 
-def stock(sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> list[Row]:
+def stock(
+    sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner, enqueued: Sequence[dict[str, Any]] = ()
+) -> list[Row]:
     """What Optuna does: the parameters, the end and the last epoch of each trial."""
     reference = optuna.create_study(study_name="s", sampler=sampler, pruner=pruner)
     rows: list[Row] = []
     for number in range(TRIALS):
         reseed(sampler, SEED, number)
+        if number < len(enqueued):
+            reference.enqueue_trial(enqueued[number])
         trial = reference.ask()
         parameters = suggest(trial)
         epoch, pruned = 0, False
@@ -144,3 +148,37 @@ def test_proposals_and_decisions_are_optunas(yard: Yard, sampler: str, pruner: s
     assert ours(yard, sections, restart_before=lambda number: number % 5 == 4) == expected
     if pruner != "none":
         assert {"PRUNED", "COMPLETE"} <= {row[1] for row in expected}, "the case decides nothing"
+
+
+# Four whole points, so that the samplers have learnt something when they are to complete the others.
+GIVEN: list[dict[str, Any]] = [
+    *({"lr": lr, "layers": 2, "optimizer": "sgd", "momentum": 0.1} for lr in (1e-3, 3e-3, 1e-2, 3e-2)),
+    {"lr": 0.005},
+    {"optimizer": "adam"},
+    {"optimizer": "sgd", "momentum": 0.5, "layers": 3},
+    {},
+    {"layers": 1},
+]
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize(
+    ("database_url", "sampler", "options"),
+    [
+        ("sqlite", "random", {}),
+        ("sqlite", "tpe", {"n_startup_trials": 3}),
+        ("postgresql", "tpe", {"n_startup_trials": 3}),
+        *(("sqlite", name, SAMPLERS[name][1]) for name in ("cmaes", "nsga2", "nsga3", "qmc")),
+    ],
+    indirect=["database_url"],
+)
+def test_what_a_person_leaves_open_is_completed_as_by_enqueue_trial(
+    yard: Yard, sampler: str, options: dict[str, Any]
+) -> None:
+    expected = stock(SAMPLERS[sampler][0](seed=SEED, **options), optuna.pruners.NopPruner(), GIVEN)
+    sections = {"sampler": {"name": sampler, "seed": SEED, **options}, "enqueue": GIVEN}
+
+    found = ours(yard, sections, restart_before=lambda number: number % 3 == 2)
+
+    assert found == expected
+    assert all(given.items() <= row[0].items() for given, row in zip(GIVEN, found, strict=False))
