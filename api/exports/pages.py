@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
@@ -16,7 +16,9 @@ from store.models import ReportRow, StudyRow, TrialRow
 from store.trials import Place, Sort, Trials
 
 PAGE = 500
-# Of a table, beside those of the objective and the parameters
+MOST_METRICS = 1_000  # columns: a script may give each of its trials names of its own
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a text begins with that spreadsheets work out
+# Of a table, beside those of the objective, the parameters and the other metrics
 COLUMNS = ("number", "state", "started_at", "ended_at", "attempts", "reason", "feasible", "metrics")
 
 
@@ -79,18 +81,41 @@ def names_of(spaces: Sequence[Space]) -> list[str]:
     return list(dict.fromkeys(name for space in reversed(spaces) for name in space.parameters))
 
 
-def columns_of(metrics: Iterable[str], parameters: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """In a table the columns of metrics and of parameters, by name: who comes to a name that is taken gets a prefix."""
+def reported(sessions: sessionmaker[Session], study: StudyRow) -> list[str]:
+    """The metrics, in alphabetical order, that any trial reported last, but for the objectives; not more than fit."""
+    names: set[str] = set()
+    with sessions() as session:
+        rows = select(TrialRow.metrics).where(TrialRow.study_id == study.id, TrialRow.metrics.is_not(None))
+        for metrics in session.scalars(rows.execution_options(yield_per=PAGE)):
+            names.update(metrics or ())
+    return sorted(names - {objective["metric"] for objective in objectives_of(study)})[:MOST_METRICS]
+
+
+class Columns(NamedTuple):
+    """In a table the columns of objectives, of parameters and of other metrics, by name."""
+
+    values: dict[str, str]
+    parameters: dict[str, str]
+    metrics: dict[str, str]
+
+
+def columns_of(values: Iterable[str], parameters: Iterable[str], metrics: Iterable[str]) -> Columns:
+    """Who comes to a name that is taken gets a prefix, and so does a metric that a spreadsheet would work out."""
     taken = set(COLUMNS)
-    columns: tuple[dict[str, str], dict[str, str]] = ({}, {})
-    for prefix, names, found in zip(("values.", "parameters."), (metrics, parameters), columns, strict=True):
-        for name in names:
-            column = name
-            while column in taken:
-                column = prefix + column
-            found[name] = column
-            taken.add(column)
-    return columns
+    values_of = _named(values, "values.", taken)
+    parameters_of = _named(parameters, "parameters.", taken)
+    return Columns(values_of, parameters_of, _named(metrics, "metrics.", taken, FORMULAS))
+
+
+def _named(names: Iterable[str], prefix: str, taken: set[str], avoided: tuple[str, ...] = ()) -> dict[str, str]:
+    found = {}
+    for name in names:
+        column = prefix + name if name.startswith(avoided) else name
+        while column in taken:
+            column = prefix + column
+        found[name] = column
+        taken.add(column)
+    return found
 
 
 def objectives_of(study: StudyRow) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.exports.pages import columns_of, names_of, objectives_of, pages, spaces_of
+from api.exports.pages import Columns, columns_of, names_of, objectives_of, pages, reported, spaces_of
 from api.shapes import Trial
 from search.parameters import Choice, Constant, Parameter, Range
 from store.models import StudyRow
@@ -20,23 +20,23 @@ _AT = pa.timestamp("us", tz="UTC")
 
 
 def as_parquet(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[bytes]:
-    """The columns of the CSV file with their types, and the metrics that each trial reported last.
+    """The columns of the CSV file with their types, and between them `metrics`, all that each trial reported last.
 
     A parameter is a column of the type that all its values have, be it whole numbers, numbers, text or truth values;
     else of text, in which all but text is JSON.
     """
-    metrics = [objective["metric"] for objective in objectives_of(study)]
+    objectives = [objective["metric"] for objective in objectives_of(study)]
     spaces = spaces_of(study)
     types = {
         name: _type_of([space.parameters[name] for space in spaces if name in space.parameters])
         for name in names_of(spaces)
     }
-    values, given = columns_of(metrics, types)
-    schema = _schema(values.values(), {column: types[name] for name, column in given.items()})
+    columns = columns_of(objectives, types, reported(sessions, study))
+    schema = _schema(columns, types)
     pipe = _Pipe()
     with parquet.ParquetWriter(pipe, schema) as writer:
         for page in pages(sessions, study):
-            rows = [_row(trial, values, given, types) for trial in page]
+            rows = [_row(trial, columns, types) for trial in page]
             writer.write_table(pa.Table.from_pylist(rows, schema))
             yield pipe.drain()
     yield pipe.drain()
@@ -66,31 +66,31 @@ class _Pipe(io.RawIOBase):
         return taken
 
 
-def _schema(metrics: Iterable[str], types: Mapping[str, pa.DataType]) -> pa.Schema:
+def _schema(columns: Columns, types: Mapping[str, pa.DataType]) -> pa.Schema:
     return pa.schema(
         [
             pa.field("number", pa.int64(), nullable=False),
             pa.field("state", pa.string(), nullable=False),
-            *(pa.field(metric, pa.float64()) for metric in metrics),
-            *(pa.field(name, kind) for name, kind in types.items()),
+            *(pa.field(column, pa.float64()) for column in columns.values.values()),
+            *(pa.field(column, types[name]) for name, column in columns.parameters.items()),
             pa.field("started_at", _AT),
             pa.field("ended_at", _AT),
             pa.field("attempts", pa.int64(), nullable=False),
             pa.field("reason", pa.string()),
             pa.field("feasible", pa.bool_()),
             pa.field("metrics", pa.map_(pa.string(), pa.float64())),
+            *(pa.field(column, pa.float64()) for column in columns.metrics.values()),
         ]
     )
 
 
-def _row(
-    trial: Trial, values: Mapping[str, str], given: Mapping[str, str], types: Mapping[str, pa.DataType]
-) -> dict[str, Any]:
-    measured, parameters = trial.values or {}, trial.parameters
+def _row(trial: Trial, columns: Columns, types: Mapping[str, pa.DataType]) -> dict[str, Any]:
+    measured, reported_last, parameters = trial.values or {}, trial.metrics or {}, trial.parameters
+    given = columns.parameters
     return {
         "number": trial.number,
         "state": trial.state,
-        **{column: measured.get(name) for name, column in values.items()},
+        **{column: measured.get(name) for name, column in columns.values.items()},
         **{column: _cell(parameters[name], types[name]) for name, column in given.items() if name in parameters},
         "started_at": trial.started_at,
         "ended_at": trial.ended_at,
@@ -98,6 +98,7 @@ def _row(
         "reason": trial.reason,
         "feasible": trial.feasible,
         "metrics": None if trial.metrics is None else list(trial.metrics.items()),
+        **{column: reported_last.get(name) for name, column in columns.metrics.items()},
     }
 
 

@@ -177,6 +177,27 @@ def test_a_table_has_each_column_once_whatever_parameters_and_metrics_are_called
     assert {name: written[name] for name in expected} == {name: str(value) for name, value in expected.items()}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+def test_other_metrics_have_columns_behind_the_others(yard: Yard) -> None:
+    study_id = yard.begin(study(parameters={"depth": {"low": 1, "high": 4}}, budget={"trials": 3, "parallel": 3}))
+    worker = yard.worker()
+    told: list[dict[str, float]] = [{"test/f1": 0.75, "depth": 9.0, "=1+1": 2.0}, {"seconds": 12.5, "metrics": 1.0}]
+    for number, metrics in enumerate(told):
+        worker.finish(worker.start(study_id, number).attempt, metrics={METRIC: 0.5} | metrics)
+    sessions, row = reads(yard.engine), yard.study(study_id)
+
+    rows = list(csv.DictReader(io.StringIO("".join(as_csv(sessions, row)))))
+    table = parquet.read_table(io.BytesIO(b"".join(as_parquet(sessions, row))))
+
+    before = ["number", "state", METRIC, "depth", "started_at", "ended_at", "attempts", "reason", "feasible"]
+    added = ["metrics.=1+1", "metrics.depth", "metrics.metrics", "seconds", "test/f1"]
+    assert list(rows[0]) == [*before, *added]
+    assert table.column_names == [*before, "metrics", *added]
+    expected = [["2.0", "9.0", "", "", "0.75"], ["", "", "1.0", "12.5", ""], [""] * 5]  # the third one waits
+    assert [[each[name] for name in added] for each in rows] == expected
+    assert [["" if each[name] is None else str(each[name]) for name in added] for each in table.to_pylist()] == expected
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_table_says_which_trials_keep_the_constraints(yard: Yard) -> None:
     constraints = [{"metric": "params", "at_most": 100}]
