@@ -26,26 +26,16 @@ def as_json(sessions: sessionmaker[Session], study: StudyRow, whole: dict[str, A
 
 
 def as_csv(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[str]:
-<<<<<<< HEAD
-    """One row a trial. Lists, mappings, truth values and null are written as JSON; what did not take part is empty. A
-    reason that begins like a formula has an apostrophe before it.
-    """
-    metrics = [objective["metric"] for objective in objectives_of(study)]
-    parameters = names_of(spaces_of(study))
-    values, given = columns_of(metrics, parameters)
-    head = [*values.values(), *given.values()]
-    yield _lines([["number", "state", *head, "started_at", "ended_at", "attempts", "reason", "feasible"]])
-=======
     """One row a trial. Lists, mappings, truth values and null are written as JSON; what did not take part is empty.
 
-    Behind the objectives, the parameters and what is said of the trial come the other metrics that it reported last.
+    Behind the objectives, the parameters and what is said of the trial come the other metrics that it reported last. A
+    reason, and the name of such a metric, has an apostrophe before it where it begins like a formula.
     """
     objectives = [objective["metric"] for objective in objectives_of(study)]
     columns = columns_of(objectives, names_of(spaces_of(study)), reported(sessions, study))
     head = ["number", "state", *columns.values.values(), *columns.parameters.values()]
     told = ["started_at", "ended_at", "attempts", "reason", "feasible"]
-    yield _lines([[*head, *told, *columns.metrics.values()]])
->>>>>>> main
+    yield _lines([[*head, *told, *map(_words, columns.metrics.values())]])
     for page in pages(sessions, study):
         yield _lines([_row(trial, columns) for trial in page])
 
@@ -56,17 +46,13 @@ def _row(trial: Trial, columns: Columns) -> list[Any]:
     times = [None if at is None else at.isoformat() for at in (trial.started_at, trial.ended_at)]
     given = [_cell(trial.parameters[name]) if name in trial.parameters else None for name in columns.parameters]
     feasible = None if trial.feasible is None else _cell(trial.feasible)
-<<<<<<< HEAD
-    return [trial.number, trial.state, *values, *given, *times, len(trial.attempts), _words(trial.reason), feasible]
-
-
-def _words(reason: str | None) -> str | None:
-    """With an apostrophe where a spreadsheet would take it for a formula: scripts write it, who have no key."""
-    return f"'{reason}" if reason and reason.startswith(("=", "+", "-", "@", "\t", "\r")) else reason
-=======
-    told = [*times, len(trial.attempts), trial.reason, feasible]
+    told = [*times, len(trial.attempts), _words(trial.reason), feasible]
     return [trial.number, trial.state, *values, *given, *told, *metrics]
->>>>>>> main
+
+
+def _words(text: str | None) -> str | None:
+    """With an apostrophe where a spreadsheet would take it for a formula: scripts write it, who have no key."""
+    return f"'{text}" if text and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _cell(value: Any) -> Any:

@@ -220,11 +220,14 @@ def test_in_csv_no_reason_is_a_formula(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
     worker = yard.worker()
     for number, reason in enumerate(["=HYPERLINK(1)", "it = 1"]):
-        worker.finish(worker.start(study_id, number).attempt, outcome="failed", reason=reason)
+        attempt = worker.start(study_id, number).attempt
+        worker.report(attempt, 0, {METRIC: 1.0, "@SUM(1)": 2.0})
+        worker.finish(attempt, outcome="failed", reason=reason)
 
     rows = list(csv.DictReader(io.StringIO("".join(as_csv(reads(yard.engine), yard.study(study_id))))))
 
     assert [row["reason"] for row in rows] == ["'=HYPERLINK(1)", "it = 1"]
+    assert [row["'@SUM(1)"] for row in rows] == ["2.0", "2.0"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
