@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.exports.pages import Columns, columns_of, names_of, objectives_of, pages, reported, spaces_of
+from api.exports.pages import FORMULAS, Columns, columns_of, names_of, objectives_of, pages, reported, spaces_of
 from api.shapes import Trial
 from store.models import StudyRow
 
@@ -29,13 +29,13 @@ def as_csv(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[str]:
     """One row a trial. Lists, mappings, truth values and null are written as JSON; what did not take part is empty.
 
     Behind the objectives, the parameters and what is said of the trial come the other metrics that it reported last. A
-    reason, and the name of such a metric, has an apostrophe before it where it begins like a formula.
+    reason that begins like a formula has an apostrophe before it.
     """
     objectives = [objective["metric"] for objective in objectives_of(study)]
     columns = columns_of(objectives, names_of(spaces_of(study)), reported(sessions, study))
     head = ["number", "state", *columns.values.values(), *columns.parameters.values()]
     told = ["started_at", "ended_at", "attempts", "reason", "feasible"]
-    yield _lines([[*head, *told, *map(_words, columns.metrics.values())]])
+    yield _lines([[*head, *told, *columns.metrics.values()]])
     for page in pages(sessions, study):
         yield _lines([_row(trial, columns) for trial in page])
 
@@ -52,7 +52,7 @@ def _row(trial: Trial, columns: Columns) -> list[Any]:
 
 def _words(text: str | None) -> str | None:
     """With an apostrophe where a spreadsheet would take it for a formula: scripts write it, who have no key."""
-    return f"'{text}" if text and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return f"'{text}" if text and text.startswith(FORMULAS) else text
 
 
 def _cell(value: Any) -> Any:

@@ -227,7 +227,7 @@ def test_in_csv_no_reason_is_a_formula(yard: Yard) -> None:
     rows = list(csv.DictReader(io.StringIO("".join(as_csv(reads(yard.engine), yard.study(study_id))))))
 
     assert [row["reason"] for row in rows] == ["'=HYPERLINK(1)", "it = 1"]
-    assert [row["'@SUM(1)"] for row in rows] == ["2.0", "2.0"]
+    assert [row["metrics.@SUM(1)"] for row in rows] == ["2.0", "2.0"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
