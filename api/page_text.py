@@ -96,8 +96,12 @@ def metric_names(study: Study) -> list[str]:
     return [each["metric"] for each in objectives(study)]
 
 
+def aims_text(study: Study) -> str:
+    return ", ".join(f"{each['direction']} {each['metric']}" for each in objectives(study))
+
+
 def objective_text(study: Study) -> str:
-    text = ", ".join(f"{each['direction']} {each['metric']}" for each in objectives(study))
+    text = aims_text(study)
     bounds = [_bound_text(each) for each in study["definition"].get("constraints", [])]
     return f"{text}, with {' and '.join(bounds)}" if bounds else text
 

@@ -20,7 +20,7 @@ from api import shapes
 from api.deps import Number, PathStudy, Reading, Wired
 from api.errors import told
 from api.openapi import PREFIX
-from api.page_text import FILTERS, objective_text
+from api.page_text import FILTERS, aims_text
 from api.routes.studies import shown
 from api.routes.workers import list_workers
 from api.waiting import with_waiting
@@ -100,22 +100,26 @@ def show_workers(request: Request, parts: Wired, session: Reading) -> Response:
 
 
 @router.get("/compare")
-def compare(request: Request, session: Reading, studies: Annotated[str, Query(max_length=1000)] = "") -> Response:
+def compare(request: Request, session: Reading, studies: Annotated[str, Query(max_length=8000)] = "") -> Response:
     """`studies`: names, separated by commas."""
-    rows, unknown = _named(Studies(session), studies)
+    names = list(dict.fromkeys(filter(None, studies.split(","))))
+    rows, unknown = _named(Studies(session), names[:STUDIES_COMPARED])
     found = _studies(session, rows)
     paths = dict.fromkeys(path for study in found for path in (study["best"] or {}).get("parameters", {}))
-    objectives = list(dict.fromkeys(map(objective_text, found)))
-    mixed = " and ".join(objectives) if len(objectives) > 1 else ""
-    return _page(
-        request, "compare.html", here="studies", studies=found, unknown=unknown, paths=list(paths), mixed=mixed
-    )
+    mixed = len(set(map(aims_text, found))) > 1
+    told: dict[str, Any] = {
+        "paths": list(paths),
+        "mixed": mixed,
+        "unknown": unknown,
+        "left_out": names[STUDIES_COMPARED:],
+    }
+    return _page(request, "compare.html", here="studies", studies=found, **told)
 
 
-def _named(studies: Studies, names: str) -> tuple[list[StudyRow], list[str]]:
-    """The studies of a comma list, and the names of those that do not exist."""
+def _named(studies: Studies, names: Sequence[str]) -> tuple[list[StudyRow], list[str]]:
+    """The studies of these names, and the names of those that do not exist."""
     rows, unknown = [], []
-    for name in list(dict.fromkeys(filter(None, names.split(","))))[:STUDIES_COMPARED]:
+    for name in names:
         try:
             rows.append(studies.get(name))
         except NotFound:

@@ -45,6 +45,9 @@ export const SERIES = [
   { colour: "complete", dash: "dot", legend: "2 2" },
   { colour: "failed", dash: "dashdot", legend: "6 2 2 2" },
   { colour: "idle", dash: "longdash", legend: "9 3" },
+  { colour: "violet", dash: "10px 2px 2px 2px", legend: "7 2 1 2" },
+  { colour: "olive", dash: "5px 2px", legend: "4 2" },
+  { colour: "rose", dash: "2px 5px", legend: "2 4" },
 ];
 
 export function axis(title, more = {}) {

@@ -1,12 +1,15 @@
 // The list of studies: looked at anew every few seconds, filtered in the browser, two or more ticked to compare.
 
 import { $, $$, badge, boot, h } from "./dom.js";
-import { keepTimes, metric, objectiveText } from "./format.js";
+import { ago, keepTimes, metric, objectiveText } from "./format.js";
 import { showStatus, tellLoss } from "./live.js";
 import { STATES, Study } from "./model.js";
-import { API, get } from "./rest.js";
+import { API, get, studyPath } from "./rest.js";
 
+const FRONT_MS = 20_000; // between two looks at the front of one study
+const MOST_COMPARED = 8; // more lines cannot be told apart
 const studies = new Map(boot().studies.map((study) => [study.name, study]));
+const fronts = new Map(); // study -> {complete, count, at}: how many trials stood in front when so many were complete
 let cursor; // of the first page that has not been shown yet
 
 function start() {
@@ -16,6 +19,7 @@ function start() {
   $("#more button").addEventListener("click", more);
   $("#rows").addEventListener("change", mark);
   setInterval(refresh, 4000);
+  lookAtFronts();
   showStatus("polling");
 }
 
@@ -28,6 +32,7 @@ async function refresh() {
     if (cursor === undefined) cursor = next;
     $("#more").hidden = !cursor;
     draw();
+    lookAtFronts();
     $("#loss")?.remove();
     showStatus("polling");
   } catch (error) {
@@ -45,6 +50,19 @@ async function more() {
   draw();
 }
 
+/** Studies of several objectives have no best trial: how many stand in front is asked for where a trial was added. */
+async function lookAtFronts() {
+  for (const { name, counts, definition } of studies.values()) {
+    const known = fronts.get(name) ?? { complete: 0, at: 0 };
+    if (!Array.isArray(definition.objective) || counts.complete === known.complete || Date.now() - known.at < FRONT_MS) continue;
+    fronts.set(name, { ...known, at: Date.now() });
+    const { front, trials } = await get(`${studyPath(name)}/pareto`).catch(() => ({}));
+    if (!front) continue;
+    fronts.set(name, { complete: trials, count: front.length, at: Date.now() });
+    draw();
+  }
+}
+
 function draw() {
   const ticked = new Set(chosen());
   const newest = [...studies.values()].sort((a, b) => b.created_at.localeCompare(a.created_at));
@@ -57,7 +75,7 @@ function draw() {
 
 function row(raw, ticked) {
   const study = new Study(raw);
-  const { counts, best } = study;
+  const { counts } = study;
   const done = counts.complete + counts.pruned + counts.failed + counts.cancelled;
   const tick = h("input", { type: "checkbox", value: study.name, "aria-label": `Compare ${study.name}` });
   tick.checked = ticked;
@@ -70,10 +88,17 @@ function row(raw, ticked) {
     h("td", { class: "progress" }, bar(counts, study.budget)),
     h("td", { class: "num" }, `${done} / ${Math.max(done, study.budget)}`),
     h("td", { class: "num" }, counts.running),
-    h("td", {}, ...(best ? [h("b", {}, metric(best.values[study.metric])), " ", h("span", { class: "soft" }, `trial ${best.number}`)] : [h("span", { class: "soft" }, "–")])),
+    h("td", {}, ...summit(study)),
     h("td", { class: "soft" }, objectiveText(study.definition)),
-    h("td", { class: "soft" }, h("time", { datetime: study.created_at, "data-ago": true })),
+    h("td", { class: "soft" }, h("time", { datetime: study.created_at, "data-ago": true }, ago(study.created_at))),
   );
+}
+
+/** The best trial, or how many stand in front where there are several objectives. */
+function summit({ name, best, metric: objective }) {
+  const said = (value, words) => [h("b", {}, value), " ", h("span", { class: "soft" }, words)];
+  if (best) return said(metric(best.values[objective]), `trial ${best.number}`);
+  return fronts.get(name)?.count ? said(fronts.get(name).count, "in front") : [h("span", { class: "soft" }, "–")];
 }
 
 function bar(counts, budget) {
@@ -111,14 +136,15 @@ function mark() {
   const names = chosen();
   const link = $("#compare");
   link.textContent = names.length ? `Compare ${names.length}` : "Compare";
-  link.classList.toggle("primary", names.length > 1);
-  if (names.length > 1) {
+  const isPossible = names.length > 1 && names.length <= MOST_COMPARED;
+  link.classList.toggle("primary", isPossible);
+  link.title = isPossible ? "" : names.length > 1 ? `At most ${MOST_COMPARED} at a time` : "Tick two or more studies";
+  if (isPossible) {
     link.href = `/compare?studies=${names.map(encodeURIComponent).join(",")}`;
     link.removeAttribute("aria-disabled");
   } else {
     link.removeAttribute("href");
     link.setAttribute("aria-disabled", "true");
-    link.title = "Tick two or more studies";
   }
 }
 

@@ -13,6 +13,7 @@ SHEET = (Path(api.__file__).parent / "static" / "page.css").read_text()
 PAIRS = {name: shades for name, *shades in re.findall(r"--([\w-]+): light-dark\(#([\da-f]{6}), #([\da-f]{6})\)", SHEET)}
 WORDS = ["ink", "ink-soft", "accent", "running", "complete", "pruned", "failed", "idle"]
 GROUNDS = ["ground", "surface", "raised", "accent-ground", "failed-ground", "pruned-ground"]
+SERIES = ["violet", "olive", "rose"]  # lines, which want 3:1
 
 
 def luminance(shade: str) -> float:
@@ -31,3 +32,9 @@ def contrast(one: str, other: str) -> float:
 def test_words_can_be_read_on_every_ground(words: str, ground: str) -> None:
     for shade, behind in zip(PAIRS[words], PAIRS[ground], strict=True):
         assert contrast(shade, behind) >= 4.5
+
+
+@pytest.mark.parametrize("line", SERIES)
+def test_lines_can_be_seen_on_panels(line: str) -> None:
+    for shade, behind in zip(PAIRS[line], PAIRS["surface"], strict=True):
+        assert contrast(shade, behind) >= 3
