@@ -65,7 +65,7 @@ class Pool:
         *,
         pool: str,
         cpu_slots: Slots | None = None,
-        gpus: str = "all",
+        gpus: str | None = None,
         slots_per_gpu: Slots = 1,
         gpus_per_trial: str = "1",
         memory_per_slot: int | None = None,
@@ -76,7 +76,8 @@ class Pool:
             pool: which pool's trials to serve.
             cpu_slots: how many slots without a GPU; if left out one for each core where no GPU is served, else none;
                 "auto" finds it out while they work.
-            gpus: "all", "none", or indices such as "0,2"; every slot sees its own and nothing of the others.
+            gpus: "all", "none", or indices such as "0,2"; if left out all, of which there may be none. Every slot sees
+                its own and nothing of the others.
             slots_per_gpu: how many slots share one GPU; "auto" finds it out.
             gpus_per_trial: how many GPUs make a slot, "2", or of each group "4,2,2"; the rest serve singly.
             memory_per_slot: bytes of the host's memory that a trial may use; if left out it may use all, and a slot
@@ -92,7 +93,9 @@ class Pool:
         self._claims = Claims()
         # Who says nothing of cores wants a GPU where there is one.
         least = 1 if cpu_slots is None else 0
-        served = self._claims.take(choose(list_gpus(), gpus), gpus, least) if gpus != "none" else []
+        there = list_gpus() if gpus != "none" else []
+        served = self._claims.take(choose(there, gpus or "all"), gpus or "all", least)
+        self._lacks_gpus = gpus == "all" and not there
         places = _places(served, cpu_slots, slots_per_gpu, gpus_per_trial, memory_per_slot)
         self._settings = settings
         self._pool = pool
@@ -112,6 +115,8 @@ class Pool:
         second signal, is killed. To be called by the main thread.
         """
         configure(sys.stderr)
+        if self._lacks_gpus:
+            log.warning("no GPU was found; the processor serves, and `nvidia-smi` tells what the driver sees")
         with _Signals() as signals, shelf_folder(self._settings) as self._shelf:
             with self._courier:
                 while self._slots and not signals.stop:
