@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 from store.artifacts import Folder
@@ -28,6 +29,17 @@ def bundle(folder: Folder, card: str, within: str) -> IO[bytes]:
                 _add(archive, folder, name, f"{within}/{name}")
     file.seek(0)
     return file
+
+
+def bundle_bytes(sizes: Mapping[str, int], card: str, within: str) -> int:
+    """How large `bundle` will be, of files of these sizes; beyond 2 GiB it has a few bytes more."""
+    empty = io.BytesIO()
+    with zipfile.ZipFile(empty, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(f"{within}/{CARD}", card)
+        for name in FILES:
+            if name in sizes:
+                archive.open(f"{within}/{name}", "w", force_zip64=True).close()
+    return empty.tell() + sum(sizes[name] for name in FILES if name in sizes)
 
 
 def bundle_ensemble(folder: Folder, members: Sequence[Folder], card: str, within: str) -> IO[bytes]:

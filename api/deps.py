@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
+from pydantic import BeforeValidator
 from sqlalchemy.orm import Session
 
 from api.parts import Parts
@@ -33,7 +34,17 @@ def get_session(parts: Wired) -> Iterator[Session]:
 Reading = Annotated[Session, Depends(get_session, scope="function")]
 
 StudyName = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$", description="the study's name")]
-Number = Annotated[int, Path(ge=0, le=MAX_STEP, description="the trial's number")]
+
+
+def _digits(text: object) -> object:
+    """Raises: ValueError: pydantic would take `1.0`, `+1` and `1_0` for whole numbers, too."""
+    if isinstance(text, str) and not (text.isascii() and text.isdigit()):
+        raise ValueError("must be a whole number")
+    return text
+
+
+Digits = BeforeValidator(_digits)  # what stands in an address is compared with what stands elsewhere
+Number = Annotated[int, Digits, Path(ge=0, le=MAX_STEP, description="the trial's number")]
 Limit = Annotated[int, Query(ge=1, le=500, description="the most items of a page")]
 CursorText = Annotated[
     str | None, Query(alias="cursor", max_length=2000, description="`next_cursor` of the page before")

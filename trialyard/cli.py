@@ -168,7 +168,10 @@ def scheduler() -> None:
 
 @app.command()
 def worker(
-    gpus: Annotated[str, typer.Option(help="GPUs to use: all, none, or their numbers as in 0,2.")] = "all",
+    gpus: Annotated[
+        str | None,
+        typer.Option(help="GPUs to use: all, none, or their numbers as in 0,2; all that there are if left out."),
+    ] = None,
     slots_per_gpu: Annotated[
         str, typer.Option(metavar="N", help="Trials at a time on each GPU; auto: as many as raise its throughput.")
     ] = "1",

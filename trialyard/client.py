@@ -252,7 +252,7 @@ class Client(ModelCalls):
 
         Raises:
             InvalidRequest: a metric is no finite number, or that of the objective is missing.
-            Conflict: it is over already.
+            Conflict: it is over already, or was told before to have ended otherwise. The same may be told twice.
         """
         body = {"token": handout.token, "state": state, "metrics": metrics or {}, "reason": reason}
         return Trial.model_validate(self._ask("POST", _path(study, "trials", handout.number, "tell"), body=body))

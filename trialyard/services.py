@@ -45,7 +45,7 @@ def work(
     server: str | None,
     pool: str,
     cpu_slots: str | None,
-    gpus: str,
+    gpus: str | None,
     slots_per_gpu: str,
     gpus_per_trial: str,
     memory_per_slot: str | None,

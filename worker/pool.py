@@ -36,6 +36,7 @@ from worker.spool import spool_folder
 
 FIRST_PAUSE_SECONDS = 0.5  # before a slot that died is started again; doubled with every further death
 LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_MACHINE = 80  # characters; with what its slots are told apart by a database takes their names
 LOOK_SECONDS = 1.0  # between two looks at slots that are being counted
 STEADY_SECONDS = 60.0  # a slot that lived this long begins with the first pause again
 
@@ -64,7 +65,7 @@ class Pool:
         *,
         pool: str,
         cpu_slots: Slots | None = None,
-        gpus: str = "all",
+        gpus: str | None = None,
         slots_per_gpu: Slots = 1,
         gpus_per_trial: str = "1",
         memory_per_slot: int | None = None,
@@ -75,7 +76,8 @@ class Pool:
             pool: which pool's trials to serve.
             cpu_slots: how many slots without a GPU; if left out one for each core where no GPU is served, else none;
                 "auto" finds it out while they work.
-            gpus: "all", "none", or indices such as "0,2"; every slot sees its own and nothing of the others.
+            gpus: "all", "none", or indices such as "0,2"; if left out all, of which there may be none. Every slot sees
+                its own and nothing of the others.
             slots_per_gpu: how many slots share one GPU; "auto" finds it out.
             gpus_per_trial: how many GPUs make a slot, "2", or of each group "4,2,2"; the rest serve singly.
             memory_per_slot: bytes of the host's memory that a trial may use; if left out it may use all, and a slot
@@ -91,11 +93,13 @@ class Pool:
         self._claims = Claims()
         # Who says nothing of cores wants a GPU where there is one.
         least = 1 if cpu_slots is None else 0
-        served = self._claims.take(choose(list_gpus(), gpus), gpus, least) if gpus != "none" else []
+        there = list_gpus() if gpus != "none" else []
+        served = self._claims.take(choose(there, gpus or "all"), gpus or "all", least)
+        self._lacks_gpus = gpus == "all" and not there
         places = _places(served, cpu_slots, slots_per_gpu, gpus_per_trial, memory_per_slot)
         self._settings = settings
         self._pool = pool
-        self._machine = name or socket.gethostname()
+        self._machine = _checked(name or socket.gethostname())
         self._supervisor = f"{self._machine}/{secrets.token_hex(4)}"
         self._oom = OomWatch()
         crowds = [Crowd(place, most_slots(place), settings.crowd_seconds) for place in places if place.crowd]
@@ -111,6 +115,8 @@ class Pool:
         second signal, is killed. To be called by the main thread.
         """
         configure(sys.stderr)
+        if self._lacks_gpus:
+            log.warning("no GPU was found; the processor serves, and `nvidia-smi` tells what the driver sees")
         with _Signals() as signals, shelf_folder(self._settings) as self._shelf:
             with self._courier:
                 while self._slots and not signals.stop:
@@ -206,6 +212,16 @@ class Pool:
         for process in processes:
             process.kill()
         return 0 if all(process.wait() == 0 for process in processes) else 1
+
+
+def _checked(name: str) -> str:
+    """Raises: SettingsError."""
+    if len(name) > LONGEST_MACHINE or not name.isprintable():
+        raise SettingsError(
+            f"the worker's name {name[:100]!r} must have at most {LONGEST_MACHINE} printable characters; "
+            "give another one with --name"
+        )
+    return name
 
 
 def _places(

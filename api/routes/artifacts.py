@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from starlette.responses import StreamingResponse
 
-from api.bundle import bundle, pieces
+from api.bundle import bundle, bundle_bytes, pieces
 from api.deps import Number, PathStudy, Reading, StudyName, Wired
 from api.errands import ConvertBody, have_done
 from api.kept_models import MODEL, model_of
@@ -18,6 +18,7 @@ from api.result_shapes import Artifact
 from api.shapes import Page
 from store.errors import NotFound
 from store.messages import AttemptKey
+from store.models import StudyRow, TrialState
 from store.studies import Studies
 from store.trials import Trials
 
@@ -32,13 +33,15 @@ ArtifactId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", 
 @router.get("")
 def list_artifacts(session: Reading, study: PathStudy, number: Number, parts: Wired) -> Page[Artifact]:
     """The files of the trial's newest attempt; `model` is its model in one zip, with all that it takes to use it."""
-    key = _newest(Trials(session, study), number)
+    trials = Trials(session, study)
+    key = _newest(trials, number)
     if key is None:
         return Page(items=[])
     sizes = parts.artifacts.attempt(key).sizes()
     items = [Artifact(id=name, attempt=key.attempt, bytes=size) for name, size in sizes.items()]
-    if MODEL in sizes:
-        whole = sum(size for name, size in sizes.items() if name.startswith("model."))
+    if MODEL in sizes and trials.get(number).state == TrialState.COMPLETE:
+        card = model_card(study, trials.get(number), trials.attempt(key), sizes)
+        whole = bundle_bytes(sizes, card, _stem(study, number))
         items.insert(0, Artifact(id=BUNDLE, attempt=key.attempt, bytes=whole))
     return Page(items=items)
 
@@ -55,7 +58,7 @@ def read_artifact(
     trials = Trials(session, study)
     key = _newest(trials, number)
     folder = None if key is None else parts.artifacts.attempt(key)
-    stem = f"{study.name}-{number}"
+    stem = _stem(study, number)
     if id == BUNDLE:
         attempt = model_of(parts, study, trials, number)
         of_model = parts.artifacts.attempt(attempt)
@@ -92,6 +95,11 @@ def _newest(trials: Trials, number: int) -> AttemptKey | None:
     """Raises: NotFound: there is no such trial."""
     trials.get(number)
     return trials.newest_attempt(number)
+
+
+def _stem(study: StudyRow, number: int) -> str:
+    """What the names of downloads begin with."""
+    return f"{study.name}-{number}"
 
 
 def _download(content: Iterator[bytes], name: str, media_type: str) -> StreamingResponse:

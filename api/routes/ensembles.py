@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api.bundle import bundle_ensemble, pieces
 from api.cursors import Cursor
-from api.deps import CursorText, Limit, PathStudy, Reading, StudyName, Wired
+from api.deps import CursorText, Digits, Limit, PathStudy, Reading, StudyName, Wired
 from api.errands import ConvertBody, have_done
 from api.exports.pages import objectives_of
 from api.kept_models import MODEL, PREDICTIONS, complete_ensemble
@@ -41,7 +41,7 @@ ROUNDS = {"greedy": 30, "bagging": 10, "boosting": 10}
 IMAGE_SIZE = "data.image_size"
 TRAINED_ANEW = ("bagging", "boosting", "refit")
 
-EnsembleNumber = Annotated[int, Path(alias="ensemble", ge=1, le=MAX_STEP, description="the ensemble's number")]
+EnsembleNumber = Annotated[int, Digits, Path(alias="ensemble", ge=1, le=MAX_STEP, description="the ensemble's number")]
 
 
 class EnsembleBody(RequestModel):

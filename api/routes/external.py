@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
+import orjson
 from fastapi import APIRouter, Response
 from pydantic import Field
 
@@ -27,7 +28,7 @@ from store.messages import (
     Report,
     Settled,
 )
-from store.models import Outcome, StudyRow, StudyState
+from store.models import Outcome, StudyRow, StudyState, TrialRow, TrialState
 from store.studies import Studies
 from store.trials import Trials
 
@@ -100,6 +101,7 @@ def tell(name: StudyName, number: Number, body: TellBody, parts: Wired) -> Trial
     `infeasible` says that the trial cannot run with these parameters, as for want of memory: it is PRUNED, and the
     search keeps away from them.
     After the decision `prune` there is nothing left to tell: the answer is the PRUNED trial as it is.
+    What is told twice is answered alike; another state, or other metrics, than were told first are refused with 409.
     """
     study = _external(parts, name)
     key = _attempt_of(study, number, body.token)
@@ -112,9 +114,12 @@ def tell(name: StudyName, number: Number, body: TellBody, parts: Wired) -> Trial
         attempt = trials.attempt(key)
         # Told again, or told after the decision to prune, which has settled the attempt: no mistake of the worker's.
         settled = attempt is not None and attempt.outcome in (ended, Outcome.PRUNED)
+        trial = trials.get(number)
+        if answer.stale and trials.newest_attempt(number) == key and attempt is not None:
+            _check_repeated(trial, Outcome(attempt.outcome) if attempt.outcome else None, body)
         if answer.stale and not settled:
             raise _stale(key)
-        return Trial.of(trials.get(number), trials.attempts([number])[number])
+        return Trial.of(trial, trials.attempts([number])[number])
 
 
 _ENDS: dict[str, tuple[Literal["finished", "failed", "diverged", "infeasible"], Outcome]] = {
@@ -123,6 +128,25 @@ _ENDS: dict[str, tuple[Literal["finished", "failed", "diverged", "infeasible"], 
     "diverged": ("diverged", Outcome.FAILED),
     "infeasible": ("infeasible", Outcome.FAILED),
 }
+
+
+_STATES: dict[str, TrialState] = {
+    "complete": TrialState.COMPLETE,
+    "failed": TrialState.FAILED,
+    "diverged": TrialState.FAILED,
+    "infeasible": TrialState.PRUNED,
+}
+
+
+def _check_repeated(trial: TrialRow, outcome: Outcome | None, body: TellBody) -> None:
+    """Raises: Conflict: a trial has ended by what was told before, and this is something else."""
+    if outcome not in (Outcome.FINISHED, Outcome.FAILED) or not TrialState(trial.state).ended:
+        return  # nobody has told it, or it is run again
+    kept, told = trial.metrics or {}, body.metrics if body.state == "complete" else {}
+    if trial.state == _STATES[body.state] and told.items() <= kept.items():
+        return
+    measured = f" with {orjson.dumps(kept).decode()}" if outcome is Outcome.FINISHED else ""
+    raise Conflict(f"trial {trial.number} is {trial.state}{measured}, as was told first, and what is told now differs")
 
 
 def _external(parts: Parts, name: str) -> StudyRow:

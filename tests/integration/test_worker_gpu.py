@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from store.messages import Finish, Take
 from tests.integration.pools import objective, running_pool
 from tests.integration.scripted_scheduler import ScriptedScheduler
@@ -53,3 +55,14 @@ def test_a_group_of_gpus_takes_the_jobs_that_want_as_many_and_shows_them_all_to_
         assert "visible=GPU-01234567-89ab-cdef,GPU-11234567-89ab-cdef" in pool.log(finish.attempt)
         assert worker["gpus"] == "2"
         assert worker["device"].startswith("2 x Test GPU GPU-0")
+
+
+@pytest.mark.parametrize(("gpus", "is_said"), [("all", True), (None, False), ("none", False)])
+def test_who_asks_for_gpus_is_told_that_there_are_none(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], gpus: str | None, is_said: bool
+) -> None:
+    (tmp_path / "pynvml.py").write_text(DRIVER.replace("return 2", "return 0"))
+    with redis_server(tmp_path) as url, running_pool(tmp_path, url, gpus=gpus) as pool:
+        assert pool.worker()["gpus"] == "0"  # the processor serves in any case
+
+    assert ("no GPU was found" in capfd.readouterr().err) == is_said

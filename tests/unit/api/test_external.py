@@ -58,17 +58,13 @@ def test_an_empty_answer_says_when_to_ask_again(study: ApiServer) -> None:
     assert int(answer.headers["retry-after"]) >= 1
 
 
-def test_telling_twice_changes_nothing_and_telling_otherwise_is_refused(study: ApiServer) -> None:
+def test_telling_twice_changes_nothing_and_reporting_then_is_refused(study: ApiServer) -> None:
     [handout] = ask(study)
 
-    first = tell(study, handout)
-    again = tell(study, handout, metrics={"val/loss": 0.1})
-    otherwise = tell(study, handout, state="failed", reason="no")
+    first, again = tell(study, handout), tell(study, handout)
 
     assert first.status_code == 200
     assert (again.status_code, again.json()) == (200, first.json())
-    assert otherwise.status_code == 409
-    assert "is over" in otherwise.json()["detail"]
     late = {"token": handout["token"], "step": 5, "metrics": {"val/loss": 0.1}}
     assert study.post(f"s/trials/{handout['number']}/report", late).status_code == 409
 
@@ -99,6 +95,47 @@ def test_a_failed_trial_keeps_its_reason(study: ApiServer) -> None:
 
 
 @on_sqlite
+@pytest.mark.parametrize(
+    ("first", "other", "kept"),
+    [
+        (
+            {"metrics": {"val/loss": 0.5}},
+            {"metrics": {"val/loss": 0.25}},
+            'is COMPLETE with {"val/loss":0.5}, as',
+        ),
+        ({"metrics": {"val/loss": 0.5}}, {"metrics": {"val/loss": 0.5, "f1": 1.0}}, 'COMPLETE with {"val/loss":0.5}'),
+        ({"metrics": {"val/loss": 0.5}}, {"state": "failed", "metrics": {}}, 'COMPLETE with {"val/loss":0.5}'),
+        ({"state": "failed", "metrics": {}}, {"metrics": {"val/loss": 0.5}}, "is FAILED, as was told first"),
+        ({"state": "infeasible", "metrics": {}}, {"state": "failed", "metrics": {}}, "is PRUNED, as was told first"),
+    ],
+)
+def test_what_is_told_twice_must_be_the_same(
+    study: ApiServer, first: dict[str, Any], other: dict[str, Any], kept: str
+) -> None:
+    [handout] = ask(study)
+    told = tell(study, handout, **first)
+
+    again, differing = tell(study, handout, **first), tell(study, handout, **other)
+
+    assert (told.status_code, again.status_code, again.json()) == (200, 200, told.json())
+    assert differing.status_code == 409
+    assert kept in differing.json()["detail"]
+    assert study.get(f"s/trials/{handout['number']}") == told.json()
+
+
+@on_sqlite
+def test_what_was_reported_need_not_be_told_again(study: ApiServer) -> None:
+    [handout] = ask(study)
+    report = {"token": handout["token"], "step": 1, "metrics": {"val/loss": 0.75}}
+    study.post(f"s/trials/{handout['number']}/report", report)
+    assert tell(study, handout, metrics={}).status_code == 200
+
+    assert tell(study, handout, metrics={}).status_code == 200
+    assert tell(study, handout, metrics={"val/loss": 0.75}).status_code == 200
+    assert tell(study, handout, metrics={"val/loss": 0.7}).status_code == 409
+
+
+@on_sqlite
 def test_complete_needs_the_objectives_metric(study: ApiServer) -> None:
     [handout] = ask(study)
 
@@ -122,7 +159,7 @@ def test_a_token_is_good_for_its_own_trial_only(study: ApiServer) -> None:
     vast = tell(study, one | {"token": one["token"] + "0" * 30})
 
     statuses = [answer.status_code for answer in (crossed, elsewhere, garbage, later, vast)]
-    assert statuses == [409, 409, 400, 409, 409]
+    assert statuses == [409, 409, 400, 409, 400]
     assert tell(study, one).status_code == 200
 
 

@@ -64,6 +64,23 @@ def test_there_must_be_a_complete_trial_of_our_own_training_that_still_has_its_m
     assert refused(server, 404, ROWS | {"trial": 9}) == "the study 's' has no trial 9"
 
 
+def test_the_model_is_listed_with_the_bytes_that_it_is_downloaded_with(server: ApiServer) -> None:
+    server.create(**TRAIN)
+    server.add_trials([0.5, TrialState.RUNNING])
+    for number in range(2):
+        leave_model(server, number)
+        folder = Artifacts(server.settings.artifacts).attempt(AttemptKey(server.study_id(), number, 1))
+        for name in ("model.safetensors", "model.onnx"):
+            folder.write(name, bytes(70_000))
+
+    listed = {item["id"]: item["bytes"] for item in server.get("s/trials/0/artifacts")["items"]}
+
+    downloads = {name: server.http.get(f"/api/v1/studies/s/trials/0/artifacts/{name}") for name in listed}
+    assert {name: len(answer.content) for name, answer in downloads.items()} == listed
+    assert listed.keys() == {"model", "model.json", "model.safetensors", "model.onnx"}
+    assert "model" not in [item["id"] for item in server.get("s/trials/1/artifacts")["items"]]  # nobody may have it yet
+
+
 def test_code_of_ones_own_leaves_no_model_of_ours(server: ApiServer) -> None:
     server.create()
     server.add_trials([0.5])

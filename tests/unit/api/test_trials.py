@@ -175,6 +175,14 @@ def test_the_log_shown_is_the_end_of_the_newest_attempts_in_whole_lines(study: A
         assert study.http.get(f"/api/v1/studies/s/trials/{path}").status_code == 404
 
 
+@on_sqlite
+@pytest.mark.parametrize("number", ["0.0", "+0", "1_0", " 1", "x", "-1"])
+def test_what_is_no_number_of_a_trial_is_not_there(study: ApiServer, number: str) -> None:
+    for address in (f"/api/v1/studies/s/trials/{number}", f"/api/v1/studies/s/ensembles/{number}"):
+        assert study.http.get(address).status_code == 404
+    assert study.http.get("/api/v1/studies/s/trials/0").status_code == 200
+
+
 def test_all_trials_are_exported(study: ApiServer) -> None:
     study.add_attempt(2, 1, [])
 
