@@ -29,6 +29,7 @@ export class Budget {
     const budget = Object.fromEntries(written.map(({ name, value }) => [name, valueOf(value.trim())]));
     if (!written.length) return this.dialog.close();
     event.submitter.disabled = true;
+    this.refusal.replaceChildren();
     try {
       this.changed(await patch(studyPath(this.study.name), { budget }));
       this.dialog.close();

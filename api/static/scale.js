@@ -1,14 +1,18 @@
 // Whether an axis is logarithmic: as its values want it, until a person says otherwise.
 
+import { inAddress, putIntoAddress } from "./address.js";
+
 const WIDE = 1000; // how many times the smaller values the larger ones are, that no straight axis shows both
 const ENOUGH = 2000; // values tell as much as all of them
 
 export class LogChoice {
-  /** `box`: the checkbox beside the figure. `changed`: draws the figure. */
+  /** `box`: the checkbox beside the figure; of one that has an id, the address keeps the choice. `changed`: draws it. */
   constructor(box, changed) {
     this.box = box;
+    this.chosen = { on: true, off: false }[box.id && inAddress(box.id)];
     box.addEventListener("change", () => {
       this.chosen = box.checked;
+      if (box.id) putIntoAddress({ [box.id]: box.checked ? "on" : "off" });
       changed();
     });
   }

@@ -17,7 +17,7 @@ const OLD_TO_NEW_ON_DARK = ["#44505c", "#43698a", "#4c94c6", "#86c1ea", "#dcefff
 export class Slices {
   /** `objective`: where one of several is chosen, which a study of one objective does not have. */
   constructor(element, study, { open, select, objective, log, caption }) {
-    Object.assign(this, { element, study, select, caption, order: [], objective: study.objectives[0] });
+    Object.assign(this, { element, study, select, caption, order: [], objective: study.objectives[objective?.selectedIndex ?? 0] });
     this.knobs = knobs(study.definition);
     this.plot = new Plot(element, { click: open });
     this.plot.redraw = () => this.draw();

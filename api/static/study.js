@@ -2,6 +2,7 @@
 
 import { $, $$, asked, badge, boot, copies, h, icon, say } from "./dom.js";
 import { between, bytes, duration, keepTimes, measured, metric, parameter } from "./format.js";
+import { inAddress, keepChoice } from "./address.js";
 import { Budget } from "./budget.js";
 import { Curves } from "./curves.js";
 import { Ensembles } from "./ensembles.js";
@@ -23,6 +24,9 @@ const { study: rendered, last_event: lastEvent } = boot();
 const study = new Study(rendered);
 const open = (number) => location.assign(`/studies/${study.name}/trials/${number}`);
 
+const metricInAddress = inAddress("curves-metric"); // which ones there are is known with the trials
+if (metricInAddress) $("#curves-metric").append(h("option", {}, metricInAddress));
+for (const select of $$("#figures select, #analysis select")) keepChoice(select);
 const table = new Table(study);
 const history = study.several
   ? new Pareto($("#history"), study, { open, logs: [$("#across-log"), $("#up-log")], across: $("#pareto-across"), up: $("#pareto-up") })

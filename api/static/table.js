@@ -1,5 +1,6 @@
 // The trial table: sorted, filtered and paged in the browser; the address keeps the view.
 
+import { inAddress, putIntoAddress } from "./address.js";
 import { $, badge, h } from "./dom.js";
 import { between, duration, metric, parameter } from "./format.js";
 import { parseFilter } from "./filter.js";
@@ -11,12 +12,11 @@ export class Table {
   constructor(study) {
     this.study = study;
     this.columns = columnsOf(study);
-    const query = new URLSearchParams(location.search);
-    this.sort = query.get("sort") ?? "-number";
-    this.state = query.get("state");
-    this.page = Math.max(1, Number(query.get("page")) || 1);
+    this.sort = inAddress("sort") ?? "-number";
+    this.state = inAddress("state");
+    this.page = Math.max(1, Number(inAddress("page")) || 1);
     this.field = $("#filter");
-    this.field.value = query.get("filter") ?? "";
+    this.field.value = inAddress("filter") ?? "";
     this.field.addEventListener("input", () => this.#show({ page: 1 }));
     $("#previous").addEventListener("click", () => this.#show({ page: this.page - 1 }));
     $("#next").addEventListener("click", () => this.#show({ page: this.page + 1 }));
@@ -50,13 +50,8 @@ export class Table {
 
   #show(change) {
     Object.assign(this, change);
-    const query = new URLSearchParams(location.search);
-    const keep = (name, value, usual) => (value && value !== usual ? query.set(name, value) : query.delete(name));
-    keep("sort", this.sort, "-number");
-    keep("state", this.state, null);
-    keep("filter", this.field.value.trim(), "");
-    keep("page", String(this.page), "1");
-    history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}${location.hash}`);
+    const unless = (value, usual) => (value === usual ? null : value);
+    putIntoAddress({ sort: unless(this.sort, "-number"), state: this.state, filter: this.field.value.trim() || null, page: unless(this.page, 1) });
     this.draw();
   }
 

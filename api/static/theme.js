@@ -28,5 +28,17 @@
       document.dispatchEvent(new Event("themechange")),
     );
     if (button) label();
+    // Paper is white: figures that were drawn for a dark screen are drawn for it, and back.
+    let onScreen;
+    const show = (theme) => {
+      if (theme) root.dataset.theme = theme;
+      else delete root.dataset.theme;
+      document.dispatchEvent(new Event("themechange"));
+    };
+    window.addEventListener("beforeprint", () => {
+      onScreen = root.dataset.theme;
+      show("light");
+    });
+    window.addEventListener("afterprint", () => show(onScreen));
   });
 })();

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from store.models import AttemptRow, Outcome, ReportRow, StudyState, TrialRow, TrialState
 from store.session import writes
 from tests.browser.conftest import Site, Visitor
-from tests.browser.seed import Author, bare_study, definition, proposal
+from tests.browser.seed import METRIC, Author, bare_study, definition, proposal
 from tests.browser.test_analysis import looked_at
 
 LOSS = {"metric": "val/loss", "direction": "minimize"}
@@ -108,3 +108,41 @@ def test_a_trials_own_curves_have_a_scale_each(visitor: Visitor) -> None:
     page.wait_for_function(
         "[...document.querySelectorAll('#curves .js-plotly-plot')].every(plot => plot.layout.yaxis.type === 'linear')"
     )
+
+
+def test_what_was_chosen_for_the_figures_stands_in_the_address(visitor: Visitor) -> None:
+    page = visitor.open("/studies/adult-mlp")
+    looked_at(page, "#analysis", "#slices")
+    page.locator("#history-log").check()
+    page.locator("#curves-metric").select_option("val/loss")
+    page.locator("#slices-parameter").select_option("batch_size")
+    page.locator("#chips button[data-state=pruned]").click()
+
+    again = visitor.open(page.url.removeprefix(visitor.site.url))
+    looked_at(again, "#analysis", "#slices")
+
+    expect(again.locator("#curves .ytitle")).to_have_text("val/loss")
+    expect(again.locator("#slices .xtitle")).to_have_text("batch_size")
+    expect(again.locator("#history-log")).to_be_checked()
+    expect(again.locator("#curves-metric option", has_text="val/loss")).to_have_count(1)
+    expect(again.locator("#chips button[data-state=pruned]")).to_have_attribute("aria-pressed", "true")
+
+    again.locator("#curves-metric").select_option(METRIC)
+    again.locator("#slices-parameter").select_option("")
+    assert again.url.endswith("?history-log=on&state=pruned")
+
+
+def test_on_paper_a_figure_is_drawn_for_white(visitor: Visitor) -> None:
+    page = visitor.open("/studies/adult-mlp", color_scheme="dark")
+    expect(page.locator("#history.js-plotly-plot")).to_be_visible()
+    ink = "document.querySelector('#history').layout.font.color"
+    on_screen = page.evaluate(ink)
+
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    page.wait_for_function(f"{ink} !== '{on_screen}'")
+    assert page.evaluate(ink) == "rgb(86, 96, 112)"
+    expect(page.locator("header.top")).to_be_hidden()
+
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.wait_for_function(f"{ink} === '{on_screen}'")
