@@ -32,6 +32,7 @@ JOIN = "/api/v1/workers/join"
 
 Visitor = KeyRole | Literal["outsider", "machine"]
 
+_NONE_VALID = "every API key of this server has been revoked; make one with `trialyard keys create`"
 _OTHER_ROLE = {
     KeyRole.WORKER: f"this key is a worker's: it opens POST {JOIN} and nothing else; "
     "`trialyard keys create NAME` makes one for people and their programs",
@@ -44,8 +45,8 @@ router = APIRouter(route_class=StrictRoute, include_in_schema=False)
 class Gate:
     """Lets a request through to the app, or answers it.
 
-    With a key configured every path but those of probes wants one, as a bearer key or as the cookie that
-    `POST /session` sets. Without one the server is for this machine alone, and only requests that name it as such are
+    Once there was a key every path but those of probes wants one, as a bearer key or as the cookie that
+    `POST /session` sets. Until then the server is for this machine alone, and only requests that name it as such are
     let in: a page of another site may otherwise reach it under a name of its own (DNS rebinding).
 
     Whom it lets in is the request's `state.visitor`, from the least trusted on: "outsider", "machine" where no key is
@@ -78,7 +79,7 @@ class Gate:
     async def _admit(self, request: Request) -> Visitor:
         """Raises: Unauthorized, Forbidden, Unavailable."""
         try:
-            roles = await run_in_threadpool(self._keys.roles)
+            roles = await run_in_threadpool(self._keys.roles_once_wanted)
         except SQLAlchemyError as error:
             raise Unavailable(
                 "the database does not answer, so no key can be checked; try again in a moment"
@@ -86,10 +87,12 @@ class Gate:
         bearer = _bearer(request.headers)
         if bearer is None:
             _refuse_other_sites(request)
-        if not roles:
+        if roles is None:
             self._admit_without_key(request)
             return "machine"
-        if request.url.path == "/session":
+        if not roles:
+            raise Unauthorized(_NONE_VALID)
+        if request.scope["path"] == "/session":
             return "outsider"
         role = role_of(bearer or request.cookies.get(COOKIE) or "", roles)
         if role is None:
@@ -100,7 +103,7 @@ class Gate:
 
     def _admit_without_key(self, request: Request) -> None:
         if not is_loopback(self._settings.host):
-            raise Unauthorized("every API key of this server has been revoked; make one with `trialyard keys create`")
+            raise Unauthorized(_NONE_VALID)
         host = request.headers.get("host", "")
         if not is_loopback(_split(f"//{host}").hostname or ""):
             raise Forbidden(

@@ -31,20 +31,31 @@ class KeyRing:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._stored: Mapping[str, KeyRole] = {}
+        self._were_any = False
         self._stale_at = float("-inf")
 
     def roles(self) -> Mapping[str, KeyRole]:
-        """The roles of all valid keys by their digests; none means that no key is configured."""
+        """The roles of all valid keys by their digests."""
         with self._lock:
-            if self._monotonic() >= self._stale_at:
-                with self._sessions() as session:
-                    self._stored = Keys(session).valid()
-                self._stale_at = self._monotonic() + FRESH_SECONDS
+            self._look_up()
             return {**self._stored, **self._own}
+
+    def roles_once_wanted(self) -> Mapping[str, KeyRole] | None:
+        """The same; None if there never was a key, so that none is wanted. To revoke the last one opens nothing."""
+        with self._lock:
+            self._look_up()
+            return {**self._stored, **self._own} if self._were_any or self._own else None
 
     def role_of(self, text: str) -> KeyRole | None:
         """None, if the text is no valid key."""
         return role_of(text, self.roles())
+
+    def _look_up(self) -> None:
+        if self._monotonic() >= self._stale_at:
+            with self._sessions() as session:
+                keys = Keys(session)
+                self._stored, self._were_any = keys.valid(), keys.were_any()
+            self._stale_at = self._monotonic() + FRESH_SECONDS
 
 
 def check_exposure(settings: Settings, engine: Engine) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import Column, Dialect, Table
 from sqlalchemy.dialects import postgresql
 
 from store.pipeline import Pipeline
+from store.session import without_nul
 
 Row = dict[str, Any]
 
@@ -66,7 +67,7 @@ class PostgresBatch:
 
 def _document(rows: Sequence[Row]) -> str:
     """As a document the rows are one text to the driver; as arrays each of their values would have to be escaped."""
-    return orjson.dumps(rows, option=orjson.OPT_NON_STR_KEYS).decode()
+    return without_nul(orjson.dumps(rows, option=orjson.OPT_NON_STR_KEYS).decode())
 
 
 # The statements, over rows of these columns. The names in them are our own.

@@ -57,7 +57,7 @@ class Artifacts:
         self._system, self._root = fsspec.url_to_fs(self._url)
 
     def attempt(self, key: AttemptKey) -> Folder:
-        return self._folder(f"studies/{key.study_id}/trials/{key.number}/attempt-{key.attempt}")
+        return self._folder(_below(key))
 
     def task(self, study_id: int, number: int) -> Folder:
         return self._folder(f"studies/{study_id}/tasks/{number}")
@@ -69,6 +69,14 @@ class Artifacts:
     def dataset(self, name: str) -> Folder:
         return self._folder(f"datasets/{name}")
 
+    def clear_attempt(self, key: AttemptKey) -> bool:
+        """Take away what stands where an attempt is about to begin; whether something did.
+
+        Numbers come again when a database is restored from a backup: whatever was written under them since then is of
+        another trial, and nobody must go on from it.
+        """
+        return self._delete(_below(key))
+
     def delete_dataset(self, name: str) -> None:
         self._delete(f"datasets/{name}")
 
@@ -77,8 +85,7 @@ class Artifacts:
 
     def url_of(self, key: AttemptKey) -> str:
         """Where the files of an attempt lie, for people: a path for a local store, else a URL."""
-        below = f"studies/{key.study_id}/trials/{key.number}/attempt-{key.attempt}"
-        return f"{self._root}/{below}" if self.is_local else f"{self._url}/{below}"
+        return f"{self._root if self.is_local else self._url}/{_below(key)}"
 
     @property
     def is_local(self) -> bool:
@@ -99,14 +106,20 @@ class Artifacts:
     def delete_study(self, study_id: int) -> None:
         self._delete(f"studies/{study_id}")
 
-    def _delete(self, below: str) -> None:
+    def _delete(self, below: str) -> bool:
         path = f"{self._root}/{below}"
-        if self._system.exists(path):
+        is_there: bool = self._system.exists(path)
+        if is_there:
             self._system.rm(path, recursive=True)
+        return is_there
 
     def _folder(self, below: str) -> Folder:
         path = f"{self._root}/{below}"
         return self._local(Path(path)) if self.is_local else RemoteFolder(self._system, path)
+
+
+def _below(key: AttemptKey) -> str:
+    return f"studies/{key.study_id}/trials/{key.number}/attempt-{key.attempt}"
 
 
 def _kind_of(path: str) -> str:

@@ -60,6 +60,10 @@ class Keys:
         if self._session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.name == name)) is None:
             raise NotFound(f"there is no key named {name!r}; `trialyard keys list` shows those that there are")
 
+    def were_any(self) -> bool:
+        """Whether a key was ever made."""
+        return self._session.scalar(select(ApiKeyRow.id).limit(1)) is not None
+
     def valid(self) -> dict[str, KeyRole]:
         """The roles of the keys that have not been revoked, by their digests."""
         query = select(ApiKeyRow.digest, ApiKeyRow.role).where(ApiKeyRow.revoked_at.is_(None))

@@ -6,28 +6,45 @@ its sender's address and a sequence number; the same request sent twice is settl
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from store.errors import BadRequest
 
 DecisionName = Literal["continue", "prune", "stop", "pause"]
 
 # What a worker and a scheduler must have in common, told where they meet: raised with every change of these messages.
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 
-MetricName = Annotated[str, Field(min_length=1, max_length=128)]
-Metrics = dict[MetricName, FiniteFloat]
 MAX_STEP = 2**31 - 1  # the width of the column on PostgreSQL
+LONGEST_NAME = 128  # the same of a worker's name and of a device's
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def without_controls(text: str) -> str:
+    """A text as databases take it, and as no terminal and no log obeys it: a sign in the place of each control."""
+    return text if text.isprintable() else _CONTROLS.sub("\ufffd", text)
+
+
+# One message that the database does not take would come again and again, and no other would be settled.
+Number = Annotated[int, Field(ge=0, le=MAX_STEP)]
+Text = Annotated[str, AfterValidator(without_controls)]
+MetricName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(without_controls)]
+Metrics = dict[MetricName, FiniteFloat]
+WorkerName = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(without_controls)]
+# For people, who miss nothing: a group of GPUs is told by all their names.
+Device = Annotated[Text, AfterValidator(lambda text: text[:LONGEST_NAME])]
 
 
 class AttemptKey(NamedTuple):
     """Which attempt is meant. The attempt's number is the fence: it is refused once it has ended."""
 
-    study_id: int
-    number: int
-    attempt: int
+    study_id: Number
+    number: Number
+    attempt: Number
 
     @property
     def token(self) -> str:
@@ -39,9 +56,12 @@ class AttemptKey(NamedTuple):
         """Raises: BadRequest, if the text is no token."""
         try:
             study_id, number, attempt = (int(part) for part in token.split("."))
+            return _KEYS.validate_python((study_id, number, attempt))
         except ValueError:
             raise BadRequest(f"token: {token[:40]!r} is none; use the one that `ask` returned") from None
-        return cls(study_id, number, attempt)
+
+
+_KEYS = TypeAdapter(AttemptKey)
 
 
 class _Message(BaseModel):
@@ -58,10 +78,10 @@ class Take(_Request):
     """A worker has picked up a job of this study and asks what to do: a trial, or the study's preflight."""
 
     kind: Literal["take"] = "take"
-    study_id: int
-    number: int | None = None  # the trial that the job was made for; None for a preflight
-    worker: str
-    device: str
+    study_id: Number
+    number: Number | None = None  # the trial that the job was made for; None for a preflight
+    worker: WorkerName
+    device: Device
 
 
 class Report(_Request):
@@ -69,7 +89,7 @@ class Report(_Request):
 
     kind: Literal["report"] = "report"
     attempt: AttemptKey
-    step: Annotated[int, Field(ge=0, le=MAX_STEP)]
+    step: Number
     metrics: Metrics
 
 
@@ -87,7 +107,7 @@ class Finish(_Request):
     attempt: AttemptKey
     outcome: Literal["finished", "failed", "diverged", "infeasible", "lost", "pruned", "paused", "returned"]
     metrics: Metrics = {}
-    reason: str | None = None
+    reason: Text | None = None
     pull: bool = False
 
 
@@ -95,8 +115,8 @@ class Preflighted(_Request):
     """The preflight of a study on a worker: what it found wrong (nothing: the study may run), and the data's facts."""
 
     kind: Literal["preflighted"] = "preflighted"
-    study_id: int
-    problems: list[dict[str, str]] = []
+    study_id: Number
+    problems: list[dict[str, Text]] = []
     facts: dict[str, Any] = {}
 
 
@@ -104,9 +124,9 @@ class TakeTask(_Request):
     """A worker has picked up the job of a task and asks what to do."""
 
     kind: Literal["take_task"] = "take_task"
-    study_id: int
-    number: int
-    worker: str
+    study_id: Number
+    number: Number
+    worker: WorkerName
 
 
 class FinishTask(_Request):
@@ -117,15 +137,15 @@ class FinishTask(_Request):
     attempt: AttemptKey  # its number is the task's
     outcome: Literal["finished", "failed", "lost", "returned"]
     result: dict[str, Any] = {}
-    reason: str | None = None
+    reason: Text | None = None
 
 
 class Ask(_Request):
     """A worker that is not ours asks for up to `count` trials of an external study."""
 
     kind: Literal["ask"] = "ask"
-    study_id: int
-    worker: str
+    study_id: Number
+    worker: WorkerName
     count: Annotated[int, Field(ge=1, le=1000)] = 1
 
 
@@ -133,7 +153,7 @@ class Enqueue(_Request):
     """A person wants a trial with these parameters, which have been checked against the study's space."""
 
     kind: Literal["enqueue"] = "enqueue"
-    study_id: int
+    study_id: Number
     parameters: dict[str, Any]
 
 
@@ -141,16 +161,16 @@ class CancelTrial(_Request):
     """A person ends one open trial."""
 
     kind: Literal["cancel_trial"] = "cancel_trial"
-    study_id: int
-    number: int
+    study_id: Number
+    number: Number
 
 
 class RetryTrial(_Request):
     """A person wants a FAILED or CANCELLED trial to run again."""
 
     kind: Literal["retry_trial"] = "retry_trial"
-    study_id: int
-    number: int
+    study_id: Number
+    number: Number
 
 
 class Amend(_Request):
@@ -160,7 +180,7 @@ class Amend(_Request):
     """
 
     kind: Literal["amend"] = "amend"
-    study_id: int
+    study_id: Number
     budget: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
     parameter_constraints: list[Any] | None = None
@@ -175,15 +195,15 @@ class Gone(_Request):
     """The supervisor of a worker has seen its process die: what it held is lost, and why."""
 
     kind: Literal["gone"] = "gone"
-    worker: str
-    reason: str
+    worker: WorkerName
+    reason: Text
 
 
 class Wake(_Request):
     """A study was made or its state changed in SQL: look now rather than at the next round."""
 
     kind: Literal["wake"] = "wake"
-    study_id: int
+    study_id: Number
 
 
 Request = (
@@ -233,7 +253,7 @@ class PreflightTask(_Message):
     """Read the data's schema and build the model at the corners of the space, before any trial."""
 
     kind: Literal["preflight"] = "preflight"
-    study_id: int
+    study_id: Number
     study: str
     definition: dict[str, Any]
     origins: dict[str, AttemptKey] = {}

@@ -13,6 +13,7 @@ from typing import Any
 import redis
 
 from store.bus import worker_key
+from store.messages import without_controls
 
 DRAIN_SECONDS = 24 * 3600  # how long the word waits for a worker that is cut off
 
@@ -100,7 +101,7 @@ def _read_hashes(client: redis.Redis, keys: Sequence[str | bytes]) -> list[dict[
 
 
 def _text(said: bytes) -> str:
-    return said.decode(errors="replace")
+    return without_controls(said.decode(errors="replace"))
 
 
 def _picture(text: str) -> dict[str, Any] | None:

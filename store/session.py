@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,18 @@ def _begin(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
+def without_nul(document: str) -> str:
+    """JSON with a sign in the place of each NUL, which PostgreSQL does not take: data and scripts may hold some, and
+    nothing of what is written together with them would be stored.
+    """
+    return _NUL.sub(r"\1\\ufffd", document) if r"\u0000" in document else document
+
+
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # behind an escaped backslash it is none
+
+
 def _dumps(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+    return without_nul(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode())
 
 
 def _file_system_of(folder: Path) -> str:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput
 from trialyard.tables import moment
-from trialyard.terminal import Server, open_client
+from trialyard.terminal import Server, open_client, screen
 
 commands = typer.Typer(help="Data sets that the server keeps, for studies everywhere.", no_args_is_help=True)
 
@@ -44,7 +43,7 @@ def list_datasets(server: Server = DEFAULT_SERVER_URL) -> None:
     with open_client(server) as client:
         for kept in client.datasets():
             table.add_row(f"dataset:{kept.name}", kept.ending, f"{kept.bytes:,}", moment(kept.created_at))
-    Console().print(table)
+    screen().print(table)
 
 
 @commands.command("delete")

@@ -20,6 +20,7 @@ from redis.retry import Retry
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -75,7 +76,7 @@ def examine(topic: str, study: StudyAt | None, settings: Settings, console: Cons
     worst = 0
     for name, check in CHECKS.items():
         for finding in check(settings):
-            table.add_row(name, f"[{_COLOURS[finding.verdict]}]{finding.verdict}[/]", finding.text)
+            table.add_row(name, Text(finding.verdict, style=_COLOURS[finding.verdict]), finding.text)
             worst |= finding.verdict == "bad"
     console.print(table)
     return worst

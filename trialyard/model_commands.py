@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,12 +10,11 @@ from tempfile import TemporaryFile
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput, CommandError
 from trialyard.resources import Artifact
-from trialyard.terminal import Server, StudyName, open_client
+from trialyard.terminal import Server, StudyName, open_client, screen
 
 commands = typer.Typer()
 
@@ -96,7 +94,7 @@ def rescore(
     if as_json:
         typer.echo(json.dumps([each.model_dump(mode="json") for each in found], indent=2))
     else:
-        Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(rescores_table(found, metric))
+        screen().print(rescores_table(found, metric))
 
 
 @commands.command("ensemble")
@@ -129,7 +127,7 @@ def build_ensemble(
     elif not found:
         typer.echo(f"{study} has no ensembles yet; build one with --method")
     else:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+        console = screen()
         console.print(ensembles_table(found, metric))
         if method is not None:
             typer.echo(how_to_use(study, found[0]))

@@ -50,8 +50,8 @@ def open_client(server: str) -> Client:
 
 
 def screen() -> Console:
-    # Into a file or a pipe a table is as wide as it wants to be.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    # Into a file or a pipe a table is as wide as it wants to be. What a trial says in brackets is no markup.
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
 
 
 def complaints() -> Console:

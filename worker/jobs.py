@@ -122,6 +122,7 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
     def should_leave() -> bool:
         return outgoing.gives_up or bench.should_leave()
 
+    _clear(bench.artifacts, assignment.attempt)
     with TrialLog(bench.artifacts.attempt(assignment.attempt), bench.logs) as output:
         try:
             kind = bench.kinds[assignment.trial["kind"]]
@@ -144,6 +145,14 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
             if isinstance(error, CrowdedOut):
                 bench.progress.crowded()
             return Finish(attempt=assignment.attempt, outcome=outcome_of(error), reason=reason_of(error))
+
+
+def _clear(artifacts: Artifacts, attempt: AttemptKey) -> None:
+    try:
+        if artifacts.clear_attempt(attempt):
+            log.warning("took away what an attempt of another database had left here", attempt=attempt.token)
+    except OSError as error:  # a full disk, or a store that is away: the trial's own writes will wait, and tell
+        log.warning("could not look for what was left by another attempt", attempt=attempt.token, error=str(error))
 
 
 def _preflight(bench: Bench, task: PreflightTask) -> Preflighted:

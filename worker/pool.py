@@ -36,6 +36,7 @@ from worker.spool import spool_folder
 
 FIRST_PAUSE_SECONDS = 0.5  # before a slot that died is started again; doubled with every further death
 LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_MACHINE = 80  # characters; with what its slots are told apart by a database takes their names
 LOOK_SECONDS = 1.0  # between two looks at slots that are being counted
 STEADY_SECONDS = 60.0  # a slot that lived this long begins with the first pause again
 
@@ -98,7 +99,7 @@ class Pool:
         places = _places(served, cpu_slots, slots_per_gpu, gpus_per_trial, memory_per_slot)
         self._settings = settings
         self._pool = pool
-        self._machine = name or socket.gethostname()
+        self._machine = _checked(name or socket.gethostname())
         self._supervisor = f"{self._machine}/{secrets.token_hex(4)}"
         self._oom = OomWatch()
         crowds = [Crowd(place, most_slots(place), settings.crowd_seconds) for place in places if place.crowd]
@@ -211,6 +212,16 @@ class Pool:
         for process in processes:
             process.kill()
         return 0 if all(process.wait() == 0 for process in processes) else 1
+
+
+def _checked(name: str) -> str:
+    """Raises: SettingsError."""
+    if len(name) > LONGEST_MACHINE or not name.isprintable():
+        raise SettingsError(
+            f"the worker's name {name[:100]!r} must have at most {LONGEST_MACHINE} printable characters; "
+            "give another one with --name"
+        )
+    return name
 
 
 def _places(

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.exports.pages import Columns, columns_of, names_of, objectives_of, pages, reported, spaces_of
+from api.exports.pages import FORMULAS, Columns, columns_of, names_of, objectives_of, pages, reported, spaces_of
 from api.shapes import Trial
 from store.models import StudyRow
 
@@ -28,7 +28,8 @@ def as_json(sessions: sessionmaker[Session], study: StudyRow, whole: dict[str, A
 def as_csv(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[str]:
     """One row a trial. Lists, mappings, truth values and null are written as JSON; what did not take part is empty.
 
-    Behind the objectives, the parameters and what is said of the trial come the other metrics that it reported last.
+    Behind the objectives, the parameters and what is said of the trial come the other metrics that it reported last. A
+    reason that begins like a formula has an apostrophe before it.
     """
     objectives = [objective["metric"] for objective in objectives_of(study)]
     columns = columns_of(objectives, names_of(spaces_of(study)), reported(sessions, study))
@@ -45,8 +46,13 @@ def _row(trial: Trial, columns: Columns) -> list[Any]:
     times = [None if at is None else at.isoformat() for at in (trial.started_at, trial.ended_at)]
     given = [_cell(trial.parameters[name]) if name in trial.parameters else None for name in columns.parameters]
     feasible = None if trial.feasible is None else _cell(trial.feasible)
-    told = [*times, len(trial.attempts), trial.reason, feasible]
+    told = [*times, len(trial.attempts), _words(trial.reason), feasible]
     return [trial.number, trial.state, *values, *given, *told, *metrics]
+
+
+def _words(text: str | None) -> str | None:
+    """With an apostrophe where a spreadsheet would take it for a formula: scripts write it, who have no key."""
+    return f"'{text}" if text and text.startswith(FORMULAS) else text
 
 
 def _cell(value: Any) -> Any:

@@ -7,6 +7,7 @@ export class Refused extends Error {
   constructor(status, problem) {
     super(problem.detail ?? problem.title ?? `the server answered ${status}`);
     this.status = status;
+    this.errors = problem.errors; // [{path, message, hint}], where the server says what was wrong at which place
   }
 }
 
@@ -18,10 +19,9 @@ export async function getText(path) {
   return (await request(path, {})).text();
 }
 
-export async function post(path, body = {}) {
-  const headers = { "content-type": "application/json" };
-  return (await request(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
-}
+export const post = (path, body = {}) => send("POST", path, body);
+
+export const patch = (path, body) => send("PATCH", path, body);
 
 export async function remove(path) {
   await request(path, { method: "DELETE" });
@@ -39,6 +39,11 @@ export async function* pages(path, query) {
 }
 
 export const studyPath = (name) => `${API}/studies/${encodeURIComponent(name)}`;
+
+async function send(method, path, body) {
+  const headers = { "content-type": "application/json" };
+  return (await request(path, { method, headers, body: JSON.stringify(body) })).json();
+}
 
 async function request(path, options) {
   let response;

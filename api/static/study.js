@@ -2,6 +2,7 @@
 
 import { $, $$, asked, badge, boot, copies, h, icon, say } from "./dom.js";
 import { between, bytes, duration, keepTimes, measured, metric, parameter } from "./format.js";
+import { Budget } from "./budget.js";
 import { Curves } from "./curves.js";
 import { Ensembles } from "./ensembles.js";
 import { Effort } from "./effort.js";
@@ -102,6 +103,7 @@ function showHead() {
   $("#controls").hidden = study.ended;
   $("#pause").hidden = study.state !== "RUNNING";
   $("#resume").hidden = study.state !== "PAUSED";
+  $("#change-budget").hidden = study.state === "CANCELLED";
   $("#delete").hidden = !study.ended && study.state !== "PAUSED";
   for (const part of ["#facts", "#figures", "#analysis", "#effort", "#trials"]) $(part).hidden = !study.trials.size;
   if (study.state !== rendered.state || study.trials.size) showNotice();
@@ -211,18 +213,28 @@ function listen() {
   $("#cancel").addEventListener("click", async () => (await asked($("#sure"))) && control("cancel", "Cancelled."));
   $("#delete").addEventListener("click", async () => (await asked($("#sure-delete"))) && erase());
   $("#storage").closest("details").addEventListener("toggle", (event) => event.target.open && showStorage().catch((error) => say(error.message)));
+  new Budget(study, (answer) => {
+    take(answer);
+    say("The budget is changed.");
+  });
   for (const each of $$("select, input", $(".grid"))) each.autocomplete = "off";
 }
 
 async function control(verb, done) {
   try {
-    const answer = await post(`${studyPath(study.name)}/${verb}`);
-    Object.assign(study, { state: answer.state, reason: answer.reason });
-    showHead();
+    take(await post(`${studyPath(study.name)}/${verb}`));
     say(done);
   } catch (error) {
     say(`Could not ${verb}: ${error.message}`);
   }
+}
+
+/** The study as the server answered. */
+function take(answer) {
+  const { state, reason, ended_at, definition } = answer;
+  Object.assign(study, { state, reason, ended_at, definition });
+  study.renew(answer);
+  showHead();
 }
 
 async function erase() {

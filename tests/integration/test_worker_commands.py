@@ -253,6 +253,22 @@ def test_what_one_attempt_left_is_there_for_the_next(scheduler: ScriptedSchedule
     assert [report.step for report in again] == [3, 4, 5]
 
 
+@pytest.mark.parametrize(("name", "number"), [("reporting", 70), ("marks", 71)])  # a command, and a function
+def test_what_another_database_has_left_under_an_attempts_number_is_not_gone_on_from(
+    scheduler: ScriptedScheduler, pool: RunningPool, name: str, number: int
+) -> None:
+    trial = objective(name, number=number, steps=3)
+    left = pool.folder / f"home/artifacts/studies/7/trials/{number}/attempt-1/checkpoints"
+    left.mkdir(parents=True)
+    (left / "steps").write_text("xx")
+
+    scheduler.assign(trial)
+
+    assert finish_of(scheduler, number).outcome == "finished"
+    reports = scheduler.seen(Report, lambda report: report.attempt.number == number)
+    assert len({report.step for report in reports}) == 3
+
+
 @pytest.mark.parametrize(("name", "number"), [("reporting", 90), ("marks", 95)])  # a command, and a function
 def test_a_member_of_a_population_finds_the_folder_of_the_one_that_it_copies(
     scheduler: ScriptedScheduler, pool: RunningPool, name: str, number: int

@@ -35,7 +35,7 @@ ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".npz")
 IDX_NAME = re.compile(r"idx\d-ubyte(\.gz)?$|\.idx(\.gz)?$")
 QUOTING: dict[str, Literal[0, 3]] = {"standard": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
 # Parse errors of pandas and pyarrow are ValueErrors.
-UNREADABLE = (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile, pd.errors.ParserWarning)
+UNREADABLE = (ValueError, RecursionError, OSError, EOFError, zlib.error, zipfile.BadZipFile, pd.errors.ParserWarning)
 
 _FIELDS = "every row has as many fields as the first line names; data.delimiter says what divides them"
 _OBJECT = 'every line is one JSON object, as in {"age": 31, "job": "cook"}'

@@ -121,6 +121,20 @@ def test_a_server_for_others_stays_shut_when_its_last_key_is_revoked(settings: S
 
 
 @on_sqlite
+def test_to_revoke_the_last_key_opens_nothing(settings: Settings, engine: Engine) -> None:
+    """A proxy before it often asks for 127.0.0.1 on behalf of everybody."""
+    key = make_key(engine, "ana")
+    with writes(engine).begin() as session:
+        Keys(session).revoke("ana", NOW)
+    with serving(settings) as server:
+        for headers in ({}, {"Authorization": f"Bearer {key}"}):
+            answer = server.http.get("/api/v1/studies", headers=headers)
+            assert (answer.status_code, "keys create" in answer.json()["detail"]) == (401, True)
+        assert server.http.post(JOIN).status_code == 401
+        assert server.http.get("/readyz").json() == {"ready": True}
+
+
+@on_sqlite
 def test_a_workers_key_lets_it_join_and_opens_nothing_else(locked: ApiServer) -> None:
     worker = {"Authorization": f"Bearer {make_key(locked.engine, 'gpu', KeyRole.WORKER)}"}
     user = {"Authorization": f"Bearer {make_key(locked.engine, 'ana')}"}

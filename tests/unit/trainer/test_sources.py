@@ -134,6 +134,7 @@ def test_without_folders_no_file_may_be_read(tmp_path: Path) -> None:
         ("noending", b"a\n1\n", "unknown ending"),
         ("t.parquet", b"not parquet at all", "cannot be read as .parquet"),
         ("t.jsonl", b'{"a": 1}\n{"a": ', "every line is one JSON object"),
+        ("t.jsonl", b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "every line is one JSON object"),
         ("t.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read as .csv"),
         ("latin.csv", "Köln,b\n1,2\n".encode("latin-1"), "save it as UTF-8"),
         ("long.csv", b"a,b\n1,2,3\n1,2,3\n", "as many fields as the first line"),

@@ -18,6 +18,7 @@ from trialyard.resources import Best, BestTrial, Copied, Counts, Study, Trial
 from trialyard.results import as_study_section, conclude, print_best, write_pieces
 from trialyard.study_file import from_yaml
 from trialyard.tables import figure, moment, room, trials_table
+from trialyard.terminal import screen
 
 
 def study(direction: str = "maximize") -> Study:
@@ -196,6 +197,14 @@ def test_a_list_of_trials_says_their_state_unless_all_are_complete() -> None:
     assert "WAITING" in printed(trials_table([waiting]))
     assert "COMPLETE" in printed(trials_table([waiting, trial(1, 0.5)]))
     assert "COMPLETE" not in printed(trials_table([trial(1, 0.5)]))
+
+
+def test_what_a_trial_says_in_brackets_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "no [relu] in [/data/b], see [link=https://example.org]this[/link]"
+
+    screen().print(trials_table([trial(1, 0.5).model_copy(update={"reason": said})]))
+
+    assert said in capsys.readouterr().out
 
 
 def test_times_are_those_of_the_readers_clock(monkeypatch: pytest.MonkeyPatch) -> None:
