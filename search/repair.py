@@ -49,12 +49,16 @@ def is_empty(region: Region, point: Mapping[str, JsonValue], held: Collection[st
 
 def completion(region: Region, conditions: Conditions, given: Mapping[str, JsonValue]) -> Point | None:
     """A point that keeps the inequalities and has the given values, always the same one; None if none was found."""
-    rng = np.random.default_rng(0)
-    # Only another value of what conditions look at makes another problem of it.
+    rng, tried = np.random.default_rng(0), set[tuple[JsonValue, ...]]()
     for _ in range(MOST_STARTS if region.steering - given.keys() else 1):
         start = conditions.fill(lambda name: given[name] if name in given else drawn(region.parameters[name], rng))
-        if (found := nearest(region, start, given)) is not None:
+        # Where the same inequalities apply and hold the same values, there is a way from every start or from none.
+        applying = _applying(region, start)
+        held = {name for each in applying for name in each.coefficients if name in region.steering}
+        problem = (*(each.text for each in applying), *(start[name] for name in sorted(held)))
+        if problem not in tried and (found := nearest(region, start, given)) is not None:
             return found
+        tried.add(problem)
     return None
 
 
