@@ -7,6 +7,7 @@ import { pages, studyPath } from "./rest.js";
 import { LogChoice } from "./scale.js";
 
 const MOST = 200;
+const TOO_MANY = 300; // that came in live beside those
 
 export class Curves {
   constructor(element, study, { open, log, select, caption }) {
@@ -28,7 +29,7 @@ export class Curves {
   async load() {
     const asked = this.metric;
     this.points = new Map();
-    const chosen = this.#choice();
+    const chosen = this.#choice(this.study.sorted().filter((trial) => trial.metrics));
     const query = { metric: asked, numbers: chosen.join(",") };
     for await (const items of chosen.length ? pages(`${studyPath(this.study.name)}/curves`, query) : []) {
       if (asked !== this.metric) return; // another one was chosen meanwhile
@@ -55,7 +56,15 @@ export class Curves {
     for (const name of names) if (!known.has(name) && !name.startsWith("test/")) this.select.append(h("option", {}, name));
   }
 
+  /** A page that stays open for days does not draw ever more curves. */
+  #forget() {
+    if (this.points.size <= TOO_MANY) return;
+    const kept = new Set(this.#choice(this.study.sorted().filter((trial) => this.points.has(trial.number))));
+    for (const number of this.points.keys()) if (!kept.has(number)) this.points.delete(number);
+  }
+
   draw() {
+    this.#forget();
     const groups = this.#groups();
     const drawn = Object.values(groups).flat();
     this.#describe(drawn.length, groups);
@@ -82,8 +91,7 @@ export class Curves {
   }
 
   /** Running trials, then the best, then an even sample of the rest. */
-  #choice() {
-    const reported = this.study.sorted().filter((trial) => trial.metrics);
+  #choice(reported) {
     if (reported.length <= MOST) return reported.map((trial) => trial.number);
     const running = reported.filter((trial) => trial.state === "RUNNING").slice(0, MOST / 2);
     const finished = reported.filter((trial) => trial.state !== "RUNNING");

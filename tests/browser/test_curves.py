@@ -1,0 +1,50 @@
+"""The learning curves of a page that stays open."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from playwright.sync_api import expect
+from sqlalchemy import select
+
+from store.bus import events_channel
+from store.models import EventRow, StudyRow
+from store.session import writes
+from tests.browser.conftest import Site, Visitor
+from tests.browser.test_scales import LOSS, write_study
+
+
+def let_trials_come(site: Site, name: str, first: int, last: int) -> None:
+    """Trials of one report each, as their events."""
+    now = datetime.now(UTC)
+    with writes(site.engine).begin() as session:
+        study = session.scalars(select(StudyRow).where(StudyRow.name == name)).one()
+        for number in range(first, last):
+            metrics = {"val/loss": 0.0 if number == first else number / 1000}
+            trial = {"number": number, "attempt": 1, "worker": "w", "parameters": {}, "metrics": metrics, "step": 1}
+            report = {"number": number, "attempt": 1, "step": 1, "metrics": metrics}
+            for kind, body in (
+                ("trial", trial | {"state": "RUNNING"}),
+                ("report", report),
+                ("trial", trial | {"state": "COMPLETE", "values": metrics}),
+            ):
+                study.last_event += 1
+                key = {"study_id": study.id, "sequence": study.last_event}
+                session.add(EventRow(**key, kind=kind, body=body, at=now))
+        sequence = study.last_event
+    site.redis.publish(events_channel(study.id), sequence)
+
+
+def test_a_page_that_stays_open_does_not_draw_ever_more_curves(visitor: Visitor) -> None:
+    write_study(visitor.site, "open-for-long", LOSS, [{"val/loss": 1 + number / 1000} for number in range(200)])
+    page = visitor.open("/studies/open-for-long")
+    expect(page.locator("#curves.js-plotly-plot")).to_be_visible()
+    expect(page.locator("#live")).to_have_text("Live")
+
+    let_trials_come(visitor.site, "open-for-long", 200, 350)
+
+    expect(page.locator("#done")).to_have_text("350of 350")
+    expect(page.locator("#curves-caption")).to_contain_text("of 350 curves")
+    drawn = page.evaluate("[...new Set(document.querySelector('#curves').data.flatMap(({customdata}) => customdata))]")
+    assert len(set(drawn) - {None}) <= 200
+    assert 200 in drawn  # the best one
