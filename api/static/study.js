@@ -11,7 +11,7 @@ import { Importance, whenNear } from "./importance.js";
 import { Rescores } from "./rescores.js";
 import { History } from "./history.js";
 import { Lineage } from "./lineage.js";
-import { Live, showStatus } from "./live.js";
+import { Live, showStatus, tellLoss } from "./live.js";
 import { STATES, Study } from "./model.js";
 import { Pareto } from "./pareto.js";
 import { Parallel } from "./parallel.js";
@@ -229,7 +229,7 @@ async function control(verb, done) {
     take(await post(`${studyPath(study.name)}/${verb}`));
     say(done);
   } catch (error) {
-    say(`Could not ${verb}: ${error.message}`);
+    if (!tellLoss(error.status)) say(`Could not ${verb}: ${error.message}`);
   }
 }
 
@@ -246,7 +246,7 @@ async function erase() {
     await remove(studyPath(study.name));
     location.assign("/");
   } catch (error) {
-    say(`Could not delete: ${error.message}`);
+    if (!tellLoss(error.status)) say(`Could not delete: ${error.message}`);
   }
 }
 

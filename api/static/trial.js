@@ -2,7 +2,7 @@
 
 import { $, asked, badge, boot, copies, h, sample, say } from "./dom.js";
 import { between, duration, keepTimes, measured, metric, ofOneModel, parameter } from "./format.js";
-import { Live, showStatus } from "./live.js";
+import { Live, showStatus, tellLoss } from "./live.js";
 import { Study } from "./model.js";
 import { Plot, axis, colour, faint } from "./plot.js";
 import { get, getText, pages, post, studyPath } from "./rest.js";
@@ -56,7 +56,7 @@ async function retry() {
     await post(`${path}/retry`);
     location.reload();
   } catch (error) {
-    say(`Could not retry: ${error.message}`);
+    if (!tellLoss(error.status)) say(`Could not retry: ${error.message}`);
   }
 }
 
@@ -65,7 +65,7 @@ async function cancel() {
     await post(`${path}/cancel`);
     say("Cancelled.");
   } catch (error) {
-    say(`Could not cancel: ${error.message}`);
+    if (!tellLoss(error.status)) say(`Could not cancel: ${error.message}`);
   }
 }
 

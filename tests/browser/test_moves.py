@@ -113,6 +113,20 @@ def test_a_page_whose_key_is_no_longer_good_leads_to_the_sign_in(visitor: Visito
     visitor.complaints.clear()
 
 
+def test_a_button_pressed_without_a_good_key_leads_to_the_sign_in(visitor: Visitor) -> None:
+    with writes(visitor.site.engine).begin() as session:
+        seed.bare_study(session, "revoked", StudyState.RUNNING, 1)
+    page = visitor.open("/studies/revoked")
+    page.route("**/revoked/pause", lambda route: route.fulfill(status=401, json={"detail": "no such key"}))
+
+    page.get_by_role("button", name="Pause").click()
+
+    expect(page.get_by_role("link", name="Sign in again")).to_have_attribute("href", "/studies/revoked")
+    expect(page.locator("#state")).to_have_text("running")
+    assert any("401" in complaint for complaint in visitor.complaints)
+    visitor.complaints.clear()
+
+
 def test_the_log_does_not_wait_for_the_reports_and_a_long_curve_keeps_its_spikes(visitor: Visitor) -> None:
     steps = 30_000
     with writes(visitor.site.engine).begin() as session:
