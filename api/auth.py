@@ -94,7 +94,7 @@ class Gate:
             raise Unauthorized(_NONE_VALID)
         if request.scope["path"] == "/session":
             return "outsider"
-        role = role_of(bearer or request.cookies.get(COOKIE) or "", roles)
+        role = role_of(bearer or _cookie(request), roles)
         if role is None:
             raise Unauthorized("this server wants an API key: send `Authorization: Bearer <key>`")
         if (role is KeyRole.WORKER) != (request.scope["path"] == JOIN):
@@ -110,6 +110,12 @@ class Gate:
                 f"Host: {host[:80]!r} is not this machine; without an API key the server answers only to 127.0.0.1, "
                 "::1 and localhost"
             )
+
+
+def may_stay(request: Request, keys: KeyRing) -> bool:
+    """Whether who was let in may still be answered: no key is wanted, or the one that was sent is valid still."""
+    roles = keys.roles_once_wanted()
+    return roles is None or role_of(_bearer(request.headers) or _cookie(request), roles) is not None
 
 
 @router.post("/session")
@@ -135,6 +141,10 @@ def sign_in_page(to: str, status: int, error: str = "") -> Response:
     environment = Environment(loader=FileSystemLoader(folder), autoescape=select_autoescape())
     page = environment.get_template("sign_in.html").render(next=to, error=error)
     return HTMLResponse(page, status, {"WWW-Authenticate": 'Bearer realm="trialyard"'})
+
+
+def _cookie(request: Request) -> str:
+    return request.cookies.get(COOKIE) or ""
 
 
 def _bearer(headers: Mapping[str, str]) -> str | None:

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
+from api.auth import may_stay
 from api.deps import StudyName, Wired
 from api.parts import Parts
 from api.requests import StrictRoute
@@ -33,12 +34,13 @@ EventIdQuery = Annotated[
 
 @router.get("/events", response_class=EventSourceResponse, responses={204: {"description": "the study has ended"}})
 async def follow_study(
-    name: StudyName, parts: Wired, last_event_id: EventId = None, first_event_id: EventIdQuery = None
+    request: Request, name: StudyName, parts: Wired, last_event_id: EventId = None, first_event_id: EventIdQuery = None
 ) -> Response:
     """Events `study`, `trial` and `report` behind the given one (from the beginning, if none is given), then live ones.
 
     After the last event of an ended study comes one more, `end`, without an id. A client that connects again then gets
-    204, on which an EventSource stops. If the study is taken up again, the log goes on behind that event.
+    204, on which an EventSource stops. If the study is taken up again, the log goes on behind that event. A stream whose
+    key is revoked ends without one, within seconds.
     """
     after = _sequence(last_event_id if last_event_id is not None else first_event_id)
     study_id, last = await run_in_threadpool(_find, parts, name)
@@ -46,12 +48,12 @@ async def follow_study(
         after = 0  # the number is of an earlier study of this name: this one's log is all new
     if after and (await run_in_threadpool(_read, parts, study_id, after)).is_end and after == last:
         return Response(status_code=204)
-    return EventSourceResponse(_follow(parts, study_id, after), ping=PING_SECONDS, sep="\n")
+    return EventSourceResponse(_follow(request, parts, study_id, after), ping=PING_SECONDS, sep="\n")
 
 
-async def _follow(parts: Parts, study_id: int, after: int) -> AsyncIterator[ServerSentEvent]:
+async def _follow(request: Request, parts: Parts, study_id: int, after: int) -> AsyncIterator[ServerSentEvent]:
     with parts.bell.rope(study_id) as rope:
-        while True:
+        while await run_in_threadpool(may_stay, request, parts.keys):
             rope.reset()
             page = await run_in_threadpool(_read, parts, study_id, after)
             for event in page.events:

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import update
 
 from store.bus import events_channel, open_redis
+from store.keys import Keys
 from store.models import TrialRow, TrialState
 from store.session import writes
 from store.settings import Settings
@@ -113,6 +114,23 @@ def test_news_arrive_at_once_and_not_at_the_next_look(server: ApiServer) -> None
 
     assert json.loads(event["data"])["state"] == "PAUSED"
     assert time.monotonic() - begun < 2
+
+
+@on_sqlite
+def test_a_stream_ends_when_its_key_is_revoked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.keyring.FRESH_SECONDS", 0.0)
+    with serving(settings) as server:
+        server.create("s")
+        with writes(server.engine).begin() as session:
+            key = Keys(session).create("reader", EPOCH)
+        with server.http.stream("GET", EVENTS, headers={"Authorization": f"Bearer {key}"}) as response:
+            events = parsed(response.iter_lines())
+            assert take(events, 1) == [1]
+            with writes(server.engine).begin() as session:
+                Keys(session).revoke("reader", EPOCH)
+            server.add_events(1)
+            announce(server)
+            assert next(events, None) is None
 
 
 def test_a_stream_goes_on_behind_the_last_event_that_arrived(server: ApiServer) -> None:
