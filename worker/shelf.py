@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 def shelf_folder(settings: Settings) -> Iterator[Path]:
     """A folder for the slots of one supervisor, for as long as it lives; those of dead ones are cleared away."""
     shelves = settings.home / "prepared" / socket.gethostname()
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)  # of `parents` none would have this mode
     shelves.mkdir(parents=True, exist_ok=True)
     for left in shelves.glob("*.alive"):
         _clear_if_dead(left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 import time
 from pathlib import Path
@@ -111,3 +112,8 @@ def test_a_supervisor_clears_away_what_dead_ones_have_left_and_no_other(tmp_path
             assert not dead.exists()
 
     assert list(living.parent.iterdir()) == []
+
+
+def test_a_home_that_a_worker_makes_is_closed_to_others(tmp_path: Path) -> None:
+    with shelf_folder(Settings(home_dir=tmp_path / "a" / "home")):
+        assert stat.S_IMODE((tmp_path / "a" / "home").stat().st_mode) == 0o700
