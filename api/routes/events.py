@@ -39,8 +39,8 @@ async def follow_study(
     """Events `study`, `trial` and `report` behind the given one (from the beginning, if none is given), then live ones.
 
     After the last event of an ended study comes one more, `end`, without an id. A client that connects again then gets
-    204, on which an EventSource stops. If the study is taken up again, the log goes on behind that event. A stream whose
-    key is revoked ends without one, within seconds.
+    204, on which an EventSource stops. If the study is taken up again, the log goes on behind that event. A stream
+    whose key is revoked ends without one, within seconds.
     """
     after = _sequence(last_event_id if last_event_id is not None else first_event_id)
     study_id, last = await run_in_threadpool(_find, parts, name)
