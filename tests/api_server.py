@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -96,17 +96,21 @@ class ApiServer:
                 session.add(EventRow(study_id=row.id, sequence=sequence, kind="report", body=body, at=EPOCH))
             row.last_event += count
 
-    @contextmanager
-    def scheduling(self) -> Iterator[None]:
-        """The real scheduler, in a thread."""
-        scheduler = Scheduler(self.settings, self.engine, open_redis(self.settings.redis_url))
-        thread = threading.Thread(target=scheduler.run)
-        thread.start()
-        try:
-            yield
-        finally:
-            scheduler.stop()
-            thread.join()
+    def scheduling(self) -> AbstractContextManager[None]:
+        return scheduling(self.settings, self.engine)
+
+
+@contextmanager
+def scheduling(settings: Settings, engine: Engine) -> Iterator[None]:
+    """The real scheduler, in a thread."""
+    scheduler = Scheduler(settings, engine, open_redis(settings.redis_url))
+    thread = threading.Thread(target=scheduler.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        scheduler.stop()
+        thread.join()
 
 
 @contextmanager

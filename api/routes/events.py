@@ -53,9 +53,11 @@ async def follow_study(
 
 async def _follow(request: Request, parts: Parts, study_id: int, after: int) -> AsyncIterator[ServerSentEvent]:
     with parts.bell.rope(study_id) as rope:
-        while await run_in_threadpool(may_stay, request, parts.keys):
+        while True:
             rope.reset()
-            page = await run_in_threadpool(_read, parts, study_id, after)
+            page = await run_in_threadpool(_read_on, request, parts, study_id, after)
+            if page is None:
+                return
             for event in page.events:
                 yield _sent(event)
                 after = event.sequence
@@ -86,6 +88,11 @@ def _find(parts: Parts, name: str) -> tuple[int, int]:
 def _read(parts: Parts, study_id: int, after: int) -> EventPage:
     with parts.reads() as session:
         return read_events(session, study_id, after, PAGE)
+
+
+def _read_on(request: Request, parts: Parts, study_id: int, after: int) -> EventPage | None:
+    """None where the key that opened the stream has been revoked."""
+    return _read(parts, study_id, after) if may_stay(request, parts.keys) else None
 
 
 def _sent(event: EventRow) -> ServerSentEvent:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 from sqlalchemy import delete
 
-from search.scheduler import Scheduler
-from store.bus import open_redis
 from store.models import ReportRow, StudyRow, StudyState, TrialRow
 from store.session import writes
-from tests.api_server import definition
+from tests.api_server import definition, scheduling
 from tests.browser import seed
-from tests.browser.conftest import Site, Visitor, serving
+from tests.browser.conftest import Visitor, serving
 from trialyard.client import Client
 
 DRAWN_LOSS = """() => {
@@ -29,7 +24,7 @@ DRAWN_LOSS = """() => {
 def test_a_failed_trial_is_retried_and_an_open_one_cancelled_once_that_is_confirmed(
     browser: Browser, redis_service: str, tmp_path: Path
 ) -> None:
-    with serving(tmp_path, redis_service) as site, scheduling(site), Client(site.url) as client:
+    with serving(tmp_path, redis_service) as site, scheduling(site.settings, site.engine), Client(site.url) as client:
         client.create_study(definition())
         [handout] = client.ask("s", "w1")
         client.tell("s", handout, "failed", reason="out of luck")
@@ -152,16 +147,3 @@ def test_the_log_does_not_wait_for_the_reports_and_a_long_curve_keeps_its_spikes
     assert steps_drawn[-1] == steps - 1
     assert len(steps_drawn) <= 2001
     assert max(values) == 9
-
-
-@contextmanager
-def scheduling(site: Site) -> Iterator[None]:
-    """The real scheduler, in a thread."""
-    scheduler = Scheduler(site.settings, site.engine, open_redis(site.settings.redis_url))
-    thread = threading.Thread(target=scheduler.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        scheduler.stop()
-        thread.join()
