@@ -6,16 +6,15 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from tests.api_server import definition
+from tests.api_server import definition, scheduling
 from tests.browser.conftest import serving
-from tests.browser.test_moves import scheduling
 from trialyard.client import Client
 
 
 def test_a_budget_is_changed_and_a_refusal_is_told_where_it_was_written(
     browser: Browser, redis_service: str, tmp_path: Path
 ) -> None:
-    with serving(tmp_path, redis_service) as site, scheduling(site), Client(site.url) as client:
+    with serving(tmp_path, redis_service) as site, scheduling(site.settings, site.engine), Client(site.url) as client:
         client.create_study(definition(budget={"trials": 1}))
         [handout] = client.ask("s", "w1")
         client.tell("s", handout, "complete", {"val/loss": 0.5})
