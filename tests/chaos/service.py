@@ -142,7 +142,8 @@ def running_service(folder: Path, step_seconds: float, on_postgres: bool, whole:
     redis = Redis(folder)
     postgres = Postgres(folder) if on_postgres else None
     with ExitStack() as stack:
-        for server in filter(None, (redis, postgres)):
+        servers: list[Redis | Postgres] = [redis, postgres] if postgres else [redis]
+        for server in servers:
             server.start()
             stack.callback(server.kill)
         database_url = postgres.url if postgres else f"sqlite:///{folder / 'trialyard.db'}"

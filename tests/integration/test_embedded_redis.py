@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import stat
@@ -15,6 +16,7 @@ import pytest
 import redis
 
 from store import embedded_redis as module
+from store import redis_guard
 from store.embedded_redis import embedded_redis, find_redis_server
 from store.errors import SettingsError
 
@@ -143,7 +145,7 @@ def test_a_server_that_is_killed_comes_back_with_its_data(home: Path, monkeypatc
         client.config_set("appendfsync", "always")
         client.set("truth", "kept")
         first = server_process(url)
-        time.sleep(module.redis_guard.STEADY_SECONDS + 0.1)  # before that it would count as unable to start
+        time.sleep(redis_guard.STEADY_SECONDS + 0.1)  # before that it would count as unable to start
 
         os.kill(first, signal.SIGKILL)
 
@@ -171,7 +173,7 @@ def test_a_server_that_cannot_start_is_told_with_its_own_words(home: Path) -> No
 
 def test_without_any_server_the_cure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
 
     with pytest.raises(SettingsError, match="install redis-server or valkey-server, or name a running one"):
         find_redis_server()

@@ -55,6 +55,7 @@ def test_a_job_carries_nothing_but_ids(client: redis.Redis, number: int | None, 
 
     job = TrialJob.fetch(job_id, connection=client, serializer=JSONSerializer)
 
+    assert isinstance(job, TrialJob)
     assert job.errand == Errand(3, number)
     assert job.timeout == -1
 

@@ -71,7 +71,7 @@ def test_a_training_reports_every_epoch_and_ends_with_its_best_and_its_test_metr
     assert finish.metrics["val/accuracy"] == best
     assert "test/accuracy" in finish.metrics
     costs = {"params", "flops", "seconds", "device_memory"}
-    assert all(costs <= report.metrics.keys() for report in (*reports, finish))
+    assert all(costs <= metrics.keys() for metrics in [*(report.metrics for report in reports), finish.metrics])
     assert "epoch 3/3" in pool.log(finish.attempt)
 
 

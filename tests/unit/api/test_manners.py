@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from store.bus import open_redis
+from store.bus import open_redis, worker_key
 from store.models import StudyRow, TrialState
-from store.roster import worker_key
 from store.session import writes
 from tests.api_server import ApiServer, definition, on_sqlite
 

@@ -29,8 +29,8 @@ def enter(study: OptunaStudy, first: float, last: float, levels: int) -> int:
 
 def curves(study: OptunaStudy, most: int = 200) -> Observed:
     study.propose()  # takes in what there is
-    ranked: Any = study._sampler._ranked  # type: ignore[union-attr]
-    found: Observed = ranked.curves(most)
+    sampler: Any = study._sampler
+    found: Observed = sampler._ranked.curves(most)
     return found
 
 

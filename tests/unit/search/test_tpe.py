@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from search.candidates import Candidates
 from search.tpe import HistoryTPESampler
 
-Space = dict[str, BaseDistribution]
+Space = dict[str, FloatDistribution | IntDistribution | CategoricalDistribution]
 
 SPACES: dict[str, Space] = {
     "floats": {f"x{place}": FloatDistribution(0.0, 1.0) for place in range(5)},
@@ -140,7 +140,10 @@ def test_proposals_are_optunas_while_many_trials_run() -> None:
 
 @pytest.mark.parametrize("space", ["floats", "mixed"])
 def test_proposals_are_optunas_where_good_trials_are_equal_and_at_an_edge(space: str) -> None:
-    given = {name: each.choices[0] if hasattr(each, "choices") else each.low for name, each in SPACES[space].items()}
+    given = {
+        name: each.choices[0] if isinstance(each, CategoricalDistribution) else each.low
+        for name, each in SPACES[space].items()
+    }
     same = [create_trial(params=given, distributions=SPACES[space], value=-10.0) for _ in range(2)]
     proposals = []
     for sampler_class in (HistoryTPESampler, TPESampler):

@@ -19,6 +19,7 @@ from trainer.data.schema import Target
 from trainer.ensemble import ensemble_file, retrain, select
 from trainer.ensemble.candidates import Candidates, Rows, TooFewRows, Unlike
 from trainer.ensemble.combine import COMBINATIONS, Stacked, Voted, Weighted
+from trainer.loop import evaluate
 from trainer.members import Member
 from trainer.models.build import build
 from trainer.predictions import Held, Predictions
@@ -279,7 +280,7 @@ def test_boosting_of_classes_draws_the_missed_rows_again(monkeypatch: pytest.Mon
 
     members, combination = retrain.boost(shop(digits, "sklearn:digits"), rounds=3, seed=0)
 
-    first = retrain.evaluate(members[0].model, digits.train).argmax(1)
+    first = evaluate(members[0].model, digits.train).argmax(1)
     missed = set((first != digits.train.y).nonzero()[:, 0].tolist())
     share = np.mean([row in missed for row in drawn[0]])
     assert share > 2 * len(missed) / digits.train.rows

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.config import ONLY_WITH, Model, Regularization, TrainConfig, Way, allows
+from trainer.config import MODELS, ONLY_WITH, Model, Regularization, TrainConfig, Way, allows
 from trainer.data.images import ImageSchema
 from trainer.data.numeric import Numeric
 from trainer.data.prepared import AnySchema
 from trainer.data.schema import Categorical, Schema, Target
 from trainer.data.texts import TextSchema
 from trainer.init import initialize
-from trainer.models.build import MODELS, build
+from trainer.models.build import build
 
 TARGET = Target(name="y", task="classification", classes=("a", "b"))
 NUMBER, NAME = Numeric(name="x", fill=0.0, shift=0.0, scale=1.0), Categorical(name="z", categories=("p", "q"))

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.trainer.conftest import CPU
 from trainer import preflight
 from trainer.config import TrainConfig
+from trainer.data.prepare import prepare_for
 from trainer.errors import Problem
 
 
@@ -103,7 +104,7 @@ def test_data_that_differ_between_corners_are_each_prepared_and_bad_ones_do_not_
 
 
 def test_the_data_are_prepared_once_for_all_corners_that_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared, real = [], preflight.prepare_for
+    prepared, real = [], prepare_for
 
     def counting(config: TrainConfig, **more: Any) -> Any:
         prepared.append(config.data)

@@ -66,7 +66,7 @@ def test_preprocessing_is_fitted_on_the_training_part_only(tmp_path: Path, write
     rng = np.random.default_rng(0)
     table = {"x": rng.normal(0, 1, 100), "job": rng.choice(["a", "b"], 100), "y": [0, 1] * 50}
     rows = split_rows(100, Split(stratify=False), hold_out_test=True, labels=None)
-    planted = {name: column.copy() for name, column in table.items() if name != "y"} | {"y": table["y"]}
+    planted = {name: np.copy(column) for name, column in table.items() if name != "y"} | {"y": table["y"]}
     held_out = np.concatenate([rows.validation, rows.test])
     planted["x"][held_out] = rng.choice([np.nan, 1e6, -1e6], len(held_out))
     planted["job"][held_out] = "c"

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ def paused_alone() -> MemoryFolder:
 
 
 @pytest.fixture(scope="module")
-def both(paused_alone: MemoryFolder) -> Iterator[tuple[dict[str, Trained], dict[str, tuple[str, int, int]]]]:
+def both(paused_alone: MemoryFolder) -> tuple[dict[str, Trained], dict[str, tuple[str, int, int]]]:
     """What the first rank has come to, and of the second the endings, the epochs and the number of files."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

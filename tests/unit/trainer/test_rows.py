@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.data.images import ImageSchema
-from trainer.data.schema import Categorical, Numeric, Schema, Target
+from trainer.data.numeric import Numeric
+from trainer.data.schema import Categorical, Schema, Target
 from trainer.data.texts import TextSchema
 from trainer.rows import WrongRows, in_common, read_rows
 

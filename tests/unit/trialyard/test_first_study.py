@@ -96,7 +96,7 @@ def test_the_first_line_says_what_divides_the_fields_whatever_stands_in_them(tmp
     assert (definition.trial["data"]["delimiter"], definition.trial["data"]["target"]) == (";", "of")
     assert definition.trial["data"]["decimal"] == ","
     assert study.look.prepared.columns == ["size, cm", "kind, in a, b, c, d"]
-    assert len(study.look.prepared.schema.numeric) == 2  # type: ignore[union-attr] - a table
+    assert len(study.look.prepared.schema.numeric) == 2  # type: ignore[union-attr]  # a table
 
 
 def test_commas_in_words_are_none_of_numbers(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_sentences_of_a_script_without_spaces_are_noticed(tmp_path: Path) -> Non
     study, definition = written(table, tmp_path / "messages.csv")
 
     assert definition.trial["data"]["text"] == "message"
-    assert "惠" in study.look.prepared.schema.vocabulary  # type: ignore[union-attr] - of texts
+    assert "惠" in study.look.prepared.schema.vocabulary  # type: ignore[union-attr]  # of texts
 
 
 def test_a_column_in_which_hardly_a_value_stands_is_dropped(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -63,10 +63,9 @@ def console() -> Console:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOMENT_SECONDS", 0.01)
     monkeypatch.setattr(module, "LINE_SECONDS", 0.0)
-    return
 
 
 def test_watching_ends_with_the_study_and_returns_it_as_it_is_then(console: Console) -> None:

@@ -71,7 +71,7 @@ def test_a_full_disk_loses_words_and_no_trial(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(sys, "stdout", os.fdopen(1, "w", buffering=1, closefd=False))
 
     with TrialLog(LocalFolder(tmp_path), LogKeeper()) as output:
-        reporter = Reporter(None, AttemptKey(1, 2, 3), output)  # type: ignore[arg-type] - it reports nothing
+        reporter = Reporter(None, AttemptKey(1, 2, 3), output)  # type: ignore[arg-type]  # it reports nothing
         reporter.log("epoch 1/3")
 
 
