@@ -199,23 +199,13 @@ def worker(
     """Train trials: one process a slot."""
     with _service():
         from trialyard import services
+        from worker.division import read_division
 
         settings = _settings(objectives_file=objectives, redis_url=redis)
         if not settings.redis_url:
             server = server or os.environ.get("TRIALYARD_SERVER_URL")
-        raise typer.Exit(
-            services.work(
-                settings,
-                server,
-                pool,
-                cpu_slots,
-                gpus,
-                slots_per_gpu,
-                gpus_per_trial,
-                memory_per_slot,
-                name,
-            )
-        )
+        division = read_division(gpus, slots_per_gpu, gpus_per_trial, cpu_slots, memory_per_slot)
+        raise typer.Exit(services.work(settings, server, pool, division, name))
 
 
 @app.command()

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from pydantic import ByteSize, TypeAdapter, ValidationError
 from rich.table import Table
 
 from store.addresses import without_password
@@ -23,6 +23,9 @@ from trialyard.errors import BadInput
 from trialyard.joining import check_scheduler, join
 from trialyard.tables import moment
 from trialyard.terminal import complaints
+
+if TYPE_CHECKING:
+    from worker.division import Division
 
 
 def serve(settings: Settings) -> int:
@@ -40,18 +43,7 @@ def schedule(settings: Settings) -> int:
     return main(_with_redis(settings))
 
 
-def work(
-    settings: Settings,
-    server: str | None,
-    pool: str,
-    cpu_slots: str | None,
-    gpus: str | None,
-    slots_per_gpu: str,
-    gpus_per_trial: str,
-    memory_per_slot: str | None,
-    name: str | None,
-) -> int:
-    from worker.places import read_slots
+def work(settings: Settings, server: str | None, pool: str, division: Division, name: str | None) -> int:
     from worker.pool import Pool
 
     if not re.fullmatch(r"[a-z0-9-]{1,64}", pool):  # as studies name it in `resources`
@@ -60,16 +52,7 @@ def work(
         settings = join(settings, server, complaints().print)
     settings = _with_redis(settings, "the server with --server https://…, or ")
     check_scheduler(settings.redis_url)
-    return Pool(
-        settings,
-        pool=pool,
-        cpu_slots=None if cpu_slots is None else read_slots("--cpu-slots", cpu_slots),
-        gpus=gpus,
-        slots_per_gpu=read_slots("--slots-per-gpu", slots_per_gpu),
-        gpus_per_trial=gpus_per_trial,
-        memory_per_slot=None if memory_per_slot is None else _bytes(memory_per_slot),
-        name=name,
-    ).run()
+    return Pool(settings, pool, division, name).run()
 
 
 def create_key(settings: Settings, name: str, role: KeyRole) -> str:
@@ -108,14 +91,6 @@ def _keys(settings: Settings) -> Iterator[Keys]:
             yield Keys(session)
     finally:
         engine.dispose()
-
-
-def _bytes(size: str) -> int:
-    """Raises: SettingsError: the text is no size."""
-    try:
-        return int(TypeAdapter(ByteSize).validate_python(size))
-    except ValidationError as error:
-        raise SettingsError(f"--memory-per-slot {size}: it must be a size, such as 8GiB or 500MB") from error
 
 
 def _with_redis(settings: Settings, instead: str = "") -> Settings:

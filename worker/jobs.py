@@ -1,10 +1,11 @@
-"""What a job does, inside the runner: take the trial, run it, report its end, and go on with the next in time."""
+"""What a job does, inside the runner: take the trial or the task, run it, report its end, and go on in time."""
 
 from __future__ import annotations
 
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -16,14 +17,26 @@ from search.definition import Definition, parse
 from store.artifacts import Artifacts
 from store.bus import Caller
 from store.errors import DefinitionError, Problem, StaleAttempt, Unavailable
-from store.messages import Assignment, AttemptKey, Finish, Preflighted, PreflightTask, Take, TakeTask
+from store.messages import (
+    Assignment,
+    AttemptKey,
+    Finish,
+    FinishTask,
+    Preflighted,
+    PreflightTask,
+    Take,
+    TakeTask,
+    TaskAssignment,
+)
 from worker.ending import CommandFailed, CrowdedOut, Ending, GroupFailed, outcome_of, reason_of
 from worker.outgoing import Outgoing
 from worker.progress import Progress
 from worker.reporter import PATIENCE_SECONDS, Reporter, finite
-from worker.tasks import TaskKind, do_task
+from worker.tasks import Returned, TaskKind, Workplace
 from worker.triallog import LogKeeper, TrialLog
 from worker.wear import Wear
+
+ASK_SECONDS = 2.0  # between two questions whether a task is still wanted
 
 log = structlog.get_logger(__name__)
 
@@ -102,16 +115,16 @@ def _may_pull(bench: Bench) -> bool:
 
 
 def _perform_task(bench: Bench, study_id: int, number: int) -> None:
-    do_task(
-        bench.tasks,
-        TakeTask(study_id=study_id, number=number, worker=bench.worker),
-        caller=bench.caller,
-        artifacts=bench.artifacts,
-        logs=bench.logs,
-        began=bench.began,
-        ended=lambda attempt: bench.ended(attempt, 0),
-        should_leave=bench.should_leave,
-    )
+    take = TakeTask(study_id=study_id, number=number, worker=bench.worker)
+    answer = bench.caller.call(take, PATIENCE_SECONDS)
+    if not isinstance(answer, TaskAssignment):
+        return
+    bench.began(answer.attempt)
+    wanted = _Wanted(take, answer, bench.caller)
+    folder = bench.artifacts.task(study_id, number)
+    place = Workplace(study_id, number, folder, bench.artifacts, bench.should_leave, wanted)
+    bench.caller.call(_run_task(bench, answer, place), PATIENCE_SECONDS)
+    bench.ended(answer.attempt, 0)
 
 
 def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
@@ -166,3 +179,33 @@ def _preflight(bench: Bench, task: PreflightTask) -> Preflighted:
         hint = f"the log of worker {bench.worker} has the details"
         problems, facts = [Problem("trial", f"the preflight failed: {reason_of(error)}", hint).as_dict()], {}
     return Preflighted(study_id=task.study_id, problems=problems, facts=facts)
+
+
+def _run_task(bench: Bench, task: TaskAssignment, place: Workplace) -> FinishTask:
+    """Whatever a task raises is its own end, and never the runner's."""
+    kind = bench.tasks[task.task]
+    with TrialLog(place.folder, bench.logs) if kind.keeps_log else nullcontext():
+        try:
+            place.check()
+            result = kind.run(task.request, place)
+            return FinishTask(attempt=task.attempt, outcome="finished", result=result)
+        except Returned:
+            return FinishTask(attempt=task.attempt, outcome="returned")
+        except Exception as error:  # noqa: BLE001 - a task may raise anything
+            traceback.print_exc()
+            return FinishTask(attempt=task.attempt, outcome="failed", reason=reason_of(error))
+
+
+class _Wanted:
+    """Whether a task is still ours to do: taking it again says so, every few seconds at most."""
+
+    def __init__(self, take: TakeTask, answer: TaskAssignment, caller: Caller) -> None:
+        self._take, self._answer, self._caller = take, answer, caller
+        self._ask_at = time.monotonic() + ASK_SECONDS
+
+    def __call__(self) -> bool:
+        if time.monotonic() < self._ask_at:
+            return True
+        self._ask_at = time.monotonic() + ASK_SECONDS
+        again = self._caller.call(self._take, PATIENCE_SECONDS)
+        return isinstance(again, TaskAssignment) and again.attempt == self._answer.attempt

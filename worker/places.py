@@ -1,27 +1,20 @@
-"""Where the slots of a machine run, and what each of them gets: GPUs, cores, memory, an environment."""
+"""Where a slot of a machine runs, and what it gets: GPUs, cores, memory, an environment."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
-from search.sections import MOST_RANKS
-from store.errors import SettingsError
 from store.settings import Settings
 from worker.gpu import Gpu
 from worker.mps import VARIABLE, mps_folder
 
 MOST_ON_GPU = 8  # slots, where their number is found out
 MOST_ON_CORE = 2
-
-Slots = int | Literal["auto"]
 
 SECRETS = {"api_key", "database_url", "worker_redis_url"}  # no part of a worker's business
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -68,94 +61,10 @@ class Place:
         return options
 
 
-def places_for(
-    gpus: Sequence[Gpu],
-    cpu_slots: Slots,
-    slots_per_gpu: Slots,
-    memory_per_slot: int | None = None,
-    group_sizes: Sequence[int] = (1,),
-) -> list[Place]:
-    """A place for each slot; the cores are shared out evenly, and each GPU among its slots. Where the number of slots
-    is to be found out ("auto"), the place of the first one, which all others are like.
-
-    Raises:
-        SettingsError: there are too few GPUs for the groups, or slots would share those of a group.
-    """
-    groups = group(gpus, group_sizes) if gpus else []
-    if slots_per_gpu not in ("auto", 1) and any(len(each) > 1 for each in groups):
-        raise SettingsError(
-            "--slots-per-gpu: a group's trial has its GPUs for itself; leave it out, or --gpus-per-trial"
-        )
-    count = len(groups) * _most(slots_per_gpu, MOST_ON_GPU) + _most(cpu_slots, MOST_ON_CORE * cores())
-    threads = max(1, cores() // max(1, count))
-    memory = memory_per_slot or memory_bytes() // max(1, count)
-    place = partial(Place, threads=threads, memory=memory, is_limited=memory_per_slot is not None)
-    places = []
-    for each in groups:
-        if slots_per_gpu == "auto":
-            places.append(place(_label(each), gpus=each, crowd=_label(each) if len(each) == 1 else ""))
-        else:
-            places += [place(_label(each), gpus=each, gpu_share=1 / slots_per_gpu)] * slots_per_gpu
-    if cpu_slots == "auto":
-        return [*places, place("cpu", crowd="cpu")]
-    return places + [place(f"cpu{index}") for index in range(cpu_slots)]
-
-
 def most_slots(place: Place) -> int:
     """How many slots a place may come to have whose number is found out."""
     by_device = MOST_ON_GPU if place.gpus else MOST_ON_CORE * cores()
     return max(1, min(by_device, memory_bytes() // place.memory))
-
-
-def read_slots(option: str, text: str) -> Slots:
-    """Of an operator's words: a number, or "auto".
-
-    Raises:
-        SettingsError: it is neither.
-    """
-    if text == "auto":
-        return "auto"
-    if not text.isdecimal():
-        raise SettingsError(f"{option} {text}: it must be a number, or auto to find it out")
-    return int(text)
-
-
-def group(gpus: Sequence[Gpu], sizes: Sequence[int]) -> list[tuple[Gpu, ...]]:
-    """The GPUs in groups, each of which serves one trial at a time. One size is that of all groups, and what is left
-    over serves singly; several sizes are those of the groups one after another.
-
-    Raises:
-        SettingsError: there are too few GPUs for that.
-    """
-    wanted = list(sizes) if len(sizes) > 1 else list(sizes) * (len(gpus) // sizes[0])
-    if sum(wanted) > len(gpus) or not wanted:
-        text = ",".join(map(str, sizes))
-        raise SettingsError(f"--gpus-per-trial {text}: it takes {sum(sizes)} GPUs, and {len(gpus)} are served")
-    wanted += [1] * (len(gpus) - sum(wanted))
-    left = iter(gpus)
-    return [tuple(islice(left, size)) for size in wanted]
-
-
-def read_group_sizes(text: str) -> list[int]:
-    """Of an operator's words: "2" for groups of two, "4,2,2" for one of four and two of two.
-
-    Raises:
-        SettingsError: they are no such numbers.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and 1 <= int(part) <= MOST_RANKS for part in parts):
-        hint = "a number of GPUs such as 2, or one for each group as in 4,2,2"
-        raise SettingsError(f"--gpus-per-trial {text}: it must be {hint}, each from 1 to {MOST_RANKS}")
-    return [int(part) for part in parts]
-
-
-def _most(slots: Slots, auto: int) -> int:
-    return auto if slots == "auto" else slots
-
-
-def _label(gpus: Sequence[Gpu]) -> str:
-    more = f"x{len(gpus)}" if len(gpus) > 1 else ""
-    return f"{gpus[0].label}{more}"
 
 
 def cores() -> int:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -25,11 +24,12 @@ from worker.claims import Claims
 from worker.courier import Courier
 from worker.crowd import Crowd
 from worker.crowds import Crowds
-from worker.gpu import Gpu, choose, list_gpus
+from worker.division import Division
+from worker.gpu import choose, list_gpus
 from worker.log import configure
 from worker.objectives_file import read_objectives
 from worker.oom import OomWatch
-from worker.places import Place, Slots, cores, environment_of, most_slots, places_for, read_group_sizes
+from worker.places import Place, environment_of, most_slots
 from worker.serve import DRAINED
 from worker.shelf import shelf_folder
 from worker.spool import spool_folder
@@ -59,29 +59,11 @@ class _Slot:
 class Pool:
     """The slots of a machine. `run` keeps them until SIGTERM or SIGINT."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        pool: str,
-        cpu_slots: Slots | None = None,
-        gpus: str | None = None,
-        slots_per_gpu: Slots = 1,
-        gpus_per_trial: str = "1",
-        memory_per_slot: int | None = None,
-        name: str | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, pool: str, division: Division, name: str | None = None) -> None:
         """
         Args:
             pool: which pool's trials to serve.
-            cpu_slots: how many slots without a GPU; if left out one for each core where no GPU is served, else none;
-                "auto" finds it out while they work.
-            gpus: "all", "none", or indices such as "0,2"; if left out all, of which there may be none. Every slot sees
-                its own and nothing of the others.
-            slots_per_gpu: how many slots share one GPU; "auto" finds it out.
-            gpus_per_trial: how many GPUs make a slot, "2", or of each group "4,2,2"; the rest serve singly.
-            memory_per_slot: bytes of the host's memory that a trial may use; if left out it may use all, and a slot
-                offers its share of what there is.
+            division: of this machine into slots.
             name: what workers' names begin with; the host's name if left out.
 
         Raises:
@@ -92,11 +74,11 @@ class Pool:
             read_objectives(settings.objectives_file)
         self._claims = Claims()
         # Who says nothing of cores wants a GPU where there is one.
-        least = 1 if cpu_slots is None else 0
-        there = list_gpus() if gpus != "none" else []
-        served = self._claims.take(choose(there, gpus or "all"), gpus or "all", least)
-        self._lacks_gpus = gpus == "all" and not there
-        places = _places(served, cpu_slots, slots_per_gpu, gpus_per_trial, memory_per_slot)
+        least = 1 if division.cpu_slots is None else 0
+        there = list_gpus() if division.gpus != "none" else []
+        served = self._claims.take(choose(there, division.gpus or "all"), division.gpus or "all", least)
+        self._lacks_gpus = division.gpus == "all" and not there
+        places = division.places(served)
         self._settings = settings
         self._pool = pool
         self._machine = _checked(name or socket.gethostname())
@@ -222,22 +204,6 @@ def _checked(name: str) -> str:
             "give another one with --name"
         )
     return name
-
-
-def _places(
-    served: Sequence[Gpu],
-    cpu_slots: Slots | None,
-    slots_per_gpu: Slots,
-    gpus_per_trial: str,
-    memory_per_slot: int | None,
-) -> list[Place]:
-    """Those that a pool of these arguments has, at least one. Raises: SettingsError."""
-    if cpu_slots is None:
-        cpu_slots = 0 if served else cores()
-    places = places_for(served, cpu_slots, slots_per_gpu, memory_per_slot, read_group_sizes(gpus_per_trial))
-    if not places:
-        raise SettingsError("a worker needs at least one slot; give --cpu-slots, or --gpus where there are some")
-    return places
 
 
 class _Signals:

@@ -114,13 +114,11 @@ class Slot:
     def _speak_for_the_dead(self, errand: Errand, how: str) -> None:
         running, self._running = self._running, None
         excess = self._bound.take_excess()
-        if running is not None and excess is not None:
-            self._tell(Finish(attempt=running, outcome="failed", reason=excess))
-            return
         if running is not None:
-            # What had to leave is not counted as a try, also when it did not leave by itself.
             end = Finish if errand.kind == "trial" else FinishTask
-            self._tell(end(attempt=running, outcome="returned" if self._leaving else "lost", reason=how))
+            # What had to leave is not counted as a try, also when it did not leave by itself.
+            outcome = "failed" if excess else "returned" if self._leaving else "lost"
+            self._tell(end(attempt=running, outcome=outcome, reason=excess or how))
             return
         self._fruitless_deaths += 1
         if self._fruitless_deaths < MOST_FRUITLESS_DEATHS:

@@ -190,13 +190,16 @@ def running_pool(
     environment: dict[str, str] | None = None,
     commands: str = "",
     within: Sequence[str] = (),
-    **options: Any,
+    pool: str = "default",
+    name: str | None = None,
+    **division: Any,
 ) -> Iterator[RunningPool]:
     """A pool of one CPU slot, unless told otherwise; whatever happens, nothing of it is left at the end.
 
     Args:
         commands: further tables of its objectives.toml.
         within: a command that starts it elsewhere, as in a network of its own.
+        division: fields of its `Division`.
     """
     (folder / "objectives_of_tests.py").write_text(OBJECTIVES)
     names = [line[4:].split("(")[0] for line in OBJECTIVES.splitlines() if line.startswith("def ")]
@@ -211,13 +214,13 @@ def running_pool(
         "TRIALYARD_WARM_RUNNERS": "false",
         "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
     }
-    arguments = json.dumps({"pool": "default", "cpu_slots": 1, "gpus": "none", **options})
+    arguments = json.dumps([pool, name, {"cpu_slots": 1, "gpus": "none", **division}])
     process = subprocess.Popen(
         [*within, sys.executable, "-c", _SERVE, arguments], env=os.environ | settings | (environment or {}), cwd=folder
     )
     client = open_redis(redis_url)
     try:
-        yield RunningPool(process, client, folder, options.get("pool", "default"))
+        yield RunningPool(process, client, folder, pool)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -231,9 +234,11 @@ def running_pool(
 _SERVE = """
 import json, sys
 from store.settings import Settings
+from worker.division import Division
 from worker.pool import Pool
 
-sys.exit(Pool(Settings(), **json.loads(sys.argv[1])).run())
+pool, name, division = json.loads(sys.argv[1])
+sys.exit(Pool(Settings(), pool, Division(**division), name).run())
 """
 
 

@@ -46,7 +46,7 @@ def test_a_group_of_gpus_takes_the_jobs_that_want_as_many_and_shows_them_all_to_
     with (
         redis_server(tmp_path) as url,
         ScriptedScheduler(url, gpus=2) as scheduler,
-        running_pool(tmp_path, url, cpu_slots=0, gpus="all", gpus_per_trial="2") as pool,
+        running_pool(tmp_path, url, cpu_slots=0, gpus="all", group_sizes=[2]) as pool,
     ):
         worker = pool.worker()
         scheduler.assign(objective("surroundings", number=1))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import SettingsError
 from tests.unit.worker.test_gpu import GPUS
 from worker.climb import Climb, Look
 from worker.crowd import Crowd
+from worker.division import Division
 from worker.mps import mps_folder
-from worker.places import MOST_ON_GPU, Place, most_slots, places_for, read_slots
+from worker.places import MOST_ON_GPU, Place, most_slots
 
 GIB = 2**30
 SECONDS = 10.0
@@ -152,13 +152,11 @@ def test_who_is_drained_by_somebody_gets_no_other_slot() -> None:
 
 def test_places_whose_slots_are_counted_begin_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(32)), raising=False)
-    gpu, other, _, cpu = places_for(GPUS, read_slots("--cpu-slots", "auto"), read_slots("--slots-per-gpu", "auto"))
+    gpu, other, _, cpu = Division(cpu_slots="auto", slots_per_gpu="auto").places(GPUS)
 
     assert (gpu.crowd, other.crowd, cpu.crowd) == ("00000000", "10000000", "cpu")
     assert gpu.gpu_share == 1.0
     assert most_slots(gpu) == MOST_ON_GPU
-    with pytest.raises(SettingsError, match="--cpu-slots many: it must be a number, or auto"):
-        read_slots("--cpu-slots", "many")
 
 
 def test_a_daemon_of_mps_is_found_where_it_listens(tmp_path: Path) -> None:

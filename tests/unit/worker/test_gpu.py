@@ -1,8 +1,8 @@
 import pytest
 
 from store.errors import SettingsError
+from worker.division import Division, group, read_division, read_group_sizes
 from worker.gpu import Gpu, choose
-from worker.places import group, places_for, read_group_sizes
 
 GPUS = [Gpu(index, f"GPU-{index}0000000-1111", "Test GPU") for index in range(3)]
 
@@ -21,7 +21,7 @@ def test_a_gpu_that_is_not_there_is_an_error_that_names_those_that_are(selection
 
 
 def test_every_gpu_gets_its_slots_before_those_on_the_cores() -> None:
-    places = places_for(GPUS[:2], cpu_slots=1, slots_per_gpu=2)
+    places = Division(cpu_slots=1, slots_per_gpu=2).places(GPUS[:2])
 
     assert [place.label for place in places] == ["00000000", "00000000", "10000000", "10000000", "cpu0"]
     assert [place.device for place in places[3:]] == ["Test GPU GPU-10000000-1111", "cpu"]
@@ -30,8 +30,8 @@ def test_every_gpu_gets_its_slots_before_those_on_the_cores() -> None:
 def test_slots_share_the_cores_and_each_has_at_least_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(8)), raising=False)
 
-    assert places_for([], cpu_slots=3, slots_per_gpu=1)[0].threads == 2  # 8 // 3
-    assert places_for([], cpu_slots=20, slots_per_gpu=1)[0].threads == 1
+    assert Division(cpu_slots=3).places([])[0].threads == 2  # 8 // 3
+    assert Division(cpu_slots=20).places([])[0].threads == 1
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,37 @@ def test_groups_that_cannot_be_made_are_an_error_with_the_option(sizes: str) -> 
         group(GPUS, read_group_sizes(sizes))
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"cpu_slots": "many"}, "--cpu-slots many: it must be a number, or auto"),
+        ({"slots_per_gpu": "0", "cpu_slots": "2"}, "--slots-per-gpu 0: it must be at least 1; --gpus none leaves"),
+        ({"memory_per_slot": "much"}, "--memory-per-slot much: it must be a size, such as 8GiB"),
+    ],
+)
+def test_words_that_are_none_are_an_error_with_the_option(given: dict[str, str], says: str) -> None:
+    words = {"gpus": None, "slots_per_gpu": "1", "gpus_per_trial": "1", "cpu_slots": None, "memory_per_slot": None}
+    with pytest.raises(SettingsError, match=says):
+        read_division(**words | given)
+
+
+def test_a_machine_without_slots_is_an_error() -> None:
+    with pytest.raises(SettingsError, match="at least one slot"):
+        Division(cpu_slots=0).places([])
+
+
+def test_cores_serve_by_themselves_where_no_gpu_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(3)), raising=False)
+
+    assert [place.label for place in Division().places([])] == ["cpu0", "cpu1", "cpu2"]
+    assert [place.label for place in Division().places(GPUS[:1])] == ["00000000"]
+
+
 def test_a_group_is_one_slot_that_sees_its_gpus_and_shares_none() -> None:
-    [pair, single] = places_for(GPUS, cpu_slots=0, slots_per_gpu=1, group_sizes=[2])
+    [pair, single] = Division(cpu_slots=0, group_sizes=[2]).places(GPUS)
 
     assert (pair.label, single.label) == ("00000000x2", "20000000")
     assert pair.uuids == "GPU-00000000-1111,GPU-10000000-1111"
     assert pair.device == "2 x Test GPU GPU-00000000-1111,GPU-10000000-1111"
     with pytest.raises(SettingsError, match="--slots-per-gpu"):
-        places_for(GPUS, cpu_slots=0, slots_per_gpu=2, group_sizes=[2])
+        Division(cpu_slots=0, slots_per_gpu=2, group_sizes=[2]).places(GPUS)

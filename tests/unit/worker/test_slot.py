@@ -1,0 +1,69 @@
+"""What a slot tells the scheduler when its runner dies: the right end of the right thing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+
+from store.messages import AttemptKey, Finish, FinishTask
+from store.queue import Errand
+from worker import slot as slots
+from worker.channel import Began, Done
+from worker.child import RunnerDied
+from worker.slot import Slot
+
+ATTEMPT = AttemptKey(1, 3, 1)
+EXCESS = "it used 2.0GiB of memory, and its slot has 1.0GiB (--memory-per-slot)"
+
+
+class Stub:
+    """Takes any call, and does nothing."""
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+class DyingOnce(Stub):
+    """A runner that begins the errand and dies; asked again, it is done at once."""
+
+    def __init__(self) -> None:
+        self._words: Iterator[Began | Done | RunnerDied] = iter((Began(attempt=ATTEMPT), RunnerDied("killed"), Done()))
+
+    def listen(self, _timeout: float) -> Began | Done:
+        word = next(self._words)
+        if isinstance(word, RunnerDied):
+            raise word
+        return word
+
+
+class Bound:
+    """Of a slot whose first errand used too much, where there is an excess."""
+
+    def __init__(self, excess: str | None) -> None:
+        self._found = iter([None, excess, None])  # before the errand, at the death, before the second run
+
+    def take_excess(self) -> str | None:
+        return next(self._found)
+
+
+@pytest.mark.parametrize(("kind", "request_type"), [("trial", Finish), ("task", FinishTask)])
+@pytest.mark.parametrize(("excess", "end"), [(EXCESS, ("failed", EXCESS)), (None, ("lost", "killed"))])
+def test_a_death_ends_what_ran_and_nothing_of_the_same_number(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, request_type: type[Any], excess: str | None, end: tuple[str, str]
+) -> None:
+    told: list[Any] = []
+
+    class Caller:
+        def __init__(self, _client: object, _name: str) -> None: ...
+
+        def call(self, request: Any, _patience: float) -> None:
+            told.append(request)
+
+    monkeypatch.setattr(slots, "Caller", Caller)
+    stub = cast(Any, Stub())
+    Slot(stub, "w", cast(Any, DyingOnce()), stub, cast(Any, Bound(excess))).do(Errand(1, 3, kind), lambda: None)
+    [finish] = told
+    assert isinstance(finish, request_type)
+    assert (finish.attempt, finish.outcome, finish.reason) == (ATTEMPT, *end)
