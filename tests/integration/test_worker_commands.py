@@ -163,6 +163,16 @@ command = ["echo", "nothing of use"]
 command = ["echo", "loss is 1.0"]
 pattern = 'loss=(?P<loss>\S+)'
 
+[objectives.long-lines]
+command = ["python", "-c", "print('x' * 120_000, flush=True); print('loss: 0.25')"]
+pattern = '(?P<name>\w+): (?P<value>\S+)'
+
+[objectives.endless-pattern]
+command = ["sh", "-c", "echo loss 11111111111111111111111111111111111111111111!; sleep 60"]
+pattern = 'loss (?P<loss>(\d+)+)$'
+timeout = "1s"
+grace = 0.3
+
 [objectives.waits]
 command = ["sh", "-c", "echo $$ > $TRIALYARD_CHECKPOINT_DIR/pid; echo started > \"$1\"; sleep 300", "sh", "{file}"]
 """
@@ -560,3 +570,23 @@ def test_a_preflight_holds_the_parameters_against_the_command(scheduler: Scripte
             "the objective 'as-arguments' needs it in every trial: its command names {optimizer.lr}",
         ),
     ]
+
+
+def test_a_line_over_which_the_pattern_takes_too_long_is_passed_over(
+    pool: RunningPool, scheduler: ScriptedScheduler
+) -> None:
+    scheduler.assign(objective("long-lines", number=100))
+
+    finish = finish_of(scheduler, 100)
+
+    assert (finish.outcome, finish.metrics) == ("finished", {"loss": 0.25})
+    assert "over a line of 120000 characters" in pool.log(finish.attempt)
+
+
+def test_a_pattern_without_an_end_keeps_no_trial_from_its_timeout(scheduler: ScriptedScheduler) -> None:
+    scheduler.assign(objective("endless-pattern", number=101))
+
+    finish = finish_of(scheduler, 101)
+
+    assert finish.outcome == "failed"
+    assert "longer than its timeout of 1 s" in str(finish.reason)
