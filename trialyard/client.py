@@ -67,6 +67,11 @@ class Client(ModelCalls):
     def reports(self, study: str, number: int) -> Iterator[StepReport]:
         return map(StepReport.model_validate, self._pages(_path(study, "trials", number, "reports"), limit=PAGE))
 
+    def log(self, study: str, number: int, attempt: int | None = None) -> Iterator[bytes]:
+        """What an attempt of a trial printed, the newest one if left out, in pieces."""
+        query = {"whole": "true"} | ({} if attempt is None else {"attempt": str(attempt)})
+        yield from self._stream(_path(study, "trials", number, "logs"), query)
+
     def best(self, study: str) -> BestTrial:
         """Raises: NotFound: no trial is complete yet. Conflict: the study has several objectives; see `pareto`."""
         return BestTrial.model_validate(self._ask("GET", _path(study, "best")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,21 +37,22 @@ class Connection:
     """The way to one server. Every request raises `ApiError` or one of its kinds.
 
     Args:
-        server_url: where the server listens; the API is below it at /api/v1.
-        api_key: the bearer key, where the server wants one.
+        server_url: where the server listens; the API is below it at /api/v1. TRIALYARD_SERVER_URL, or this machine's,
+            if left out.
+        api_key: the bearer key, where the server wants one; TRIALYARD_API_KEY if left out.
         timeout: seconds to wait for an answer.
         transport: how requests travel; for tests.
     """
 
     def __init__(
         self,
-        server_url: str = DEFAULT_SERVER_URL,
+        server_url: str | None = None,
         api_key: str | None = None,
         timeout: float = 45.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.server_url = server_url.rstrip("/")
-        self._api_key = api_key
+        self.server_url = (server_url or os.environ.get("TRIALYARD_SERVER_URL") or DEFAULT_SERVER_URL).rstrip("/")
+        self._api_key = api_key or os.environ.get("TRIALYARD_API_KEY")
         self._transport = transport
         self._http = self._connect(httpx.Timeout(timeout))
 

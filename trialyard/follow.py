@@ -51,7 +51,7 @@ def follow(client: Client, study: Study, console: Console, each_moment: Callable
     Raises:
         ApiError: the study was deleted, the key is no longer good, or the server stayed away for a minute.
     """
-    moments = _moments(client, study, each_moment)
+    moments = _telling_failures(console, _moments(client, study, each_moment))
     if console.is_terminal:
         page_url = page_of(client, study.name)
         with Live(console=console, refresh_per_second=8, transient=True) as live:
@@ -68,6 +68,16 @@ def follow(client: Client, study: Study, console: Console, each_moment: Callable
 
 def page_of(client: Client, study: str) -> str:
     return f"{client.server_url}/studies/{study}"
+
+
+def _telling_failures(console: Console, moments: Iterator[tuple[Progress, float]]) -> Iterator[tuple[Progress, float]]:
+    """The same, and each way in which trials fail is a line that stays: nobody is to wait for the last to learn it."""
+    told = 0
+    for progress, elapsed in moments:
+        for text in progress.failures_after(told):
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+        told = len(progress.failures)
+        yield progress, elapsed
 
 
 def _moments(client: Client, study: Study, each_moment: Callable[[], None]) -> Iterator[tuple[Progress, float]]:

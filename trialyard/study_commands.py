@@ -106,6 +106,20 @@ def trials(
 
 
 @commands.command()
+def log(
+    study: StudyName,
+    number: TrialNumber,
+    attempt: Annotated[int | None, typer.Option(min=1, help="The newest one if left out.")] = None,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Print what a trial printed."""
+    from trialyard.results import write_pieces
+
+    with open_client(server) as client:
+        write_pieces(client.log(study, number, attempt), None)
+
+
+@commands.command()
 def best(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SERVER_URL) -> None:
     """Print the best trial and its parameters, ready to be used; of several objectives the trials that none beats."""
     from trialyard.resources import Pareto

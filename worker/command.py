@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -21,8 +23,9 @@ from worker.conversation import Conversation, Output, Reports
 from worker.ending import CommandDiverged, CommandFailed, Ending, Outcome
 from worker.endpoint import Endpoint
 from worker.guarded import End, GuardedCommand
+from worker.line_reader import LineReader
 from worker.objectives_file import CommandObjective, variable_of
-from worker.printed import Pattern, final_metrics
+from worker.printed import final_metrics
 from worker.reporter import NotANumber
 from worker.triallog import TrialLog
 
@@ -84,9 +87,11 @@ class Command:
     ) -> tuple[End, str]:
         """Start the command and see it to its end: how it ended, and what it printed last."""
         objective = self._objective
+        words = objective.arguments(self._assignment.parameters, environment)
+        log.write(f"$ {shlex.join(words)}\n".encode(errors="backslashreplace"))
         try:
             command = GuardedCommand(
-                objective.arguments(self._assignment.parameters),
+                words,
                 directory=objective.directory,
                 environment=environment,
                 stdin=scratch / "parameters.json" if objective.parameters == "json" else Path(os.devnull),
@@ -95,8 +100,8 @@ class Command:
             )
         except OSError as error:
             raise CommandFailed(f"the command could not be started: {error}") from error
-        hear = None if objective.pattern is None else partial(conversation.hear, Pattern(objective.pattern))
-        output = Output(command.output, log, hear)
+        reader = None if objective.pattern is None else LineReader(objective.pattern, partial(_say, log))
+        output = Output(command.output, log, None if reader is None else partial(conversation.hear, reader))
         try:
             while (end := command.wait(LOOK_SECONDS)) is None:
                 bounds.look(command)
@@ -105,6 +110,8 @@ class Command:
             command.kill()  # where something was raised
             output.stop()
             command.close()
+            if reader is not None:
+                reader.close()
         return end, output.tail
 
     def _environment(self, scratch: Path, checkpoints: Path) -> dict[str, str]:
@@ -205,6 +212,12 @@ def _report_module(scratch: Path) -> Path:
 def _written(file: Path, document: Mapping[str, object]) -> str:
     file.write_text(json.dumps(document), encoding="utf-8")
     return str(file)
+
+
+def _say(log: TrialLog, words: str) -> None:
+    """A line for the trial's log. A full disk loses words, and no trial."""
+    with suppress(OSError):
+        log.write(f"[{words}]\n".encode())
 
 
 def _last_lines(printed: str) -> str:

@@ -8,14 +8,15 @@ import re
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from store.errors import TrialyardError
 from store.messages import MAX_STEP, DecisionName, Metrics
 from worker.ending import CommandDiverged, CommandFailed
-from worker.printed import Pattern
+from worker.line_reader import LineReader, UnreadableLines
+from worker.printed import Reading
 from worker.reporter import NotANumber
 
 CHUNK_BYTES = 2**16
@@ -76,11 +77,17 @@ class Conversation:
         with self._turn, self._remembering():
             self.final = self._reports.finite(metrics, "at the end")
 
-    def hear(self, pattern: Pattern, line: str) -> None:
-        """Report what a printed line says. Nobody can answer it: what shall end is ended at once."""
-        reading = pattern.read(line)
-        if reading is None:
-            return
+    def hear(self, reader: LineReader, lines: Sequence[str]) -> None:
+        """Report what printed lines say. Nobody can answer them: what shall end is ended at once."""
+        try:
+            for reading in reader.read(lines):
+                if self.error is not None:
+                    return
+                self._hear(reading)
+        except UnreadableLines as error:
+            self.error = self.error or CommandFailed(str(error))
+
+    def _hear(self, reading: Reading) -> None:
         with self._turn:
             self._steps += 1
             try:
@@ -124,7 +131,7 @@ class Conversation:
 class Output:
     """Carries what a command prints to the trial's log, and its lines to whoever reads them."""
 
-    def __init__(self, source: int, log: Log, hear: Callable[[str], None] | None) -> None:
+    def __init__(self, source: int, log: Log, hear: Callable[[Sequence[str]], None] | None) -> None:
         """`source`: the file descriptor to read from. It is read to its end, however fast it is written."""
         self._source = source
         self._log = log
@@ -170,8 +177,8 @@ class Output:
             return
         *lines, rest = _LINE_END.split(self._line + chunk)
         self._line = rest[:LONGEST_LINE]
-        for line in lines:
-            self._hear(line.decode(errors="replace"))
+        if any(lines):
+            self._hear([line.decode(errors="replace") for line in lines if line])
 
 
 _LOOK_SECONDS = 0.1

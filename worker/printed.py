@@ -6,8 +6,6 @@ import json
 import re
 from typing import NamedTuple
 
-from store.messages import Metrics
-
 
 class Reading(NamedTuple):
     """What a line reports. `step` is None where the pattern names none."""
@@ -42,14 +40,15 @@ class Pattern:
         return Reading(step, metrics) if metrics else None
 
 
-def final_metrics(printed: str) -> Metrics:
+def final_metrics(printed: str) -> dict[str, float]:
     """The metrics in the last line that was printed, if it is a JSON object of numbers; else none."""
     lines = printed.split()
     if not lines:
         return {}
     try:
-        document = json.loads(printed.strip().splitlines()[-1])
-    except ValueError:
+        # As a float a number of a thousand digits is infinite, which is told.
+        document = json.loads(printed.strip().splitlines()[-1], parse_int=float)
+    except (ValueError, RecursionError):
         return {}
-    numbers = isinstance(document, dict) and all(type(value) in (int, float) for value in document.values())
-    return {name: float(value) for name, value in document.items()} if numbers else {}
+    are_numbers = isinstance(document, dict) and all(type(value) is float for value in document.values())
+    return document if are_numbers else {}

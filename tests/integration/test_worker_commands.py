@@ -99,6 +99,10 @@ environment = {GREETING = "hello"}
 command = ["python", "surroundings.py", "{file}"]
 parameters = "environment"
 
+[objectives.as-overrides]
+command = ["python", "surroundings.py", "{file}", "out={TRIALYARD_CHECKPOINT_DIR}"]
+parameters = "overrides"
+
 [objectives.as-json]
 command = ["python", "surroundings.py", "{file}"]
 directory = "elsewhere"
@@ -158,6 +162,16 @@ command = ["echo", "nothing of use"]
 [objectives.mispatterned]
 command = ["echo", "loss is 1.0"]
 pattern = 'loss=(?P<loss>\S+)'
+
+[objectives.long-lines]
+command = ["python", "-c", "print('x' * 120_000, flush=True); print('loss: 0.25')"]
+pattern = '(?P<name>\w+): (?P<value>\S+)'
+
+[objectives.endless-pattern]
+command = ["sh", "-c", "echo loss 11111111111111111111111111111111111111111111!; sleep 60"]
+pattern = 'loss (?P<loss>(\d+)+)$'
+timeout = "1s"
+grace = 0.3
 
 [objectives.waits]
 command = ["sh", "-c", "echo $$ > $TRIALYARD_CHECKPOINT_DIR/pid; echo started > \"$1\"; sleep 300", "sh", "{file}"]
@@ -332,6 +346,13 @@ def test_parameters_arrive_in_the_environment_and_no_secret_does(scheduler: Scri
 
 
 def test_parameters_arrive_as_json(pool: RunningPool, scheduler: ScriptedScheduler, tmp_path: Path) -> None:
+    scheduler.assign(objective("as-overrides", number=13, file=str(tmp_path / "seen"), **{"optimizer.lr": 0.1}))
+    finish_of(scheduler, 13)
+
+    seen = json.loads((tmp_path / "seen").read_text())
+    folder = seen["environment"]["TRIALYARD_CHECKPOINT_DIR"]
+    assert seen["arguments"] == [str(tmp_path / "seen"), f"out={folder}", "optimizer.lr=0.1"]
+
     parameters = {"file": str(tmp_path / "seen"), "optimizer.lr": 0.1}
     trial = objective("as-json", number=12, **parameters)
     options = {"kind": "objective", "name": "as-json", "options": {"epochs": 3}}
@@ -351,7 +372,8 @@ def test_any_language_reports_by_http(pool: RunningPool, scheduler: ScriptedSche
 
     assert (finish.outcome, finish.metrics) == ("finished", {"loss": 0.125})
     assert [report.step for report in scheduler.seen(Report)] == [1]
-    answers = pool.log(finish.attempt).replace("}{", "}\n{").splitlines()
+    begun, *answers = pool.log(finish.attempt).replace("}{", "}\n{").splitlines()
+    assert begun == "$ sh curl.sh"
     assert [json.loads(answer) for answer in answers] == [
         {"decision": "continue"},
         {"error": "step: must be at least 0, and is -1"},
@@ -548,3 +570,23 @@ def test_a_preflight_holds_the_parameters_against_the_command(scheduler: Scripte
             "the objective 'as-arguments' needs it in every trial: its command names {optimizer.lr}",
         ),
     ]
+
+
+def test_a_line_over_which_the_pattern_takes_too_long_is_passed_over(
+    pool: RunningPool, scheduler: ScriptedScheduler
+) -> None:
+    scheduler.assign(objective("long-lines", number=100))
+
+    finish = finish_of(scheduler, 100)
+
+    assert (finish.outcome, finish.metrics) == ("finished", {"loss": 0.25})
+    assert " characters, 'xxx" in pool.log(finish.attempt)  # as many as came at once: 64 KiB or all
+
+
+def test_a_pattern_without_an_end_keeps_no_trial_from_its_timeout(scheduler: ScriptedScheduler) -> None:
+    scheduler.assign(objective("endless-pattern", number=101))
+
+    finish = finish_of(scheduler, 101)
+
+    assert finish.outcome == "failed"
+    assert "longer than its timeout of 1 s" in str(finish.reason)

@@ -35,6 +35,8 @@ def test_a_line_is_read_by_the_groups_of_the_pattern(pattern: str, line: str, re
         ('{"loss": true}', {}),
         ("3", {}),
         ("", {}),
+        ("[" * 60_000, {}),
+        pytest.param('{"loss": ' + "9" * 400 + "}", {"loss": float("inf")}, id="as no float can be"),
     ],
 )
 def test_a_last_line_of_json_gives_the_final_metrics(printed: str, metrics: dict[str, float]) -> None:
