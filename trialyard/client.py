@@ -223,7 +223,8 @@ class Client(ModelCalls):
         While there is nothing to do, as with enough trials running elsewhere or a study that is paused, it waits.
         """
         while True:
-            response = self._answer("POST", _path(study, "ask"), body={"worker": worker, "count": 1})
+            body = {"worker": worker, "count": 1}
+            response = self._answer(self._http.build_request("POST", _path(study, "ask"), json=body))
             answer = response.json()
             yield from map(Handout.model_validate, answer["items"])
             if answer["ended"]:

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import httpx
@@ -60,9 +59,7 @@ class Connection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -111,23 +108,16 @@ class Connection:
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Any:
-        response = self._answer(method, path, body, query, headers)
+        sent = None if body is None else json_body(body)
+        response = self._answer(self._http.build_request(method, path, json=sent, params=query, headers=headers))
         return response.json() if response.content else None
 
-    def _answer(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-        query: dict[str, str] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> httpx.Response:
-        sent = None if body is None else json_body(body)
-        harmless_twice = method == "GET" or "Idempotency-Key" in (headers or {})
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        harmless_twice = request.method == "GET" or "Idempotency-Key" in request.headers
         pauses = iter(RETRY_SECONDS if harmless_twice else ())
         while True:
             try:
-                response = self._http.request(method, path, json=sent, params=query, headers=headers)
+                response = self._http.send(request)
                 break
             except httpx.TransportError as error:
                 pause = None if isinstance(error, httpx.TimeoutException) else next(pauses, None)

@@ -36,10 +36,7 @@ def submit(
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
     """Send a study to a server."""
-    from trialyard.ensembles import follow_refit
-    from trialyard.follow import follow, page_of
-    from trialyard.rescoring import follow_race
-    from trialyard.results import conclude
+    from trialyard.follow import follow_to_the_end, page_of
 
     console = screen()
     document = read_document(file)
@@ -50,10 +47,7 @@ def submit(
             complaints().print(f"{study.name} waits: {study.waiting_for}")
         if wait:
             with StopSignals() as signals:
-                ended = follow(client, study, console, signals.check)
-                conclude(console, client, ended)
-                follow_race(client, ended, console, signals.check)
-                follow_refit(client, ended, console, signals.check)
+                follow_to_the_end(client, study, console, signals.check)
 
 
 @commands.command()
