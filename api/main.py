@@ -15,8 +15,6 @@ import anyio.to_thread
 import uvicorn
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 
@@ -129,9 +127,8 @@ def _wire(settings: Settings) -> Parts:
             "or use `trialyard up`, which starts one of its own"
         )
     engine = connect(settings.database)
-    client = open_redis(settings.redis_url)
     # Once more for a connection that Redis has closed meanwhile; then a request says at once that Redis is away.
-    client.set_retry(Retry(NoBackoff(), 1))
+    client = open_redis(settings.redis_url, retries=1)
     return Parts(
         settings=settings,
         engine=engine,

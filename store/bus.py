@@ -45,22 +45,26 @@ def events_channel(study_id: int) -> str:
     return f"trialyard:events:{study_id}"
 
 
-def open_redis(url: str, longest_block: float = 5.0) -> redis.Redis:
+def open_redis(url: str, longest_block: float = 5.0, retries: int | None = None) -> redis.Redis:
     """A client that finds out when the other end is gone without a word: a half-open connection tells nothing.
 
     Args:
         longest_block: seconds that a blocking read of the caller's may wait; a few more, and it has failed.
+        retries: how often, at once, what failed is tried again; None leaves it to the library.
 
     Raises:
         SettingsError: the URL is none of a Redis.
     """
     timeout = longest_block + SILENCE_SECONDS
     try:
-        return redis.Redis.from_url(url, protocol=2, socket_connect_timeout=5, socket_timeout=timeout)
+        client = redis.Redis.from_url(url, protocol=2, socket_connect_timeout=5, socket_timeout=timeout)
     except ValueError:
         # What urlsplit complains about may be a piece of the password.
         shape = "redis://:password@host:6379/0 (in a password %2F for /, %40 for @), rediss://… or unix:///path/to.sock"
         raise SettingsError(f"TRIALYARD_REDIS_URL: this is no address of a Redis; write {shape}") from None
+    if retries is not None:
+        client.set_retry(Retry(NoBackoff(), retries))
+    return client
 
 
 def check_redis(url: str) -> str | None:
@@ -70,8 +74,7 @@ def check_redis(url: str) -> str | None:
         SettingsError: the URL is none of a Redis, or the Redis there does not let us in.
     """
     where = without_password(url)
-    with closing(open_redis(url)) as client:
-        client.set_retry(Retry(NoBackoff(), 0))
+    with closing(open_redis(url, retries=0)) as client:
         try:
             client.ping()
         except (AuthenticationError, ResponseError) as error:

@@ -67,6 +67,11 @@ class Client(ModelCalls):
     def reports(self, study: str, number: int) -> Iterator[StepReport]:
         return map(StepReport.model_validate, self._pages(_path(study, "trials", number, "reports"), limit=PAGE))
 
+    def log(self, study: str, number: int, attempt: int | None = None) -> Iterator[bytes]:
+        """What an attempt of a trial printed, the newest one if left out, in pieces."""
+        query = {"whole": "true"} | ({} if attempt is None else {"attempt": str(attempt)})
+        yield from self._stream(_path(study, "trials", number, "logs"), query)
+
     def best(self, study: str) -> BestTrial:
         """Raises: NotFound: no trial is complete yet. Conflict: the study has several objectives; see `pareto`."""
         return BestTrial.model_validate(self._ask("GET", _path(study, "best")))
@@ -155,7 +160,11 @@ class Client(ModelCalls):
         return self._trial("POST", study, number, "cancel")
 
     def retry_trial(self, study: str, number: int) -> Trial:
-        """Run a trial again. Raises: Conflict: it is not FAILED or CANCELLED, or its study has ended."""
+        """Run a trial again, and its study until it has ended.
+
+        Raises:
+            Conflict: it is not FAILED or CANCELLED, or the study was cancelled, or has spent its budget.
+        """
         return self._trial("POST", study, number, "retry")
 
     def drain(self, name: str) -> list[str]:
@@ -214,7 +223,8 @@ class Client(ModelCalls):
         While there is nothing to do, as with enough trials running elsewhere or a study that is paused, it waits.
         """
         while True:
-            response = self._answer("POST", _path(study, "ask"), body={"worker": worker, "count": 1})
+            body = {"worker": worker, "count": 1}
+            response = self._answer(self._http.build_request("POST", _path(study, "ask"), json=body))
             answer = response.json()
             yield from map(Handout.model_validate, answer["items"])
             if answer["ended"]:

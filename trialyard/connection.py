@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import httpx
@@ -37,30 +37,29 @@ class Connection:
     """The way to one server. Every request raises `ApiError` or one of its kinds.
 
     Args:
-        server_url: where the server listens; the API is below it at /api/v1.
-        api_key: the bearer key, where the server wants one.
+        server_url: where the server listens; the API is below it at /api/v1. TRIALYARD_SERVER_URL, or this machine's,
+            if left out.
+        api_key: the bearer key, where the server wants one; TRIALYARD_API_KEY if left out.
         timeout: seconds to wait for an answer.
         transport: how requests travel; for tests.
     """
 
     def __init__(
         self,
-        server_url: str = DEFAULT_SERVER_URL,
+        server_url: str | None = None,
         api_key: str | None = None,
         timeout: float = 45.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.server_url = server_url.rstrip("/")
-        self._api_key = api_key
+        self.server_url = (server_url or os.environ.get("TRIALYARD_SERVER_URL") or DEFAULT_SERVER_URL).rstrip("/")
+        self._api_key = api_key or os.environ.get("TRIALYARD_API_KEY")
         self._transport = transport
         self._http = self._connect(httpx.Timeout(timeout))
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -109,23 +108,16 @@ class Connection:
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Any:
-        response = self._answer(method, path, body, query, headers)
+        sent = None if body is None else json_body(body)
+        response = self._answer(self._http.build_request(method, path, json=sent, params=query, headers=headers))
         return response.json() if response.content else None
 
-    def _answer(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-        query: dict[str, str] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> httpx.Response:
-        sent = None if body is None else json_body(body)
-        harmless_twice = method == "GET" or "Idempotency-Key" in (headers or {})
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        harmless_twice = request.method == "GET" or "Idempotency-Key" in request.headers
         pauses = iter(RETRY_SECONDS if harmless_twice else ())
         while True:
             try:
-                response = self._http.request(method, path, json=sent, params=query, headers=headers)
+                response = self._http.send(request)
                 break
             except httpx.TransportError as error:
                 pause = None if isinstance(error, httpx.TimeoutException) else next(pauses, None)

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import httpx
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -151,8 +149,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             yield Finding("bad", str(error))
         return
     try:
-        with closing(open_redis(settings.redis_url)) as client:
-            client.set_retry(Retry(NoBackoff(), 0))
+        with closing(open_redis(settings.redis_url, retries=0)) as client:
             version = client.info("server")["redis_version"]
         yield Finding("good", f"Redis {version} answers at {without_password(settings.redis_url)}")
     except RedisError as error:

@@ -12,14 +12,34 @@ from rich.console import Console
 from rich.live import Live
 
 from trialyard.client import Client
+from trialyard.ensembles import follow_refit
 from trialyard.errors import ApiError, ServerError, Unreachable
 from trialyard.progress import Progress, line, view
+from trialyard.rescoring import follow_race
 from trialyard.resources import Event, Study
+from trialyard.results import conclude
 
 MOMENT_SECONDS = 0.1
 LINE_SECONDS = 5.0
 LOOK_SECONDS = 5.0  # how often the study itself is read, in case its events do not come through
 PATIENCE_SECONDS = 60.0  # how long a server may be away before we give up watching
+
+
+def follow_to_the_end(client: Client, study: Study, console: Console, each_moment: Callable[[], None]) -> None:
+    """Show a study's progress, its results, and what follows its search: the race and the refit, where it has them.
+
+    Args:
+        each_moment: called several times a second; what it raises ends the watching.
+
+    Raises:
+        CommandError: it failed, or has no result.
+        ApiError: the study was deleted, the key is no longer good, or the server stayed away for a minute.
+    """
+    if not study.ended:
+        study = follow(client, study, console, each_moment)
+    conclude(console, client, study)
+    follow_race(client, study, console, each_moment)
+    follow_refit(client, study, console, each_moment)
 
 
 def follow(client: Client, study: Study, console: Console, each_moment: Callable[[], None]) -> Study:
@@ -31,7 +51,7 @@ def follow(client: Client, study: Study, console: Console, each_moment: Callable
     Raises:
         ApiError: the study was deleted, the key is no longer good, or the server stayed away for a minute.
     """
-    moments = _moments(client, study, each_moment)
+    moments = _telling_failures(console, _moments(client, study, each_moment))
     if console.is_terminal:
         page_url = page_of(client, study.name)
         with Live(console=console, refresh_per_second=8, transient=True) as live:
@@ -48,6 +68,16 @@ def follow(client: Client, study: Study, console: Console, each_moment: Callable
 
 def page_of(client: Client, study: str) -> str:
     return f"{client.server_url}/studies/{study}"
+
+
+def _telling_failures(console: Console, moments: Iterator[tuple[Progress, float]]) -> Iterator[tuple[Progress, float]]:
+    """The same, and each way in which trials fail is a line that stays: nobody is to wait for the last to learn it."""
+    told = 0
+    for progress, elapsed in moments:
+        for text in progress.failures_after(told):
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+        told = len(progress.failures)
+        yield progress, elapsed
 
 
 def _moments(client: Client, study: Study, each_moment: Callable[[], None]) -> Iterator[tuple[Progress, float]]:

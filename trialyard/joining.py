@@ -11,11 +11,8 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 import httpx
-import redis
 from pydantic import ValidationError
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from store.addresses import host_of, is_loopback, without_password
 from store.artifacts import Artifacts
@@ -128,7 +125,7 @@ def check_scheduler(redis_url: str) -> None:
         SettingsError: this worker would not understand the active scheduler, or the Redis' address is none.
     """
     try:
-        with closing(_open_once(redis_url)) as client:
+        with closing(open_redis(redis_url, retries=0)) as client:
             said = read_scheduler(client)
     except (RedisError, OSError):
         return  # the slots wait for it
@@ -157,7 +154,7 @@ def _missing(settings: Settings, server: Joining) -> dict[str, Any]:
 def _check_redis(settings: Settings, url: str, server: Joining) -> None:
     """Raises: SettingsError: the server's Redis is not what this machine finds at the address."""
     try:
-        with closing(_open_once(url)) as client:
+        with closing(open_redis(url, retries=0)) as client:
             found = client.get(MARK_KEY)
     except (RedisError, OSError) as error:
         why = f"there is no Redis for us ({error})"
@@ -166,13 +163,6 @@ def _check_redis(settings: Settings, url: str, server: Joining) -> None:
             return
         why = "a Redis answers, but another one than the server's"
     _refuse_redis(settings, url, why)
-
-
-def _open_once(url: str) -> redis.Redis:
-    """A client that does not try again. Raises: SettingsError."""
-    client = open_redis(url)
-    client.set_retry(Retry(NoBackoff(), 0))
-    return client
 
 
 def _refuse_redis(settings: Settings, url: str, why: str) -> NoReturn:

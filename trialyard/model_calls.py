@@ -55,7 +55,7 @@ class ModelCalls(Connection):
         """Have an ensemble of the study's trials built by a worker.
 
         Args:
-            method: average, greedy, stacking, bagging or boosting.
+            method: average, greedy, stacking, bagging, boosting or refit.
             options: candidates, rounds, seed.
 
         Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput, CommandError
 from trialyard.resources import Artifact
-from trialyard.terminal import Server, StudyName, open_client, screen
+from trialyard.terminal import AsJson, Server, StudyName, open_client, print_json, screen
 
 commands = typer.Typer()
 
@@ -81,7 +80,7 @@ def rescore(
     study: StudyName,
     best: Annotated[int, typer.Option(min=1, max=100, help="So many of the best trials.")] = 10,
     seeds: Annotated[int, typer.Option(min=2, max=50, help="From so many other seeds each.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: AsJson = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
     """Train the best trials of a study again from other seeds: the best of many noisy values flatters itself."""
@@ -92,7 +91,7 @@ def rescore(
         found = wait_for(client, study, ordered)
         metric = client.study(study).objective.metric
     if as_json:
-        typer.echo(json.dumps([each.model_dump(mode="json") for each in found], indent=2))
+        print_json([each.model_dump(mode="json") for each in found])
     else:
         screen().print(rescores_table(found, metric))
 
@@ -108,7 +107,7 @@ def build_ensemble(
         int | None, typer.Option(min=1, max=200, help="Of greedy selection; trainings of bagging, boosting and refit.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: AsJson = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
     """Build an ensemble of a study's trials and show what it came to, or list those that there are."""
@@ -123,7 +122,7 @@ def build_ensemble(
             found = [wait_for(client, study, client.build_ensemble(study, method, **options).number)]
         metric = client.study(study).objective.metric
     if as_json:
-        typer.echo(json.dumps([each.model_dump(mode="json") for each in found], indent=2))
+        print_json([each.model_dump(mode="json") for each in found])
     elif not found:
         typer.echo(f"{study} has no ensembles yet; build one with --method")
     else:
@@ -137,7 +136,7 @@ def build_ensemble(
 def refit(
     study: StudyName,
     seeds: Annotated[int, typer.Option(min=1, max=50, help="From so many seeds, whose answers are averaged.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: AsJson = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
     """Train the best configuration again on training and validation rows: an ensemble by the method refit."""

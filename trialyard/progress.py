@@ -12,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from trialyard.resources import ENDED_STUDY, ENDED_TRIAL, Event, Objective, Study
+from trialyard.tables import last_line
 
 BARS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 32
+MOST_REASONS = 5
 _SHOWN_STATES = ("running", "queued", "waiting", "paused", "complete", "pruned", "failed", "cancelled")
 
 
@@ -22,8 +24,8 @@ _SHOWN_STATES = ("running", "queued", "waiting", "paused", "complete", "pruned",
 class Progress:
     """A study as far as its events have told.
 
-    `before` trials had ended when we began to look, and took none of our time. `state` was known then up to the event
-    `since`: an end that the log tells before it is none any more.
+    `before` trials had ended, or waited at rungs, when we began to look, and took none of our time. `state` was known
+    then up to the event `since`: an end that the log tells before it is none any more.
     """
 
     study: str
@@ -39,13 +41,14 @@ class Progress:
     best_value: float | None = None
     objectives: Sequence[Objective] = ()  # where there are several
     front: dict[int, list[float]] = field(default_factory=dict)  # the trials that none beats, in minimizing direction
+    failures: dict[str, int] = field(default_factory=dict)  # the first trial that failed so; a few, each told once
 
     @classmethod
     def of(cls, study: Study) -> Progress:
-        objective = study.objective
+        objective, passed = study.objective, study.counts.ended + study.counts.paused
         several = study.objectives if len(study.objectives) > 1 else ()
         return cls(
-            study.name, objective.metric, objective.direction, study.total, study.counts.ended, study.state,
+            study.name, objective.metric, objective.direction, study.total, passed, study.state,
             study.last_event, objectives=several,
         )  # fmt: skip
 
@@ -59,6 +62,8 @@ class Progress:
                 self.total = max(self.total, len(self.trials))  # a grid's that failed come again
             if body["state"] == "COMPLETE" and body["values"]:
                 self._compare(body["number"], body["values"])
+            if body["state"] == "FAILED" and (reason := body.get("reason")) and len(self.failures) < MOST_REASONS:
+                self.failures.setdefault(last_line(reason), body["number"])
         elif event.kind == "report" and self.metric in body["metrics"]:
             # Keyed by the step: an attempt that goes on from a checkpoint repeats steps of the one before.
             self.curves.setdefault(body["number"], {})[body["step"]] = body["metrics"][self.metric]
@@ -84,12 +89,20 @@ class Progress:
     def curve(self, number: int) -> list[float]:
         return [value for _, value in sorted(self.curves.get(number, {}).items())]
 
+    def failures_after(self, told: int) -> list[str]:
+        """A line for each way to fail that was not told yet."""
+        return [f"trial {number} failed: {why}" for why, number in [*self.failures.items()][told:]]
+
     def seconds_left(self, elapsed: float) -> float | None:
-        """An estimate from the pace of the trials that ended while we looked; None as long as there is no telling."""
-        ended_here = self.done - self.before
-        if self.total is None or ended_here <= 0:
+        """An estimate from the pace of the trials that came so far while we looked; None while there is no telling.
+
+        One that waits at a rung counts as one that has ended: few go on.
+        """
+        passed = self.done + self.counts["paused"]
+        passed_here = passed - self.before
+        if self.total is None or passed_here <= 0:
             return None
-        return elapsed / ended_here * max(self.total - self.done, 0)
+        return elapsed / passed_here * max(self.total - passed, 0)
 
     def _compare(self, number: int, values: Mapping[str, float]) -> None:
         if self.objectives:

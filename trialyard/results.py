@@ -40,7 +40,8 @@ def conclude(console: Console, client: Client, study: Study) -> None:
     best_first = "value" if study.objective.direction == "minimize" else "-value"
     complete = client.trials(study.name, "COMPLETE", best_first)
     best = list(islice((trial for trial in complete if trial.feasible is not False), TABLE_TRIALS))
-    console.print(f"{study.name}: the best {len(best)} of {study.counts.ended} trials\n", markup=False)
+    failed = f", of which {study.counts.failed} failed" if study.counts.failed else ""
+    console.print(f"{study.name}: the best {len(best)} of {study.counts.ended} trials{failed}\n", markup=False)
     console.print(trials_table(best))
     console.print()
     print_best(console, client.best(study.name))

@@ -6,7 +6,7 @@ import os
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,10 @@ from search.definition import Definition, parse, submitted
 from store.settings import Settings
 from trialyard.again import larger_budget
 from trialyard.client import Client
-from trialyard.ensembles import follow_refit
 from trialyard.errors import BadInput, NotFound
-from trialyard.follow import follow
+from trialyard.follow import follow_to_the_end
 from trialyard.local import free_port, local_service
-from trialyard.rescoring import follow_race
 from trialyard.resources import Study
-from trialyard.results import conclude
 from trialyard.signals import Stopped, StopSignals
 
 MOMENT_SECONDS = 0.2
@@ -62,7 +59,7 @@ def run(
             console.print(f"page: {service.server_url}/studies/{definition.name}\nhome: {home}", soft_wrap=True)
             with Client(service.server_url, _api_key(settings)) as client:
                 study = _create_or_resume(client, document, home, console)
-                _follow_to_the_end(client, study, console, service.check)
+                follow_to_the_end(client, study, console, service.check)
     except Stopped as stopped:
         console.print(f"Stopped. To carry on: {_again(settings, file, home)}", markup=False, soft_wrap=True)
         return stopped.exit_code
@@ -109,14 +106,6 @@ def check_gpus(definition: Definition) -> None:
     if wanted > (there := len(list_gpus()) if wanted else 0):
         message = f"resources.gpus: a trial wants {wanted}, and this machine has {there or 'none'}"
         raise BadInput(f"{message}; with gpus: 0 it runs on the processor, and `trialyard submit` sends it to a pool")
-
-
-def _follow_to_the_end(client: Client, study: Study, console: Console, check: Callable[[], None]) -> None:
-    if not study.ended:
-        study = follow(client, study, console, check)
-    conclude(console, client, study)
-    follow_race(client, study, console, check)
-    follow_refit(client, study, console, check)
 
 
 def _again(settings: Settings, file: Path, home: Path) -> str:

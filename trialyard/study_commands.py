@@ -36,10 +36,7 @@ def submit(
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
     """Send a study to a server."""
-    from trialyard.ensembles import follow_refit
-    from trialyard.follow import follow, page_of
-    from trialyard.rescoring import follow_race
-    from trialyard.results import conclude
+    from trialyard.follow import follow_to_the_end, page_of
 
     console = screen()
     document = read_document(file)
@@ -50,10 +47,7 @@ def submit(
             complaints().print(f"{study.name} waits: {study.waiting_for}")
         if wait:
             with StopSignals() as signals:
-                ended = follow(client, study, console, signals.check)
-                conclude(console, client, ended)
-                follow_race(client, ended, console, signals.check)
-                follow_refit(client, ended, console, signals.check)
+                follow_to_the_end(client, study, console, signals.check)
 
 
 @commands.command()
@@ -109,6 +103,20 @@ def trials(
         print_json([trial.model_dump(mode="json") for trial in found])
     else:
         screen().print(trials_table(found) if found else "no such trials")
+
+
+@commands.command()
+def log(
+    study: StudyName,
+    number: TrialNumber,
+    attempt: Annotated[int | None, typer.Option(min=1, help="The newest one if left out.")] = None,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Print what a trial printed."""
+    from trialyard.results import write_pieces
+
+    with open_client(server) as client:
+        write_pieces(client.log(study, number, attempt), None)
 
 
 @commands.command()
@@ -194,10 +202,18 @@ def cancel(
 
 
 @commands.command()
-def retry(study: StudyName, number: TrialNumber, server: Server = DEFAULT_SERVER_URL) -> None:
-    """Run a FAILED or CANCELLED trial again."""
+def retry(
+    study: StudyName,
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]…", help="The trials' numbers.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that FAILED.")] = False,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Run FAILED or CANCELLED trials again, also of a study that has ended."""
+    if failed == bool(numbers):
+        raise BadInput("say which trials: their numbers, or --failed")
     with open_client(server) as client:
-        typer.echo(f"{study}, trial {number}: {client.retry_trial(study, number).state}")
+        for number in numbers or [trial.number for trial in client.trials(study, "FAILED")]:
+            typer.echo(f"{study}, trial {number}: {client.retry_trial(study, number).state}")
 
 
 @commands.command()

@@ -55,9 +55,14 @@ def trials_table(trials: Sequence[Trial]) -> Table:
             *values,
             *given,
             *[_sources(trial)] * len(copies),
-            *[trial.reason or ""] * len(reasons),
+            *[last_line(trial.reason or "")] * len(reasons),
         )
     return table
+
+
+def last_line(reason: str) -> str:
+    """What a command printed last tells more than how it ended."""
+    return reason.rstrip().rsplit("\n", 1)[-1].strip()
 
 
 def front_table(front: Sequence[Best]) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,7 +45,7 @@ def read_parameters(text: str) -> dict[str, Any]:
 
 
 def open_client(server: str) -> Client:
-    return Client(server, os.environ.get("TRIALYARD_API_KEY"))
+    return Client(server)
 
 
 def screen() -> Console:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import redis
@@ -78,9 +77,7 @@ class Beats:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Say goodbye, unless Redis is away: then the hash expires by itself."""
         self._wake.put(False)
         self._thread.join(GOODBYE_SECONDS)

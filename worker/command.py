@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -86,9 +87,11 @@ class Command:
     ) -> tuple[End, str]:
         """Start the command and see it to its end: how it ended, and what it printed last."""
         objective = self._objective
+        words = objective.arguments(self._assignment.parameters, environment)
+        log.write(f"$ {shlex.join(words)}\n".encode(errors="backslashreplace"))
         try:
             command = GuardedCommand(
-                objective.arguments(self._assignment.parameters),
+                words,
                 directory=objective.directory,
                 environment=environment,
                 stdin=scratch / "parameters.json" if objective.parameters == "json" else Path(os.devnull),

@@ -6,7 +6,6 @@ import queue
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import redis
@@ -40,9 +39,7 @@ class Courier:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """What is not delivered within a moment is left to this machine's next supervisor."""
         self._wake.put(None)
         self._thread.join(DEATH_SECONDS)

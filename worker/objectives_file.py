@@ -26,6 +26,11 @@ from store.errors import SettingsError
 
 NAME = r"[a-z0-9_.-]{1,64}"
 
+# What a command may have put into an argument beside the parameters. Not what lets it report: all can read arguments.
+VARIABLES = frozenset(
+    f"TRIALYARD_{name}" for name in ("STUDY", "TRIAL", "ATTEMPT", "CHECKPOINT_DIR", "PARAMETERS", "OPTIONS")
+)
+
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 _SHELLS = {"sh", "ash", "bash", "dash", "ksh", "zsh", "fish"}
 
@@ -36,7 +41,7 @@ class CommandObjective(Section):
     command: Annotated[list[str], Field(min_length=1)]
     directory: Path = Path()  # relative to the file's own folder
     environment: dict[str, str] = Field(default_factory=dict)
-    parameters: Literal["arguments", "environment", "json"] = "json"
+    parameters: Literal["arguments", "flags", "overrides", "environment", "json"] = "json"
     pattern: str | None = None
     timeout: Seconds | None = None
     grace: Seconds = 5.0
@@ -55,6 +60,16 @@ class CommandObjective(Section):
             )
         return command
 
+    @field_validator("command")
+    @classmethod
+    def _names_variables_that_there_are(cls, command: list[str]) -> list[str]:
+        named = {name for argument in command for name in _names(argument) if name.startswith("TRIALYARD_")}
+        if unknown := sorted(named - VARIABLES):
+            raise ValueError(
+                f"names {unknown[0]}, which is no variable of a trial; these are: {', '.join(sorted(VARIABLES))}"
+            )
+        return command
+
     @field_validator("pattern")
     @classmethod
     def _can_be_read_by(cls, pattern: str | None) -> str | None:
@@ -65,20 +80,32 @@ class CommandObjective(Section):
     @property
     def placeholders(self) -> list[str]:
         """The parameters that the command names, each once."""
-        return list(dict.fromkeys(name for argument in self.command for name in _names(argument)))
+        named = dict.fromkeys(name for argument in self.command for name in _names(argument))
+        return [name for name in named if name not in VARIABLES]
 
-    def arguments(self, parameters: Mapping[str, JsonValue]) -> list[str]:
+    def arguments(self, parameters: Mapping[str, JsonValue], variables: Mapping[str, str]) -> list[str]:
         """The command with a trial's parameters put in. Those without a place are added where it wants arguments.
 
         The first word `python` is the interpreter that runs this worker.
+
+        Args:
+            variables: the values of `VARIABLES`.
         """
-        words = [_put_in(argument, parameters) for argument in self.command]
+        words = [_put_in(argument, {**parameters, **variables}) for argument in self.command]
         if words[0] == "python":
             words[0] = sys.executable
-        if self.parameters == "arguments":
+        if self.parameters in ("arguments", "flags", "overrides"):
             placed = set(self.placeholders)
-            words += [f"--{name}={as_text(value)}" for name, value in parameters.items() if name not in placed]
+            words += [word for name in parameters if name not in placed for word in self._word(name, parameters[name])]
         return words
+
+    def _word(self, name: str, value: JsonValue) -> Iterator[str]:
+        """A parameter as an argument; none for a switch that is off."""
+        if self.parameters == "flags" and isinstance(value, bool):
+            if value:
+                yield f"--{name}"
+            return
+        yield f"{'' if self.parameters == 'overrides' else '--'}{name}={as_text(value)}"
 
     def variables(self, parameters: Mapping[str, JsonValue]) -> dict[str, str]:
         """The environment's variables that carry the parameters; none unless it wants them so."""
@@ -161,7 +188,7 @@ def _not_here(objective: CommandObjective) -> Iterator[Finding]:
     if not objective.directory.is_dir():
         yield Finding(("directory",), f"{objective.directory} is no folder here")
         return
-    program = objective.arguments(dict.fromkeys(objective.placeholders, ""))[0]
+    program = objective.arguments(dict.fromkeys(objective.placeholders, ""), dict.fromkeys(VARIABLES, ""))[0]
     if PurePath(program).name != program:  # a path; execve takes it from the directory
         program = str(objective.directory / program)
     if shutil.which(program, path=objective.environment.get("PATH")) is None:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import FiniteFloat
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from api.bundle import pieces
 from api.cursors import Cursor
 from api.deps import CursorText, Limit, Number, PathStudy, Reading, TrialStates, Wired
 from api.requests import StrictRoute
@@ -89,20 +90,23 @@ def read_log(
     number: Number,
     parts: Wired,
     attempt: Annotated[int | None, Query(ge=1, le=MAX_STEP, description="the newest one if left out")] = None,
-) -> str:
+    whole: Annotated[bool, Query(description="from its beginning")] = False,
+) -> Response:
     """The end of an attempt's log, as text, whole lines of at most 64 KiB; empty while it has written none."""
     trials = Trials(session, study)
     trials.get(number)
     newest = trials.newest_attempt(number)
     if newest is None or (attempt or newest.attempt) > newest.attempt:
         raise NotFound(f"trial {number} of the study {study.name!r} has no attempt {attempt or 1} yet")
-    key = AttemptKey(study.id, number, attempt or newest.attempt)
+    folder = parts.artifacts.attempt(AttemptKey(study.id, number, attempt or newest.attempt))
     try:
-        tail = parts.artifacts.attempt(key).tail(LOG, TAIL_BYTES)
+        if whole:
+            return StreamingResponse(pieces(folder.open(LOG)), media_type="text/plain; charset=utf-8")
+        tail = folder.tail(LOG, TAIL_BYTES)
     except FileNotFoundError:
-        return ""
+        return PlainTextResponse("")
     text = tail.decode(errors="replace")
-    return text if len(tail) < TAIL_BYTES else text[text.find("\n") + 1 :]
+    return PlainTextResponse(text if len(tail) < TAIL_BYTES else text[text.find("\n") + 1 :])
 
 
 def _sort(name: str) -> Sort:

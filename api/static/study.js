@@ -164,7 +164,8 @@ function showTimes() {
   const elapsed = since ? between(since, study.ended ? (study.ended_at ?? undefined) : null) : null;
   $("#elapsed").textContent = duration(elapsed);
   const counts = study.tally();
-  const done = study.trials.size - counts.running - counts.queued - counts.waiting - counts.paused;
+  // One that waits at a rung counts as one that has ended: few go on.
+  const done = study.trials.size - counts.running - counts.queued - counts.waiting;
   const left = Math.max(0, study.budget - done);
   const running = study.state === "RUNNING" && done >= 5 && left > 0;
   $("#left-label").textContent = study.ended ? "Ended" : "Time left, about";

@@ -103,7 +103,7 @@ function show() {
 
 /** In a study that has ended no trial can be moved. */
 function showControls() {
-  $("#retry").hidden = study.ended || !["FAILED", "CANCELLED"].includes(trial().state);
+  $("#retry").hidden = study.state === "CANCELLED" || !["FAILED", "CANCELLED"].includes(trial().state);
   $("#cancel").hidden = study.ended || isOver();
 }
 
@@ -147,7 +147,7 @@ function showAttempts(attempts) {
       h(
         "tr",
         {},
-        h("td", { class: "num" }, each.attempt),
+        h("td", { class: "num" }, h("a", { href: `${path}/logs?whole=true&attempt=${each.attempt}`, target: "_blank", title: "what it printed" }, each.attempt)),
         h("td", {}, each.worker),
         h("td", {}, each.device),
         h("td", {}, new Date(each.started_at).toLocaleString()),
@@ -272,6 +272,7 @@ async function showLog() {
 function showLogText(text) {
   const log = $("#log");
   log.hidden = !text;
+  $("#whole-log").hidden = !text;
   $("#no-log").hidden = 0 < text.length && text.length < LOG_END;
   $("#no-log").textContent = text ? "It is long: this is its end." : isOver() ? "This trial left no log." : "Nothing logged yet.";
   if (text === showLogText.shown) return;

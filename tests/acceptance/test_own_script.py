@@ -62,7 +62,7 @@ def test_an_own_script_is_tuned_and_pruned_and_its_log_and_best_trial_are_seen(a
     x = re.search(r"x:\n    value: ([\d.]+)", output)
     assert x
     assert float(best[2]) == pytest.approx((float(x[1]) - 0.3) ** 2 + 1 / 20, rel=1e-5)
-    assert (Path(best[3]) / "log.txt").read_text().startswith("training with {'x': ")
+    assert re.match(r"\$ \S*python train\.py\ntraining with {'x': ", (Path(best[3]) / "log.txt").read_text())
     logs = [log.read_text() for log in author.home.glob("artifacts/studies/1/trials/*/attempt-1/log.txt")]
     assert len(logs) == 10
     assert any("told to end after step" in log for log in logs)

@@ -99,6 +99,10 @@ environment = {GREETING = "hello"}
 command = ["python", "surroundings.py", "{file}"]
 parameters = "environment"
 
+[objectives.as-overrides]
+command = ["python", "surroundings.py", "{file}", "out={TRIALYARD_CHECKPOINT_DIR}"]
+parameters = "overrides"
+
 [objectives.as-json]
 command = ["python", "surroundings.py", "{file}"]
 directory = "elsewhere"
@@ -342,6 +346,13 @@ def test_parameters_arrive_in_the_environment_and_no_secret_does(scheduler: Scri
 
 
 def test_parameters_arrive_as_json(pool: RunningPool, scheduler: ScriptedScheduler, tmp_path: Path) -> None:
+    scheduler.assign(objective("as-overrides", number=13, file=str(tmp_path / "seen"), **{"optimizer.lr": 0.1}))
+    finish_of(scheduler, 13)
+
+    seen = json.loads((tmp_path / "seen").read_text())
+    folder = seen["environment"]["TRIALYARD_CHECKPOINT_DIR"]
+    assert seen["arguments"] == [str(tmp_path / "seen"), f"out={folder}", "optimizer.lr=0.1"]
+
     parameters = {"file": str(tmp_path / "seen"), "optimizer.lr": 0.1}
     trial = objective("as-json", number=12, **parameters)
     options = {"kind": "objective", "name": "as-json", "options": {"epochs": 3}}
@@ -361,7 +372,8 @@ def test_any_language_reports_by_http(pool: RunningPool, scheduler: ScriptedSche
 
     assert (finish.outcome, finish.metrics) == ("finished", {"loss": 0.125})
     assert [report.step for report in scheduler.seen(Report)] == [1]
-    answers = pool.log(finish.attempt).replace("}{", "}\n{").splitlines()
+    begun, *answers = pool.log(finish.attempt).replace("}{", "}\n{").splitlines()
+    assert begun == "$ sh curl.sh"
     assert [json.loads(answer) for answer in answers] == [
         {"decision": "continue"},
         {"error": "step: must be at least 0, and is -1"},
@@ -568,7 +580,7 @@ def test_a_line_over_which_the_pattern_takes_too_long_is_passed_over(
     finish = finish_of(scheduler, 100)
 
     assert (finish.outcome, finish.metrics) == ("finished", {"loss": 0.25})
-    assert "over a line of 120000 characters" in pool.log(finish.attempt)
+    assert " characters, 'xxx" in pool.log(finish.attempt)  # as many as came at once: 64 KiB or all
 
 
 def test_a_pattern_without_an_end_keeps_no_trial_from_its_timeout(scheduler: ScriptedScheduler) -> None:

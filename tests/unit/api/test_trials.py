@@ -165,7 +165,9 @@ def test_the_log_shown_is_the_end_of_the_newest_attempts_in_whole_lines(study: A
 
     newest = study.http.get("/api/v1/studies/s/trials/0/logs")
     first = study.http.get("/api/v1/studies/s/trials/0/logs", params={"attempt": 1})
+    whole = study.http.get("/api/v1/studies/s/trials/0/logs", params={"whole": True})
 
+    assert (whole.text, whole.headers["content-type"]) == (lines, "text/plain; charset=utf-8")
     assert newest.headers["content-type"] == "text/plain; charset=utf-8"
     assert lines.endswith(newest.text)
     assert newest.text.startswith("epoch ")

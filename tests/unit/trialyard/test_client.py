@@ -282,6 +282,30 @@ def test_ask_report_and_tell_carry_the_token() -> None:
     assert bodies[2] == {"token": "1.3.1", "state": "complete", "metrics": {"loss": 0.25}, "reason": None}
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("http://there:1", "Bearer ty_env")),
+        ({"server_url": "http://here:2", "api_key": "ty_own"}, ("http://here:2", "Bearer ty_own")),
+    ],
+)
+def test_a_client_speaks_to_the_server_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("TRIALYARD_SERVER_URL", "http://there:1/")
+    monkeypatch.setenv("TRIALYARD_API_KEY", "ty_env")
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json={"items": [], "next_cursor": None})
+
+    list(Client(transport=httpx.MockTransport(answer), **given).workers())
+
+    [request] = asked
+    assert (f"{request.url.scheme}://{request.url.netloc.decode()}", request.headers["authorization"]) == expected
+
+
 def test_handouts_come_until_the_study_has_ended_and_wait_while_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr("trialyard.client.time.sleep", waits.append)

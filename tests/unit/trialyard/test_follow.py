@@ -76,6 +76,26 @@ def test_watching_ends_with_the_study_and_returns_it_as_it_is_then(console: Cons
     assert lines[-1].startswith("s: 2/2 trials · 1 complete, 1 pruned · best loss 0.25 (trial 0)")
 
 
+def test_each_way_in_which_trials_fail_is_told_once_and_stays(console: Console) -> None:
+    said = [
+        (0, "exit code 2; its last lines:\nusage\nerror: no --lr"),
+        (1, "exit code 1:\nerror: no --lr"),
+        (2, "killed"),
+    ]
+    failures = [event(at, "trial", number=at, state="FAILED", values=None, reason=why) for at, why in said]
+
+    def stream(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=b"".join([*failures, event(9, "study", state="COMPLETE")]))
+
+    follow(client_of(stream), Study.model_validate(study("RUNNING")), console, lambda: None)
+
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line for line in lines if line.startswith("trial")] == [
+        "trial 0 failed: error: no --lr",
+        "trial 2 failed: killed",
+    ]
+
+
 def test_a_terminal_shows_it_in_place_and_is_left_clean() -> None:
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
 

@@ -83,6 +83,9 @@ def test_the_time_left_follows_the_pace_of_this_sitting() -> None:
 
     # 6 are done, 2 of them before this sitting: 4 in 20 s, 5 s each, and 4 are left.
     assert progress.seconds_left(20) == 20
+    # Two more wait at a rung, which most never leave: 6 in 24 s, and 2 are left.
+    tell(progress, trial(6, "PAUSED"), trial(7, "PAUSED"))
+    assert progress.seconds_left(24) == 8
 
 
 def test_a_grid_whose_failed_trials_come_again_has_as_many_as_there_are() -> None:

@@ -44,7 +44,7 @@ def test_functions_and_commands_stand_in_one_file(tmp_path: Path) -> None:
         ("command = ['./none.sh']", "objectives.x.command: there is no program './none.sh' here"),
         ("command = ['sh']\ndirectory = 'nowhere'", "objectives.x.directory: /.*/nowhere is no folder here"),
         ("command = ['sh']\npatern = 'x'", "objectives.x.patern: is no key that is known here; did you mean 'pattern'"),
-        ("command = ['sh']\nparameters = 'yaml'", 'objectives.x.parameters: "yaml" is none of arguments, environment'),
+        ("command = ['sh']\nparameters = 'yaml'", 'objectives.x.parameters: "yaml" is none of arguments, flags'),
         ("command = ['sh']\nenvironment = {N = 3}", "objectives.x.environment.N: must be text, not 3"),
         ("command = ['sh']\ntimeout = 'long'", "objectives.x.timeout: must be a time or a number of seconds; as in 2h"),
         ("command = ['sh']\ngrace = 0", "objectives.x.grace: must be greater than 0.0, and is 0"),
@@ -53,12 +53,40 @@ def test_functions_and_commands_stand_in_one_file(tmp_path: Path) -> None:
         ("command = ['sh']\npattern = '(?P<name>.)'", "objectives.x.pattern: has one of the groups name and value"),
         ("command = ['sh', '-c', 'train {lr}']", "objectives.x.command: has a parameter inside a shell's script"),
         ("command = ['sh', '-c', 'echo {\"loss\": 1}']", "a brace that stands for itself is written twice, {{ and }}"),
+        (
+            "command = ['sh', '{TRIALYARD_TRAIL}']",
+            "names TRIALYARD_TRAIL, which is no variable of a trial; these are: ",
+        ),
+        (
+            "command = ['sh', '{TRIALYARD_REPORT_TOKEN}']",
+            "names TRIALYARD_REPORT_TOKEN, which is no variable of a trial",
+        ),
         ("command = ['/bin/bash', '-ec', 'train {lr}']", "has a parameter inside a shell's script"),
     ],
 )
 def test_a_command_that_cannot_be_right_is_refused_with_its_place(tmp_path: Path, entry: str, complaint: str) -> None:
     with pytest.raises(SettingsError, match=f"objectives.toml cannot be used:\n  .*{complaint}"):
         read_objectives(written(tmp_path, f"[objectives.x]\n{entry}\n"))
+
+
+@pytest.mark.parametrize(
+    ("way", "added"),
+    [
+        ("arguments", ["--model.width=64", "--name=a b", "--sizes=[64, 32]", "--fp16=true", "--nesterov=false"]),
+        ("flags", ["--model.width=64", "--name=a b", "--sizes=[64, 32]", "--fp16"]),
+        ("overrides", ["model.width=64", "name=a b", "sizes=[64, 32]", "fp16=true", "nesterov=false"]),
+        ("json", []),
+    ],
+)
+def test_parameters_that_the_command_does_not_name_are_added_as_it_takes_them(way: str, added: list[str]) -> None:
+    words = ["train", "--lr", "{lr}", "--out={TRIALYARD_CHECKPOINT_DIR}/model.pt"]
+    command = CommandObjective.model_validate({"command": words, "parameters": way})
+    given = {"lr": 0.1, "model.width": 64, "name": "a b", "sizes": [64, 32], "fp16": True, "nesterov": False}
+
+    found = command.arguments(given, {"TRIALYARD_CHECKPOINT_DIR": "/there", "TRIALYARD_TRIAL": "7"})
+
+    assert found == ["train", "--lr", "0.1", "--out=/there/model.pt", *added]
+    assert command.placeholders == ["lr"]
 
 
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
