@@ -133,15 +133,22 @@ class Allowance:
 
     def used_up(self, at: datetime) -> str | None:
         """Why nothing can be done any more, and what would change that; to be asked when nothing is open."""
-        budget, failed, made = self.definition.budget, self._counts[TrialState.FAILED], sum(self._counts.values())
+        budget, made = self.definition.budget, sum(self._counts.values())
+        if (why := self.over(at, self._counts[TrialState.FAILED])) is not None:
+            return why
+        if self.left <= 0:
+            return f"{made} trials are made, budget.trials is {budget.trials}; raise it"
+        return None
+
+    def over(self, at: datetime, failed: int) -> str | None:
+        """The same where there is a trial to run; `failed`: how many of the others did."""
+        budget = self.definition.budget
         if self._optuna.population is not None:
             return "the members of its population have ended; begin another study"
         if budget.max_failed is not None and failed > budget.max_failed:
             return f"{failed} trials failed, budget.max_failed is {budget.max_failed}; raise it"
         if (spent := self.spent(at)) is not None:
             return f"{spent}; change it, or lift it with null"
-        if self.left <= 0:
-            return f"{made} trials are made, budget.trials is {budget.trials}; raise it"
         return None
 
     def _improves(self, losses: Losses) -> bool:

@@ -229,10 +229,18 @@ class LiveStudy(StudyEnds):
             why = "every point of the grid was tried; give a parameter more values"
         if why is not None:
             return Refused(message=f"the study has ended ({self.state}), and this gives it nothing to do: {why}")
-        rested = (ledger.at - ended_at).total_seconds()
-        ledger.move(StudyChange(self.id, self.state, StudyState.RUNNING, rested=max(0.0, rested)))
-        self.state, self._is_taken_up = StudyState.RUNNING, True
+        self._run_again(ended_at, ledger)
         return self.amend(request, ledger)
+
+    def take_up_trial(self, trial: LiveTrial, ended_at: datetime, ledger: Ledger) -> Done | Refused:
+        """Somebody wants a trial of a study that has ended to run again: the study runs until it has ended."""
+        why = self._allowance.over(ended_at, failed=self.counts[TrialState.FAILED] - 1)
+        if why is not None:
+            return Refused(message=f"the study has ended ({self.state}), and a trial could not run: {why}")
+        answer = self.retry(trial, ledger)
+        if isinstance(answer, Done):
+            self._run_again(ended_at, ledger)
+        return answer
 
     @property
     def is_outdated(self) -> bool:
@@ -285,6 +293,11 @@ class LiveStudy(StudyEnds):
         return Claim(self.definition.priority, wanted, self._allowance.slot_seconds(at))
 
     # Helpers, in call order
+
+    def _run_again(self, ended_at: datetime, ledger: Ledger) -> None:
+        rested = (ledger.at - ended_at).total_seconds()
+        ledger.move(StudyChange(self.id, self.state, StudyState.RUNNING, rested=max(0.0, rested)))
+        self.state, self._is_taken_up = StudyState.RUNNING, True
 
     def _changed(self, request: Amend) -> Definition:
         enqueued = 0 if self._amended else self._optuna.enqueued

@@ -283,7 +283,7 @@ class Scheduler:
             case Ask():
                 study = self._known(request.study_id, ledger)
                 return study.ask(request, ledger) if study else Handed(ended=True)
-            case Amend() if self._known(request.study_id, ledger) is None:
+            case Amend() | RetryTrial() if self._known(request.study_id, ledger) is None:
                 return self._take_up(request, ledger)
             case Enqueue() | CancelTrial() | RetryTrial() | Amend():
                 study = self._known(request.study_id, ledger)
@@ -308,13 +308,13 @@ class Scheduler:
             self._follow_states(ledger)
         return self._studies.get(study_id)
 
-    def _take_up(self, request: Amend, ledger: Ledger) -> Answer:
+    def _take_up(self, request: Amend | RetryTrial, ledger: Ledger) -> Answer:
         with self._reads() as session:
             found = take_up(session, request, ledger)
         if isinstance(found, Refused):
             return found
         self._studies[found.id] = found
-        return Done()
+        return Done(number=request.number if isinstance(request, RetryTrial) else None)
 
     def _drop_what_it_held(self, request: Take | TakeTask, ledger: Ledger) -> None:
         """A worker that takes a job does one thing at a time: whatever else it held, it has lost."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import structlog
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -40,10 +42,10 @@ def fulfil(
                 return Refused(message=str(error.problems[0]))
     with reads() as session:
         trial = load_trial(session, study.id, request.number)
-    return study.retry(trial, ledger) if trial else Refused(message=f"there is no trial {request.number}")
+    return study.retry(trial, ledger) if trial else _no_trial(request)
 
 
-def take_up(session: Session, request: Amend, ledger: Ledger) -> LiveStudy | Refused:
+def take_up(session: Session, request: Amend | RetryTrial, ledger: Ledger) -> LiveStudy | Refused:
     """A study that has ended, to go on with what a person gave it to do, or why it cannot."""
     row = session.get(StudyRow, request.study_id)
     if row is None or row.ended_at is None:
@@ -54,10 +56,12 @@ def take_up(session: Session, request: Amend, ledger: Ledger) -> LiveStudy | Ref
         study = load_study(session, row.id)
         if study.state is StudyState.FAILED and not study.counts.total():
             return Refused(message=f"the study {row.name!r} failed before its first trial; submit one that is right")
-        if request.changes_space and study.definition.sampler.name == "grid" and _is_tried(session, study, request):
-            why = "every point of this grid was tried; give a parameter more values"
-            return Refused(message=f"the study has ended ({study.state}), and this gives it nothing to do: {why}")
-        answer = study.take_up(request, row.ended_at, ledger)
+        match request:
+            case RetryTrial():
+                trial = load_trial(session, study.id, request.number)
+                answer = study.take_up_trial(trial, row.ended_at, ledger) if trial else _no_trial(request)
+            case Amend():
+                answer = _amended(session, study, request, row.ended_at, ledger)
     except DefinitionError as error:
         return Refused(message=str(error.problems[0]))
     except FORESEEN:
@@ -66,6 +70,18 @@ def take_up(session: Session, request: Amend, ledger: Ledger) -> LiveStudy | Ref
         log.exception("a study cannot be taken up", study=row.id)
         return Refused(message=f"the study cannot be loaded ({type(error).__name__}: {error}); it stays {row.state}")
     return answer if isinstance(answer, Refused) else study
+
+
+def _amended(session: Session, study: LiveStudy, request: Amend, ended_at: datetime, ledger: Ledger) -> Done | Refused:
+    """Raises: DefinitionError"""
+    if request.changes_space and study.definition.sampler.name == "grid" and _is_tried(session, study, request):
+        why = "every point of this grid was tried; give a parameter more values"
+        return Refused(message=f"the study has ended ({study.state}), and this gives it nothing to do: {why}")
+    return study.take_up(request, ended_at, ledger)
+
+
+def _no_trial(request: RetryTrial) -> Refused:
+    return Refused(message=f"there is no trial {request.number}")
 
 
 def _cancelled(name: str) -> str:

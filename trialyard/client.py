@@ -160,7 +160,11 @@ class Client(ModelCalls):
         return self._trial("POST", study, number, "cancel")
 
     def retry_trial(self, study: str, number: int) -> Trial:
-        """Run a trial again. Raises: Conflict: it is not FAILED or CANCELLED, or its study has ended."""
+        """Run a trial again, and its study until it has ended.
+
+        Raises:
+            Conflict: it is not FAILED or CANCELLED, or the study was cancelled, or has spent its budget.
+        """
         return self._trial("POST", study, number, "retry")
 
     def drain(self, name: str) -> list[str]:

@@ -202,10 +202,18 @@ def cancel(
 
 
 @commands.command()
-def retry(study: StudyName, number: TrialNumber, server: Server = DEFAULT_SERVER_URL) -> None:
-    """Run a FAILED or CANCELLED trial again."""
+def retry(
+    study: StudyName,
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]…", help="The trials' numbers.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that FAILED.")] = False,
+    server: Server = DEFAULT_SERVER_URL,
+) -> None:
+    """Run FAILED or CANCELLED trials again, also of a study that has ended."""
+    if failed == bool(numbers):
+        raise BadInput("say which trials: their numbers, or --failed")
     with open_client(server) as client:
-        typer.echo(f"{study}, trial {number}: {client.retry_trial(study, number).state}")
+        for number in numbers or [trial.number for trial in client.trials(study, "FAILED")]:
+            typer.echo(f"{study}, trial {number}: {client.retry_trial(study, number).state}")
 
 
 @commands.command()

@@ -97,8 +97,13 @@ def cancel_trial(name: StudyName, number: Number, parts: Wired) -> Trial:
 
 @router.post("/trials/{number}/retry")
 def retry_trial(name: StudyName, number: Number, parts: Wired) -> Trial:
-    """Run a FAILED or CANCELLED trial again, in a new attempt that goes on from its newest checkpoint."""
-    study = _open_study(parts, name, number)
+    """Run a FAILED or CANCELLED trial again, in a new attempt that goes on from its newest checkpoint.
+
+    A study that has ended COMPLETE or FAILED runs again until the trial has ended.
+    """
+    with parts.reads() as session:
+        study = Studies(session).get(name)
+        Trials(session, study).get(number)
     return _trial(parts, study, _ask(parts, RetryTrial(study_id=study.id, number=number)))
 
 

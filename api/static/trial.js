@@ -103,7 +103,7 @@ function show() {
 
 /** In a study that has ended no trial can be moved. */
 function showControls() {
-  $("#retry").hidden = study.ended || !["FAILED", "CANCELLED"].includes(trial().state);
+  $("#retry").hidden = study.state === "CANCELLED" || !["FAILED", "CANCELLED"].includes(trial().state);
   $("#cancel").hidden = study.ended || isOver();
 }
 

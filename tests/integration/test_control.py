@@ -127,7 +127,7 @@ def test_a_budget_is_changed_at_once_or_not_at_all(client: Client) -> None:
     with pytest.raises(Conflict, match="the study 's' was cancelled and changes no more"):
         client.change_budget("s", {"trials": 9})
     with pytest.raises(Conflict, match=r"warm_start: \{study: s\}"):
-        client.retry_trial("s", 1)
+        client.retry_trial("s", 0)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -29,7 +29,11 @@ def test_every_example_runs_as_it_is(tmp_path: Path) -> None:
     studies = {file.stem: parse(from_yaml(file.read_text())) for file in EXAMPLES.glob("*.yaml")}
     assert studies.keys() == PARAMETERS.keys()
     objectives = {"TRIALYARD_OBJECTIVES_FILE": str(EXAMPLES / "objectives.toml")}
-    with redis_server(tmp_path) as url, ScriptedScheduler(url) as scheduler, running_pool(tmp_path, url, objectives):
+    with (
+        redis_server(tmp_path) as url,
+        ScriptedScheduler(url) as scheduler,
+        running_pool(tmp_path, url, objectives) as pool,
+    ):
         for number, (name, study) in enumerate(studies.items()):
             assert study.parameters.keys() == PARAMETERS[name].keys()
             scheduler.preflight(number, study.document())
@@ -48,7 +52,7 @@ def test_every_example_runs_as_it_is(tmp_path: Path) -> None:
             preflight = scheduler.await_request(Preflighted, lambda answer, n=number: answer.study_id == n)
             finish = scheduler.await_request(Finish, lambda finish, n=number: finish.attempt.number == n, seconds=60)
             assert preflight.problems == []
-            assert (finish.outcome, finish.reason) == ("finished", None)
+            assert (finish.outcome, finish.reason) == ("finished", None), pool.log(finish.attempt)
             assert study.objective.metric in finish.metrics
             reports = scheduler.seen(Report, lambda report, n=number: report.attempt.number == n)
             assert bool(reports) == (name != "forest")  # which has no steps

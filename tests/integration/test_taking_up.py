@@ -14,6 +14,7 @@ from store.messages import (
     Finish,
     Preflighted,
     Refused,
+    RetryTrial,
     Settled,
 )
 from store.models import StudyRow, StudyState
@@ -168,6 +169,71 @@ def test_the_time_for_which_it_had_ended_is_not_counted(yard: Yard) -> None:
     yard.turn()
     assert (yard.study(study_id).state, yard.states(study_id)[-1]) == ("RUNNING", "QUEUED")
     assert yard.study(study_id).rested_seconds == pytest.approx(150_000, abs=1)
+
+
+def retry(yard: Yard, study_id: int, number: int) -> Answer:
+    return yard.worker("api").say(RetryTrial(study_id=study_id, number=number))
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_failed_trial_of_a_study_that_has_ended_runs_again_and_nothing_else_does(yard: Yard, restarts: bool) -> None:
+    study_id = yard.begin(study(budget={"trials": 3, "parallel": 1}))
+    worker = yard.worker()
+    for number in range(3):
+        value = {"outcome": "failed"} if number < 2 else {"value": 0.5}
+        worker.finish(worker.start(study_id, number).attempt, **value)
+    assert yard.study(study_id).state == "COMPLETE"
+    yard.clock.advance(1000)
+
+    assert retry(yard, study_id, 0) == Done(number=0)
+    assert retry(yard, study_id, 1) == Done(number=1)
+    if restarts:
+        yard.restart()
+
+    found = yard.study(study_id)
+    assert (found.state, found.ended_at) == ("RUNNING", None)
+    assert found.rested_seconds == pytest.approx(1000, abs=1)
+    for number in (0, 1):
+        given = worker.start(study_id, number)
+        assert given.attempt.attempt == 2
+        worker.finish(given.attempt, 0.1)
+    assert yard.states(study_id) == ["COMPLETE"] * 3
+    assert yard.study(study_id).state == "COMPLETE"
+    events = [event.body["state"] for event in yard.events(study_id) if event.kind == "study"]
+    assert events == ["RUNNING", "COMPLETE", "RUNNING", "COMPLETE"]
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("sections", "number", "why"),
+    [
+        ({}, 0, "trial 0 is COMPLETE; only one FAILED or CANCELLED is run again"),
+        ({}, 7, "there is no trial 7"),
+        ({"target": 5.0}, 1, "a trial could not run: budget.target was reached; change it, or lift it with null"),
+        ({"max_failed": 0}, 1, ""),
+    ],
+)
+def test_a_trial_that_could_not_run_stays_as_it_is_and_so_does_its_study(
+    yard: Yard, sections: dict[str, Any], number: int, why: str
+) -> None:
+    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2} | sections))
+    worker, other = yard.worker(), yard.worker("w2")
+    first, second = worker.start(study_id, 0).attempt, other.start(study_id, 1).attempt
+    other.finish(second, outcome="failed")
+    if "max_failed" not in sections:
+        worker.finish(first, 0.5)
+    before = yard.study(study_id)
+    assert before.ended_at is not None
+
+    answer = retry(yard, study_id, number)
+
+    if not why:  # it failed of this one alone
+        assert answer == Done(number=number)
+        return
+    assert isinstance(answer, Refused)
+    assert why in answer.message
+    after = yard.study(study_id)
+    assert (after.state, after.ended_at, after.last_event) == (before.state, before.ended_at, before.last_event)
 
 
 GRID = {"sampler": {"name": "grid"}, "parameters": {"x": {"values": [0.1, 0.2]}, "k": {"values": ["a", "b"]}}}
