@@ -126,6 +126,13 @@ def test_a_file_has_its_channels_last_though_it_is_as_wide_as_there_are_channels
     assert pixels.tolist() == [cube.tolist(), cube.transpose(2, 0, 1).tolist()]
 
 
+def without_width() -> str:
+    """A TIFF file whose first tag, the width, is another one."""
+    file = io.BytesIO()
+    Image.new("L", (3, 2)).save(file, "TIFF")
+    return base64.b64encode(file.getvalue().replace(b"\x00\x01\x04\x00", b"\x01\xff\x04\x00", 1)).decode()
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -133,6 +140,7 @@ def test_a_file_has_its_channels_last_though_it_is_as_wide_as_there_are_channels
         ([[0, 1, 2], [3, 4, 256]], "holds values that are no whole numbers from 0 to 255"),
         ([[0, 1, 2], [3, 4]], "is no array of numbers, nor an image file in base64"),
         ("bm8=", "is no image file in base64"),
+        (without_width(), "is no image file in base64"),
         (png(np.full((2, 3), 40_000, np.uint16)), "has more than 8 bits a pixel"),
         (moving(), "moves or has several pages"),
     ],
