@@ -11,7 +11,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, NotSupportedError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -90,6 +90,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _parameters)
     for kind in (OperationalError, InterfaceError, PoolTimeout):
         app.add_exception_handler(kind, _database_away)
+    app.add_exception_handler(InternalError, _database_refuses)
+    app.add_exception_handler(NotSupportedError, _database_refuses)
     app.add_exception_handler(RedisError, _redis_away)
     app.add_exception_handler(Exception, _unforeseen)
 
@@ -130,11 +132,24 @@ def _parameters(request: Request, error: Exception) -> Response:
 _DISK_FULL = re.compile(r"database or disk is full|No space left on device")
 
 
+_READ_ONLY = re.compile(r"read-only transaction|mode during recovery|readonly database")
+
+
+def _database_refuses(request: Request, error: Exception) -> Response:
+    """PostgreSQL's word for what it does not take as a replica, and for much that nobody foresaw."""
+    if _READ_ONLY.search(str(error)):
+        return _database_away(request, error)
+    raise error
+
+
 def _database_away(_request: Request, error: Exception) -> Response:
     reason = str(getattr(error, "orig", error))[:500]
     log.error("the database failed", error=reason)
     if _DISK_FULL.search(reason):
         return problem_of(Unavailable("the disk of the database is full; nothing can be stored until there is room"))
+    if _READ_ONLY.search(reason):
+        cure = "has it become a replica? TRIALYARD_DATABASE_URL must name the one that takes writes"
+        return problem_of(Unavailable(f"the database can only be read at the moment; {cure}"))
     return problem_of(Unavailable("the database does not answer; try again in a moment"))
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from pydantic import JsonValue
 
 from search.conditions import Conditions
-from search.parameters import Choice, Constant, Parameter, Range
+from search.parameters import Choice, Range
 from search.region import Region
+from search.repair import drawn
 
 TRIES = 100
 
@@ -54,27 +54,15 @@ class Explorer:
     def _next(self, name: str, values: Mapping[str, JsonValue], rng: np.random.Generator) -> JsonValue:
         parameter = self._parameters[name]
         if name not in values:
-            return _draw(parameter, rng)
+            return drawn(parameter, rng)
         if name not in self._perturbed:
             return values[name]
         if rng.random() < self._resample_probability:
-            return _draw(parameter, rng)
+            return drawn(parameter, rng)
         if isinstance(parameter, Choice):
             return _neighbour(parameter, values[name], 1 if rng.random() < 0.5 else -1)
         factor = self._factors[int(rng.integers(len(self._factors)))]
         return _scaled(parameter, values[name], factor) if isinstance(parameter, Range) else values[name]
-
-
-def _draw(parameter: Parameter, rng: np.random.Generator) -> JsonValue:
-    if isinstance(parameter, Constant):
-        return parameter.value
-    if isinstance(parameter, Choice):
-        return parameter.at(int(rng.integers(parameter.size)))
-    if parameter.log:
-        value = math.exp(rng.uniform(math.log(parameter.low), math.log(parameter.top)))
-    else:
-        value = rng.uniform(parameter.low, parameter.top)
-    return _placed(parameter, value)
 
 
 def _neighbour(parameter: Choice, value: JsonValue, way: int) -> JsonValue:

@@ -139,7 +139,8 @@ class Scheduler:
 
     def _serve(self) -> None:
         self._forget()
-        log.info("the scheduler is active")
+        if not self._database_away.lasts:  # else one that takes nothing would have it said twice a second
+            log.info("the scheduler is active")
         while not self._stopping.is_set():
             try:
                 self.run_once()
@@ -372,10 +373,8 @@ class Scheduler:
         self._tasks.enqueue(self._queue)
 
     def _load_outdated(self) -> Turn | None:
-        """Load the studies that got another space in this batch, or another end, as after a restart.
-
-        Returns:
-            A turn, if some fail over it. One that was deleted before the batch was written goes in the next round.
+        """Load the studies that got another space in this batch, or another end, as after a restart: a turn, if some
+        fail over it. One that was deleted before the batch was written goes in the next round.
         """
         outdated = [study.id for study in self._studies.values() if study.is_outdated and not study.state.ended]
         if not outdated:

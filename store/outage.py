@@ -24,6 +24,11 @@ class Outage:
         self._since: float | None = None
         self._said = 0.0
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it did not answer when it was asked last."""
+        return self._since is not None
+
     def goes_on(self, error: str) -> None:
         """It did not answer."""
         now = self._monotonic()

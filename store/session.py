@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
@@ -114,6 +114,14 @@ def _begin(connection: Any) -> None:
     # take the write lock at once, unless the session says that it only reads.
     read_only = connection.get_execution_options().get("read_only", False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def takes_writes(connection: Connection) -> bool:
+    """Whether a transaction that is not for reading only could write; PostgreSQL may have become a replica."""
+    return connection.dialect.name != "postgresql" or bool(connection.scalar(text(_WRITABLE)))
+
+
+_WRITABLE = "SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off'"
 
 
 def without_nul(document: str) -> str:

@@ -20,6 +20,7 @@ from search.lease import is_dead
 from store.bus import takes_nothing
 from store.migrate import is_current
 from store.models import SchedulerLeaseRow
+from store.session import takes_writes
 
 READY_KEY, READY_SECONDS = "trialyard:ready", 60
 KEYLESS: dict[str, Any] = {"security": []}
@@ -31,7 +32,7 @@ class Readiness(BaseModel):
     """Whether requests can be served; with a key also why. The scheduler is information: without one studies wait."""
 
     ready: bool
-    database: Literal["ok", "away", "not migrated"] | None = None
+    database: Literal["ok", "away", "takes nothing", "not migrated"] | None = None
     redis: Literal["ok", "away", "takes nothing"] | None = None
     scheduler: Literal["active", "none", "unknown"] | None = None
 
@@ -53,7 +54,7 @@ def readyz(request: Request, parts: Wired) -> Response:
     ready = database == redis == "ok"
     state = Readiness(ready=ready)
     if request.state.visitor != "outsider":
-        scheduler = _scheduler(parts) if database == "ok" else "unknown"
+        scheduler = _scheduler(parts) if database in ("ok", "takes nothing") else "unknown"
         state = Readiness(ready=ready, database=database, redis=redis, scheduler=scheduler)
     return JSONResponse(state.model_dump(exclude_none=True), 200 if ready else 503)
 
@@ -64,10 +65,13 @@ def metrics(request: Request) -> Response:
     return Response(generate_latest(request.app.state.metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _database(parts: Parts) -> Literal["ok", "away", "not migrated"]:
+def _database(parts: Parts) -> Literal["ok", "away", "takes nothing", "not migrated"]:
     try:
         with parts.reads() as session:
-            return "ok" if is_current(session.connection()) else "not migrated"
+            connection = session.connection()
+            if not is_current(connection):
+                return "not migrated"
+            return "ok" if takes_writes(connection) else "takes nothing"
     except SQLAlchemyError:
         return "away"
 

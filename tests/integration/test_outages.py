@@ -119,6 +119,23 @@ def test_the_scheduler_says_once_that_the_database_failed_and_that_it_is_back(
     assert told == ["the database failed; loading again", "the database is back"]
 
 
+def test_a_scheduler_whose_database_takes_nothing_does_not_call_itself_active_again_and_again(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_retried = retried(monkeypatch)
+    refusal = "BEFORE UPDATE ON scheduler_lease BEGIN SELECT RAISE(FAIL, 'nothing is taken'); END"
+    with running_scheduler(server, tmp_path) as (engine, logs):
+        with engine.begin() as connection:
+            connection.execute(text(f"CREATE TRIGGER refusal {refusal}"))
+        eventually(has_retried)
+        with engine.begin() as connection:
+            connection.execute(text("DROP TRIGGER refusal"))
+        eventually(lambda: "the database is back" in said(logs))
+
+    told = [event for event in said(logs) if "database" in event or "active" in event]
+    assert told == ["the database failed; loading again", "the database is back"]
+
+
 def rename(engine: Engine, table: str, name: str) -> None:
     with engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,8 +14,8 @@ import pytest
 import redis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Engine, text, update
+from sqlalchemy.exc import DBAPIError, InternalError, NotSupportedError, OperationalError
 
 from api.errors import install
 from store.bus import open_redis, worker_key
@@ -54,6 +56,33 @@ def test_a_redis_that_takes_nothing_is_told_from_one_that_is_away(settings: Sett
     assert "Redis takes nothing at the moment" in drained.json()["detail"]
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_database_that_takes_nothing_is_told_from_one_that_is_away(server: ApiServer) -> None:
+    with read_only(server.engine):
+        readiness = server.http.get("/readyz")
+        listed = server.http.get("/api/v1/studies")
+    again = server.http.get("/readyz")
+
+    assert (readiness.status_code, readiness.json()["database"]) == (503, "takes nothing")
+    assert (listed.status_code, again.status_code) == (200, 200)
+
+
+@contextmanager
+def read_only(engine: Engine) -> Iterator[None]:
+    """As a replica is, for those who connect to it now."""
+    name = engine.url.database
+    others = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
+    )
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for setting in ("on", "off"):
+            connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {setting}'))
+            connection.execute(others, {"name": name})
+            if setting == "on":
+                connection.execute(text("SET default_transaction_read_only = off"))
+                yield
+
+
 ODD = {  # what anybody who reaches Redis may write where workers describe themselves
     "bytes": {"pool": b"\xff\xfe", "state": b"\x00"},
     "numbers": {"pool": "default", "gpus": "9" * 5000, "memory": "\u00b2", "pid": "-1", "study": "9" * 17, "done": "x"},
@@ -91,6 +120,28 @@ def test_what_is_odd_of_one_worker_hides_no_other(server: ApiServer) -> None:
         assert server.post("s/ask", {"worker": "w"}).status_code == 200
         time.sleep(0.2)  # some rounds
         assert server.post("s/ask", {"worker": "w"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [  # of a replica, on a new connection and on one that has read before; of SQLite
+        (InternalError, "cannot execute INSERT in a read-only transaction"),
+        (NotSupportedError, "cannot set transaction read-write mode during recovery"),
+        (OperationalError, "attempt to write a readonly database"),
+    ],
+)
+def test_a_database_that_can_only_be_read_is_told(kind: type[DBAPIError], reason: str) -> None:
+    app = FastAPI()
+    install(app)
+
+    @app.get("/")
+    def fail() -> None:
+        raise kind("INSERT", {}, Exception(reason))
+
+    answer = TestClient(app).get("/")
+
+    assert answer.status_code == 503
+    assert answer.json()["detail"].startswith("the database can only be read")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -375,3 +376,12 @@ def test_the_budget_and_the_last_step_follow_from_the_population_and_the_epochs(
     assert definition.sampler.options["max_resource"] == 5
     again: Definition = parse(definition.document())
     assert again == definition
+
+
+def test_what_is_drawn_anew_is_each_step_of_a_range_alike() -> None:
+    start = {"lr": 0.1, "layers": 4, "dropout": 0.25, "norm": "none", "hidden": [8], "fixed": 3}
+    drawn = [explored(start, 1.25, resampled=1.0, seed=seed) for seed in range(600)]
+
+    for name, values in {"dropout": (0.0, 0.25, 0.5), "layers": range(1, 9)}.items():
+        counts = Counter(point[name] for point in drawn)
+        assert all(abs(counts[value] * len(values) / 600 - 1) < 0.35 for value in values), (name, counts)
