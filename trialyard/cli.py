@@ -88,7 +88,12 @@ def _what_was_sent() -> str:
 
 @app.command()
 def init(
-    data: Annotated[str, typer.Argument(help="A file of rows, a folder of class folders of images, or sklearn:NAME.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A file of rows, a folder of class folders of images, sklearn:NAME, or a Python script with argparse."
+        ),
+    ],
     target: Annotated[str | None, typer.Option(help="The column to predict; the last one if left out.")] = None,
     text: Annotated[str | None, typer.Option(help="The column of texts to learn from.")] = None,
     missing: Annotated[
@@ -103,7 +108,12 @@ def init(
         Path | None, typer.Option("--output", "-o", help="The study file; NAME.yaml if not given.")
     ] = None,
 ) -> None:
-    """Write a first study file for your data, and say what was found in them."""
+    """Write a first study file for your data or your script, and say what was found in them."""
+    if data.endswith(".py"):
+        from trialyard import first_script
+
+        first_script.say(first_script.write_first_script(Path(data), name, output), screen())
+        return
     with _service():
         from trialyard.first_look import Given
         from trialyard.first_study import say, write_first_study

@@ -1,0 +1,182 @@
+"""`trialyard init train.py`: a first study and an objectives file for a script with argparse, which stays as it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from rich.console import Console
+
+from trialyard.errors import BadInput
+from trialyard.importing.study import slug
+from trialyard.script_reading import Option, Script, read_script
+from trialyard.study_file import as_yaml
+
+TRIALS = 20
+PRUNER = {"name": "median", "n_startup_trials": 5, "n_warmup_steps": 1}
+
+_WORDS = re.compile(r"[a-z0-9]+")
+# What is no matter of how good the model is, or is decided by how long one is willing to wait.
+_TECHNICAL = set(
+    _WORDS.findall(
+        "seed epoch epochs step steps worker workers thread threads jobs device devices gpu gpus port rank verbose "
+        "interval every version patience log logging print save resume debug"
+    )
+)
+_PLACES = {"out", "output", "save", "checkpoint", "checkpoints", "ckpt", "logdir", "outdir", "workdir"}
+_SHARES = {"dropout", "drop", "momentum", "smoothing", "prob", "ratio", "beta", "beta1", "beta2", "alpha", "gamma"}
+_LARGER_IS_BETTER = re.compile(
+    r"acc|auc|f1|score|precision|recall|(?<![a-z])map(?![a-z])|iou|dice|bleu|rouge|r2|psnr|ssim|reward|return"
+)
+_HELD_OUT = re.compile(r"val|test|eval|dev")
+
+
+@dataclass(frozen=True)
+class FirstScript:
+    """The two files that were written, and what is to be looked at in them."""
+
+    study: Path
+    objectives: Path
+    notes: tuple[str, ...]
+
+
+def write_first_script(file: Path, name: str | None, output: Path | None) -> FirstScript:
+    """Read a script and write what it takes to tune it.
+
+    Raises:
+        BadInput: it parses no options with argparse, or a file is there already.
+    """
+    script = read_script(file)
+    name = name or slug(file.stem) or "script"
+    study = (output or Path(f"{name}.yaml")).absolute()
+    objectives = study.with_suffix(".toml")
+    metric, notes = _metric(script)
+    texts = {
+        study: study_text(name, script, metric),
+        objectives: objectives_text(name, script, file, objectives.parent),
+    }
+    for path in texts:
+        if path.exists():
+            raise BadInput(f"{path}: is there already; --output names another")
+    try:
+        for path, text in texts.items():
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{study}: {error.strerror}") from error
+    required = [option.flag for option in script.options if option.is_required and not _is_searched(option)]
+    if required:
+        notes += (f"{', '.join(required)}: required by the script; add it to `command` in {objectives.name}",)
+    return FirstScript(study, objectives, notes)
+
+
+def say(written: FirstScript, console: Console) -> None:
+    """What to look at, and what to do next."""
+    here = Path.cwd()
+    study, objectives = (
+        str(path.relative_to(here) if path.is_relative_to(here) else path)
+        for path in (written.study, written.objectives)
+    )
+    for note in written.notes:
+        console.print(note, markup=False, soft_wrap=True)
+    again = f"trialyard run {shlex.quote(study)} --objectives {shlex.quote(objectives)}"
+    console.print(f"written: {study}, {objectives}; look at the ranges, then `{again}`", markup=False, soft_wrap=True)
+
+
+def study_text(name: str, script: Script, metric: str) -> str:
+    """The study file: YAML, with comments."""
+    searched = [(option.name, _entry(option)) for option in script.options if _is_searched(option)]
+    width = max((len(as_yaml(name)) for name, _ in searched), default=0) + 1
+    rest = [option.name for option in script.options if not _is_searched(option) and not _is_place(option)]
+    direction = "maximize" if _LARGER_IS_BETTER.search(metric) else "minimize"
+    lines = [
+        f"name: {as_yaml(name)}",
+        f"objective: {as_yaml({'metric': metric, 'direction': direction})}",
+        "",
+        "parameters:   # guessed from the script's defaults: which are worth searching, and how far?",
+        *(f"  {as_yaml(name) + ':':<{width}} {as_yaml(entry)}" for name, entry in searched),
+        *([f"  # left as the script has them: {', '.join(rest)}; `{rest[0]}: {{value: …}}` sets one"] if rest else []),
+        "",
+        *([f"pruner: {as_yaml(PRUNER)}   # ends trials that fall behind"] if script.line else []),
+        f"budget: {{trials: {TRIALS}}}",
+        "trial: " + as_yaml({"kind": "objective", "name": name}),
+        "resources: {gpus: 0}   # 1: a GPU for each trial",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def objectives_text(name: str, script: Script, file: Path, folder: Path) -> str:
+    """The objectives file: TOML. What the script writes goes into the trial's own folder."""
+    directory = file.absolute().parent
+    command = ["python", file.name]
+    for option in filter(_is_place, script.options):
+        last = PurePath(str(option.default or "")).name if PurePath(str(option.default or "")).suffix else ""
+        command += [option.flag, "/".join(["{TRIALYARD_CHECKPOINT_DIR}", *([last] if last else [])])]
+    lines = [
+        f"[objectives.{name}]",
+        f"command = {json.dumps(command, ensure_ascii=False)}",
+        *([] if directory == folder else [f"directory = {json.dumps(str(directory), ensure_ascii=False)}"]),
+        f'parameters = "{"flags" if any(option.is_switch for option in script.options) else "arguments"}"',
+    ]
+    if script.line:
+        lines.append(f"pattern = '{script.line.pattern}'")
+    return "\n".join(lines) + "\n"
+
+
+def _metric(script: Script) -> tuple[str, tuple[str, ...]]:
+    """What to search by: of held-out rows, and rather what is to be large than a loss."""
+    if script.line is None:
+        told = (
+            "no f-string that is printed in a loop names a metric, as in print(f'epoch {epoch} val_loss {loss:.4f}'): "
+        )
+        return "val_loss", (f"{told}give the study's metric, and a `pattern` or `trialyard.report`",)
+    found = sorted(
+        script.line.metrics, key=lambda name: (not _HELD_OUT.search(name), not _LARGER_IS_BETTER.search(name))
+    )
+    return found[0], (f"read from what it prints: {', '.join(script.line.metrics)}",)
+
+
+def _words(option: Option) -> set[str]:
+    return set(_WORDS.findall(option.name.lower()))
+
+
+def _is_place(option: Option) -> bool:
+    """Whether it says where the script writes."""
+    return isinstance(option.default, str | None) and not option.choices and bool(_words(option) & _PLACES)
+
+
+def _is_searched(option: Option) -> bool:
+    words = _words(option)
+    return ("batch" in words or not words & _TECHNICAL) and _entry(option) is not None
+
+
+def _entry(option: Option) -> dict[str, Any] | None:
+    """Its range, around the default; None where nothing tells one."""
+    default = option.default
+    if option.choices:
+        return {"values": list(option.choices)}
+    if option.is_switch:
+        return {"values": [True, False]}
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        return None
+    return next(_around(default, _words(option)), None)
+
+
+def _around(default: float, words: set[str]) -> Iterator[dict[str, Any]]:
+    if isinstance(default, int):
+        if default >= 8 and default & (default - 1) == 0:
+            yield {"values": [default // 2, default, 2 * default]}
+        elif default > 0:
+            yield {"low": max(1, default // 2), "high": 2 * default}
+    elif words & _SHARES and 0 <= default < 1:
+        yield {"low": 0.0, "high": 0.6 if default <= 0.5 else 0.99}
+    elif default > 0:
+        yield {"low": _rounded(default / 10), "high": _rounded(default * 10), "log": True}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
