@@ -23,6 +23,7 @@ from store.addresses import is_loopback
 from store.errors import BadRequest, TrialyardError, Unavailable
 from store.keys import role_of
 from store.models import KeyRole
+from store.outage import Outage
 from store.settings import Settings
 
 COOKIE = "trialyard_key"
@@ -57,6 +58,7 @@ class Gate:
         self._app = app
         self._settings = settings
         self._keys = keys
+        self._database_away = Outage("the database failed; nobody is let in", "the database is back")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] == "/healthz":
@@ -80,7 +82,9 @@ class Gate:
         """Raises: Unauthorized, Forbidden, Unavailable."""
         try:
             roles = await run_in_threadpool(self._keys.roles_once_wanted)
+            self._database_away.is_over()
         except SQLAlchemyError as error:
+            self._database_away.goes_on(str(getattr(error, "orig", error))[:500])
             raise Unavailable(
                 "the database does not answer, so no key can be checked; try again in a moment"
             ) from error

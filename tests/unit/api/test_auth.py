@@ -10,6 +10,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from api.keyring import KeyRing, check_exposure
 from store.errors import BadRequest, Conflict, NotFound, SettingsError
@@ -146,6 +148,24 @@ def test_to_revoke_the_last_key_opens_nothing(settings: Settings, engine: Engine
             assert (answer.status_code, "keys create" in answer.json()["detail"]) == (401, True)
         assert server.http.post(JOIN).status_code == 401
         assert server.http.get("/readyz").json() == {"ready": True}
+
+
+@on_sqlite
+def test_why_no_key_can_be_checked_stands_in_the_log(locked: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_connections(_keys: Keys) -> None:
+        raise OperationalError("SELECT", {}, Exception("sorry, too many clients already"))
+
+    monkeypatch.setattr("api.keyring.FRESH_SECONDS", 0.0)
+    with capture_logs() as logs:
+        with monkeypatch.context() as patch:
+            patch.setattr(Keys, "valid", out_of_connections)
+            for path in ("/readyz", "/api/v1/studies"):
+                locked.http.get(path)
+        locked.http.get("/readyz")
+
+    told = [(line["event"], line.get("error")) for line in logs if "database" in line["event"]]
+    reason = "sorry, too many clients already"
+    assert told == [("the database failed; nobody is let in", reason), ("the database is back", None)]
 
 
 @on_sqlite
