@@ -16,6 +16,7 @@ from store.models import KeyRole
 from store.session import reads
 from store.settings import Settings
 
+SHORTEST_KEY = 16  # characters of one that is not ours: guesses are not slowed down
 FRESH_SECONDS = 2.0  # for so long a revoked key may still be let in
 
 
@@ -59,8 +60,16 @@ class KeyRing:
 
 
 def check_exposure(settings: Settings, engine: Engine) -> None:
-    """Raises: SettingsError: other machines could reach the address, and no API key is configured."""
-    if not is_loopback(settings.host) and not KeyRing(settings, reads(engine)).roles():
+    """Raises: SettingsError: other machines could reach the address, and no API key is configured, or a short one."""
+    if is_loopback(settings.host):
+        return
+    own = settings.api_key.get_secret_value() if settings.api_key else ""
+    if 0 < len(own) < SHORTEST_KEY:
+        raise SettingsError(
+            f"TRIALYARD_API_KEY: {len(own)} characters can be guessed, and {settings.host} can be reached from other "
+            f"machines; take {SHORTEST_KEY} or more at random, as from `openssl rand -hex 24`"
+        )
+    if not KeyRing(settings, reads(engine)).roles():
         raise SettingsError(
             f"TRIALYARD_HOST: {settings.host} can be reached from other machines, and no API key is configured; "
             "make one with `trialyard keys create NAME` (or set TRIALYARD_API_KEY), or listen on 127.0.0.1"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from trainer.data.image_sources import has_deep_pixels, has_several_pictures
 from trainer.data.images import ImageSchema, Pixels
@@ -221,5 +221,5 @@ def _decoded(text: str, schema: ImageSchema) -> NDArray[np.uint8]:
             mode = {1: "L", 3: "RGB", 4: "RGBA"}[schema.channels]
             fitted = image.convert(mode).resize((schema.width, schema.height), Image.Resampling.BILINEAR)
             return np.asarray(fitted, dtype=np.uint8)
-    except (binascii.Error, UnidentifiedImageError, OSError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, TypeError, binascii.Error, Image.DecompressionBombError):
         raise ValueError("is no image file in base64") from None

@@ -121,7 +121,8 @@ class Slot:
             self._tell(end(attempt=running, outcome=outcome, reason=excess or how))
             return
         self._fruitless_deaths += 1
-        if self._fruitless_deaths < MOST_FRUITLESS_DEATHS:
+        is_clear = errand.number is None and excess is not None  # a preflight needs as much the next time
+        if self._fruitless_deaths < MOST_FRUITLESS_DEATHS and not is_clear:
             return
         if errand.number is not None:
             raise RunnerKeepsDying(f"{self._fruitless_deaths} runners died before they had begun; the last one: {how}")

@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from sklearn import datasets
 
 from trainer.config import Channels
@@ -123,5 +123,5 @@ def _open(file: Path, path: str) -> Image.Image:
                     raise DataError(path, f"{file.name} moves or has several pages", "save it as one picture")
                 image.load()
                 return image.copy() if image.mode in ("1", "L", "RGB") else image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, TypeError, ValueError, Warning, Image.DecompressionBombError) as error:
         raise DataError(path, f"{file.name} cannot be read: {error}") from error

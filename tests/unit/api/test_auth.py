@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import httpx
@@ -29,6 +30,19 @@ PATHS = ["/api/v1/studies", "/api/v1/workers", "/metrics", "/docs", "/openapi.js
 def locked(settings: Settings) -> Iterator[ApiServer]:
     with serving(settings.model_copy(update={"api_key": SecretStr(KEY)})) as server:
         yield server
+
+
+@pytest.mark.parametrize(("host", "key", "is_refused"), [
+    ("127.0.0.1", "secret", False),
+    ("192.0.2.1", "secret", True),
+    ("192.0.2.1", "s" * 16, False),
+])  # fmt: skip
+def test_a_key_that_can_be_guessed_opens_nothing_to_other_machines(
+    settings: Settings, engine: Engine, host: str, key: str, is_refused: bool
+) -> None:
+    refusal = pytest.raises(SettingsError, match="TRIALYARD_API_KEY: 6 characters can be guessed")
+    with refusal if is_refused else nullcontext():
+        check_exposure(settings.model_copy(update={"host": host, "api_key": SecretStr(key)}), engine)
 
 
 def make_key(engine: Engine, name: str, role: KeyRole = KeyRole.USER) -> str:

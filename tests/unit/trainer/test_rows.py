@@ -126,6 +126,13 @@ def test_a_file_has_its_channels_last_though_it_is_as_wide_as_there_are_channels
     assert pixels.tolist() == [cube.tolist(), cube.transpose(2, 0, 1).tolist()]
 
 
+def broken() -> str:
+    """A PNG file whose pixels end behind their first byte, by what it says."""
+    file = base64.b64decode(png(np.zeros((2, 3), np.uint8)))
+    at = file.index(b"IDAT")
+    return base64.b64encode(file[: at - 4] + (1).to_bytes(4, "big") + file[at:]).decode()
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -133,6 +140,7 @@ def test_a_file_has_its_channels_last_though_it_is_as_wide_as_there_are_channels
         ([[0, 1, 2], [3, 4, 256]], "holds values that are no whole numbers from 0 to 255"),
         ([[0, 1, 2], [3, 4]], "is no array of numbers, nor an image file in base64"),
         ("bm8=", "is no image file in base64"),
+        (broken(), "is no image file in base64"),
         (png(np.full((2, 3), 40_000, np.uint16)), "has more than 8 bits a pixel"),
         (moving(), "moves or has several pages"),
     ],

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from store.messages import AttemptKey, Finish, FinishTask
+from store.messages import AttemptKey, Finish, FinishTask, Preflighted
 from store.queue import Errand
 from worker import slot as slots
 from worker.channel import Began, Done
@@ -28,8 +28,8 @@ class Stub:
 class DyingOnce(Stub):
     """A runner that begins the errand and dies; asked again, it is done at once."""
 
-    def __init__(self) -> None:
-        self._words: Iterator[Began | Done | RunnerDied] = iter((Began(attempt=ATTEMPT), RunnerDied("killed"), Done()))
+    def __init__(self, *first: Began) -> None:
+        self._words: Iterator[Began | Done | RunnerDied] = iter((*first, RunnerDied("killed"), Done()))
 
     def listen(self, _timeout: float) -> Began | Done:
         word = next(self._words)
@@ -48,11 +48,9 @@ class Bound:
         return next(self._found)
 
 
-@pytest.mark.parametrize(("kind", "request_type"), [("trial", Finish), ("task", FinishTask)])
-@pytest.mark.parametrize(("excess", "end"), [(EXCESS, ("failed", EXCESS)), (None, ("lost", "killed"))])
-def test_a_death_ends_what_ran_and_nothing_of_the_same_number(
-    monkeypatch: pytest.MonkeyPatch, kind: Any, request_type: type[Any], excess: str | None, end: tuple[str, str]
-) -> None:
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the scheduler hears."""
     told: list[Any] = []
 
     class Caller:
@@ -62,8 +60,28 @@ def test_a_death_ends_what_ran_and_nothing_of_the_same_number(
             told.append(request)
 
     monkeypatch.setattr(slots, "Caller", Caller)
+    return told
+
+
+@pytest.mark.parametrize(("kind", "request_type"), [("trial", Finish), ("task", FinishTask)])
+@pytest.mark.parametrize(("excess", "end"), [(EXCESS, ("failed", EXCESS)), (None, ("lost", "killed"))])
+def test_a_death_ends_what_ran_and_nothing_of_the_same_number(
+    told: list[Any], kind: Any, request_type: type[Any], excess: str | None, end: tuple[str, str]
+) -> None:
     stub = cast(Any, Stub())
-    Slot(stub, "w", cast(Any, DyingOnce()), stub, cast(Any, Bound(excess))).do(Errand(1, 3, kind), lambda: None)
+    Slot(stub, "w", cast(Any, DyingOnce(Began(attempt=ATTEMPT))), stub, cast(Any, Bound(excess))).do(
+        Errand(1, 3, kind), lambda: None
+    )
     [finish] = told
     assert isinstance(finish, request_type)
     assert (finish.attempt, finish.outcome, finish.reason) == (ATTEMPT, *end)
+
+
+@pytest.mark.parametrize(("excess", "hears"), [(EXCESS, [EXCESS]), (None, [])])
+def test_a_preflight_that_uses_too_much_is_not_tried_again(
+    told: list[Any], excess: str | None, hears: list[str]
+) -> None:
+    stub = cast(Any, Stub())
+    Slot(stub, "w", cast(Any, DyingOnce()), stub, cast(Any, Bound(excess))).do(Errand(1, None), lambda: None)
+    assert all(isinstance(request, Preflighted) for request in told)
+    assert [request.problems[0]["message"].partition(": ")[2] for request in told] == hears
