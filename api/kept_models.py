@@ -25,8 +25,6 @@ def model_of(parts: Parts, study: StudyRow, trials: Trials, number: int | None) 
     if number is None and isinstance(study.definition["objective"], list):
         raise Conflict(f"the study {study.name!r} has several objectives and no best trial; name a trial of its front")
     trial = trials.best() if number is None else trials.get(number)
-    if trial is None and isinstance(study.definition["objective"], list):
-        raise Conflict("no trial is the best by several objectives; name one of the Pareto front")
     if trial is None:
         raise NotFound(f"no trial of the study {study.name!r} is complete yet")
     if trial.state != TrialState.COMPLETE:

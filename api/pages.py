@@ -84,8 +84,7 @@ def show_study(request: Request, row: PathStudy, parts: Wired, session: Reading)
 @router.get("/studies/{name}/trials/{number}")
 def show_trial(request: Request, row: PathStudy, number: Number, session: Reading) -> Response:
     [study] = _studies(session, [row])
-    trials = Trials(session, row)
-    found = shapes.Trial.of(trials.get(number), trials.attempts([number])[number], trials.copies([number])[number])
+    found = shapes.Trial.at(Trials(session, row), number)
     return _page(request, "trial.html", here="studies", study=study, trial=found.model_dump(mode="json"))
 
 

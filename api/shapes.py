@@ -13,6 +13,7 @@ from search.refitting import Standing
 from store.curves import Curve
 from store.messages import DecisionName
 from store.models import AttemptRow, CopyRow, DatasetRow, ReportRow, StudyRow, TrialRow, TrialState
+from store.trials import Trials
 
 T = TypeVar("T")
 
@@ -208,7 +209,29 @@ class Trial(Shape):
 
     @classmethod
     def of(cls, trial: TrialRow, attempts: Sequence[AttemptRow], copies: Sequence[CopyRow] = ()) -> Self:
-        return cls(**trial_fields(trial, attempts, copies))
+        return cls(
+            number=trial.number,
+            state=trial.state,
+            parameters=trial.parameters,
+            values=trial.values,
+            feasible=None if trial.violation is None else trial.violation <= 0,
+            metrics=trial.metrics,
+            step=trial.step,
+            created_at=trial.created_at,
+            started_at=trial.started_at,
+            ended_at=trial.ended_at,
+            reason=trial.reason,
+            space_version=trial.space_version,
+            inherits=trial.inherits,
+            device_seconds=sum(attempt.device_seconds or 0.0 for attempt in attempts),
+            attempts=[Attempt.of(attempt) for attempt in attempts],
+            lineage=[Copied.of(copy) for copy in copies],
+        )
+
+    @classmethod
+    def at(cls, trials: Trials, number: int) -> Self:
+        """Raises: NotFound."""
+        return cls.of(trials.get(number), trials.attempts([number])[number], trials.copies([number])[number])
 
 
 class BestTrial(Trial):
@@ -216,27 +239,6 @@ class BestTrial(Trial):
 
     trial: dict[str, Any]
     artifacts: str | None
-
-
-def trial_fields(trial: TrialRow, attempts: Sequence[AttemptRow], copies: Sequence[CopyRow] = ()) -> dict[str, Any]:
-    return {
-        "number": trial.number,
-        "state": trial.state,
-        "parameters": trial.parameters,
-        "values": trial.values,
-        "feasible": None if trial.violation is None else trial.violation <= 0,
-        "metrics": trial.metrics,
-        "step": trial.step,
-        "created_at": trial.created_at,
-        "started_at": trial.started_at,
-        "ended_at": trial.ended_at,
-        "reason": trial.reason,
-        "space_version": trial.space_version,
-        "inherits": trial.inherits,
-        "device_seconds": sum(attempt.device_seconds or 0.0 for attempt in attempts),
-        "attempts": [Attempt.of(attempt) for attempt in attempts],
-        "lineage": [Copied.of(copy) for copy in copies],
-    }
 
 
 class Dataset(Shape):

@@ -9,7 +9,7 @@ from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from search.findings import Finding, of_model, shown
 from search.knobs import METRIC, check_metric
-from search.sections import Section
+from search.sections import Section, name_of
 
 MOST_CONSTRAINTS = 16
 BLIND_SAMPLERS = ("cmaes", "pbt")  # those that would search as if there were none
@@ -57,7 +57,7 @@ def read_constraints(section: object) -> tuple[tuple[Constraint, ...], list[Find
 def check_constraints(constraints: Sequence[Constraint], document: Mapping[str, Any]) -> list[Finding]:
     """What the constraints, all of which could be read, have to do with each other and with the other sections."""
     findings: list[Finding] = []
-    trial, sampler = document.get("trial"), document.get("sampler")
+    trial, sampler = document.get("trial"), name_of(document.get("sampler"))
     for place, constraint in enumerate(constraints):
         if isinstance(trial, dict):
             findings += check_metric(constraint.metric, trial, ("constraints", place, "metric"))
@@ -65,8 +65,8 @@ def check_constraints(constraints: Sequence[Constraint], document: Mapping[str, 
         if constraint.key in earlier:
             findings.append(Finding(("constraints", place), "bounds what an earlier one bounds", "leave one of them"))
         findings += _check_together(constraint, constraints[:place], place)
-    if constraints and isinstance(sampler, dict) and sampler.get("name") in BLIND_SAMPLERS:
-        message = f"{sampler['name']} cannot learn from constraints, and the study has some"
+    if constraints and sampler in BLIND_SAMPLERS:
+        message = f"{sampler} cannot learn from constraints, and the study has some"
         findings.append(Finding(("sampler", "name"), message, "take tpe, nsga2 or nsga3"))
     return findings
 

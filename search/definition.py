@@ -16,7 +16,7 @@ from search.evolving import check_population
 from search.evolving import filled as of_population
 from search.findings import Finding, of_model, problems
 from search.follow_ups import check_refit, check_rescore
-from search.implied import is_named, pruner_of, whole_grid
+from search.implied import pruner_of, whole_grid
 from search.inequality import Inequality
 from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, put_in, trial_keys
 from search.objectives import check_objectives, read_objectives
@@ -46,6 +46,7 @@ from search.sections import (
     SamplerSpec,
     Section,
     WarmStart,
+    name_of,
 )
 from store.errors import DefinitionError
 
@@ -247,15 +248,16 @@ def _check_meaning(document: dict[str, Any], parameters: dict[str, Parameter]) -
     if document.get("refit") not in (None, False):
         findings += check_refit(document)
     if "warm_start" in document:
-        findings += _check_learning(document.get("sampler", {"name": "auto"}))
-    if is_named(document.get("sampler"), "grid"):
-        findings += _check_grid(document, parameters)
-    if is_named(document.get("sampler"), "gp"):
-        findings += _check_gp(document.get("budget"))
-    if is_named(document.get("sampler"), "pbt"):
-        findings += check_population(document, parameters)
-    if is_named(document.get("sampler"), "cmaes") and parameters:
-        findings += _check_ranges(parameters)
+        findings += _check_learning(name_of(document.get("sampler", {"name": "auto"})))
+    match name_of(document.get("sampler")):
+        case "grid":
+            findings += _check_grid(document, parameters)
+        case "gp":
+            findings += _check_gp(document.get("budget"))
+        case "pbt":
+            findings += check_population(document, parameters)
+        case "cmaes" if parameters:
+            findings += _check_ranges(parameters)
     return findings
 
 
@@ -326,11 +328,10 @@ def _check_heritage(document: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(("trial", "transfer", "inherit"), message, hint)
 
 
-def _check_learning(sampler: object) -> list[Finding]:
-    name = sampler.get("name") if isinstance(sampler, dict) else None
-    if name not in UNTEACHABLE:
+def _check_learning(sampler: str | None) -> list[Finding]:
+    if sampler not in UNTEACHABLE:
         return []
-    message = f"the sampler {name} {UNTEACHABLE[str(name)]}"
+    message = f"the sampler {sampler} {UNTEACHABLE[sampler]}"
     return [Finding(("warm_start",), message, "take another sampler, such as tpe, or leave it out")]
 
 
@@ -355,10 +356,11 @@ def _build(
     if isinstance(trial, dict):
         filled["trial"] = {"kind": "train", **trial}
         filled |= pruner_of(document, parameters, trial)
-    if is_named(document.get("sampler"), "grid"):
-        filled |= whole_grid(document.get("budget", {}), parameters)
-    if is_named(document.get("sampler"), "pbt"):
-        filled |= of_population(document, parameters)
+    match name_of(document.get("sampler")):
+        case "grid":
+            filled |= whole_grid(document.get("budget", {}), parameters)
+        case "pbt":
+            filled |= of_population(document, parameters)
     try:
         return Definition.model_validate(filled, strict=True), []
     except ValidationError as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from search.findings import Finding, shown
+from search.sections import name_of
 
 
 def check_rescore(document: dict[str, Any]) -> Iterator[Finding]:
@@ -24,7 +25,7 @@ def check_refit(document: dict[str, Any]) -> Iterator[Finding]:
     if (why := _cannot_be_trained_again(document)) is not None:
         yield Finding(("refit",), why, "leave it out")
         return
-    schedules = [_name_of(trial.get("schedule")) if isinstance(trial, dict) else None]
+    schedules = [name_of(trial.get("schedule")) if isinstance(trial, dict) else None]
     knob = parameters.get("schedule.name") if isinstance(parameters, dict) else None
     if isinstance(knob, dict):
         values = knob.get("values")
@@ -38,12 +39,8 @@ def _cannot_be_trained_again(document: dict[str, Any]) -> str | None:
     trial = document.get("trial")
     if isinstance(trial, dict) and trial.get("kind", "train") != "train":
         return "is for trials of our training; these run code of their own"
-    if _name_of(document.get("sampler")) == "pbt":
+    if name_of(document.get("sampler")) == "pbt":
         return "cannot train the members of a population again: their schedules are no trial's parameters"
     if isinstance(document.get("objective"), list):
         return "wants a best trial, and there is none by several objectives"
     return None
-
-
-def _name_of(section: object) -> object:
-    return section.get("name") if isinstance(section, dict) else None

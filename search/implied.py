@@ -7,7 +7,7 @@ from typing import Any
 from search.conditions import Conditions
 from search.knobs import longest_training
 from search.parameters import Parameter
-from search.sections import BOUNDED, MOST_TRIALS
+from search.sections import BOUNDED, MOST_TRIALS, name_of
 
 FEWEST_EPOCHS = 3  # below that a first rung has nothing to save
 FEWEST_TRIALS = 20  # fewer find better models if each is trained to its end, and that costs less than twenty of them
@@ -28,18 +28,13 @@ def whole_grid(budget: object, parameters: dict[str, Parameter]) -> dict[str, An
     return {"budget": {**budget, "trials": min(size, MOST_TRIALS)}}
 
 
-def is_named(section: object, name: str) -> bool:
-    """Whether a section `sampler` or `pruner` is of this kind."""
-    return isinstance(section, dict) and section.get("name") == name
-
-
 def _usual_pruner(document: dict[str, Any], parameters: dict[str, Parameter], trial: dict[str, Any]) -> dict[str, Any]:
     """Who chooses neither sampler nor pruner gets auto with asha, where trials can wait and are not too few to be
     compared: trainings of some epochs that are looked at by one metric.
     """
     objective, epochs = document.get("objective"), longest_training(parameters, trial)
     looked_at = isinstance(objective, dict) and str(objective.get("metric")).startswith("val/")
-    chosen = not is_named(document.get("sampler", {"name": "auto"}), "auto") or document.get("deterministic")
+    chosen = name_of(document.get("sampler", {"name": "auto"})) != "auto" or document.get("deterministic")
     waits = looked_at and not chosen and "epochs" not in parameters and (epochs or 0) >= FEWEST_EPOCHS
     budget = document.get("budget")
     trials = budget.get("trials") if isinstance(budget, dict) else None

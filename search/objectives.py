@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from search.findings import Finding, Location, of_model, shown
 from search.knobs import check_metric
-from search.sections import Objective
+from search.sections import Objective, name_of
 
 MOST_OBJECTIVES = 4  # beyond, hardly a trial is beaten by another, and a front says nothing
 SAMPLERS = ("auto", "grid", "random", "tpe", "gp", "nsga2", "nsga3", "qmc")  # those that can search by several
@@ -55,7 +55,7 @@ def _check_company(document: Mapping[str, Any]) -> list[Finding]:
     """Sections that cannot do with several objectives."""
     findings = []
     for section, able in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
-        name = _name_of(document.get(section))
+        name = name_of(document.get(section))
         if name is not None and name not in able:
             message = f"{shown(name)} knows a single objective, and the study has several"
             findings.append(Finding((section, "name"), message, f"take one of {', '.join(able)}"))
@@ -64,8 +64,3 @@ def _check_company(document: Mapping[str, Any]) -> list[Finding]:
         message = "is a value of one objective, and the study has several"
         findings.append(Finding(("budget", "target"), message, "leave it out; patience_trials watches the front"))
     return findings
-
-
-def _name_of(section: object) -> str | None:
-    name = section.get("name") if isinstance(section, dict) else None
-    return name if isinstance(name, str) else None

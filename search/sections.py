@@ -26,6 +26,12 @@ MOST_RANKS = 64
 _TIME = "must be a time or a number of seconds; as in 2h, 90m, 1h30m or 45s"
 
 
+def name_of(section: object) -> str | None:
+    """Which sampler, pruner or schedule a section of an unchecked document is; None if it is no such section."""
+    name = section.get("name") if isinstance(section, dict) else None
+    return name if isinstance(name, str) else None
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

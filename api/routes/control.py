@@ -138,5 +138,4 @@ def _ask(parts: Parts, request: Amend | Enqueue | CancelTrial | RetryTrial) -> i
 
 def _trial(parts: Parts, study: StudyRow, number: int) -> Trial:
     with parts.reads() as session:
-        trials = Trials(session, study)
-        return Trial.of(trials.get(number), trials.attempts([number])[number], trials.copies([number])[number])
+        return Trial.at(Trials(session, study), number)

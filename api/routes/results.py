@@ -19,7 +19,7 @@ from api.requests import StrictRoute
 from api.result_shapes import Importance, Lineage, Pareto, Rungs, Storage
 from api.routes.studies import shown
 from api.rungs import rungs
-from api.shapes import BestTrial, CurveShape, Page, trial_fields
+from api.shapes import BestTrial, CurveShape, Page, Trial
 from search.analysis import Method
 from search.definition import parse
 from store.curves import read_curves
@@ -50,7 +50,7 @@ def best_trial(session: Reading, study: PathStudy, parts: Wired) -> BestTrial:
     # What trains an external trial keeps its files wherever it likes.
     attempt = None if definition.kind == "external" else trials.newest_attempt(best.number)
     return BestTrial(
-        **trial_fields(best, trials.attempts([best.number])[best.number], trials.copies([best.number])[best.number]),
+        **dict(Trial.at(trials, best.number)),
         trial=definition.resolve(best.parameters),
         artifacts=parts.artifacts.url_of(attempt) if attempt else None,
     )

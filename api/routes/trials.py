@@ -65,8 +65,7 @@ def list_trials(
 
 @router.get("/{number}")
 def read_trial(session: Reading, study: PathStudy, number: Number) -> Trial:
-    trials = Trials(session, study)
-    return Trial.of(trials.get(number), trials.attempts([number])[number], trials.copies([number])[number])
+    return Trial.at(Trials(session, study), number)
 
 
 @router.get("/{number}/reports")

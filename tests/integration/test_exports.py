@@ -217,17 +217,18 @@ def test_a_table_says_which_trials_keep_the_constraints(yard: Yard) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_in_csv_no_reason_is_a_formula(yard: Yard) -> None:
-    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
+    reasons = ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "it = 1"]
+    study_id = yard.begin(study(budget={"trials": 6, "parallel": 1}))
     worker = yard.worker()
-    for number, reason in enumerate(["=HYPERLINK(1)", "it = 1"]):
+    for number, reason in enumerate(reasons):
         attempt = worker.start(study_id, number).attempt
         worker.report(attempt, 0, {METRIC: 1.0, "@SUM(1)": 2.0})
         worker.finish(attempt, outcome="failed", reason=reason)
 
     rows = list(csv.DictReader(io.StringIO("".join(as_csv(reads(yard.engine), yard.study(study_id))))))
 
-    assert [row["reason"] for row in rows] == ["'=HYPERLINK(1)", "it = 1"]
-    assert [row["metrics.@SUM(1)"] for row in rows] == ["2.0", "2.0"]
+    assert [row["reason"] for row in rows] == [*(f"'{reason}" for reason in reasons[:-1]), reasons[-1]]
+    assert [row["metrics.@SUM(1)"] for row in rows] == ["2.0"] * len(rows)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

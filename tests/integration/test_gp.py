@@ -18,6 +18,7 @@ import pytest
 
 import search.gp_process
 from search.definition import parse
+from search.gp import GpSampler
 from search.samplers import seed_of
 from store.errors import DefinitionError
 from store.messages import Assignment, Done, Enqueue
@@ -263,3 +264,20 @@ def test_a_part_of_the_study_files_waits_for_the_answer_and_a_persons_is_drawn_a
     for number in range(len(first), 6):
         finish(yard, start(yard, study_id, number))
     assert yard.study(study_id).state == "COMPLETE"
+
+
+@on_sqlite
+def test_what_was_computed_before_a_person_came_is_not_for_the_persons_point(yard: Yard) -> None:
+    study_id = yard.begin(study(parameters=PARAMETERS, sampler=GP, budget={"trials": 9, "parallel": 1}))
+    for number in range(START):
+        finish(yard, start(yard, study_id, number))
+    assert yard.scheduler._gp.pid is not None
+    os.kill(yard.scheduler._gp.pid, signal.SIGSTOP)
+    sampler = yard.scheduler._studies[study_id].optuna._sampler
+    assert isinstance(sampler, GpSampler)
+    assert sampler.question is not None
+    computed = {"parameters": {"lr": 0.0123, "layers": 1, "optimizer": "adam"}, "kernels": {}, "constraint_kernels": {}}
+    sampler.take(sampler.question, computed)
+
+    assert yard.worker("api").say(Enqueue(study_id=study_id, parameters={"optimizer": "sgd"})) == Done(number=START)
+    assert yard.trials(study_id)[START].parameters["lr"] != 0.0123

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from search import loading
 from search.live_study import LiveStudy
-from store.messages import Amend, AttemptKey, Done, Refused
+from store.messages import Amend, AttemptKey, Done, Nothing, PreflightTask, Refused
 from store.models import StudyRow, StudyState, TrialRow
 from store.session import reads, writes
 from store.studies import Studies
@@ -173,3 +173,20 @@ def test_a_fault_of_the_database_ends_no_study(yard: Yard) -> None:
     assert [yard.study(each).state for each in studies] == ["RUNNING", "RUNNING"]
     yard.restart()
     assert all(len(yard.states(each)) == 2 for each in studies)
+
+
+def test_a_study_that_is_loaded_anew_knows_who_runs_its_preflight_and_how_many_were_lost(yard: Yard) -> None:
+    study_id = yard.submit(study(budget={"trials": 1, "retries": 1}))
+    assert isinstance(yard.worker("w1").take(study_id, None), PreflightTask)
+    assert amend(yard, study_id) == Done()
+    yard.turn()
+
+    second = yard.worker("w2")
+    assert second.take(study_id, None) == Nothing()
+    yard.clock.advance(yard.settings.lease_seconds + 1)
+    yard.turn()
+    assert isinstance(second.take(study_id, None), PreflightTask)
+    assert amend(yard, study_id) == Done()
+    yard.clock.advance(yard.settings.lease_seconds + 1)
+    yard.turn()
+    assert (yard.study(study_id).reason or "").startswith("the preflight was lost 2 times")

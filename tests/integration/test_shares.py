@@ -181,6 +181,8 @@ def test_the_time_of_all_attempts_is_what_device_hours_bound(yard: Yard, restart
     again = second.start(study_id, 1).attempt
     yard.clock.advance(19 * 60)
     assert second.report(again, 1, 0.5).decision == "continue"
+    if restarts:
+        yard.restart()
     yard.clock.advance(2 * 60)
     assert second.report(again, 2, 0.4).decision == "stop"
     second.finish(again)

@@ -725,3 +725,9 @@ def test_of_knobs_that_must_fit_each_other_the_value_that_does_not_is_named():
 
     [(path, sentence)] = problems_of(document | {"parameters": {"optimizer.lr": {"low": 0.1, "high": 0.2}}})
     assert (path, "8 groups do not divide a width of 12" in sentence) == ("trial.model.groups", True)
+
+
+def test_a_sampler_whose_name_is_no_text_is_refused_whatever_else_the_study_has():
+    for also in ({"warm_start": {"studies": ["earlier"]}}, {"constraints": [{"metric": "model_size", "at_most": 3}]}):
+        problems = problems_of(with_trial() | also | {"sampler": {"name": ["tpe"]}})
+        assert "sampler.name" in [path for path, _ in problems]
