@@ -35,11 +35,13 @@ ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".npz")
 IDX_NAME = re.compile(r"idx\d-ubyte(\.gz)?$|\.idx(\.gz)?$")
 QUOTING: dict[str, Literal[0, 3]] = {"standard": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
 # Parse errors of pandas and pyarrow are ValueErrors.
-UNREADABLE = (ValueError, RecursionError, OSError, EOFError, zlib.error, zipfile.BadZipFile, pd.errors.ParserWarning)
+_BROKEN = (ValueError, RecursionError, EOFError, zlib.error, zipfile.BadZipFile, pd.errors.ParserWarning)
+UNREADABLE = (*_BROKEN, OSError, MemoryError)  # a small file may say that it holds petabytes
 
 _FIELDS = "every row has as many fields as the first line names; data.delimiter says what divides them"
 _OBJECT = 'every line is one JSON object, as in {"age": 31, "job": "cook"}'
 _LONGEST_HEADER = 2**20
+CURES = {UnicodeDecodeError: "save it as UTF-8", MemoryError: "there is not so much memory; save fewer rows or columns"}
 HINTS = {".csv": _FIELDS, ".tsv": _FIELDS, ".jsonl": _OBJECT}
 
 
@@ -130,7 +132,7 @@ def _file(file: Path, at: Place, data: Data, folders: Sequence[Path]) -> Found:
         table = _parse(file, ending, data)
     except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        hint = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else HINTS.get(ending, "")
+        hint = next((hint for kind, hint in CURES.items() if isinstance(error, kind)), HINTS.get(ending, ""))
         raise DataError(at.path, f"{file.name} cannot be read as {ending or 'IDX'}: {reason}", hint) from error
     table.columns = [str(column) for column in table.columns]
     _check_divided(table, file, at)

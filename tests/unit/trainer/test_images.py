@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,6 +248,19 @@ def test_broken_files_are_refused_with_the_reason(tmp_path: Path, name: str, con
 
     with pytest.raises(DataError, match=message):
         prepare(Data(source=f"file:{name}"), device=CPU, data_folders=[tmp_path])
+
+
+def test_an_array_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
+    said, petabytes = io.BytesIO(), (10**6, 10**6, 10**4)
+    np.lib.format.write_array_header_1_0(said, {"descr": "|u1", "fortran_order": False, "shape": petabytes})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        for name in ("X.npy", "y.npy"):
+            file.writestr(name, said.getvalue())
+
+    with pytest.raises(
+        DataError, match=r"a\.npz cannot be read as \.npz: Unable to allocate.*save fewer rows or columns"
+    ):
+        prepare(Data(source="file:a.npz"), device=CPU, data_folders=[tmp_path])
 
 
 def test_pixels_that_are_no_bytes_are_refused(tmp_path: Path) -> None:
