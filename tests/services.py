@@ -49,7 +49,7 @@ class RedisServer:
         options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self._folder)]
         self._process = subprocess.Popen([self._binary, *options, *self._durability], stdout=subprocess.DEVNULL)
         with redis.Redis(unix_socket_path=str(self.socket)) as client:
-            _wait_for(client.ping, redis.RedisError)
+            wait_for(client.ping, redis.RedisError)
 
     @contextmanager
     def refusing(self, why: str) -> Iterator[None]:
@@ -81,7 +81,7 @@ def _fail_to_save(client: redis.Redis, folder: Path) -> None:
     in_the_way.mkdir()
     client.config_set("save", "3600 1")
     client.bgsave()
-    _wait_for(lambda: _see_refused(client), pytest.fail.Exception)
+    wait_for(lambda: _see_refused(client), pytest.fail.Exception)
     in_the_way.rmdir()
 
 
@@ -111,7 +111,7 @@ def postgres_server(durable: bool = False) -> Iterator[str]:
     Unless it shall be `durable` it does without fsync: what a test cluster holds need not survive a power cut.
     """
     initdb, server = find_binary("initdb"), find_binary("postgres")
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
         cluster = f"{folder}/cluster"
         as_user: list[str] = []
@@ -126,7 +126,7 @@ def postgres_server(durable: bool = False) -> Iterator[str]:
         process = subprocess.Popen([*as_user, server, *settings], stdout=log, stderr=log, cwd="/")
         try:
             url = f"postgresql://test@127.0.0.1:{port}/postgres"
-            _wait_for(lambda: psycopg.connect(url).close(), psycopg.OperationalError)
+            wait_for(lambda: psycopg.connect(url).close(), psycopg.OperationalError)
             yield url
         finally:
             process.send_signal(signal.SIGQUIT)  # at once: the cluster is thrown away, and needs no last checkpoint
@@ -144,13 +144,13 @@ def find_binary(name: str) -> str:
     pytest.skip(f"{name} is not installed")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
-def _wait_for(attempt: Callable[[], object], refusal: type[Exception]) -> None:
+def wait_for(attempt: Callable[[], object], refusal: type[Exception]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:

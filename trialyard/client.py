@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -110,6 +111,16 @@ class Client(ModelCalls):
     def export(self, study: str, form: ExportForm) -> Iterator[bytes]:
         """All trials of a study as a file, in pieces; `optuna` is a journal that Optuna opens."""
         yield from self._stream(_path(study, "export"), {"format": form})
+
+    def dataframe(self, study: str) -> Any:
+        """All trials of a study as a data frame of pandas, a row a trial, with the columns of the Parquet export.
+
+        Raises:
+            ImportError: pandas or pyarrow is not installed here.
+        """
+        import pandas
+
+        return pandas.read_parquet(io.BytesIO(b"".join(self.export(study, "parquet"))))
 
     def pause(self, study: str) -> Study:
         return Study.model_validate(self._ask("POST", _path(study, "pause")))

@@ -25,7 +25,7 @@ from worker.endpoint import Endpoint
 from worker.guarded import End, GuardedCommand
 from worker.line_reader import LineReader
 from worker.objectives_file import CommandObjective, variable_of
-from worker.printed import final_metrics
+from worker.printed import final_metrics, without_torchrun
 from worker.reporter import NotANumber
 from worker.triallog import TrialLog
 
@@ -221,5 +221,5 @@ def _say(log: TrialLog, words: str) -> None:
 
 
 def _last_lines(printed: str) -> str:
-    lines = [line for line in printed.splitlines() if line.strip()]
+    lines = [line for line in without_torchrun(printed).splitlines() if line.strip()]
     return "\n".join(lines[-LAST_LINES:])[-LONGEST_LAST_LINES:]

@@ -40,6 +40,23 @@ class Pattern:
         return Reading(step, metrics) if metrics else None
 
 
+def without_torchrun(printed: str) -> str:
+    """Of several processes under torchrun, what the one printed last that failed first; anything else as it is.
+
+    At its end torchrun prints some forty lines of its own, which do not say what happened, and the other processes tell
+    that one of them is gone.
+    """
+    if _CHILD_FAILED not in printed:
+        return printed
+    of_processes, _, report = printed.partition(_CHILD_FAILED)
+    of_processes = of_processes[: of_processes.rfind("Traceback (most recent call last):")]
+    lines = [line for line in of_processes.splitlines() if not _OF_ELASTIC.match(line)]
+    if (rank := _FIRST_RANK.search(report)) is not None:
+        prefix = f"[rank{rank[1]}]: "
+        lines = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)] or lines
+    return "\n".join(lines)
+
+
 def final_metrics(printed: str) -> dict[str, float]:
     """The metrics in the last line that was printed, if it is a JSON object of numbers; else none."""
     lines = printed.split()
@@ -52,3 +69,8 @@ def final_metrics(printed: str) -> dict[str, float]:
         return {}
     are_numbers = isinstance(document, dict) and all(type(value) is float for value in document.values())
     return document if are_numbers else {}
+
+
+_CHILD_FAILED = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
+_OF_ELASTIC = re.compile(r"[A-Z]\d{4} .*torch/distributed/elastic/")
+_FIRST_RANK = re.compile(r"Root Cause.*?rank\s*: (\d+)", re.DOTALL)

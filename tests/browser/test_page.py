@@ -240,6 +240,15 @@ def test_a_trial_shows_its_attempts_its_curves_and_its_log(visitor: Visitor) -> 
     expect(page.locator("#attempts tr").first).to_contain_text("the worker sent no beat for 8 s")
     expect(page.locator("#curves .js-plotly-plot")).to_have_count(3)  # loss, accuracy, balanced_accuracy
     expect(page.locator("#log")).to_contain_text("epoch  1  train/loss")
+    with page.expect_popup() as whole:
+        page.get_by_role("link", name="Whole log").click()
+    expect(whole.value.locator("body")).to_contain_text("epoch  1  train/loss")
+    of_attempts = [link.get_attribute("href") for link in page.locator("#attempts a").all()]
+    assert [str(link).rpartition("&")[2] for link in of_attempts] == ["attempt=1", "attempt=2"]
+    page.goto(page.url.rpartition("/trials/")[0])
+    with page.expect_download() as table:
+        page.get_by_role("link", name="CSV").click()
+    assert table.value.suggested_filename == "digits-mlp.csv"
 
 
 def test_a_trial_of_several_folds_shows_their_mean_its_error_and_each_of_them(visitor: Visitor) -> None:

@@ -5,24 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import redis
 
-from tests.services import find_binary
-
-START_SECONDS = 20.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+from tests.services import find_binary, free_port, wait_for
 
 
 class Redis:
@@ -40,7 +29,7 @@ class Redis:
     def start(self) -> None:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
         self._process = subprocess.Popen([find_binary("redis-server"), *options], stdout=subprocess.DEVNULL)
-        _wait_for(lambda: self.client.ping(), redis.RedisError)
+        wait_for(lambda: self.client.ping(), redis.RedisError)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -72,23 +61,10 @@ class Postgres:
         command = [*self._as_user, find_binary("postgres"), *place]
         with (self._folder.parent / "postgres.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/")
-        _wait_for(lambda: psycopg.connect(self.url).close(), psycopg.OperationalError)
+        wait_for(lambda: psycopg.connect(self.url).close(), psycopg.OperationalError)
 
     def kill(self) -> None:
         """At once and without a checkpoint, all its processes."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait()
-
-
-def _wait_for(attempt: Callable[[], object], refusal: type[Exception]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            attempt()
-        except refusal:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return

@@ -14,7 +14,8 @@ from pathlib import Path
 from store.migrate import upgrade
 from tests.acceptance.system import descendants
 from tests.chaos.proxy import Proxy
-from tests.chaos.servers import Postgres, Redis, free_port
+from tests.chaos.servers import Postgres, Redis
+from tests.services import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 LEASE_SECONDS = 3.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,11 +14,11 @@ import redis
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from search.scheduler import Scheduler
 from store.bus import REFUSED_KEY, open_redis
 from store.models import AttemptRow, StudyRow, TrialRow
 from store.session import connect
 from store.settings import Settings
+from tests.api_server import scheduling
 from tests.chaos.campaign import submit
 from tests.integration.pools import eventually, running_pool
 from tests.services import find_binary
@@ -66,7 +65,9 @@ def test_a_machine_that_was_cut_off_is_refused_when_it_comes_back_and_works_on(
     with ExitStack() as stack:
         client = stack.enter_context(open_redis(settings.redis_url))
         stack.enter_context(redis_for(machines, tmp_path, client))
-        engine = stack.enter_context(scheduling(settings))
+        engine = connect(settings.database)
+        stack.callback(engine.dispose)
+        stack.enter_context(scheduling(settings, engine))
         for letter, machine in zip("ab", machines, strict=True):
             (tmp_path / letter).mkdir()
             url = f"redis://{machine.gateway}:6399"
@@ -122,20 +123,6 @@ def redis_for(machines: tuple[Machine, Machine], folder: Path, client: redis.Red
     finally:
         process.kill()
         process.wait()
-
-
-@contextmanager
-def scheduling(settings: Settings) -> Iterator[Engine]:
-    engine = connect(settings.database)
-    scheduler = Scheduler(settings, engine, open_redis(settings.redis_url))
-    thread = threading.Thread(target=scheduler.run)
-    thread.start()
-    try:
-        yield engine
-    finally:
-        scheduler.stop()
-        thread.join()
-        engine.dispose()
 
 
 def study(go: Path) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from datetime import date
@@ -304,6 +305,19 @@ def test_a_client_speaks_to_the_server_that_the_environment_names(
 
     [request] = asked
     assert (f"{request.url.scheme}://{request.url.netloc.decode()}", request.headers["authorization"]) == expected
+
+
+def test_the_trials_are_a_data_frame_with_their_types() -> None:
+    table = io.BytesIO()
+    pd.DataFrame({"number": [0, 1], "loss": [0.5, None], "k": ["a", "b"]}).to_parquet(table)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert (request.url.path, request.url.params["format"]) == ("/api/v1/studies/s/export", "parquet")
+        return httpx.Response(200, content=table.getvalue())
+
+    frame = Client(transport=httpx.MockTransport(answer)).dataframe("s")
+
+    assert frame[frame.loss.notna()].to_dict("records") == [{"number": 0, "loss": 0.5, "k": "a"}]
 
 
 def test_handouts_come_until_the_study_has_ended_and_wait_while_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from worker.printed import Pattern, Reading, final_metrics
+from worker.printed import Pattern, Reading, final_metrics, without_torchrun
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,42 @@ def test_a_line_is_read_by_the_groups_of_the_pattern(pattern: str, line: str, re
 )
 def test_a_last_line_of_json_gives_the_final_metrics(printed: str, metrics: dict[str, float]) -> None:
     assert final_metrics(printed) == metrics
+
+
+TORCHRUN = """epoch 2 loss 67410800.0
+[rank1]: Traceback (most recent call last):
+[rank1]:   File "ddp.py", line 10, in <module>
+[rank1]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB
+[rank0]: Traceback (most recent call last):
+[rank0]: RuntimeError: Connection closed by peer
+W1122 20:38:16.262 15354 torch/distributed/elastic/multiprocessing/api.py:1028] Sending process 15360 SIGTERM
+E1122 20:38:16.332 15354 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 1) local_rank: 1
+Traceback (most recent call last):
+  File "torch/distributed/launcher/api.py", line 383, in launch_agent
+    raise ChildFailedError(
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+ddp.py FAILED
+Failures:
+[1]:
+  rank      : 0 (local_rank: 0)
+Root Cause (first observed failure):
+[0]:
+  time      : 2026-11-22_20:38:16
+  rank      : 1 (local_rank: 1)
+  exitcode  : 1 (pid: 15361)
+============================================================
+"""
+
+
+def test_of_processes_under_torchrun_the_one_is_heard_that_failed_first() -> None:
+    assert without_torchrun(TORCHRUN).splitlines() == [
+        "Traceback (most recent call last):",
+        '  File "ddp.py", line 10, in <module>',
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB",
+    ]
+    # An older one, which does not say whose a line is.
+    assert without_torchrun(TORCHRUN.replace("[rank1]: ", "").replace("[rank0]: ", "")).splitlines()[-1:] == [
+        "RuntimeError: Connection closed by peer"
+    ]
+    assert without_torchrun("Traceback:\nOSError: none\n") == "Traceback:\nOSError: none\n"
