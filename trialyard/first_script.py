@@ -31,9 +31,10 @@ _TECHNICAL = set(
 _PLACES = {"out", "output", "save", "checkpoint", "checkpoints", "ckpt", "logdir", "outdir", "workdir"}
 _SHARES = {"dropout", "drop", "momentum", "smoothing", "prob", "ratio", "beta", "beta1", "beta2", "alpha", "gamma"}
 _LARGER_IS_BETTER = re.compile(
-    r"acc|auc|f1|score|precision|recall|(?<![a-z])map(?![a-z])|iou|dice|bleu|rouge|r2|psnr|ssim|reward|return"
+    r"acc|auc|f1|score|precision|recall|(?<![a-z])map(?![a-z])|iou|dice|bleu|rouge|r2|psnr|ssim|reward|return",
+    re.IGNORECASE,
 )
-_HELD_OUT = re.compile(r"val|test|eval|dev")
+_HELD_OUT = re.compile(r"val|test|eval|dev", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

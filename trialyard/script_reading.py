@@ -13,7 +13,8 @@ from trialyard.errors import BadInput
 
 _SAYING = {"print", "info", "debug", "log", "write", "echo"}
 _STEPS = {"epoch", "step", "iter", "iteration", "round", "it", "ep"}
-_NAME = re.compile(r"[A-Za-z_][\w/.-]*(?=\W*$)")
+_NAME = re.compile(r"((train|val|test|eval|dev)[a-z]* )?[A-Za-z_][\w/.-]*(?=\W*$)", re.IGNORECASE)
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _WHOLE = r"\d+"
 _NUMBER = r"[-+.\w]+"  # nan and 1e-05 too
 
@@ -102,19 +103,34 @@ def _lines(tree: ast.Module) -> Iterator[Line]:
     for call in (node for loop in loops for node in ast.walk(loop) if isinstance(node, ast.Call)):
         said = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
         for argument in call.args:
-            if said in _SAYING and isinstance(argument, ast.JoinedStr) and (line := _line(argument)).metrics:
-                yield line
+            if said in _SAYING and isinstance(argument, ast.JoinedStr):
+                yield from (line for parts in _printed_lines(argument) if (line := _line(parts)).metrics)
 
 
-def _line(text: ast.JoinedStr) -> Line:
+def _printed_lines(text: ast.JoinedStr) -> Iterator[list[str | ast.FormattedValue]]:
+    """The texts and values of each line that it prints."""
+    parts: list[str | ast.FormattedValue] = []
+    for part in text.values:
+        if isinstance(part, ast.FormattedValue):
+            parts.append(part)
+            continue
+        first, *others = re.split(r"[\r\n]", str(getattr(part, "value", "")))
+        parts.append(first)
+        for other in others:
+            yield parts
+            parts = [other]
+    yield parts
+
+
+def _line(parts: list[str | ast.FormattedValue]) -> Line:
     """A metric is called by the word before its value, as in `f"loss {loss:.3f}"`."""
     pieces: list[str] = []
     found: list[str] = []
     before = ""
-    for part in text.values:
-        if isinstance(part, ast.Constant):
-            before = str(part.value).strip("\r\n")
-            pieces.append(re.escape(before).replace(r"\ ", " ").replace("'", "."))
+    for part in parts:
+        if isinstance(part, str):
+            before = _COLOUR.sub(" ", part)
+            pieces.append(_literally(part))
             continue
         name = _name_of(part, before)
         group = "step" if name.lower() in _STEPS else _group(name)
@@ -127,23 +143,29 @@ def _line(text: ast.JoinedStr) -> Line:
     return Line("".join(pieces).strip(), metrics, has_step="step" in found)
 
 
-def _name_of(part: ast.expr, before: str) -> str:
-    """The word before a value, or the variable that it is; none for what only says how many there are, as in 3/10."""
+def _literally(text: str) -> str:
+    """An expression for a text, without what may not stand in a literal string of TOML."""
+    plain = "".join(each if each.isprintable() and each != "'" else "\0" for each in text)
+    return re.escape(plain).replace("\\ ", " ").replace("\\\0", ".").replace("\0", ".")
+
+
+def _name_of(part: ast.FormattedValue, before: str) -> str:
+    """The word before a value, with the rows that it is of (`val loss`), or the variable that it is; none for what only
+    says how many there are, as in 3/10.
+    """
     if re.search(r"(/|\bof)\s*$", before):
         return ""
     if word := _NAME.search(before):
         return word[0].strip("./-")
-    value = part.value if isinstance(part, ast.FormattedValue) else None
-    value = value.left if isinstance(value, ast.BinOp) else value
+    value = part.value.left if isinstance(part.value, ast.BinOp) else part.value
     return value.id if isinstance(value, ast.Name) else ""
 
 
-def _padding(part: ast.expr) -> str:
+def _padding(part: ast.FormattedValue) -> str:
     """What may stand before a value that is given a width, as in {epoch:3d}."""
-    spec = part.format_spec if isinstance(part, ast.FormattedValue) else None
-    first = spec.values[0] if isinstance(spec, ast.JoinedStr) and spec.values else None
-    return r"\s*" if isinstance(first, ast.Constant) and re.match(r"[<>^ +]*[1-9]", str(first.value)) else ""
+    spec = ast.unparse(part.format_spec) if part.format_spec else ""
+    return r"\s*" if re.match(r"""f['"][<>^ +]*[1-9]""", spec) else ""
 
 
 def _group(name: str) -> str:
-    return re.sub(r"[.-]", "_", name.replace("/", "__"))
+    return re.sub(r"[ .-]", "_", name.replace("/", "__"))

@@ -87,6 +87,20 @@ def test_the_command_takes_switches_and_writes_into_the_trials_folder(tmp_path: 
             {"train_loss": 0.5, "val_loss": 0.25},
             ("val_loss", "minimize"),
         ),
+        (
+            "f'\\x1b[1mepoch {epoch:}\\x1b[0m train loss {x:.3f}\\nof {x} rows\\n'",
+            "\x1b[1mepoch 6\x1b[0m train loss 0.625",
+            6,
+            {"train_loss": 0.625},
+            ("train_loss", "minimize"),
+        ),
+        (
+            "f'Epoch {epoch} | Train Loss: {x:.3f} | Val Loss: {x:.3f} | Val Acc: {x:.1%}'",
+            "Epoch 7 | Train Loss: 0.500 | Val Loss: 0.750 | Val Acc: 62.5%",
+            7,
+            {"Train_Loss": 0.5, "Val_Loss": 0.75, "Val_Acc": 62.5},
+            ("Val_Acc", "maximize"),
+        ),
         ("f'[{epoch}] it\\'s rmse={x}'", "[5] it's rmse=0.75", 5, {"rmse": 0.75}, ("rmse", "minimize")),
     ],
 )
