@@ -7,11 +7,11 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import worker
 from store.errors import Problem
@@ -25,6 +25,7 @@ from worker.endpoint import Endpoint
 from worker.guarded import End, GuardedCommand
 from worker.line_reader import LineReader
 from worker.objectives_file import CommandObjective, variable_of
+from worker.overrides import CURE, UnfitOverride, check_name, check_value
 from worker.printed import final_metrics, without_torchrun
 from worker.reporter import NotANumber
 from worker.triallog import TrialLog
@@ -87,7 +88,10 @@ class Command:
     ) -> tuple[End, str]:
         """Start the command and see it to its end: how it ended, and what it printed last."""
         objective = self._objective
-        words = objective.arguments(self._assignment.parameters, environment)
+        try:
+            words = objective.arguments(self._assignment.parameters, environment)
+        except UnfitOverride as error:  # as in a space that was changed while the study runs
+            raise CommandFailed(str(error)) from error
         log.write(f"$ {shlex.join(words)}\n".encode(errors="backslashreplace"))
         try:
             command = GuardedCommand(
@@ -182,7 +186,11 @@ def preflight(name: str, objective: CommandObjective, parameters: Mapping[str, M
         elif "when" in parameters[wanted]:
             message = f"the objective {name!r} needs it in every trial: its command names {{{wanted}}}"
             found.append(Problem(f"parameters.{wanted}.when", message, "leave the condition out"))
-    return found + (_alike(parameters) if objective.parameters == "environment" else [])
+    if objective.parameters == "environment":
+        found += _alike(parameters)
+    if objective.parameters == "overrides":
+        found += _unfit(parameters, objective.placeholders)
+    return found
 
 
 def _alike(parameters: Mapping[str, object]) -> list[Problem]:
@@ -194,6 +202,16 @@ def _alike(parameters: Mapping[str, object]) -> list[Problem]:
             message = f"arrives in the same variable as {other!r}: {variable_of(name)}"
             found.append(Problem(f"parameters.{name}", message, "give one of them another name"))
     return found
+
+
+def _unfit(parameters: Mapping[str, Mapping[str, Any]], placed: Collection[str]) -> Iterator[Problem]:
+    for name, entry in parameters.items():
+        try:
+            if name not in placed:
+                check_name(name)
+            check_value([*entry.get("values", []), entry.get("value")])
+        except UnfitOverride as error:
+            yield Problem(f"parameters.{name}", str(error), CURE)
 
 
 _SERVICE = Path(worker.__file__ or "").parent.parent

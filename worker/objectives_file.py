@@ -23,6 +23,7 @@ from pydantic import ByteSize, Field, JsonValue, ValidationError, field_validato
 from search.findings import Finding, of_model, problems
 from search.sections import Seconds, Section
 from store.errors import SettingsError
+from worker.overrides import check_value, override
 
 NAME = r"[a-z0-9_.-]{1,64}"
 
@@ -90,7 +91,12 @@ class CommandObjective(Section):
 
         Args:
             variables: the values of `VARIABLES`.
+
+        Raises:
+            UnfitOverride: it wants overrides, and a parameter may be none.
         """
+        if self.parameters == "overrides":
+            check_value([*parameters.values()])  # of those that the command names too
         words = [_put_in(argument, {**parameters, **variables}) for argument in self.command]
         if words[0] == "python":
             words[0] = sys.executable
@@ -105,7 +111,7 @@ class CommandObjective(Section):
             if value:
                 yield f"--{name}"
             return
-        yield f"{'' if self.parameters == 'overrides' else '--'}{name}={as_text(value)}"
+        yield override(name, value) if self.parameters == "overrides" else f"--{name}={as_text(value)}"
 
     def variables(self, parameters: Mapping[str, JsonValue]) -> dict[str, str]:
         """The environment's variables that carry the parameters; none unless it wants them so."""
