@@ -132,7 +132,7 @@ def _metric(script: Script) -> tuple[str, tuple[str, ...]]:
     """What to search by: of held-out rows, and rather what is to be large than a loss."""
     if script.line is None:
         told = (
-            "no f-string that is printed in a loop names a metric, as in print(f'epoch {epoch} val_loss {loss:.4f}'): "
+            "nothing that is printed in a loop names a metric, as in print(f'epoch {epoch} val_loss {loss:.4f}'): "
         )
         return "val_loss", (f"{told}give the study's metric, and a `pattern` or `trialyard.report`",)
     found = sorted(

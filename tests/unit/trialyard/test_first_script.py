@@ -35,6 +35,7 @@ for epoch in range(args.epochs):
     for step, batch in enumerate([1]):
         print(f"step {step}")
     print(LINE)
+    logging.info("saved %s", args.save)
 """
 LINE = "f'epoch {epoch + 1:3d}/{args.epochs}: loss {1.5:.4f}, val/acc {0.25:8.3f}%'"
 
@@ -100,6 +101,27 @@ def test_the_command_takes_switches_and_writes_into_the_trials_folder(tmp_path: 
             7,
             {"Train_Loss": 0.5, "Val_Loss": 0.75, "Val_Acc": 62.5},
             ("Val_Acc", "maximize"),
+        ),
+        (
+            "'Epoch %3d/%d (%d%%): val_loss %.4f' % (epoch, 10, 20, x)",
+            "Epoch   8/10 (80%): val_loss 0.1250",
+            8,
+            {"val_loss": 0.125},
+            ("val_loss", "minimize"),
+        ),
+        (
+            "'epoch {}, loss: {:6.3f}, {f1}'.format(epoch, x, f1=x)",
+            "epoch 9, loss:  0.500, 0.75",
+            9,
+            {"loss": 0.5, "f1": 0.75},
+            ("f1", "maximize"),
+        ),
+        (
+            "'epoch', epoch + 1, 'loss:', loss.item(), 'accuracy:', 100 * right / rows",
+            "epoch 10 loss: 0.25 accuracy: 91.5",
+            10,
+            {"loss": 0.25, "accuracy": 91.5},
+            ("accuracy", "maximize"),
         ),
         ("f'[{epoch}] it\\'s rmse={x}'", "[5] it's rmse=0.75", 5, {"rmse": 0.75}, ("rmse", "minimize")),
     ],
