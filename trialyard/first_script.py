@@ -131,9 +131,7 @@ def objectives_text(name: str, script: Script, file: Path, folder: Path) -> str:
 def _metric(script: Script) -> tuple[str, tuple[str, ...]]:
     """What to search by: of held-out rows, and rather what is to be large than a loss."""
     if script.line is None:
-        told = (
-            "nothing that is printed in a loop names a metric, as in print(f'epoch {epoch} val_loss {loss:.4f}'): "
-        )
+        told = "nothing that is printed in a loop names a metric, as in print(f'epoch {epoch} val_loss {loss:.4f}'): "
         return "val_loss", (f"{told}give the study's metric, and a `pattern` or `trialyard.report`",)
     found = sorted(
         script.line.metrics, key=lambda name: (not _HELD_OUT.search(name), not _LARGER_IS_BETTER.search(name))
