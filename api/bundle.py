@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO
+from typing import IO, Any
 
 from store.artifacts import Folder
 
@@ -55,6 +55,40 @@ def bundle_ensemble(folder: Folder, members: Sequence[Folder], card: str, within
                 _add(archive, member, name, f"{within}/member-{place:03}.{name}")
     file.seek(0)
     return file
+
+
+def zipped(folder: Folder, files: Mapping[str, str]) -> Iterator[bytes]:
+    """A zip of files of any size, made while it is sent. `files`: names in the folder by paths in the zip."""
+    made = _Made()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
+        for path, name in files.items():
+            try:
+                source = folder.open(name)
+            except FileNotFoundError:  # it has gone meanwhile
+                continue
+            with archive.open(path.encode(errors="replace").decode(), "w", force_zip64=True) as target:
+                for piece in pieces(source):
+                    target.write(piece)
+                    yield made.taken()
+    yield made.taken()
+
+
+class _Made(io.RawIOBase):
+    """What was written since it was last taken. One cannot go back in it: the zip tells sizes behind its files."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._held.append(bytes(data))
+        return len(self._held[-1])
+
+    def taken(self) -> bytes:
+        held, self._held = self._held, []
+        return b"".join(held)
 
 
 def pieces(file: IO[bytes]) -> Iterator[bytes]:

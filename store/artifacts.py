@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -43,6 +44,9 @@ class Folder(Protocol):
 
     def sizes(self) -> dict[str, int]:
         """The bytes of each file."""
+
+    def below(self, folder: str) -> dict[str, int]:
+        """The bytes of each file of a folder in it and of the folders there, by its path from here; no links."""
 
     def delete(self, name: str) -> None: ...
 
@@ -165,6 +169,16 @@ class LocalFolder:
         files = [file for file in sorted(self.path.iterdir()) if file.is_file() and not file.name.startswith(".")]
         return {file.name: file.stat().st_size for file in files}
 
+    def below(self, folder: str) -> dict[str, int]:
+        top = self.path / folder
+        found: dict[str, int] = {}
+        for parent, _, names in os.walk(top) if not top.is_symlink() else ():
+            for path in (Path(parent, name) for name in names):
+                with suppress(FileNotFoundError):  # it may go while we look
+                    if stat.S_ISREG((state := path.lstat()).st_mode):
+                        found[path.relative_to(self.path).as_posix()] = state.st_size
+        return dict(sorted(found.items()))
+
     def delete(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
 
@@ -234,6 +248,14 @@ class RemoteFolder:
             return {}
         files = {entry["name"].rsplit("/", 1)[-1]: entry["size"] for entry in entries if entry["type"] == "file"}
         return dict(sorted(files.items()))
+
+    def below(self, folder: str) -> dict[str, int]:
+        try:
+            found = self._system.find(f"{self._path}/{folder}", detail=True, refresh=True)
+        except FileNotFoundError:
+            return {}
+        here = f"{self._path.strip('/')}/"
+        return {path.rpartition(here)[2]: entry["size"] for path, entry in sorted(found.items())}
 
     def delete(self, name: str) -> None:
         if self._system.exists(f"{self._path}/{name}"):

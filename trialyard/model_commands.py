@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
 from typing import Annotated, Literal
 
@@ -55,7 +56,10 @@ def export_model(
     int8: Annotated[bool, typer.Option("--int8", help="Also with linear layers in eight bits, measured.")] = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Write a model into a folder: weights, configuration, preprocessing, class names and a card."""
+    """Write a model into a folder: weights, configuration, preprocessing, class names and a card.
+
+    Of a script of one's own, what the trial has written into its folder.
+    """
     if output.exists() and any(output.iterdir()):
         raise BadInput(f"{output}: there are files in it already")
     if ensemble is not None and trial is not None:
@@ -70,8 +74,11 @@ def export_model(
         else:
             number = client.best(study).number if trial is None else trial
             what = f"trial {number}"
+            is_ours = client.study(study).definition["trial"].get("kind", "train") == "train"
+            if forms and not is_ours:
+                raise BadInput("other forms are made of models that Trialyard has trained")
             _tell([client.convert(study, number, form) for form in forms])
-            _unpack(client.download(study, number, "model"), output)
+            _unpack(client.download(study, number, "model" if is_ours else "checkpoints"), output)
     typer.echo(f"{study}, {what}: {', '.join(sorted(file.name for file in output.iterdir()))}")
 
 
@@ -172,7 +179,7 @@ def _tell(artifacts: Sequence[Artifact]) -> None:
 
 
 def _unpack(pieces: Iterable[bytes], output: Path) -> None:
-    """The files of a model's zip, without the folder that they are in there."""
+    """The files of a zip, without the folder that they are in there. Raises: CommandError"""
     with TemporaryFile() as file:
         for piece in pieces:
             file.write(piece)
@@ -180,6 +187,11 @@ def _unpack(pieces: Iterable[bytes], output: Path) -> None:
             output.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(file) as archive:
                 for name in archive.namelist():
-                    (output / Path(name).name).write_bytes(archive.read(name))
+                    path = output.joinpath(*PurePosixPath(name).parts[1:])
+                    if not path.resolve().is_relative_to(output.resolve()):
+                        raise CommandError(f"{name}: would be written outside of {output}")
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with archive.open(name) as source, path.open("wb") as target:
+                        shutil.copyfileobj(source, target)
         except OSError as error:
             raise CommandError(f"{output}: {error.strerror}") from error

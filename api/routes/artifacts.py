@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from starlette.responses import StreamingResponse
 
-from api.bundle import bundle, bundle_bytes, pieces
+from api.bundle import bundle, bundle_bytes, pieces, zipped
 from api.deps import Number, PathStudy, Reading, StudyName, Wired
 from api.errands import ConvertBody, have_done
 from api.kept_models import MODEL, model_of
@@ -25,6 +25,7 @@ from store.trials import Trials
 router = APIRouter(prefix="/studies/{name}/trials/{number}/artifacts", route_class=StrictRoute, tags=["models"])
 
 BUNDLE = "model"
+OF_SCRIPT = "checkpoints"  # the folder that an own objective was given
 TYPES = {"txt": "text/plain; charset=utf-8", "json": "application/json", "npz": "application/zip"}
 
 ArtifactId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="as the list has it")]
@@ -32,17 +33,22 @@ ArtifactId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", 
 
 @router.get("")
 def list_artifacts(session: Reading, study: PathStudy, number: Number, parts: Wired) -> Page[Artifact]:
-    """The files of the trial's newest attempt; `model` is its model in one zip, with all that it takes to use it."""
+    """The files of the trial's newest attempt; `model` is its model in one zip, with all that it takes to use it, and
+    `checkpoints`, with the bytes of the files in it, a zip of what an own objective has written into its folder.
+    """
     trials = Trials(session, study)
     key = _newest(trials, number)
     if key is None:
         return Page(items=[])
-    sizes = parts.artifacts.attempt(key).sizes()
+    folder = parts.artifacts.attempt(key)
+    sizes, written = folder.sizes(), folder.below(OF_SCRIPT)
     items = [Artifact(id=name, attempt=key.attempt, bytes=size) for name, size in sizes.items()]
     if MODEL in sizes and trials.get(number).state == TrialState.COMPLETE:
         card = model_card(study, trials.get(number), trials.attempt(key), sizes)
         whole = bundle_bytes(sizes, card, _stem(study, number))
         items.insert(0, Artifact(id=BUNDLE, attempt=key.attempt, bytes=whole))
+    if written:
+        items.insert(0, Artifact(id=OF_SCRIPT, attempt=key.attempt, bytes=sum(written.values())))
     return Page(items=items)
 
 
@@ -54,7 +60,7 @@ def read_artifact(
     id: ArtifactId,  # noqa: A002 - its name in the contract
     parts: Wired,
 ) -> StreamingResponse:
-    """A file of the trial's newest attempt; `model` as a zip."""
+    """A file of the trial's newest attempt; `model` and `checkpoints` as a zip."""
     trials = Trials(session, study)
     key = _newest(trials, number)
     folder = None if key is None else parts.artifacts.attempt(key)
@@ -65,6 +71,9 @@ def read_artifact(
         card = model_card(study, trials.get(number), trials.attempt(attempt), of_model.names())
         file = bundle(of_model, card, stem)
         return _download(pieces(file), f"{stem}.zip", "application/zip")
+    if id == OF_SCRIPT and folder is not None and (written := folder.below(OF_SCRIPT)):
+        files = {f"{stem}/{file.removeprefix(f'{OF_SCRIPT}/')}": file for file in written}
+        return _download(zipped(folder, files), f"{stem}-{OF_SCRIPT}.zip", "application/zip")
     try:
         if folder is None:
             raise FileNotFoundError

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +65,32 @@ def test_there_must_be_a_complete_trial_of_our_own_training_that_still_has_its_m
     assert refused(server, 409) == "the model of trial 0 is gone; run its parameters again to have it anew"
     assert refused(server, 409, ROWS | {"trial": 1}) == "trial 1 is RUNNING; only a COMPLETE one has a model"
     assert refused(server, 404, ROWS | {"trial": 9}) == "the study 's' has no trial 9"
+
+
+def test_what_a_script_has_kept_is_one_zip(server: ApiServer) -> None:
+    server.create(trial={"kind": "objective", "name": "mine"})
+    server.add_trials([0.5, 0.25])
+    for number in range(2):
+        server.add_attempt(number, 1, [0.5])
+    artifacts = Artifacts(server.settings.artifacts)
+    kept = Path(artifacts.url_of(AttemptKey(server.study_id(), 0, 1))) / "checkpoints"
+    (kept / "epoch-3").mkdir(parents=True)
+    (kept / "epoch-3/weights.pt").write_bytes(b"w" * 2**20)
+    (kept / "config.yaml").write_text("lr: 0.1")
+    (kept / "\udcff.bin").write_bytes(b"by its odd name")
+
+    [listed] = server.get("s/trials/0/artifacts")["items"]
+    answer = server.http.get("/api/v1/studies/s/trials/0/artifacts/checkpoints")
+
+    assert (listed["id"], listed["bytes"]) == ("checkpoints", 2**20 + 7 + 15)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        held = {name: archive.read(name) for name in archive.namelist()}
+    assert held == {
+        "s-0/config.yaml": b"lr: 0.1", "s-0/epoch-3/weights.pt": b"w" * 2**20, "s-0/?.bin": b"by its odd name"
+    }  # fmt: skip
+    missing = server.http.get("/api/v1/studies/s/trials/1/artifacts/checkpoints")
+    assert missing.json()["detail"] == "trial 1 of the study 's' has no file 'checkpoints'"
 
 
 def test_the_model_is_listed_with_the_bytes_that_it_is_downloaded_with(server: ApiServer) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from store.artifacts import Artifacts, Folder, LocalFolder
+from store.artifacts import Artifacts, Folder, LocalFolder, RemoteFolder
 from store.messages import AttemptKey
 
 KEY = AttemptKey(study_id=3, number=14, attempt=2)
@@ -34,6 +34,28 @@ def test_a_folder_holds_what_was_written(artifacts: Artifacts) -> None:
     assert list(folder.names()) == ["b.bin"]
     with pytest.raises(FileNotFoundError):
         folder.read("a.bin")
+
+
+def test_what_lies_deeper_is_told_by_its_path_and_can_be_opened(artifacts: Artifacts, tmp_path: Path) -> None:
+    folder: Folder = artifacts.attempt(KEY)
+    assert folder.below("kept") == {}
+    (tmp_path / "given").write_bytes(b"four")
+    if isinstance(folder, LocalFolder):
+        (folder.path / "kept/deep").mkdir(parents=True)
+        (folder.path / "kept/link").symlink_to(tmp_path / "given")
+        (folder.path / "kept/way").symlink_to(tmp_path)
+        (folder.path / "all").symlink_to(tmp_path)
+        (folder.path / "kept/a.pt").write_bytes(b"four")
+        (folder.path / "kept/deep/b.pt").write_bytes(b"four")
+    elif isinstance(folder, RemoteFolder):
+        folder.upload("kept/a.pt", tmp_path / "given")
+        folder.upload("kept/deep/b.pt", tmp_path / "given")
+    folder.write("kept.txt", b"beside it")
+
+    assert folder.below("kept") == {"kept/a.pt": 4, "kept/deep/b.pt": 4}
+    assert folder.below("all") == {}
+    with folder.open("kept/deep/b.pt") as file:
+        assert file.read() == b"four"
 
 
 def test_attempts_do_not_share_files(artifacts: Artifacts) -> None:
