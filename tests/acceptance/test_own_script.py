@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.command import Person
+from tests.acceptance.command import Person, wait_for_text
+from tests.acceptance.system import free_port
 
 SCRIPT = """
 from trialyard import report
 
 parameters = report.start()
 print("training with", parameters)
+(report.checkpoint_dir() / "deep").mkdir(exist_ok=True)
+(report.checkpoint_dir() / "deep" / "weights.txt").write_text(str(parameters["x"]))
 for step in range(1, 21):
     if report.report(step, {"loss": (parameters["x"] - 0.3) ** 2 + 1 / step}).stop:
         print("told to end after step", step)
@@ -66,6 +71,25 @@ def test_an_own_script_is_tuned_and_pruned_and_its_log_and_best_trial_are_seen(a
     logs = [log.read_text() for log in author.home.glob("artifacts/studies/1/trials/*/attempt-1/log.txt")]
     assert len(logs) == 10
     assert any("told to end after step" in log for log in logs)
+
+
+def test_what_the_best_trial_has_kept_is_taken_along(author: Person) -> None:
+    file, port = author.write(study(budget={"trials": 2})), free_port()
+    up = author.types("up", "--port", port, "--objectives", "own/objectives.toml", "--home", author.home)
+    wait_for_text(up, "Trialyard is up")
+    author.environment["TRIALYARD_SERVER_URL"] = f"http://127.0.0.1:{port}"
+    code, _, errors = author.runs("submit", file, "--wait")
+    assert (code, errors) == (0, "")
+
+    best = json.loads(author.runs("best", "own", "--json")[1])
+    code, output, errors = author.runs("export-model", "own", "-o", "taken")
+    refused = author.runs("export-model", "own", "-o", "other", "--onnx")
+    up.send_signal(signal.SIGINT)
+    up.communicate(timeout=40)
+
+    assert (code, output, errors) == (0, f"own, trial {best['number']}: deep\n", "")
+    assert (author.folder / "taken/deep/weights.txt").read_text() == str(best["parameters"]["x"])
+    assert refused == (2, "", "other forms are made of models that Trialyard has trained\n")
 
 
 def test_a_wrong_objectives_file_is_told_before_anything_starts(author: Person) -> None:
