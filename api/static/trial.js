@@ -31,7 +31,7 @@ async function start() {
   const live = isOver() ? null : new Live(studyPath(study.name), lastEvent, { created: study.created_at, batch: follow, status: showStatus });
   live?.hold();
   if (!live) showStatus("ended");
-  await Promise.all([showLog(), loadReports()]);
+  await Promise.all([showLog(), loadReports(), showFiles()]);
   live?.release();
   setInterval(() => {
     showDuration();
@@ -49,6 +49,13 @@ async function loadReports() {
     drawn = performance.now();
   }
   drawCurves();
+}
+
+/** What an own script has written into its folder, once it has ended. */
+async function showFiles() {
+  if (!isOver() || study.definition.trial?.kind !== "objective") return;
+  const { items } = await get(`${path}/artifacts`);
+  $("#files").hidden = !items.some((file) => file.id === "checkpoints");
 }
 
 async function retry() {
@@ -79,6 +86,7 @@ async function follow(events) {
   if (!ours.length) return showControls();
   if (ours.some((event) => event.kind === "trial")) study.take([await get(path)]);
   if ($("#log").hidden || isOver()) await showLog(); // else it is looked at every other second
+  await showFiles();
   show();
   drawCurves();
 }

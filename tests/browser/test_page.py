@@ -251,6 +251,25 @@ def test_a_trial_shows_its_attempts_its_curves_and_its_log(visitor: Visitor) -> 
     assert table.value.suggested_filename == "digits-mlp.csv"
 
 
+def test_what_a_script_has_kept_can_be_taken_from_its_trials_page(visitor: Visitor) -> None:
+    own = {**definition("own"), "trial": {"kind": "objective", "name": "mine"}}
+    with writes(visitor.site.engine).begin() as session:
+        Author(session, own, 3).finish(2, hours_ago=1)
+        study = session.scalar(select(StudyRow.id).where(StudyRow.name == "own"))
+    attempt = Artifacts(visitor.site.settings.artifacts).url_of(AttemptKey(study, 1, 1))
+    (Path(attempt) / "checkpoints").mkdir(parents=True)
+    (Path(attempt) / "checkpoints/best.pt").write_bytes(b"weights")
+
+    page = visitor.open("/studies/own/trials/1")
+    with page.expect_download() as files:
+        page.get_by_role("link", name="Files").click()
+    assert files.value.suggested_filename == "own-1-checkpoints.zip"
+
+    page = visitor.open("/studies/own/trials/0")
+    expect(page.locator("#curves .js-plotly-plot").first).to_be_visible()
+    expect(page.get_by_role("link", name="Files")).to_be_hidden()
+
+
 def test_a_trial_of_several_folds_shows_their_mean_its_error_and_each_of_them(visitor: Visitor) -> None:
     folds = {f"fold/{fold}/accuracy": 0.9 + fold / 100 for fold in (1, 2, 3)}
     metrics = {"train/loss": 0.3, "val/accuracy": 0.92, "val/accuracy_se": 0.0058, "params": 2186.0, **folds}

@@ -87,6 +87,14 @@ class Section:
         self.wrong(key, "must be a list")
         return []
 
+    def choices(self, key: str) -> list[Any]:
+        """What a parameter may be: a list with something in it."""
+        value = self.take(key, [])
+        if isinstance(value, list) and value:
+            return value
+        self.wrong(key, "must be a list of one value or more")
+        return []
+
     def text(self, key: str) -> str | None:
         value = self.take(key)
         if value is None or isinstance(value, str):

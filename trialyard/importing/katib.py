@@ -139,9 +139,9 @@ def _read_parameter(entry: Section, draft: Draft) -> None:
 def _read_space(space: Section, kind: str | None) -> dict[str, Any] | None:
     distribution = space.text("distribution") or "uniform"
     if kind == "categorical":
-        return {"values": space.values("list")}
+        return {"values": space.choices("list")}
     if kind == "discrete":
-        numbers = [(text, as_number(text)) for text in space.values("list")]
+        numbers = [(text, as_number(text)) for text in space.choices("list")]
         for text in (text for text, number in numbers if number is None):
             space.wrong("list", f"{text!r} is no number, as those of a discrete parameter are")
         return {"values": [number for _, number in numbers if number is not None]}

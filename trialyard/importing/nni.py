@@ -25,7 +25,8 @@ def _read_space(space: Section, prefix: str, when: When, branches: Branches) -> 
         entry = space.section(name)
         if not entry.is_mapping:
             continue
-        kind, values = entry.text("_type"), entry.values("_value")
+        kind = entry.text("_type")
+        values = entry.choices("_value") if kind == "choice" else entry.values("_value")
         entry.close()
         if kind == "choice":
             read: dict[str, Any] | None = {"values": _read_options(entry, prefix + name, values, when, branches)}

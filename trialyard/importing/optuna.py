@@ -54,7 +54,7 @@ def _read_distribution(entry: Section) -> dict[str, Any] | None:
 
 def _read_kind(attributes: Section, kind: str | None, entry: Section, name: str | None = None) -> dict[str, Any] | None:
     if kind == "categorical":
-        values = attributes.values("choices")
+        values = attributes.choices("choices")
         attributes.close()
         return {"values": values}
     if kind in ("float", "int"):

@@ -129,9 +129,9 @@ def _read_values(entry: Section) -> dict[str, Any] | None:
 
 def _read_value_spec(spec: Section, key: str, log: bool) -> dict[str, Any] | None:
     if key == "categoricalValueSpec":
-        return {"values": spec.values("values")}
+        return {"values": spec.choices("values")}
     if key == "discreteValueSpec":
-        return {"values": _numbers(spec, spec.values("values"))}
+        return {"values": _numbers(spec, spec.choices("values"))}
     low, high = spec.number("minValue", 0), spec.number("maxValue", 0)  # protocol buffers leave out zeros
     return floats(spec, low, high, log) if key == "doubleValueSpec" else integers(spec, low, high, log=log)
 

@@ -97,7 +97,7 @@ def _read_entry(entry: Section) -> dict[str, Any] | None:
         if kind not in (None, "categorical", "categorical_w_probabilities"):
             return _contradicts(entry, kind)
         _read_probabilities(entry)
-        return {"values": entry.values("values")}
+        return {"values": entry.choices("values")}
     if kind in _UNBOUNDED:
         entry.leave(("mu", "sigma", "q"), "the distribution is not carried over")
         entry.wrong("distribution", f"{kind} {NO_BOUNDS}", BOUNDS_HINT)

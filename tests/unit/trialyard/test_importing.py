@@ -519,6 +519,18 @@ def test_the_command_writes_a_file_that_only_lacks_its_trial(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("form", "text", "place"),
+    [
+        ("wandb", "{method: random, parameters: {x: {values: []}}}", "parameters.x.values"),
+        ("optuna", '{"x": {"name": "CategoricalDistribution", "attributes": {"choices": []}}}', "x.attributes.choices"),
+        ("nni", '{"x": {"_type": "choice", "_value": []}}', "x._value"),
+    ],
+)
+def test_a_parameter_without_a_choice_is_named_with_its_place(form: Form, text: str, place: str) -> None:
+    assert problems(text, form) == {place: "must be a list of one value or more"}
+
+
 def test_names_become_names_of_studies() -> None:
     assert slug("My Sweep (v2)") == "my-sweep-v2"
     assert slug("ß" * 3) == ""
