@@ -547,6 +547,16 @@ def test_a_worker_that_leaves_gives_a_command_back_with_its_folder(
 
 
 @pytest.mark.usefixtures("pool")
+def test_a_parameter_that_came_later_and_may_be_no_override_fails_its_trial(scheduler: ScriptedScheduler) -> None:
+    scheduler.assign(objective("as-overrides", number=89, **{"file": "seen", "hydra.run.dir": "there"}))
+
+    finish = finish_of(scheduler, 89)
+
+    assert finish.outcome == "failed"
+    assert "'hydra.run.dir' is no name of an override" in str(finish.reason)
+
+
+@pytest.mark.usefixtures("pool")
 def test_a_preflight_holds_the_parameters_against_the_command(scheduler: ScriptedScheduler) -> None:
     parameters = {
         "optimizer.lr": {"low": 0.1, "high": 1.0, "when": {"name": ["a"]}},

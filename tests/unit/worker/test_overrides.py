@@ -9,7 +9,7 @@ from worker.command import preflight
 from worker.objectives_file import CommandObjective
 from worker.overrides import UnfitOverride, override
 
-HYDRA = CommandObjective(command=["python", "train.py", "out={place}"], parameters="overrides")
+HYDRA = CommandObjective(command=["python", "train.py", "out={a place}"], parameters="overrides")
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_a_name_that_would_do_more_than_set_a_value_is_refused(name: str) -> Non
 )  # fmt: skip
 def test_a_value_that_would_do_more_than_stand_there_is_refused(value: JsonValue) -> None:
     with pytest.raises(UnfitOverride, match="cannot be the value of an override"):
-        HYDRA.arguments({"place": "there", "x": value}, {})
+        HYDRA.arguments({"a place": "there", "x": value}, {})
     with pytest.raises(UnfitOverride, match="cannot be the value of an override"):
-        HYDRA.arguments({"place": value}, {})
+        HYDRA.arguments({"a place": value}, {})
 
 
 def test_a_study_whose_parameters_may_be_no_overrides_is_refused_before_its_first_trial() -> None:
     parameters = {
-        "place": {"values": ["a", "b"]},
+        "a place": {"values": ["a", "b"]},  # its name is none of an override, and need not be
         "lr": {"low": 0.0, "high": 1.0},
         "hydra.run.dir": {"value": "there"},
         "loss": {"values": ["mse", "${oc.env:SECRET}"]},
