@@ -65,6 +65,7 @@ class Command:
 
         Raises:
             CommandFailed: it could not be started, failed, used too much, or did not give the study's metric.
+            UnfitOverride: a parameter may be no override; the space was changed while the study ran.
             CommandDiverged: it gave a number that is not finite.
             StaleAttempt, Unavailable: from its reports.
         """
@@ -88,10 +89,7 @@ class Command:
     ) -> tuple[End, str]:
         """Start the command and see it to its end: how it ended, and what it printed last."""
         objective = self._objective
-        try:
-            words = objective.arguments(self._assignment.parameters, environment)
-        except UnfitOverride as error:  # as in a space that was changed while the study runs
-            raise CommandFailed(str(error)) from error
+        words = objective.arguments(self._assignment.parameters, environment)
         log.write(f"$ {shlex.join(words)}\n".encode(errors="backslashreplace"))
         try:
             command = GuardedCommand(
