@@ -17,7 +17,7 @@ def commit_of(directory: Path) -> str | None:
     # No file of the repository is written, and no monitor of its files that its settings name is started.
     words = ["git", "-c", "core.fsmonitor=false", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        said = subprocess.run(
+        said = subprocess.run(  # noqa: S603 - words of our own
             words,
             cwd=directory,
             env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"},
