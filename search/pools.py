@@ -28,9 +28,9 @@ class Seats:
         return declined
 
     def fits(self, request: Take, study: LiveStudy) -> bool:
-        """Whether a trial fits on the worker that has its job."""
+        """Whether a trial fits on the worker that has its job; a preflight that it runs already does."""
         resources, offer = study.definition.resources, self.offers.get(request.worker)
-        if offer is None or offer._replace(is_open=True).serves(resources):
+        if offer is None or request.worker == study.preflight_worker or offer._replace(is_open=True).serves(resources):
             return True
         self._declined.update(job for job in study.jobs() if job[1] == request.number)
         return False

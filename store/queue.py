@@ -29,6 +29,10 @@ class Errand(NamedTuple):
     number: int | None = None
     kind: Literal["trial", "task"] = "trial"
 
+    @property
+    def is_preflight(self) -> bool:
+        return self.number is None
+
 
 class WaitingJob(NamedTuple):
     """A job by what its id says."""

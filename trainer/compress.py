@@ -12,6 +12,7 @@ from trainer.config import Compression, Model, TrainConfig
 from trainer.errors import ModelError
 from trainer.int8 import learned_in
 from trainer.models.layers import BATCH_NORMS, Network
+from trainer.optim import named_weights
 
 LATENCY_ROWS = 64
 LATENCY_TIMES = 15
@@ -102,7 +103,7 @@ def masks_of(model: Network, share: float) -> Masks:
     """Masks that leave out this share of all weights, the smallest ones wherever they stand (Han et al. 2015); biases
     and norms stay. What is zero already is among the smallest, so that what was taken away never comes back.
     """
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.ndim > 1}
+    weights = {name: weight.detach() for name, weight in named_weights(model).items()}
     sizes = torch.cat([weight.abs().flatten() for weight in weights.values()])
     count = round(share * len(sizes))
     threshold = sizes.kthvalue(count).values if count else sizes.new_tensor(-1.0)

@@ -28,9 +28,9 @@ class Judged:
         self._falls_end = frozenset(falls_end(config.schedule, config.epochs))
 
     def begin(self, trained: Network, config: Model) -> None:
-        """Follow a model, which was built of `config`, from here on; the followers know nothing of another one."""
+        """Follow a model, which was built of `config`, from here on; of another one nothing counts any more."""
         self._trained, self._model_config = trained, config
-        self.followers = []
+        self.end()
         self.followers = followers(self._config, self._prepared.train, self._copy)
 
     def end(self) -> None:

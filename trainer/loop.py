@@ -67,14 +67,14 @@ class Learner:
             followers: are called after each step, in this order.
 
         Returns:
-            The mean of the batches' losses over the rows, without the penalties.
+            The mean loss of the rows, by their weights and without the penalties.
         """
         config, model, ranks = self.config, self.model, self.ranks
         order = _order(model, part, config, generator, ranks.size)
         split = ranks.split(order, config.batch_size, self._weight(part.y[order]))
         ranks.begin_epoch(generator, self.noise)
         batches, changes = _batches(part, split.order, split.rows, model.pad), _changes(config)
-        shares = _shares(split, len(order), config, ranks.size)
+        shares = _shares(split, config.accumulate, ranks.size)
         parameters, weights = list(model.parameters()), weights_of(model)
         losses: list[Tensor] = []  # on the device: reading one at each step would wait for the step
         model.train()
@@ -91,7 +91,7 @@ class Learner:
                 for follower in followers:
                     follower.after_step(model, step)
         of_rank = torch.stack(losses) @ torch.tensor(split.counts, device=losses[0].device)
-        return float(ranks.sum(of_rank)) / len(order)
+        return float(ranks.sum(of_rank)) / sum(split.totals)
 
     def _weight(self, y: Tensor) -> Tensor | None:
         return None if self.class_weight is None else self.class_weight[y]
@@ -123,7 +123,7 @@ class Learner:
         add_penalty_gradients(weights, knobs.l1, knobs.l2)
         clip_gradients(parameters, knobs.max_grad_norm, knobs.max_grad_value)
         set_lr(optimizer, lr)
-        decay_all(optimizer, self.config.optimizer.weight_decay)
+        decay_all(optimizer, weights, self.config.optimizer.weight_decay)
         self.precision.step(optimizer)
         for parameter in parameters:
             parameter.grad = None
@@ -158,13 +158,10 @@ def _changes(config: TrainConfig) -> Augment | None:
     return knobs.acting if knobs.chosen else None
 
 
-def _shares(split: Split, rows: int, config: TrainConfig, ranks: int) -> list[list[float]]:
-    """Of each step of an epoch of so many rows, the shares that this rank's batches have in its gradients."""
-    a_step = config.accumulate * config.batch_size
-    batches = range(0, len(split.counts), config.accumulate)
-    counts = [split.counts[first : first + config.accumulate] for first in batches]
-    sizes = [min(a_step, rows - step * a_step) for step in range(len(counts))]
-    return [[ranks * count / size for count in of_step] for of_step, size in zip(counts, sizes, strict=True)]
+def _shares(split: Split, accumulate: int, ranks: int) -> list[list[float]]:
+    """Of each step of an epoch, the shares that this rank's batches have in its gradients."""
+    steps = (slice(first, first + accumulate) for first in range(0, len(split.counts), accumulate))
+    return [[ranks * count / sum(split.totals[step]) for count in split.counts[step]] for step in steps]
 
 
 def _learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 MAXIMIZED = frozenset({"accuracy", "balanced_accuracy", "f1", "auc", "r2"})
 CALIBRATION_BINS = 15
+RANKED_AT_ONCE = 2**22  # numbers; of many classes together they would be many times the model
 
 
 def measure(outputs: Tensor, y: Tensor, deviation: float, quantile: float | None = None) -> dict[str, float]:
@@ -65,14 +66,33 @@ def _auc(probabilities: Tensor, y: Tensor, rows: Tensor) -> Tensor:
     """The mean, over the classes, of the share of pairs of a row of the class and one of the rest that are in order;
     from mean ranks (Mann and Whitney 1947). One half where there is no such pair.
     """
-    scores = probabilities.T.contiguous()  # (classes, rows)
-    ordered = scores.sort(1).values
-    below, up_to = torch.searchsorted(ordered, scores), torch.searchsorted(ordered, scores, right=True)
-    ranks = (below + up_to + 1).double() / 2
-    own = functional.one_hot(y, len(rows)).T  # (classes, rows)
+    own = _rows_of_classes(y, rows)
+    classes = max(1, RANKED_AT_ONCE // len(y))
+    blocks = zip(*(torch.split(each, classes) for each in (probabilities.T, own, rows)), strict=True)
+    ranks = torch.cat([_rank_sums(block.contiguous(), *of_block) for block, *of_block in blocks])
     pairs = rows * (len(y) - rows)
-    area = ((ranks * own).sum(1) - rows * (rows + 1) / 2) / pairs.clamp(min=1)
+    area = (ranks - rows * (rows + 1) / 2) / pairs.clamp(min=1)
     return area[pairs > 0].mean() if bool((pairs > 0).any()) else torch.full_like(area[0], 0.5)
+
+
+def _rows_of_classes(y: Tensor, rows: Tensor) -> Tensor:
+    """(classes, rows of the largest): of each class the numbers of its rows, and then any."""
+    places = torch.arange(int(rows.max()), device=y.device)
+    starts = rows.cumsum(0) - rows
+    return y.argsort()[(starts[:, None] + places).clamp(max=len(y) - 1)]
+
+
+def _rank_sums(scores: Tensor, own: Tensor, rows: Tensor) -> Tensor:
+    """(classes,): the sum of the mean ranks, among all rows, of each class's own.
+
+    Args:
+        scores: (classes, rows).
+        own: (classes, at most): the numbers of its rows, of which the first `rows` count.
+    """
+    ordered, scores = scores.sort(1).values, scores.gather(1, own)
+    below, up_to = torch.searchsorted(ordered, scores), torch.searchsorted(ordered, scores, right=True)
+    counts = torch.arange(own.shape[1], device=own.device) < rows[:, None]
+    return ((below + up_to + 1).double() / 2 * counts).sum(1)
 
 
 def _calibration_error(confidence: Tensor, hit: Tensor) -> Tensor:

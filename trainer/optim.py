@@ -13,6 +13,8 @@ from trainer.adamw import AdamW
 from trainer.config import Optimizer
 from trainer.lion import Lion
 
+BIASES = frozenset({"bias", "biases"})  # in a parameter's name
+
 
 def make_optimizer(parameters: ParamsT, config: Optimizer) -> torch.optim.Optimizer:
     """The optimizer of that name, without any decay of its own: `decay` is applied beside it.
@@ -76,19 +78,29 @@ def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
 
 
-def weights_of(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are penalized and decayed: matrices and embeddings, not biases and not norms, nor what is
-    frozen.
+def named_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that may be penalized, decayed or pruned: matrices and embeddings, not biases and not norms. The
+    biases of a table's columns are told by their names: they have two axes, too.
     """
-    return [parameter for parameter in model.parameters() if parameter.ndim > 1 and parameter.requires_grad]
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.ndim > 1 and not BIASES.intersection(name.split("."))
+    }
 
 
-def decay_all(optimizer: torch.optim.Optimizer, weight_decay: float) -> None:
-    """Decay the weights of each group by its own learning rate; what is frozen stays."""
+def weights_of(model: nn.Module) -> list[nn.Parameter]:
+    """Those that are penalized and decayed: what is frozen stays as it is."""
+    return [weight for weight in named_weights(model).values() if weight.requires_grad]
+
+
+def decay_all(optimizer: torch.optim.Optimizer, weights: Iterable[nn.Parameter], weight_decay: float) -> None:
+    """Decay weights by the learning rates of their groups."""
     if weight_decay == 0:
         return
+    decayed = set(map(id, weights))
     for group in optimizer.param_groups:
-        decay([each for each in group["params"] if each.ndim > 1 and each.requires_grad], group["lr"], weight_decay)
+        decay([each for each in group["params"] if id(each) in decayed], group["lr"], weight_decay)
 
 
 def decay(weights: Iterable[Tensor], lr: float, weight_decay: float) -> None:

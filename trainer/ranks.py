@@ -18,6 +18,7 @@ from typing import Literal, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from trainer.data.prepared import Part
@@ -37,12 +38,14 @@ class Split:
     Attributes:
         order: the rows that it trains on, batch after batch.
         rows: how many of each full batch are its own.
-        counts: of each batch, for how many of all the batch's rows the mean loss over its own ones stands.
+        counts: of each batch, what its own rows weigh together; without weights, how many they are.
+        totals: of each batch, what all of its rows weigh.
     """
 
     order: Tensor
     rows: int
     counts: list[float]
+    totals: list[float]
 
 
 class Ranks:
@@ -63,15 +66,16 @@ class Ranks:
     def begin_epoch(self, shared: Generator, noise: Generator) -> None:
         """Draw each rank's own noise anew, by what all draw alike."""
 
-    def split(self, order: Tensor, batch_size: int, weight: Tensor | None) -> Split:  # noqa: ARG002 - the group's
+    def split(self, order: Tensor, batch_size: int, weight: Tensor | None) -> Split:
         """This rank's share of an epoch.
 
         Args:
             order: (rows,), those of the epoch.
             weight: (rows,), what each of them weighs in its batch's loss; None for all the same.
         """
-        full, rest = divmod(len(order), batch_size)
-        return Split(order, batch_size, [float(batch_size)] * full + [float(rest)] * (rest > 0))
+        weights = torch.ones(len(order)) if weight is None else weight
+        totals = _sums(weights, batch_size)
+        return Split(order, batch_size, totals, totals)
 
     @contextmanager
     def stepping(self, model: Network) -> Iterator[Forward]:
@@ -137,15 +141,15 @@ class Group(Ranks):
         begin, end = self._piece(batch_size)
         whole = order[: full * batch_size].view(full, batch_size)
         own = [whole[:, begin:end].reshape(-1)]
-        weights = torch.ones(len(order), device=order.device) if weight is None else weight
-        of_batch = weights[: full * batch_size].view(full, batch_size)
-        counts = (batch_size * of_batch[:, begin:end].sum(1) / of_batch.sum(1)).tolist()
+        weights = torch.ones(len(order)) if weight is None else weight
+        counts = weights[: full * batch_size].view(full, batch_size)[:, begin:end].sum(1).tolist()
         if rest:
             begin, end = self._piece(rest)
-            last, of_last = order[full * batch_size :], weights[full * batch_size :]
+            last = order[full * batch_size :]
             own.append(last[begin:end] if end > begin else last[:1])
-            counts.append(float(rest * of_last[begin:end].sum() / of_last.sum()))
-        return Split(torch.cat(own), self._piece(batch_size)[1] - self._piece(batch_size)[0], counts)
+            counts.append(float(weights[full * batch_size :][begin:end].sum()))
+        rows = self._piece(batch_size)[1] - self._piece(batch_size)[0]
+        return Split(torch.cat(own), rows, counts, _sums(weights, batch_size))
 
     @contextmanager
     def stepping(self, model: Network) -> Iterator[Forward]:
@@ -199,6 +203,13 @@ class Group(Ranks):
         each, more = divmod(rows, self.size)
         begin = self.rank * each + min(self.rank, more)
         return begin, begin + each + (self.rank < more)
+
+
+def _sums(weights: Tensor, batch_size: int) -> list[float]:
+    """Of each batch."""
+    missing = -len(weights) % batch_size
+    sums: list[float] = functional.pad(weights, (0, missing)).view(-1, batch_size).sum(1).tolist()
+    return sums
 
 
 @contextmanager

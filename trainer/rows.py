@@ -20,7 +20,7 @@ from PIL import Image
 from trainer.data.image_sources import has_deep_pixels, has_several_pictures
 from trainer.data.images import ImageSchema, Pixels
 from trainer.data.prepared import AnySchema
-from trainer.data.schema import Categorical, Schema, as_text, index_of
+from trainer.data.schema import Categorical, Schema, as_text
 from trainer.data.subwords import SubwordSchema
 from trainer.data.texts import TextSchema
 from trainer.errors import Problem, TrainerError
@@ -123,7 +123,7 @@ def _checked(schema: Schema, table: pd.DataFrame) -> tuple[pd.DataFrame, list[st
         known = set(category.categories)
         column = _gaps(_flags(table[category.name], known), ({*schema.missing_values} | MISSING) - known)
         columns[category.name] = column
-        if note := _unseen(column, category.categories):
+        if note := _unseen(column, category):
             notes.append(note)
     if problems:
         raise WrongRows(problems)
@@ -155,8 +155,8 @@ def _flags(column: pd.Series, known: set[str]) -> pd.Series:
     return column.map(lambda value: value.strip().capitalize() if isinstance(value, str) else value)
 
 
-def _unseen(column: pd.Series, known: Sequence[str]) -> str | None:
-    unseen = as_text(column)[(index_of(column, known) < 0) & column.notna().to_numpy()]
+def _unseen(column: pd.Series, known: Categorical) -> str | None:
+    unseen = as_text(column)[(known.places(column) < 0) & column.notna().to_numpy()]
     if unseen.empty:
         return None
     names = list(dict.fromkeys(unseen))

@@ -313,7 +313,6 @@ class Training:
         if rule and rule.name == "units":
             old, new = self.model, self._model_of_epoch(self.epoch)
             new.load_state_dict(without_units(old, new))
-            self._judged.snapshots = []  # of another size
             self._begin_with(new)
             return
         self._masks = masks_of(self.model, share_before(self._config, self.epoch))

@@ -10,10 +10,10 @@ from redis.exceptions import RedisError
 
 from store.bus import Caller
 from store.errors import Problem, Unavailable
-from store.messages import AttemptKey, Finish, FinishTask, Preflighted
+from store.messages import AttemptKey, Finish, FinishTask, Nothing, Preflighted, Take
 from store.queue import Errand
 from worker.beats import Beats
-from worker.channel import Began, Done, Ended, Went
+from worker.channel import Began, Done, Ended, Went, Word
 from worker.child import RunnerChild, RunnerDied
 from worker.memory import MemoryBound
 
@@ -36,6 +36,7 @@ class Slot:
     def __init__(self, client: redis.Redis, name: str, child: RunnerChild, beats: Beats, bound: MemoryBound) -> None:
         # Not the runner's own address: the scheduler wants the numbers of one sender's requests to rise.
         self._caller = Caller(client, f"{name}.slot")
+        self._name = name
         self._child = child
         self._beats = beats
         self._bound = bound
@@ -90,44 +91,67 @@ class Slot:
         """Raises: RunnerDied."""
         self._bound.take_excess()  # of what had ended before it could be killed
         self._child.do(errand)
+        is_abandoned = False
         while not isinstance(word := self._child.listen(LISTEN_SECONDS), Done):
-            match word:
-                case Began():
-                    self._running = word.attempt
-                    self._fruitless_deaths = 0
-                    if errand.kind == "trial":
-                        self._beats.began(word.attempt)
-                case Went():
-                    self._beats.went(word.steps, word.rows, word.crowded)
-                    meanwhile()
-                case Ended():
-                    self._running = None
-                    if errand.kind == "trial":
-                        self._beats.ended(word.refused)
-                case _:
-                    meanwhile()
+            if word is None and is_abandoned:
+                log.info("nobody waits for this preflight any more; its runner is replaced", study=errand.study_id)
+                self._replace_runner(seconds=0.0)
+                return
+            self._note(word, errand)
+            if not isinstance(word, Began | Ended):
+                meanwhile()
+            # Once more it is listened to: what has just come to its end is not wanted any more, either.
+            is_abandoned = word is None and errand.is_preflight and not self._is_wanted(errand)
         if word.worn is not None and not self._leaving:
             log.info("the runner is replaced", why=word.worn)
-            self._child.stop(REPLACE_SECONDS)
+            self._replace_runner(REPLACE_SECONDS)
+
+    def _note(self, word: Word | None, errand: Errand) -> None:
+        match word:
+            case Began():
+                self._running = word.attempt
+                self._fruitless_deaths = 0
+                if errand.kind == "trial":
+                    self._beats.began(word.attempt)
+            case Went():
+                self._beats.went(word.steps, word.rows, word.crowded)
+            case Ended():
+                self._running = None
+                if errand.kind == "trial":
+                    self._beats.ended(word.refused)
+
+    def _is_wanted(self, preflight: Errand) -> bool:
+        """Whether a study still waits for its preflight: taking it again says so. A cancelled one does not."""
+        try:
+            take = Take(study_id=preflight.study_id, worker=self._name, device="")
+            return not isinstance(self._caller.call(take, LISTEN_SECONDS), Nothing)
+        except (Unavailable, RedisError):
+            return True
+
+    def _replace_runner(self, seconds: float) -> None:
+        """`seconds`: for the one that is there to end by itself."""
+        self._child.stop(seconds)
+        if not self._leaving:
             self._child.start()
 
     def _speak_for_the_dead(self, errand: Errand, how: str) -> None:
         running, self._running = self._running, None
         excess = self._bound.take_excess()
+        why = excess.reason if excess else how
         if running is not None:
             end = Finish if errand.kind == "trial" else FinishTask
             # What had to leave is not counted as a try, also when it did not leave by itself.
-            outcome = "failed" if excess else "returned" if self._leaving else "lost"
-            self._tell(end(attempt=running, outcome=outcome, reason=excess or how))
+            outcome = "failed" if excess and excess.is_lasting else "returned" if self._leaving else "lost"
+            self._tell(end(attempt=running, outcome=outcome, reason=why))
             return
         self._fruitless_deaths += 1
-        is_clear = errand.number is None and excess is not None  # a preflight needs as much the next time
+        is_clear = errand.is_preflight and excess is not None and excess.is_lasting
         if self._fruitless_deaths < MOST_FRUITLESS_DEATHS and not is_clear:
             return
-        if errand.number is not None:
-            raise RunnerKeepsDying(f"{self._fruitless_deaths} runners died before they had begun; the last one: {how}")
-        why = f"the preflight did not survive: {excess or how}"
-        problem = Problem("trial", why, "has the worker enough memory for the data?")
+        if not errand.is_preflight:
+            raise RunnerKeepsDying(f"{self._fruitless_deaths} runners died before they had begun; the last one: {why}")
+        hint = "has the worker enough memory for the data?"
+        problem = Problem("trial", f"the preflight did not survive: {why}", hint)
         self._tell(Preflighted(study_id=errand.study_id, problems=[problem.as_dict()]))
 
     def _tell(self, request: Finish | FinishTask | Preflighted) -> None:

@@ -20,6 +20,7 @@ from store.messages import (
     DecisionName,
     Finish,
     Nothing,
+    Preflighted,
     PreflightTask,
     Reply,
     Report,
@@ -80,6 +81,10 @@ class ScriptedScheduler:
         self.preflights[study_id] = definition
         self._queue.enqueue(study_id, None, 1, self.pool, self.gpus)
 
+    def cancel_preflight(self, study_id: int) -> None:
+        """Nobody waits for a study's preflight any more."""
+        self.preflights.pop(study_id, None)
+
     def end(self, attempt: AttemptKey) -> None:
         """Consider an attempt ended, as after a lease ran out: what still comes from it is stale."""
         with self._news:
@@ -130,8 +135,11 @@ class ScriptedScheduler:
 
     def _answer(self, request: Request) -> Answer:
         match request:
-            case Take(number=None) if definition := self.preflights.pop(request.study_id, None):
+            case Take(number=None) if definition := self.preflights.get(request.study_id):
                 return PreflightTask(study_id=request.study_id, study="study", definition=definition)
+            case Preflighted():
+                self.preflights.pop(request.study_id, None)
+                return Nothing()
             case Take():
                 return self._hand_out(self._waiting.pop((request.study_id, request.number), None)) or Nothing()
             case Report():

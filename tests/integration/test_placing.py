@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store.messages import PROTOCOL, Assignment, Gone, Nothing, Take
+from store.messages import PROTOCOL, Assignment, Gone, Nothing, PreflightTask, Take
+from store.models import StudyState
 from store.roster import read_scheduler
 from tests.yard import Worker, Yard, study
 
@@ -33,6 +34,21 @@ def test_a_trial_that_does_not_fit_goes_on_to_a_worker_that_is_large_enough(yard
     yard.turn(3)
     assert yard.jobs() == {job}  # it is back
     assert isinstance(large.take(study_id, 0), Assignment)
+
+
+@on_sqlite
+def test_a_preflight_that_runs_is_still_its_workers_own_when_that_turns_out_to_be_small(yard: Yard) -> None:
+    study_id = yard.submit(study(resources={"memory": "8GiB"}))
+    worker = yard.worker("small")  # of which nothing is known yet
+    assert isinstance(worker.say(Take(study_id=study_id, worker="small", device="cpu")), PreflightTask)
+
+    beat(worker, 4 * GIB)
+    yard.turn(3)
+
+    assert isinstance(worker.say(Take(study_id=study_id, worker="small", device="")), PreflightTask)
+    yard.set_state(study_id, StudyState.CANCELLED)
+    yard.turn(3)
+    assert isinstance(worker.say(Take(study_id=study_id, worker="small", device="")), Nothing)
 
 
 @on_sqlite

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from store.messages import AttemptKey, Finish, Preflighted, Report, Take
-from tests.integration.pools import RunningPool, objective, running_pool
+from tests.integration.pools import RunningPool, eventually, objective, running_pool
 from tests.integration.scripted_scheduler import ScriptedScheduler
 from tests.services import redis_server
 
@@ -137,6 +137,25 @@ def test_a_preflight_names_the_objectives_that_there_are(pool: RunningPool, sche
     assert (problem["path"], problem["message"]) == ("trial.name", "there is no objective 'unheard_of' on this worker")
     assert "square" in problem["hint"]
     assert accepted.problems == []
+
+
+def test_a_preflight_that_nobody_waits_for_any_more_frees_its_slot(
+    tmp_path: Path, redis_url: str, scheduler: ScriptedScheduler
+) -> None:
+    begun = tmp_path / "begun"
+    (tmp_path / "endless.py").write_text(f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(600)")
+    with running_pool(tmp_path, redis_url, commands='endless = "endless:objective"', pool="own", name="own"):
+        scheduler.pool = "own"
+        scheduler.preflight(8, _definition("endless"))
+        eventually(begun.exists)
+        eventually(lambda: scheduler.seen(Take, lambda take: take.sender.endswith(".slot")))
+        assert not scheduler.seen(Preflighted)  # it is still wanted, and goes on
+
+        scheduler.cancel_preflight(8)
+        scheduler.assign(objective("square", number=1, x=2.0))
+
+        assert finish_of(scheduler, 1).metrics == {"loss": 4.0}
+        assert not scheduler.seen(Preflighted)
 
 
 def test_a_worker_says_what_it_is_and_what_it_does(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -48,8 +49,18 @@ class Categorical(Document):
 
     def encode(self, column: pd.Series) -> NDArray[np.int64]:
         """(rows,)"""
-        index = index_of(_codes(column), self.categories)
-        return np.where((index < 0) & column.notna() & self.bucket, len(self.categories), index) + 1
+        places = self.places(column)
+        return np.where((places < 0) & column.notna() & self.bucket, len(self.categories), places) + 1
+
+    def places(self, column: pd.Series) -> NDArray[np.int64]:
+        """(rows,): which category each value is, -1 for a missing one and for one never seen. It counts as it is
+        written, or else as the one name of the same number: 10.0, as 10 is read beside a gap, or 10 where 010 is known.
+        """
+        written = as_text(column)
+        places = index_of(written, self.categories)
+        if (others := (places < 0) & column.notna().to_numpy()).any():
+            places[others] = _same_number(written[others], self.categories)
+        return places
 
 
 class Excluded(Document):
@@ -91,14 +102,15 @@ class Schema(Document):
         Raises:
             KeyError: the table lacks a column.
         """
-        table = mark_missing(table[self.columns], self.missing_values)
+        # Not made numbers of, as a whole column would be: a row means the same by itself as beside others.
+        there = partial(_without_markers, markers=self.missing_values, numbers=_as_numbers(self.missing_values))
         x_num = np.empty((len(table), len(self.numeric)), np.float32)
         for place, number in enumerate(self.numeric):
             with np.errstate(over="ignore"):  # too large for float32: infinite, and no answer comes of it
-                x_num[:, place] = number.encode(table[number.name])
+                x_num[:, place] = number.encode(there(table[number.name]))
         x_cat = np.empty((len(table), len(self.categorical)), np.int64)
         for place, category in enumerate(self.categorical):
-            x_cat[:, place] = category.encode(table[category.name])
+            x_cat[:, place] = category.encode(there(table[category.name]))
         return x_num, x_cat
 
     @property
@@ -132,7 +144,7 @@ def fit_schema(train: pd.DataFrame, data: Data, target: Target) -> Schema:
     features = train.drop(columns=target.name)
     _refuse_empty(features)
     named = [name for name in data.categorical if name in features]
-    features = features.assign(**{name: _codes(features[name]) for name in named})
+    features = features.assign(**{name: _names(features[name]) for name in named})
     excluded = [
         Excluded(name=name, why=why) for name in features.drop(columns=named) if (why := _why_not(features[name]))
     ]
@@ -152,7 +164,7 @@ def fit_schema(train: pd.DataFrame, data: Data, target: Target) -> Schema:
 
 def mark_missing(table: pd.DataFrame, markers: Sequence[str]) -> pd.DataFrame:
     """Put NaN where a value is a marker or infinite, and make numbers of columns that then hold nothing else."""
-    numbers = pd.to_numeric(pd.Series(markers, dtype=object), errors="coerce").dropna()
+    numbers = _as_numbers(markers)
     return pd.DataFrame({name: _mark_missing(table[name], markers, numbers) for name in table}, index=table.index)
 
 
@@ -205,12 +217,22 @@ def index_of(column: pd.Series, names: Sequence[str]) -> NDArray[np.int64]:
     return pd.Index(list(names)).get_indexer(pd.Index(as_text(column))).astype(np.int64)
 
 
-def _codes(column: pd.Series) -> pd.Series:
+def _names(column: pd.Series) -> pd.Series:
     """Numbers that are names: 10.0, as it is read beside a missing value, is the same name as 10."""
-    if not is_number(column):
-        return column
-    whole = bool((column.dropna() % 1 == 0).all())
-    return (column.astype("Int64") if whole else column).astype(object)
+    plain = (int(value) if isinstance(value, float) and value.is_integer() else value for value in column)
+    return pd.Series(list(plain), column.index, dtype=object, name=column.name)
+
+
+def _same_number(written: pd.Series, names: Sequence[str]) -> NDArray[np.int64]:
+    """Where in `names` the only one stands that is the same number; else -1."""
+    known = _as_numbers(names).drop_duplicates(keep=False)
+    places = pd.Index(known).get_indexer(pd.Index(pd.to_numeric(written, errors="coerce")))
+    return np.where(places < 0, -1, known.index.to_numpy(np.int64, na_value=0)[places]) if len(known) else places
+
+
+def _as_numbers(names: Sequence[str]) -> pd.Series:
+    """Those that are numbers, by their places."""
+    return pd.to_numeric(pd.Series(list(names), dtype=object), errors="coerce").dropna()
 
 
 def _fit_categorical(column: pd.Series, data: Data) -> Categorical:
@@ -222,6 +244,14 @@ def _fit_categorical(column: pd.Series, data: Data) -> Categorical:
 
 
 def _mark_missing(column: pd.Series, markers: Sequence[str], numbers: pd.Series) -> pd.Series:
+    column = _without_markers(column, markers, numbers)
+    if is_number(column) or types.infer_dtype(column, skipna=True) not in MAYBE_NUMBERS:
+        return column
+    values = pd.to_numeric(column, errors="coerce")
+    return values if values.notna().sum() == column.notna().sum() > 0 else column
+
+
+def _without_markers(column: pd.Series, markers: Sequence[str], numbers: pd.Series) -> pd.Series:
     """`numbers`: what the markers are in a column of numbers."""
     if is_number(column):
         if numbers.empty and _is_finite(column):
@@ -229,9 +259,7 @@ def _mark_missing(column: pd.Series, markers: Sequence[str], numbers: pd.Series)
         return column.mask(column.isin(numbers) | column.isin([np.inf, -np.inf]))
     if types.infer_dtype(column, skipna=True) not in MAYBE_NUMBERS:
         return column
-    column = column.astype(object).mask(column.isin(markers))
-    numbers = pd.to_numeric(column, errors="coerce")
-    return numbers if numbers.notna().sum() == column.notna().sum() > 0 else column
+    return column.astype(object).mask(column.isin(markers))
 
 
 def _is_finite(column: pd.Series) -> bool:

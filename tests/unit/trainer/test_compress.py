@@ -77,6 +77,18 @@ def test_the_smallest_weights_go_wherever_they_stand_and_never_come_back(iris: P
     assert all(before <= after for before, after in pairwise(gone))
 
 
+def test_snapshots_from_before_a_step_are_not_among_what_is_left(iris: Prepared) -> None:
+    rule = {"name": "magnitude", "share": 0.6, "begin": 0.5}  # before epoch 3 of 0 to 5
+    restarts = {"name": "cosine_restarts", "restart_epochs": 2}
+    config = configure(compression=rule, schedule=restarts, regularization={"snapshots": 3})
+
+    _, folder, _ = run(config, iris)
+
+    weights = {name: tensor for name, tensor in load(folder).members[0].model.state_dict().items() if tensor.ndim > 1}
+    zeros = sum(int((tensor == 0).sum()) for tensor in weights.values())
+    assert zeros == pytest.approx(0.6 * sum(tensor.numel() for tensor in weights.values()), abs=2)
+
+
 def test_the_units_with_the_largest_weights_stay_with_all_that_belongs_to_them() -> None:
     schema = prepare(configure().data, device=CPU, data_folders=()).schema
     wide = Model(hidden=[3, 2], norm="batch", activation="relu")

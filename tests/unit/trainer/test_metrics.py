@@ -58,6 +58,17 @@ def test_two_classes_have_the_f1_and_the_auc_of_scikit_learn_ties_and_all(seed: 
     assert measured["auc"] == pytest.approx(reference.roc_auc_score(y, logits[:, 1]))
 
 
+def test_the_auc_of_many_classes_is_ranked_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(0, 1, (200, 30)), rng.integers(0, 29, 200)  # the last class has no row
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = np.mean([reference.roc_auc_score(y == c, probabilities[:, c]) for c in np.unique(y)])
+
+    for at_once in (1, 200 * 7, 2**22):  # one class, seven, all
+        monkeypatch.setattr("trainer.metrics.RANKED_AT_ONCE", at_once)
+        assert measure(torch.from_numpy(logits), torch.from_numpy(y), 1.0)["auc"] == pytest.approx(expected)
+
+
 def test_a_part_with_one_class_has_no_order_to_measure() -> None:
     measured = measure(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]), deviation=1.0)
 

@@ -247,6 +247,13 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(iris: Prepared) ->
     assert not torch.allclose(trained(iris, batch_size=4)["weights"], one["weights"], atol=1e-3)  # type: ignore[arg-type]
 
 
+def test_accumulated_batches_weigh_their_classes_as_one_large_batch_does(iris: Prepared) -> None:
+    weighted = dataclasses.replace(iris, class_weight=torch.tensor([1.0, 10.0, 0.1]))
+    one, four = trained(weighted, batch_size=16), trained(weighted, batch_size=4, accumulate=4)  # type: ignore[arg-type]
+
+    torch.testing.assert_close(four["weights"], one["weights"], rtol=1e-3, atol=1e-5)
+
+
 def test_averaged_weights_are_those_that_are_kept(iris: Prepared) -> None:
     # One epoch of six steps with decays min(0.9, (1 + t) / (10 + t)): what is kept lies between beginning and end
     begun, ended = trained(iris, epochs=1, optimizer={"name": "sgd", "lr": 1e-12}), trained(iris, epochs=1)

@@ -106,6 +106,29 @@ def test_numbers_can_be_told_to_be_names() -> None:
     assert schema.encode(gaps)[1][:, 0].tolist() == [3, 0]
 
 
+def test_a_row_means_the_same_by_itself_as_beside_others() -> None:
+    codes = ["250.80", "V27", "010", "276", "250.8", "2"]
+    grades = [1.0, 1.5, 2.0, 1e19, 3.0, None]
+    rows = pd.DataFrame({"code": codes, "grade": grades})
+    schema = fit(rows, categorical=["code", "grade"])
+
+    together = schema.encode(rows)[1].tolist()
+    alone = [schema.encode(rows.iloc[[row]])[1][0].tolist() for row in range(len(rows))]
+    as_sent = [schema.encode(pd.DataFrame([row], dtype=object))[1][0].tolist() for row in rows.to_dict("records")]
+
+    assert alone == together == as_sent
+    assert [code for code, _ in together] == [4, 6, 1, 5, 3, 2]
+    assert sorted(grade for _, grade in together) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_name_that_is_not_known_as_written_is_the_only_one_of_the_same_number() -> None:
+    schema = fit(pd.DataFrame({"code": ["010", "V27", "1", "01", "20"]}))
+
+    written = pd.DataFrame({"code": [10, "10.0", "1", "1.0", "20.0", "V28", None]}, dtype=object)
+
+    assert schema.encode(written)[1][:, 0].tolist() == [2, 2, 3, 0, 4, 0, 0]
+
+
 def test_a_marker_of_missing_values_makes_a_column_of_strings_a_column_of_numbers() -> None:
     schema = fit(pd.DataFrame({"age": ["30", "?", "50"]}), missing_values=["?"], impute="mean", normalize="none")
 
