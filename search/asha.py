@@ -151,7 +151,7 @@ class Rungs:
         Args:
             is_last: no new trial can begin.
         """
-        found = (rung.promotable(self._reduction_factor) for rung in reversed(self._in_time()))
+        found = (self._promotable(rung) for rung in reversed(self._in_time()))
         number = next((number for number in found if number is not None), None)
         return self._to_complete() if number is None and is_last else number
 
@@ -160,6 +160,9 @@ class Rungs:
         self.withdraw(number)
         self._climbs[number].promotions += 1
         self._climbing.add(number)
+
+    def _promotable(self, rung: Rung) -> int | None:
+        return rung.promotable(self._reduction_factor)
 
     def _to_complete(self) -> int | None:
         """The best trial that waits at the highest rung, while too few are complete or on their way there.

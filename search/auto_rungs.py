@@ -15,6 +15,7 @@ from search.asha import Climb, Rung, Rungs
 
 PAIRS = 10  # of values at a rung and above it, before anything is concluded from them
 TELLING = 0.7  # the rank correlation from which on a rung is worth its losses (ADR 0029)
+FIRM = 0.92  # that of the first rung from which on a share is all that a rung lets go (ADR 0036)
 LEADING_SHARE = 0.35  # of the steps of all trials, for leaders
 UNCOMPARED = "trialyard:uncompared"  # a trial's system attribute: it is compared at the last rung alone
 UNCOMPARED_SHARE = 0.2  # of the steps of all trials, for these (ADR 0034)
@@ -30,8 +31,9 @@ class AutoRungs(Rungs):
 
     Random trials climb beside the others and are compared among themselves: where good trials begin slowly, those that
     a model proposes look better for long, and would keep them down. Of the others a rung lets no more up than its share
-    of those that came to it. By asha's own rule a search that keeps finding slightly better trials would train each of
-    them to the end.
+    of those that came to it: by asha's own rule a search that keeps finding slightly better trials would train each of
+    them to the end. Where the first rung of all is telling, but not firmly, asha's own rule holds: its best may not be
+    the best of the next one, and more must go on to show it.
 
     A leader, the best of all that came to a telling rung, goes on before its rung has a place for it: who looks at a
     search finds the best so far trained to its end. What leaders have cost is kept to a share of all steps.
@@ -56,7 +58,7 @@ class AutoRungs(Rungs):
         self._uncompared: set[int] = set()
         self._free: dict[int, int] = {}  # by trial, the rungs that it passes without being compared
         self._pairs: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)  # by rung, of it and the next
-        self._first: int | None = 0
+        self._judged: tuple[int, bool] | None = (0, True)  # the first telling rung, and whether shares hold
         self._stages = (0, *levels, max_resource)  # what a trial goes through: from each rung to the next
         self._steps = 0  # of all trials, to where they were last seen at a rung or at their end
         self._led: dict[int, int] = {}  # by trial, the steps for which it was let go on as a leader
@@ -69,10 +71,7 @@ class AutoRungs(Rungs):
     @property
     def first(self) -> int:
         """The first telling rung; the number of rungs, if none is."""
-        if self._first is None:
-            telling = (rung for rung in range(len(self._rungs)) if _is_telling(self._pairs[rung]))
-            self._first = next(telling, len(self._rungs))
-        return self._first
+        return self._judge()[0]
 
     def affords(self, uncompared: int) -> bool:
         """Whether so many trials may come to the last rung uncompared, if there is a rung below that keeps others."""
@@ -153,6 +152,19 @@ class AutoRungs(Rungs):
     def _all(self) -> list[Rung]:
         return [rung for pair in zip(self._rungs, self._drawn, strict=True) for rung in pair]
 
+    @override
+    def _promotable(self, rung: Rung) -> int | None:
+        has_let_up_its_share = isinstance(rung, _Rung) and rung.left >= len(rung.reached) // self._reduction_factor
+        return None if has_let_up_its_share and self._judge()[1] else super()._promotable(rung)
+
+    def _judge(self) -> tuple[int, bool]:
+        """The first telling rung, or the number of rungs, and whether shares hold."""
+        if self._judged is None:
+            correlations = enumerate(_correlation(self._pairs[rung]) for rung in range(len(self._rungs)))
+            telling = ((rung, rung > 0 or found >= FIRM) for rung, found in correlations if found >= TELLING)
+            self._judged = next(telling, (len(self._rungs), True))
+        return self._judged
+
     def _leader(self) -> int | None:
         """The best of all that came to a rung, from the highest on, if it waits there and leaders may cost as much."""
         left = LEADING_SHARE * self._steps - sum(self._led.values())
@@ -182,26 +194,20 @@ class AutoRungs(Rungs):
         # Else it was promoted for its value there, or lies where a model expects the best ends.
         if rung >= 0 and self._free.get(number, 0) > rung and number not in self._uncompared:
             self._pairs[rung].append((self._climbs[number].values[rung][0], above))
-            self._first = None
+            self._judged = None
 
 
 @dataclass
 class _Rung(Rung):
     left: int = 0  # how many were promoted from here
 
-    @override
-    def promotable(self, reduction_factor: int) -> int | None:
-        return super().promotable(reduction_factor) if self.left < len(self.reached) // reduction_factor else None
 
-
-def _is_telling(pairs: list[tuple[float, float]]) -> bool:
-    """Whether Spearman's rank correlation is great enough, or not known yet."""
+def _correlation(pairs: list[tuple[float, float]]) -> float:
+    """Spearman's rank correlation; 1 as long as it is not known."""
     if len(pairs) < PAIRS:
-        return True
+        return 1.0
     below, above = (_ranks(column) for column in zip(*pairs, strict=True))
-    if np.ptp(below) == 0 or np.ptp(above) == 0:
-        return False
-    return bool(np.corrcoef(below, above)[0, 1] >= TELLING)
+    return 0.0 if np.ptp(below) == 0 or np.ptp(above) == 0 else float(np.corrcoef(below, above)[0, 1])
 
 
 def _ranks(values: Sequence[float]) -> NDArray[np.float64]:

@@ -176,6 +176,33 @@ def test_who_passed_a_rung_without_being_compared_takes_nobodys_share_of_it(free
     assert ladder.next() == found
 
 
+@pytest.mark.parametrize(
+    ("above", "free", "found"),
+    [
+        ([2, 1, 0, 4, 3, 6, 5, 7, 8, 9], 1, None),  # 0.927
+        ([2, 1, 0, 4, 3, 6, 5, 8, 7, 9], 1, 12),  # 0.915
+        ([2, 1, 0, 4, 3, 6, 5, 8, 7, 9], 2, None),  # at the second rung; the first tells nothing
+    ],
+)
+def test_where_the_first_rung_tells_less_than_firmly_more_than_a_share_goes_up(
+    above: list[int], free: int, found: int | None
+) -> None:
+    """Above: the ranks at the next rung; the comments have Spearman's correlation."""
+    ladder = AutoRungs(1, 27, 3, ["minimize"])  # at 1, 3 and 9
+    for number in range(10):
+        last_two = [number, above[number]]
+        values = [[float(value)] for value in (last_two if free == 1 else [above[number] % 2, *last_two])]
+        ladder.load(number, {"values": values, "promotions": free, "free": free, "at_random": True, "led": 4})
+    # Of three at a rung one may go on, and one has. The third is better.
+    for number, value, gone in ((10, 0.5, 1), (11, 0.9, 0), (12, 0.1, 0)):
+        stored = {"values": [[value]] * free, "promotions": free - 1 + gone, "free": free - 1, "at_random": False}
+        ladder.load(number, stored)
+    ladder.wait(11)
+    ladder.wait(12)
+
+    assert (ladder.first, ladder.next()) == (free - 1, found)
+
+
 @pytest.mark.parametrize("uncompared", [False, True])
 def test_an_uncompared_trial_comes_to_the_last_rung_and_is_compared_there(uncompared: bool) -> None:
     ladder = AutoRungs(1, 27, 3, ["minimize"])  # at 1, 3 and 9
