@@ -137,6 +137,21 @@ def test_the_averaged_model_is_the_mean_of_the_last_epochs_with_batch_statistics
     assert not torch.allclose(kept, evaluate(training.model, iris.validation), atol=1e-3)
 
 
+def test_the_rate_that_is_set_for_the_average_is_not_lowered_by_a_plateau(iris: Prepared) -> None:
+    sections: dict[str, Any] = {
+        "schedule": {"name": "plateau", "plateau_epochs": 1, "factor": 0.1}, "epochs": 8, "model": {"hidden": [8]},
+        "regularization": {"swa": True, "swa_start": 0.75, "swa_lr": 1e-20},
+        "optimizer": {"lr": 1e-30},  # with which no epoch is better than the one before
+    }  # fmt: skip
+    training, rates = Training(configure(**sections), iris, LOSS), []
+    for _ in range(8):
+        training.run_epoch()
+        rates += [group["lr"] for group in training._optimizer.param_groups]
+
+    assert rates[:6] == pytest.approx([1e-30] * 3 + [1e-31] * 2 + [1e-32])
+    assert rates[6:] == [1e-20] * 2
+
+
 class _OfNumbers(nn.Module):
     """A model of tables without categories, called with its numbers alone."""
 
