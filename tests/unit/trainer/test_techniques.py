@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from tests.unit.trainer.conftest import Killed, MemoryFolder, Recorder
 from trainer import model_file
-from trainer.average import Lookahead
+from trainer.average import Lookahead, MovingAverage
 from trainer.config import Augment, Model, Regularization, Schedule, TrainConfig
 from trainer.data.prepared import Prepared
 from trainer.fit import Monitor, fit
@@ -213,6 +213,41 @@ def test_lookahead_takes_the_slow_weights_a_share_of_the_way_and_the_fast_ones_b
 
     # after two steps the fast weight is at 2, and the slow one goes half of the way; then it is at 3, half from 1 to 3
     assert seen == [(1.0, 0.0), (1.0, 1.0), (2.0, 1.0), (2.0, 2.0)]
+
+
+def test_the_moving_average_forgets_the_beginning_soon_and_takes_the_batch_statistics_along() -> None:
+    trained, average = (MLP(Model(hidden=[2], norm="batch"), numeric=1, categories=[], outputs=2) for _ in range(2))
+    _fill(average, 0.0)
+    follower, seen = MovingAverage(average, decay=0.5), []
+    for step in range(9):
+        _fill(trained, float(step + 1))
+        follower.after_step(trained, step)
+        seen.append(next(average.parameters())[0, 0].item())
+
+    # decays of 1/10, 2/11, … 8/17, and then of 1/2, which (1 + 8) / (10 + 8) is as well
+    expected, mean = [], 0.0
+    for step, decay in enumerate([*((1 + step) / (10 + step) for step in range(8)), 0.5], start=1):
+        mean = decay * mean + (1 - decay) * step
+        expected.append(mean)
+    assert seen == pytest.approx(expected)
+    assert all(torch.equal(own, its) for own, its in zip(average.buffers(), trained.buffers(), strict=True))
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_lookahead_takes_the_batch_statistics_of_every_step_along(after: int) -> None:
+    trained, slow = (MLP(Model(hidden=[2], norm="batch"), numeric=1, categories=[], outputs=2) for _ in range(2))
+    lookahead = Lookahead(slow, steps=2, size=0.5)
+    for step in range(after):
+        _fill(trained, float(step + 1))
+        lookahead.after_step(trained, step)
+
+    assert all(torch.equal(own, its) for own, its in zip(slow.buffers(), trained.buffers(), strict=True))
+
+
+def _fill(model: nn.Module, value: float) -> None:
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.fill_(value)
 
 
 class _Weight(Network):
