@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
-from trainer.config import Data, Model, TrainConfig
+from trainer.config import Data, Model, Optimizer, TrainConfig
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Part, Prepared
 from trainer.fit import Monitor, fit
 from trainer.models.build import build
 from trainer.models.layers import Network
+from trainer.optim import make_optimizer
 from trainer.precision import Precision
 
 ACCURACY = Monitor("val/accuracy", "maximize")
@@ -78,6 +80,29 @@ def test_fp16_leaves_out_a_step_whose_gradients_are_too_large_and_takes_the_next
 
     assert model.weight.item() == before
     assert precision.state()["scale"] == scale / 2
+
+
+@pytest.fixture
+def nothing_is_zero_by_chance() -> Iterator[None]:
+    """Memory that nobody has written to holds NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("nothing_is_zero_by_chance")
+def test_a_momentum_whose_first_step_is_left_out_begins_at_nothing() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    optimizer = make_optimizer(model.parameters(), Optimizer(name="sgd", lr=0.1, momentum=0.9))
+    precision, before = Precision("fp16", model, CPU), model.weight.item()
+
+    for gradient in (float("inf"), 2.0, 3.0):
+        precision.backward(model(torch.ones(1, 1)).sum() * 0)
+        model.weight.grad = torch.tensor([[gradient]]) * precision.state()["scale"]
+        precision.unscale(optimizer)
+        precision.step(optimizer)
+
+    assert model.weight.item() == pytest.approx(before - 0.1 * 2 - 0.1 * (0.9 * 2 + 3))
 
 
 def model_of(digits: Prepared, **knobs: Any) -> Network:
