@@ -89,6 +89,19 @@ def test_snapshots_from_before_a_step_are_not_among_what_is_left(iris: Prepared)
     assert zeros == pytest.approx(0.6 * sum(tensor.numel() for tensor in weights.values()), abs=2)
 
 
+@pytest.mark.parametrize(
+    ("hidden", "groups", "says"),
+    [([6], 2, "2 groups do not divide a width of 3"), ([4], 2, "in 2 groups of a width of 2 each number")],
+)
+def test_a_preflight_knows_what_no_norm_can_do_once_units_are_gone(hidden: list[int], groups: int, says: str) -> None:
+    model = {"hidden": hidden, "norm": "group", "groups": groups}
+    config = configure(model=model, compression={"name": "units", "share": 0.5})
+
+    problems, _ = check([config], wanted={}, data_folders=(), device=CPU)
+
+    assert [(problem.path, says in problem.message) for problem in problems] == [("trial.model.groups", True)]
+
+
 def test_the_units_with_the_largest_weights_stay_with_all_that_belongs_to_them() -> None:
     schema = prepare(configure().data, device=CPU, data_folders=()).schema
     wide = Model(hidden=[3, 2], norm="batch", activation="relu")
