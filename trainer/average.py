@@ -136,7 +136,6 @@ def measure_statistics(model: Network, norms: Sequence[BatchNorm], part: Part) -
     if not norms:
         return
     model.eval()  # dropout and its like stay quiet
-    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # all batches alike
@@ -147,8 +146,6 @@ def measure_statistics(model: Network, norms: Sequence[BatchNorm], part: Part) -
         for rows in torch.split(mixed.to(part.home), STATISTICS_ROWS):
             if len(rows) > 1:
                 model(*part.take(rows))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 def _copy_buffers(source: Network, target: Network) -> None:

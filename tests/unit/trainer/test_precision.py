@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
+from trainer.checkpoint import pack, unpack
 from trainer.config import Data, Model, Optimizer, TrainConfig
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Part, Prepared
@@ -18,6 +19,7 @@ from trainer.models.build import build
 from trainer.models.layers import Network
 from trainer.optim import make_optimizer
 from trainer.precision import Precision
+from trainer.training import Training
 
 ACCURACY = Monitor("val/accuracy", "maximize")
 HAS_BF16 = torch.cpu._is_avx512_bf16_supported()
@@ -80,6 +82,17 @@ def test_fp16_leaves_out_a_step_whose_gradients_are_too_large_and_takes_the_next
 
     assert model.weight.item() == before
     assert precision.state()["scale"] == scale / 2
+
+
+def test_a_resumed_training_has_the_scale_that_it_had_come_to(digits: Prepared) -> None:
+    first, resumed = (Training(configure("fp16", epochs=2), digits, ACCURACY) for _ in range(2))
+    first._precision.restore(first._precision.state() | {"scale": 128.0})
+    first.run_epoch()
+
+    resumed.restore(unpack(pack(first.checkpoint())))
+
+    assert resumed._precision.state() == first._precision.state()
+    assert resumed._precision.state()["scale"] == 128
 
 
 @pytest.fixture

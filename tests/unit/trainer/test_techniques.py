@@ -13,9 +13,9 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from tests.unit.trainer.conftest import Killed, MemoryFolder, Recorder
 from trainer import model_file
-from trainer.average import Lookahead, MovingAverage
+from trainer.average import STATISTICS_ROWS, Lookahead, MovingAverage, measure_statistics
 from trainer.config import Augment, Model, Regularization, Schedule, TrainConfig
-from trainer.data.prepared import Prepared
+from trainer.data.prepared import Part, Prepared
 from trainer.fit import Monitor, fit
 from trainer.init import initialize
 from trainer.loop import evaluate
@@ -135,6 +135,21 @@ def test_the_averaged_model_is_the_mean_of_the_last_epochs_with_batch_statistics
 
     torch.testing.assert_close(kept, evaluate(reference.module, iris.validation))
     assert not torch.allclose(kept, evaluate(training.model, iris.validation), atol=1e-3)
+
+
+def test_batch_statistics_of_a_part_that_is_sorted_are_those_of_all_of_it() -> None:
+    rows = 4 * STATISTICS_ROWS
+    numbers = torch.cat([torch.zeros(rows // 2, 1), torch.ones(rows // 2, 1)])
+    part = Part((numbers, torch.empty(rows, 0, dtype=torch.int64)), torch.zeros(rows, dtype=torch.int64))
+    model = MLP(Model(hidden=[1], norm="batch"), numeric=1, categories=[], outputs=2)
+    norm = model.blocks[1]
+    assert isinstance(norm, nn.BatchNorm1d)
+
+    measure_statistics(model, [norm], part)
+
+    seen = model.blocks[0](numbers)
+    torch.testing.assert_close(norm.running_mean, seen.mean(0), rtol=0.05, atol=1e-3)
+    torch.testing.assert_close(norm.running_var, seen.var(0), rtol=0.01, atol=0)  # of halves alone it would be 0
 
 
 def test_the_rate_that_is_set_for_the_average_is_not_lowered_by_a_plateau(iris: Prepared) -> None:
