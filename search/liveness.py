@@ -82,9 +82,11 @@ class Liveness:
         """What every live worker offers, by its name."""
         return {worker["name"]: Offer.of(worker) for worker in read_workers(self._redis)}
 
-    def announce(self) -> None:
-        """Say which messages this scheduler exchanges, for workers that are about to start."""
-        said = ("version", version("trialyard"), "protocol", PROTOCOL)
+    def announce(self, trouble: str) -> None:
+        """Say which messages this scheduler exchanges, for workers that are about to start; and why it can settle
+        nothing at the moment, "" if it can, for those who run the service.
+        """
+        said = ("version", version("trialyard"), "protocol", PROTOCOL, "trouble", trouble)
         self._wire.send(("HSET", SCHEDULER_KEY, *said), ("EXPIRE", SCHEDULER_KEY, SAID_SECONDS))
 
     def _read_beats(self, names: list[str]) -> list[bytes | None]:

@@ -145,7 +145,9 @@ class Scheduler:
             try:
                 self.run_once()
                 self._redis_away.is_over()
-                self._database_away.is_over()
+                if self._database_away.lasts:
+                    self._database_away.is_over()
+                    self._next_round = self._next_reconciliation = 0.0  # say so at once
             except RedisError as error:
                 # What was committed is remembered: the messages come again, and are answered again. One that only takes
                 # nothing may let us read: the next round writes, and so tells whether it is back.
@@ -337,7 +339,7 @@ class Scheduler:
         self._pools.divide(self._studies.values(), self._seats.offers.values(), self._clock())
         if self._monotonic() >= self._next_reconciliation:
             self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
-            self._liveness.announce()
+            self._liveness.announce(self._database_away.error)
             self._enqueued &= self._queue.waiting()
             self._tasks.reconcile(self._queue)
             spare_the_living()

@@ -17,11 +17,13 @@ from search.live_study import LiveStudy
 from search.rows import batch
 from store.bus import Received
 from store.messages import Finish, Reply, Report
+from store.outage import Slowness
 
 QUICK_SECONDS = 0.002  # about as long as a commit: who waits for one does not wait for a longer proposal beside it
 RETURN_SECONDS = 0.0003  # about what a worker needs for its next message
 MOST_LOOKS = 4  # for such messages, before a batch goes without the rest of them
 SLOW_SECONDS = 0.001  # of idly waiting for a commit, from which on it is worth to wait for messages to spare one
+SLOW_COMMIT_SECONDS = 1.0  # about as long as somebody waits at an epoch's end without minding
 PAUSE_SECONDS = 0.002  # while PostgreSQL writes, between two looks at what has come in; then twice as long, and so on
 
 Job = tuple[int, int | None, int]  # a study, a trial or None for the preflight, an attempt
@@ -116,9 +118,11 @@ class Outbox:
         self._engine = engine
         self._lease = lease
         self._held: Connection | None = None
+        self._slowness = Slowness("the database is slow; workers wait so long for an answer", SLOW_COMMIT_SECONDS)
 
     def send(self, ledger: Ledger) -> Sent:
         """Send a ledger on its way."""
+        began = time.monotonic()
         with ExitStack() as stack:
             if ledger.is_of_trials_alone:
                 connection = stack.enter_context(self._hold())  # the batch is a transaction of its own
@@ -135,6 +139,7 @@ class Outbox:
 
         def wait() -> dict[int, int]:
             sent.close()
+            self._slowness.took(time.monotonic() - began)
             return newest()
 
         return Sent(wait, socket if ledger.is_of_trials_alone else None)

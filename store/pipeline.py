@@ -59,20 +59,23 @@ class Pipeline:
         if not self._is_under_way:
             self.send()
         found: list[str | None] = []
-        error: psycopg.Error | None = None
-        for name in self._awaited:
-            result = self._next()
-            if result.status == ExecStatus.FATAL_ERROR:
-                error = psycopg.errors.error_from_result(result)
-            elif name is None:
-                found.append(_first_value(result))
-            elif result.status == ExecStatus.COMMAND_OK:
-                self._prepared.add(name)
-        self._next()  # of the Sync
-        self._driver.pgconn.exit_pipeline_mode()
-        self._is_under_way = False
-        if error is not None:
-            raise error
+        cause: psycopg.Error | None = None  # the first error: of a server that ends the next one says only that
+        try:
+            for name in self._awaited:
+                result = self._next()
+                if result.status == ExecStatus.FATAL_ERROR:
+                    cause = cause or psycopg.errors.error_from_result(result)
+                elif name is None:
+                    found.append(_first_value(result))
+                elif result.status == ExecStatus.COMMAND_OK:
+                    self._prepared.add(name)
+            self._next()  # of the Sync
+            self._driver.pgconn.exit_pipeline_mode()
+            self._is_under_way = False
+        except psycopg.Error as error:
+            raise cause or error from error
+        if cause is not None:
+            raise cause
         return found
 
     def abandon(self) -> None:

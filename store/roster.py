@@ -18,7 +18,7 @@ from store.messages import without_controls
 DRAIN_SECONDS = 24 * 3600  # how long the word waits for a worker that is cut off
 
 
-SCHEDULER_KEY = "trialyard:scheduler"  # a hash: the version and protocol of the one that is active
+SCHEDULER_KEY = "trialyard:scheduler"  # a hash: the version and protocol of the one that is active, and its trouble
 SAID_SECONDS = 30
 _LONGEST_NUMBER = 18  # digits, which any database takes
 
@@ -57,7 +57,7 @@ def read_workers(client: redis.Redis) -> list[dict[str, str]]:
 
 
 def read_scheduler(client: redis.Redis) -> dict[str, str]:
-    """The `version` and `protocol` of the active scheduler; nothing if none was active a moment ago."""
+    """The `version` and `protocol` of the active scheduler, and its `trouble`; nothing if none was active just now."""
     [said] = _read_hashes(client, [SCHEDULER_KEY])
     return said
 

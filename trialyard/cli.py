@@ -90,15 +90,14 @@ def _what_was_sent() -> str:
 def init(
     data: Annotated[
         str,
-        typer.Argument(
-            help="A file of rows, a folder of class folders of images, sklearn:NAME, or a Python script with argparse."
-        ),
+        typer.Argument(help="A file of rows, a folder of class folders of images, sklearn:NAME, or a Python script."),
     ],
-    target: Annotated[str | None, typer.Option(help="The column to predict; the last one if left out.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column to predict; a guess if left out.")] = None,
     text: Annotated[str | None, typer.Option(help="The column of texts to learn from.")] = None,
     missing: Annotated[
         list[str] | None, typer.Option(help="What stands where a value is missing, as in unknown.")
     ] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="A column not to learn from; may be said again.")] = None,
     channels: Annotated[
         Literal["auto", "first", "last"],
         typer.Option(help="Where arrays of images have channels, if both could be."),
@@ -118,7 +117,7 @@ def init(
         from trialyard.first_look import Given
         from trialyard.first_study import say, write_first_study
 
-        given = Given(data, target, text, tuple(missing or ()), channels, name, output)
+        given = Given(data, target, text, tuple(missing or ()), tuple(drop or ()), channels, name, output)
         say(write_first_study(given, _settings()), screen())
 
 

@@ -20,11 +20,14 @@ from trainer.config import Channels, Data, Split
 from trainer.data.images import Images
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
+from trainer.data.same import keys_of
 from trainer.data.sources import Place, first_line, read
 from trainer.data.words import unspaced_characters
 from trainer.errors import DataError, TrainerError
 from trialyard.errors import BadInput
+from trialyard.first_target import guess_target
 from trialyard.separators import BY_ENDING, separator_of
+from trialyard.telling import telling_columns
 
 CPU = torch.device("cpu")
 MISSING = "?"  # what pandas does not take for a missing value by itself, and UCI's tables mean by it
@@ -33,7 +36,13 @@ NUMBER = r"[+-]?\d+([.,]\d+)?"
 NUMBER_WITH_COMMA = r"[+-]?\d+(,\d+)?"
 PROSE_WORDS = 4
 IMAGE_SIDE = 64
-CHANNELS = "trial.data.channels"
+SOME, MOST = 0.01, 0.5  # shares of repeated rows: fewer flatter no score, more are what such a table is made of
+OPTIONS = {  # what a person without a study writes for its keys: the option, and the cure where it is another
+    "trial.data.channels": ("--channels", None),
+    "trial.data.drop": ("--drop", None),
+    "trial.data.missing_values": ("--missing", "--missing names such a word if it means that a value is missing"),
+    "trial.data.target": ("--target", None),
+}
 WITH_TEST = Split(validation=0.2, test=0.0)  # of a source whose test rows are known
 
 
@@ -45,6 +54,7 @@ class Given:
     target: str | None = None
     text: str | None = None
     missing: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
     channels: Channels = "auto"
     name: str | None = None
     output: Path | None = None
@@ -57,6 +67,7 @@ class Look:
     data: Data
     prepared: Prepared
     prose: tuple[str, ...]  # columns of sentences, none of which is learned from
+    telling: tuple[tuple[str, float], ...]  # columns that tell the target alone, with how well
     is_headless: bool  # whether the first line looks like a row, and not like names
 
 
@@ -74,14 +85,16 @@ def look(given: Given, folders: Sequence[Path]) -> Look:
         raise BadInput(_complaint(error)) from error
     if given.channels != "auto" and prepared.schema.kind != "image":
         raise BadInput(f"--channels: {given.data} holds no images; leave it out")
-    return Look(data, prepared, () if data.text else tuple(prose), _is_headless(data, folders))
+    unread = () if data.text else tuple(prose)
+    return Look(data, prepared, unread, tuple(telling_columns(prepared)), _is_headless(data, folders))
 
 
 def _complaint(error: TrainerError) -> str:
     """In the words of a person who has no study yet to write a key into."""
-    if not isinstance(error, DataError) or error.path != CHANNELS:
+    if not isinstance(error, DataError) or error.path not in OPTIONS:
         return str(error)
-    return f"--channels: {error.problem.message}; {error.hint.replace('channels: ', '--channels ')}"
+    option, cure = OPTIONS[error.path]
+    return f"{option}: {error.message}; {cure or error.hint.replace('channels: ', '--channels ')}"
 
 
 def _source(data: str, folders: Sequence[Path]) -> str:
@@ -159,8 +172,9 @@ def _columns_looked_at(table: pd.DataFrame, found: dict[str, Any], given: Given)
     if any(map(_has_decimal_commas, (table[column] for column in table))):
         found["decimal"] = ","
     few = min(FEW_VALUES, len(table) / 2)
-    found["drop"] = [str(column) for column in table if column != given.target and table[column].count() < few]
-    table = table.drop(columns=found["drop"])
+    scarce = [str(column) for column in table if column != given.target and table[column].count() < few]
+    found["drop"] = list(dict.fromkeys([*given.drop, *scarce]))
+    table = table.drop(columns=found["drop"], errors="ignore")
     counting = [str(column) for column in table if column != given.target and _counts_rows(table[column])]
     if len(counting) < len(table.columns) - 1:
         found["drop"] += counting
@@ -168,10 +182,18 @@ def _columns_looked_at(table: pd.DataFrame, found: dict[str, Any], given: Given)
     prose = [str(column) for column in table if column != given.target and _is_prose(table[column])]
     short = [str(column) for column in table if column not in prose]
     if given.target is None and short:
-        found["target"] = short[-1]
+        found["target"] = guess_target(table, short, given.data)
     if given.text is None and len(prose) == len(short) == 1:
         found["text"] = prose[0]
+    if found["target"] in table and SOME < _repeated(table, found["target"]) / len(table) < MOST:
+        found["split"] = found.get("split", Split()).model_copy(update={"duplicates": "together"})
     return Data(**found), prose
+
+
+def _repeated(table: pd.DataFrame, target: str) -> int:
+    """How many rows are as one before them but for the target."""
+    keys = keys_of(table, target)
+    return len(keys) - len(set(keys))
 
 
 def _counts_rows(column: pd.Series) -> bool:

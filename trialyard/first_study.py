@@ -40,6 +40,7 @@ class FirstStudy:
 
     file: Path
     look: Look
+    guessed: bool  # nobody named the target
 
 
 def write_first_study(given: Given, settings: Settings) -> FirstStudy:
@@ -51,7 +52,8 @@ def write_first_study(given: Given, settings: Settings) -> FirstStudy:
     name = given.name or _name_of(given.data)
     file = (given.output or Path(f"{name}.yaml")).absolute()
     found = look(given, [*settings.data_folders, file.parent])
-    text = study_text(name, found.data, found.prepared, guessed=given.target is None)
+    guessed = given.target is None and found.prepared.schema.kind != "image"
+    text = study_text(name, found.data, found.prepared, guessed=guessed)
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)
@@ -59,7 +61,7 @@ def write_first_study(given: Given, settings: Settings) -> FirstStudy:
         raise BadInput(f"{file}: is there already; --output names another") from None
     except OSError as error:
         raise BadInput(f"{file}: {error.strerror}") from error
-    return FirstStudy(file, found)
+    return FirstStudy(file, found, guessed)
 
 
 def _name_of(data: str) -> str:
@@ -71,18 +73,31 @@ def _name_of(data: str) -> str:
 def say(study: FirstStudy, console: Console) -> None:
     """What was found, what was not used, and what to do next."""
     print_facts(study.look.data.source, study.look.prepared.facts(), console)
-    for column in study.look.prose:
-        console.print(f"{column} holds sentences: --text {shlex.quote(column)} learns from them alone", markup=False)
-    if study.look.is_headless:
-        console.print(
-            "its first line was taken for the names of the columns, and holds numbers: if it is a row, write a line "
-            "with names above it",
-            markup=False,
-        )
+    for remark in _remarks(study):
+        console.print(remark, markup=False, highlight=False)
     file = study.file.relative_to(Path.cwd()) if study.file.is_relative_to(Path.cwd()) else study.file
     console.print(
         f"\nwritten: {file}; change it as you like, then `trialyard run {shlex.quote(str(file))}`", markup=False
     )
+
+
+def _remarks(study: FirstStudy) -> Iterator[str]:
+    look = study.look
+    target = look.prepared.schema.target.name
+    if study.guessed:
+        yield f"nobody said what is to be predicted: {target} is a guess, --target names another column"
+    for column, score in look.telling:
+        yield (
+            f"{column} alone tells {target} ({score:.1%}): if it is known only once {target} is, "
+            f"--drop {shlex.quote(column)} leaves it out"
+        )
+    for column in look.prose:
+        yield f"{column} holds sentences: --text {shlex.quote(column)} learns from them alone"
+    if look.is_headless:
+        yield (
+            "its first line was taken for the names of the columns, and holds numbers: if it is a row, write a line "
+            "with names above it"
+        )
 
 
 def study_text(name: str, data: Data, prepared: Prepared, *, guessed: bool) -> str:
@@ -217,8 +232,17 @@ def _data_lines(data: Data, prepared: Prepared, guessed: bool) -> Iterator[str]:
         yield _line("image_size", Choice(data.image_size, "the pictures are of several sizes"))
     validation = {} if _is_small(prepared) else {"validation": data.split.validation}
     unlike = {} if data.split.stratify else {"stratify": False}
+    copies = _copies(data, prepared)
     why = "" if data.split.stratify else "a class has too few rows to be in each part"
-    yield _line("split", Choice({**validation, "test": data.split.test, "seed": 0, **unlike}, why))
+    why = why or ("rows that repeat others would flatter the scores" if copies else "")
+    yield _line("split", Choice({**validation, "test": data.split.test, "seed": 0, **unlike, **copies}, why))
+
+
+def _copies(data: Data, prepared: Prepared) -> dict[str, Any]:
+    """What becomes of rows that repeat others; folds do not keep them together."""
+    if data.split.duplicates == "anywhere":
+        return {}
+    return {"duplicates": "drop" if _is_small(prepared) else "together"}
 
 
 def _aligned(choices: dict[str, Choice]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from store.messages import Assignment, Metrics
 from trialyard import report
 from worker.bounds import Bounds
 from worker.checkpoints import Checkpoints
+from worker.code_version import commit_of
 from worker.conversation import Conversation, Output, Reports
 from worker.ending import CommandDiverged, CommandFailed, Ending, Outcome
 from worker.endpoint import Endpoint
@@ -91,6 +92,8 @@ class Command:
         objective = self._objective
         words = objective.arguments(self._assignment.parameters, environment)
         log.write(f"$ {shlex.join(words)}\n".encode(errors="backslashreplace"))
+        if commit := commit_of(objective.directory):
+            _say(log, f"commit {commit}")
         try:
             command = GuardedCommand(
                 words,

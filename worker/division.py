@@ -13,7 +13,8 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from search.sections import MOST_RANKS
 from store.errors import SettingsError
 from worker.gpu import Gpu
-from worker.places import MOST_ON_CORE, MOST_ON_GPU, Place, cores, memory_bytes
+from worker.machine_memory import memory_bytes
+from worker.places import MOST_ON_CORE, MOST_ON_GPU, Place, cores
 
 Slots = int | Literal["auto"]
 

@@ -1,11 +1,11 @@
-"""Holds a trial to its slot's share of the host's memory."""
+"""Holds a trial to its slot's share of the host's memory, and ends one for the sake of all."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import NamedTuple, Self
 
 import psutil
 from pydantic import ByteSize
@@ -19,28 +19,44 @@ def memory_below(process: int) -> int:
     return sum(_each_below(process, lambda each: int(each.memory_info().rss)))
 
 
+def human(size: int) -> str:
+    """A number of bytes, for people."""
+    return ByteSize(size).human_readable()
+
+
+class Excess(NamedTuple):
+    """Why something was ended, and whether it would use as much the next time and be ended again."""
+
+    reason: str
+    is_lasting: bool
+
+
 class MemoryBound:
     """Looks at a process and all that it has started, from a thread of its own, and ends what uses too much.
 
     Attributes:
-        excess: the sentence on what was ended, until it is taken.
+        excess: what is to be said of what was ended, until it is taken.
     """
 
-    def __init__(self, limit: int | None, process: Callable[[], int], kill: Callable[[], None]) -> None:
+    def __init__(
+        self, share: int, process: Callable[[], int], kill: Callable[[], None], *, is_limit: bool = False
+    ) -> None:
         """
         Args:
-            limit: bytes; None watches nothing.
+            share: bytes of the host's memory.
             process: the process to watch; 0 if there is none now.
+            is_limit: nothing may use more than the share; else it may, as long as the machine has memory left.
         """
-        self.excess: str | None = None
-        self._limit = limit
+        self.excess: Excess | None = None
+        self._share = share
+        self._is_limit = is_limit
         self._process = process
         self._kill = kill
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory bound", daemon=True)
 
     def __enter__(self) -> Self:
-        if self._limit is not None:
+        if self._is_limit:
             self._thread.start()
         return self
 
@@ -49,23 +65,37 @@ class MemoryBound:
         if self._thread.is_alive():
             self._thread.join()
 
-    def take_excess(self) -> str | None:
+    def take_excess(self) -> Excess | None:
         excess, self.excess = self.excess, None
         return excess
+
+    def give_way(self) -> None:
+        """End what runs, since the machine's memory runs out. May be called from a signal handler."""
+        if self.excess is not None or not (process := self._process()):
+            return
+        used = sum(_each_below(process, _own_memory))
+        reason = (
+            f"the machine had hardly any memory left, and this slot used the most, {human(used)}; "
+            f"its share is {human(self._share)}"
+        )
+        self.excess = Excess(reason, is_lasting=used > self._share)
+        self._kill()
 
     def _run(self) -> None:
         pause = LOOK_SECONDS
         while not self._closing.wait(pause):
             started = time.monotonic()
             if self.excess is None and (process := self._process()):
-                self._look(process, self._limit or 0)
+                self._look(process)
             pause = max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - started))
 
-    def _look(self, process: int, limit: int) -> None:
+    def _look(self, process: int) -> None:
         # Processes forked from one another share most of their pages; only the exact figure may end a trial.
+        limit = self._share
         if memory_below(process) <= limit or (used := sum(_each_below(process, _own_memory))) <= limit:
             return
-        self.excess = f"it used {_human(used)} of memory, and its slot has {_human(limit)} (--memory-per-slot)"
+        reason = f"it used {human(used)} of memory, and its slot has {human(limit)} (--memory-per-slot)"
+        self.excess = Excess(reason, is_lasting=True)
         self._kill()
 
 
@@ -90,7 +120,3 @@ def _own_memory(process: psutil.Process) -> int:
         return int(process.memory_full_info().pss)
     except (psutil.AccessDenied, AttributeError):
         return int(process.memory_info().rss)
-
-
-def _human(size: int) -> str:
-    return ByteSize(size).human_readable()

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from store.settings import Settings
 from worker.gpu import Gpu
+from worker.machine_memory import memory_bytes
 from worker.mps import VARIABLE, mps_folder
 
 MOST_ON_GPU = 8  # slots, where their number is found out
 MOST_ON_CORE = 2
 
 SECRETS = {"api_key", "database_url", "worker_redis_url"}  # no part of a worker's business
-_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 # What glibc's allocator gives back after a step of a training it asks for again in the next one, and the kernel fills
 # it with zeros page by page: up to a fifth of a small CNN's time. So many bytes stay with the process instead.
@@ -70,17 +68,6 @@ def most_slots(place: Place) -> int:
 def cores() -> int:
     """The cores that this process may use; a container's share is less than the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def memory_bytes(limits: Sequence[Path] = _CGROUP_LIMITS) -> int:
-    """The memory that this process may use; a container's share is less than the machine's."""
-    total = int(psutil.virtual_memory().total)
-    for limit in limits:
-        try:
-            total = min(total, int(limit.read_text()))
-        except (OSError, ValueError):  # not this kind of cgroup, or "max"
-            continue
-    return total
 
 
 def environment_of(settings: Settings, place: Place) -> dict[str, str]:

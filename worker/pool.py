@@ -30,6 +30,7 @@ from worker.log import configure
 from worker.objectives_file import read_objectives
 from worker.oom import OomWatch
 from worker.places import Place, environment_of, most_slots
+from worker.scarcity import Scarcity
 from worker.serve import DRAINED
 from worker.shelf import shelf_folder
 from worker.spool import spool_folder
@@ -100,7 +101,7 @@ class Pool:
         if self._lacks_gpus:
             log.warning("no GPU was found; the processor serves, and `nvidia-smi` tells what the driver sees")
         with _Signals() as signals, shelf_folder(self._settings) as self._shelf:
-            with self._courier:
+            with self._courier, Scarcity(self._processes):
                 while self._slots and not signals.stop:
                     self._start_due()
                     signals.wait(self._next_turn())
@@ -108,6 +109,9 @@ class Pool:
                     self._follow_crowds()
             log.info("leaving", slots=len(self._slots))
             return self._stop(signals)
+
+    def _processes(self) -> list[int]:
+        return [process.pid for slot in list(self._slots) if (process := slot.process) is not None]
 
     def _start_due(self) -> None:
         for slot in self._slots:

@@ -23,6 +23,7 @@ from worker.library import Library
 from worker.lifeline import end_with_parent
 from worker.log import configure
 from worker.objectives import Objectives
+from worker.oom import be_first_to_go
 from worker.prediction import Predicting
 from worker.progress import Progress
 from worker.refitting import Refitting
@@ -70,6 +71,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     arguments = _arguments()
     end_with_parent(arguments.parent, signal.SIGKILL)
+    be_first_to_go()
     os.set_inheritable(arguments.channel, False)
     # A trial turns standard error into its log; what the runner itself has to say stays where the slot's lines are.
     configure(os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1), worker=arguments.name, role="runner")

@@ -24,6 +24,7 @@ from worker.lifeline import end_with_parent
 from worker.log import configure
 from worker.memory import MemoryBound
 from worker.rq_worker import SlotWorker
+from worker.scarcity import GIVE_WAY
 from worker.slot import Slot
 
 GRACE_SHARE = 0.75  # of the time that the supervisor leaves us; the rest is for telling what became of the trial
@@ -41,7 +42,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")  # RQ's own lines
     settings = Settings()
     child = RunnerChild(_runner_options(arguments))
-    bound = MemoryBound(arguments.memory if arguments.limit_memory else None, lambda: child.pid, child.kill)
+    bound = MemoryBound(arguments.memory, lambda: child.pid, child.kill, is_limit=arguments.limit_memory)
     beats = _beats(settings, arguments, Figures(lambda: child.pid, _gpus(arguments)))
     slot = Slot(open_redis(settings.redis_url), arguments.name, child, beats, bound)
     worker = SlotWorker(
@@ -54,6 +55,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.request_stop)
     signal.signal(signal.SIGUSR1, worker.request_drain)
+    signal.signal(GIVE_WAY, lambda _number, _frame: bound.give_way())
     with beats, bound:
         try:
             with suppress(StopRequested):

@@ -137,20 +137,21 @@ class Slot:
     def _speak_for_the_dead(self, errand: Errand, how: str) -> None:
         running, self._running = self._running, None
         excess = self._bound.take_excess()
+        why = excess.reason if excess else how
         if running is not None:
             end = Finish if errand.kind == "trial" else FinishTask
             # What had to leave is not counted as a try, also when it did not leave by itself.
-            outcome = "failed" if excess else "returned" if self._leaving else "lost"
-            self._tell(end(attempt=running, outcome=outcome, reason=excess or how))
+            outcome = "failed" if excess and excess.is_lasting else "returned" if self._leaving else "lost"
+            self._tell(end(attempt=running, outcome=outcome, reason=why))
             return
         self._fruitless_deaths += 1
-        is_clear = errand.is_preflight and excess is not None  # a preflight needs as much the next time
+        is_clear = errand.is_preflight and excess is not None and excess.is_lasting
         if self._fruitless_deaths < MOST_FRUITLESS_DEATHS and not is_clear:
             return
         if not errand.is_preflight:
-            raise RunnerKeepsDying(f"{self._fruitless_deaths} runners died before they had begun; the last one: {how}")
-        why = f"the preflight did not survive: {excess or how}"
-        problem = Problem("trial", why, "has the worker enough memory for the data?")
+            raise RunnerKeepsDying(f"{self._fruitless_deaths} runners died before they had begun; the last one: {why}")
+        hint = "has the worker enough memory for the data?"
+        problem = Problem("trial", f"the preflight did not survive: {why}", hint)
         self._tell(Preflighted(study_id=errand.study_id, problems=[problem.as_dict()]))
 
     def _tell(self, request: Finish | FinishTask | Preflighted) -> None:

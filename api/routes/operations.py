@@ -20,6 +20,7 @@ from search.lease import is_dead
 from store.bus import takes_nothing
 from store.migrate import is_current
 from store.models import SchedulerLeaseRow
+from store.roster import read_scheduler
 from store.session import takes_writes
 
 READY_KEY, READY_SECONDS = "trialyard:ready", 60
@@ -34,7 +35,8 @@ class Readiness(BaseModel):
     ready: bool
     database: Literal["ok", "away", "takes nothing", "not migrated"] | None = None
     redis: Literal["ok", "away", "takes nothing"] | None = None
-    scheduler: Literal["active", "none", "unknown"] | None = None
+    scheduler: Literal["active", "failing", "none", "unknown"] | None = None
+    trouble: str | None = None  # why the scheduler fails
 
 
 @router.get("/healthz", openapi_extra=KEYLESS)
@@ -54,8 +56,8 @@ def readyz(request: Request, parts: Wired) -> Response:
     ready = database == redis == "ok"
     state = Readiness(ready=ready)
     if request.state.visitor != "outsider":
-        scheduler = _scheduler(parts) if database in ("ok", "takes nothing") else "unknown"
-        state = Readiness(ready=ready, database=database, redis=redis, scheduler=scheduler)
+        scheduler, trouble = _scheduler(parts) if database in ("ok", "takes nothing") else ("unknown", None)
+        state = Readiness(ready=ready, database=database, redis=redis, scheduler=scheduler, trouble=trouble)
     return JSONResponse(state.model_dump(exclude_none=True), 200 if ready else 503)
 
 
@@ -85,8 +87,16 @@ def _redis(parts: Parts) -> Literal["ok", "away", "takes nothing"]:
     return "ok"
 
 
-def _scheduler(parts: Parts) -> Literal["active", "none"]:
-    """By the lease's row: none if nobody ever held it, or its last holder left, or is known to have died."""
+def _scheduler(parts: Parts) -> tuple[Literal["active", "failing", "none"], str | None]:
+    """By the lease's row: none if nobody ever held it, or its last holder left, or is known to have died. Why an active
+    one can store nothing, as on a full disk that still takes our little, is its own word in Redis.
+    """
     with parts.reads() as session:
         holder = session.scalar(select(SchedulerLeaseRow.holder))
-    return "active" if holder and not is_dead(holder) else "none"
+    if not holder or is_dead(holder):
+        return "none", None
+    try:
+        trouble = read_scheduler(parts.redis).get("trouble")
+    except (RedisError, OSError):
+        trouble = None
+    return ("failing", trouble) if trouble else ("active", None)

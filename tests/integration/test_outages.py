@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from store.bus import Caller, open_redis
 from store.errors import CutOff
 from store.messages import AttemptKey, Decision, Report
 from store.migrate import upgrade
+from store.roster import read_scheduler
 from store.session import connect
 from store.settings import Settings
 from tests.integration.pools import eventually
@@ -128,12 +131,27 @@ def test_a_scheduler_whose_database_takes_nothing_does_not_call_itself_active_ag
         with engine.begin() as connection:
             connection.execute(text(f"CREATE TRIGGER refusal {refusal}"))
         eventually(has_retried)
-        with engine.begin() as connection:
-            connection.execute(text("DROP TRIGGER refusal"))
-        eventually(lambda: "the database is back" in said(logs))
+        with open_redis(server.url) as client:
+            eventually(lambda: "nothing is taken" in read_scheduler(client)["trouble"])  # to whoever asks why it stands
+            with engine.begin() as connection:
+                connection.execute(text("DROP TRIGGER refusal"))
+            eventually(lambda: "the database is back" in said(logs))
+            eventually(lambda: read_scheduler(client)["trouble"] == "")
 
     told = [event for event in said(logs) if "database" in event or "active" in event]
     assert told == ["the database failed; loading again", "the database is back"]
+
+
+def test_a_database_that_takes_its_time_is_told_of(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.turn.SLOW_COMMIT_SECONDS", 0.3)
+    with running_scheduler(server, tmp_path) as (_, logs):
+        with closing(sqlite3.connect(tmp_path / "t.db", isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")  # nobody else writes meanwhile
+            time.sleep(0.8)
+        eventually(lambda: [line for line in logs if line["event"].startswith("the database is slow")])
+    assert said(logs).count("the database failed; loading again") == 0
 
 
 def rename(engine: Engine, table: str, name: str) -> None:

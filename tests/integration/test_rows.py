@@ -3,12 +3,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, Table, select
 from sqlalchemy.exc import DBAPIError
 
 from search.rows import Batch, Row, batch
 from store.models import EventRow, StudyRow
+from store.pipeline import Pipeline
 from store.session import writes
 
 AT = datetime(2026, 5, 4, 3, 2, 1, 987654, tzinfo=UTC)
@@ -81,3 +83,18 @@ def test_a_batch_is_part_of_a_transaction_that_has_begun(engine: Engine) -> None
         session.rollback()
     with engine.connect() as connection:
         assert connection.scalar(select(StudyRow.id)) is None
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_of_a_server_that_ends_its_own_word_is_told(engine: Engine) -> None:
+    """One that has no room for its log ends all its connections; the reason is in the first answer."""
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        pipeline = Pipeline(driver, set())
+        pipeline.add("SELECT pg_terminate_backend(pg_backend_pid())")
+        pipeline.add("SELECT 1")
+        with pytest.raises(psycopg.errors.AdminShutdown, match="terminating connection"):
+            pipeline.finish()
+        pipeline.abandon()
+        connection.invalidate()

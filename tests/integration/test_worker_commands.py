@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -382,6 +383,19 @@ def test_any_language_reports_by_http(pool: RunningPool, scheduler: ScriptedSche
         {"error": "send the header Authorization: Bearer $TRIALYARD_REPORT_TOKEN"},
         {},
     ]
+
+
+def test_the_log_says_which_commit_has_run(pool: RunningPool, scheduler: ScriptedScheduler, tmp_path: Path) -> None:
+    code = pool.folder / "elsewhere"
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for words in (["init", "--quiet"], [*identity, "commit", "--quiet", "--allow-empty", "--message", "First"]):
+        subprocess.run(["git", *words], cwd=code, check=True)
+    commit = subprocess.check_output(["git", "rev-parse", "--short=12", "HEAD"], cwd=code, text=True).strip()
+    scheduler.assign(objective("as-json", number=21, file=str(tmp_path / "seen")))
+
+    finish = finish_of(scheduler, 21)
+
+    assert pool.log(finish.attempt).splitlines()[1] == f"[commit {commit}]"
 
 
 @pytest.mark.usefixtures("pool")

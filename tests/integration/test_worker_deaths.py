@@ -20,7 +20,8 @@ from store.roster import drain
 from tests.integration.pools import RunningPool, eventually, is_alive, objective, running_pool
 from tests.integration.scripted_scheduler import ScriptedScheduler
 from tests.services import RedisServer
-from worker.oom import OomWatch
+from worker.oom import BLAME, OomWatch
+from worker.scarcity import GIVE_WAY
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +217,23 @@ def test_a_trial_that_uses_more_memory_than_its_slot_has_fails_with_a_sentence(
         scheduler.assign(objective("square", number=2, x=2.0))
         assert finish_of(scheduler, 2).metrics == {"loss": 4.0}
         assert pool.worker()["memory"] == str(limit)
+
+
+def test_a_trial_that_gives_way_when_the_machines_memory_runs_out_is_lost_with_a_sentence(
+    pool: RunningPool, scheduler: ScriptedScheduler
+) -> None:
+    scheduler.assign(objective("silent", number=1))
+    runner = runner_of(scheduler, 1)
+    assert int(Path(f"/proc/{runner}/oom_score_adj").read_text()) >= BLAME  # should the kernel be faster
+
+    os.kill(int(pool.worker()["pid"]), GIVE_WAY)
+
+    finish = finish_of(scheduler, 1)
+    sentence = r"the machine had hardly any memory left, and this slot used the most, [\d.]+MiB; its share is [\d.]+GiB"
+    assert finish.outcome == "lost"
+    assert re.fullmatch(sentence, finish.reason or "")
+    scheduler.assign(objective("square", number=2, x=2.0))
+    assert finish_of(scheduler, 2).metrics == {"loss": 4.0}
 
 
 def test_a_runner_is_replaced_after_so_many_trials(

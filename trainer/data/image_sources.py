@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from trainer.errors import DataError
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 OTHER_IMAGES = (".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg")  # they would be missed, if nothing were said
 _IDX_BYTES = 8  # the code of unsigned bytes in an IDX header
+_CHUNK_BYTES = 2**24
 
 
 def read_idx(stream: IO[bytes]) -> NDArray[np.uint8]:
@@ -33,10 +35,20 @@ def read_idx(stream: IO[bytes]) -> NDArray[np.uint8]:
     if zeros != 0 or kind != _IDX_BYTES or not 1 <= dimensions <= 4:
         raise ValueError("its header is not that of an IDX file of unsigned bytes")
     shape = struct.unpack(f">{dimensions}I", stream.read(4 * dimensions).ljust(4 * dimensions, b"\0"))
-    values = np.frombuffer(stream.read(), np.uint8).copy()  # what the bytes themselves hold is read-only
-    if values.size != np.prod(shape, dtype=object):
-        raise ValueError(f"its header promises {' × '.join(map(str, shape))} values, and it holds {values.size}")
-    return values.reshape(shape)
+    promised = math.prod(shape)
+    held = _read_at_most(stream, promised + 1)
+    if len(held) != promised:
+        count = "more" if len(held) > promised else len(held)
+        raise ValueError(f"its header promises {' × '.join(map(str, shape))} values, and it holds {count}")
+    return np.frombuffer(held, np.uint8).reshape(shape)
+
+
+def _read_at_most(stream: IO[bytes], size: int) -> bytearray:
+    """Of a stream that may unfold to anything, so many bytes; the room for them is taken as they come."""
+    held = bytearray()
+    while chunk := stream.read(min(size - len(held), _CHUNK_BYTES)):
+        held += chunk
+    return held
 
 
 def idx_images(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], path: str, channels: Channels) -> Images:

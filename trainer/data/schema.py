@@ -5,6 +5,7 @@ The same schema encodes the other parts and, later, the rows to predict for; it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -26,6 +27,10 @@ ID_SHARE = 0.5
 MAYBE_NUMBERS = frozenset(
     {"string", "mixed", "mixed-integer", "integer", "floating", "mixed-integer-float", "decimal", "categorical"}
 )
+# 2023-05-01, 1/5/2023, 01.05.23; with a time of day or without.
+DATE = re.compile(r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2}))([T ]\d{1,2}:\d{2}.*)?")
+# $1,250.00, 1,250, 45 %, 45 €
+SIGNED_NUMBER = re.compile(r"[^\w\s.,]?\s?[-+]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?\s?[^\w\s.,]?")
 
 
 class Categorical(Document):
@@ -128,7 +133,7 @@ def fit_schema(train: pd.DataFrame, data: Data, target: Target) -> Schema:
     """Learn the columns from the training part.
 
     Strings, booleans, categories and what `data.categorical` names are categorical, numbers are numeric. Left out are
-    dates, and columns of strings with so many distinct values that they are ids or prose.
+    dates, also as strings, and columns of strings with so many distinct values that they are ids or prose.
 
     Raises:
         DataError: a column has no value at all, or no column is left.
@@ -188,6 +193,18 @@ def refuse_mixed(table: pd.DataFrame) -> None:
 
 def is_number(column: pd.Series) -> bool:
     return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+
+
+def is_date(column: pd.Series) -> bool:
+    """Whether it holds dates or durations, or strings that are all dates."""
+    if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
+        return True
+    return _are_all(column, DATE)
+
+
+def names_rows(column: pd.Series) -> bool:
+    """Whether there are too many distinct values for names of classes or categories: they are ids or prose."""
+    return as_text(column).nunique() > max(ID_DISTINCT, ID_SHARE * len(column))
 
 
 def as_text(column: pd.Series) -> pd.Series:
@@ -258,11 +275,21 @@ def _refuse_empty(features: pd.DataFrame) -> None:
 
 
 def _why_not(column: pd.Series) -> str | None:
-    if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
-        return "a date or a duration: give its year, month … as columns of their own"
     if is_number(column) or types.is_bool_dtype(column):
         return None
     distinct = as_text(column).nunique()
-    if distinct > max(ID_DISTINCT, ID_SHARE * len(column)):
+    is_text = types.infer_dtype(column, skipna=True) == "string"
+    if is_text and distinct <= ID_DISTINCT:  # a few dates, such as those of censuses, are names like others
+        return None
+    if is_date(column):
+        return "a date or a duration: give its year, month … as columns of their own"
+    if _are_all(column, SIGNED_NUMBER):
+        return f"numbers with signs between or beside the digits, such as {column.dropna().iloc[0]}: write plain ones"
+    if names_rows(column):
         return f"{distinct} distinct values in {len(column)} rows: an id or text, not a category"
     return None
+
+
+def _are_all(column: pd.Series, pattern: re.Pattern[str]) -> bool:
+    values = column.dropna()
+    return len(values) > 0 and all(isinstance(value, str) and pattern.fullmatch(value.strip()) for value in values)

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trainer.config import TaskName
-from trainer.data.schema import Target, as_text, index_of, is_number
+from trainer.data.schema import Target, as_text, index_of, is_number, names_rows
 from trainer.errors import DataError
 
 MAX_INTEGER_CLASSES = 20
@@ -22,7 +22,8 @@ def find_target(column: pd.Series, task: Literal["auto", "classification", "regr
     Mean and deviation of a regression are left to the training part.
 
     Raises:
-        DataError: a value is missing, there is one class, the numbers are none or all the same.
+        DataError: a value is missing, there is one class, or about one for each row; the numbers are none or all the
+            same.
     """
     _refuse_missing(column)
     name = str(column.name)
@@ -81,6 +82,11 @@ def _classes(column: pd.Series) -> tuple[str, ...]:
     names = tuple(map(str, distinct))
     if len(names) < 2:
         raise DataError("trial.data.target", f"{column.name} has one class, {names[0]!r}", "choose another column")
+    if names_rows(column):
+        message = (
+            f"{column.name} has {len(names)} distinct values in {len(column)} rows, first {names[0]!r:.60}: no classes"
+        )
+        raise DataError("trial.data.target", message, "choose another column")
     return names
 
 

@@ -22,7 +22,7 @@ from store.bus import open_redis, worker_key
 from store.messages import PROTOCOL
 from store.models import StudyRow, TrialState
 from store.queue import TrialQueue
-from store.roster import crowds_key, drain_key
+from store.roster import SCHEDULER_KEY, crowds_key, drain_key
 from store.session import connect, writes
 from store.settings import Settings
 from tests.api_server import ApiServer, definition, on_sqlite, serving
@@ -39,6 +39,22 @@ def test_a_server_with_all_its_parts_is_ready(server: ApiServer) -> None:
     ready = {"ready": True, "database": "ok", "redis": "ok"}
     assert (before.status_code, before.json()) == (200, ready | {"scheduler": "none"})
     assert (during.status_code, during.json()) == (200, ready | {"scheduler": "active"})
+
+
+@on_sqlite
+def test_a_scheduler_that_can_settle_nothing_says_why(server: ApiServer, settings: Settings) -> None:
+    """The disk of a database may be full for it, and take the little that a server writes."""
+    with server.scheduling(), open_redis(settings.redis_url) as client:
+        server.create("s")
+        server.post("s/ask", {"worker": "w"}).raise_for_status()
+        client.hset(SCHEDULER_KEY, "trouble", "No space left on device")
+        readiness = server.http.get("/readyz").json()
+
+    assert (readiness["ready"], readiness["scheduler"], readiness["trouble"]) == (
+        True,
+        "failing",
+        "No space left on device",
+    )
 
 
 @on_sqlite

@@ -22,7 +22,7 @@ from torch.nn import functional
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
 from trainer import preflight
 from trainer.config import Data, Model, TrainConfig
-from trainer.data.image_sources import IMAGE_ENDINGS, read_folder
+from trainer.data.image_sources import IMAGE_ENDINGS, read_folder, read_idx
 from trainer.data.images import fit_images
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
@@ -254,6 +254,7 @@ def test_an_image_of_16_bits_is_refused_instead_of_being_cut_off_at_255(tmp_path
     ("name", "content", "message"),
     [
         ("a-images-idx3-ubyte", idx(PIXELS)[:-1], "promises 40 × 6 × 5 values, and it holds 1199"),
+        ("a-images-idx3-ubyte", idx(PIXELS) + b"0", "promises 40 × 6 × 5 values, and it holds more"),
         ("a-images-idx3-ubyte", b"PNG", "not that of an IDX file"),
         ("a-images-idx3-ubyte", idx(PIXELS[:3]), "3 images have labels of shape"),
         ("a.npz", b"PK\3\4", r"cannot be read as \.npz"),
@@ -265,6 +266,15 @@ def test_broken_files_are_refused_with_the_reason(tmp_path: Path, name: str, con
 
     with pytest.raises(DataError, match=message):
         prepare(Data(source=f"file:{name}"), device=CPU, data_folders=[tmp_path])
+
+
+def test_of_an_idx_file_no_more_is_unpacked_than_its_header_promises() -> None:
+    stream = io.BytesIO(idx(PIXELS) + bytes(10**6))
+
+    with pytest.raises(ValueError, match="it holds more"):
+        read_idx(stream)
+
+    assert stream.tell() == len(idx(PIXELS)) + 1
 
 
 def test_an_array_that_no_memory_holds_is_refused(tmp_path: Path) -> None:

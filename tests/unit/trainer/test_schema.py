@@ -171,6 +171,28 @@ def test_ids_and_dates_are_left_out_with_the_reason() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("2023-05-{day:02d}", "a date or a duration"),
+        ("{day}/5/2023", "a date or a duration"),
+        ("{day:02d}.05.23 14:30", "a date or a duration"),
+        ("2023-05-{day:02d}T14:30:01Z", "a date or a duration"),
+        ("${day},250.50", "numbers with signs between or beside the digits, such as $1,250.50: write plain ones"),
+        ("{day} %", "numbers with signs between or beside the digits"),
+        ("192.168.0.{day}", None),
+        ("B-{day}", None),
+    ],
+)
+def test_dates_and_amounts_that_are_texts_are_no_categories(value: str, why: str | None) -> None:
+    column = [value.format(day=day) for day in range(1, 29)] * 3
+
+    schema = fit(pd.DataFrame({"x": column, "few": ["2020-01-01", "2021-01-01"] * 42}))
+
+    assert "few" in schema.columns
+    assert [each.why.startswith(why) for each in schema.excluded] == [True] if why else not schema.excluded
+
+
 def test_a_column_without_any_value_is_refused_by_name() -> None:
     with pytest.raises(DataError, match="has a value of empty") as caught:
         fit(pd.DataFrame({"x": [1, 2], "empty": [None, None]}))

@@ -22,6 +22,7 @@ from trialyard.study_file import from_yaml
 NUMBERS = np.random.default_rng(0).normal(size=60)
 SENTENCES = [f"is the message of number {index} an offer" for index in range(60)]
 WORDS = ["red", "blue"] * 30
+DAYS = [f"2024-01-{1 + row % 30:02d}" for row in range(60)]
 
 
 def written(
@@ -29,6 +30,13 @@ def written(
 ) -> tuple[FirstStudy, Definition]:
     table.to_csv(file, index=False)
     return drafted(Given(str(file), target=target, text=text, output=file.parent / "study.yaml"))
+
+
+def said(study: FirstStudy) -> str:
+    console = Console(width=1_000)
+    with console.capture() as captured:
+        say(study, console)
+    return captured.get()
 
 
 def drafted(given: Given) -> tuple[FirstStudy, Definition]:
@@ -58,6 +66,69 @@ def test_a_table_is_a_classification_or_a_regression_of_its_last_column(tmp_path
     (tmp_path / "study.yaml").unlink()
     _, definition = written(table, tmp_path / "things.csv", target="size")
     assert (definition.objectives[0].metric, definition.objectives[0].direction) == ("val/rmse", "minimize")
+
+
+@pytest.mark.parametrize(
+    ("columns", "guess"),
+    [
+        # Not names of rows, dates, nor what is the same in all rows.
+        ({"size": NUMBERS, "kind": WORDS, "id": SENTENCES, "day": DAYS, "unit": ["kg"] * 60}, "kind"),
+        ({"Label": WORDS, "colour": WORDS, "size": NUMBERS}, "Label"),
+        ({"y": ["all"] * 60, "colour": WORDS, "size": NUMBERS}, "size"),
+    ],
+)
+def test_a_guessed_target_is_one_that_can_be_predicted_and_is_said(
+    columns: dict[str, object], guess: str, tmp_path: Path
+) -> None:
+    study, definition = written(pd.DataFrame(columns), tmp_path / "things.csv")
+
+    assert definition.trial["data"]["target"] == guess
+    assert f"nobody said what is to be predicted: {guess} is a guess" in said(study)
+
+
+def test_a_target_that_names_rows_is_refused(tmp_path: Path) -> None:
+    table = pd.DataFrame({"size": NUMBERS, "id": [f"row {row}" for row in range(60)]})
+
+    with pytest.raises(BadInput, match=r"^--target: id has 60 distinct values in 60 rows, first 'row 0': no classes"):
+        written(table, tmp_path / "things.csv", target="id")
+
+
+def test_a_column_that_gives_the_target_away_is_named_and_can_be_left_out(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    sold = random.random(400) < 0.3
+    price = np.where(sold, random.uniform(10, 20, 400), 0)
+    table = pd.DataFrame({"size": random.normal(size=400), "paid": price, "sold": np.where(sold, "yes", "no")})
+
+    study, _ = written(table, tmp_path / "things.csv", target="sold")
+    assert [column for column, _ in study.look.telling] == ["paid"]
+    assert "paid alone tells sold (100.0%): if it is known only once sold is, --drop paid leaves it out" in said(study)
+
+    study.file.unlink()
+    given = Given(str(tmp_path / "things.csv"), target="sold", drop=("paid",), output=tmp_path / "study.yaml")
+    study, definition = drafted(given)
+    assert definition.trial["data"]["drop"] == ["paid"]
+    assert study.look.telling == ()
+
+
+def test_of_a_regression_too(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    net = random.uniform(1, 100, 400)
+    table = pd.DataFrame({"net": net, "size": random.normal(size=400), "gross": 1.2 * net})
+
+    study, _ = written(table, tmp_path / "things.csv", target="gross")
+
+    assert [column for column, _ in study.look.telling] == ["net"]
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(60, "drop"), (2_000, "together")])
+def test_rows_that_repeat_others_do_not_validate_what_they_taught(rows: int, kept: str, tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {"size": np.random.default_rng(0).normal(size=rows), "kind": WORDS * (rows // 60) + WORDS[: rows % 60]}
+    )
+
+    _, definition = written(pd.concat([table, table.head(rows // 10)]), tmp_path / "things.csv")
+
+    assert definition.trial["data"]["split"]["duplicates"] == kept
 
 
 def test_what_stands_beside_the_file_and_in_it_is_noticed(tmp_path: Path) -> None:

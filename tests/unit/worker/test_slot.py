@@ -12,10 +12,12 @@ from store.queue import Errand
 from worker import slot as slots
 from worker.channel import Began, Done
 from worker.child import RunnerDied
+from worker.memory import Excess
 from worker.slot import Slot
 
 ATTEMPT = AttemptKey(1, 3, 1)
-EXCESS = "it used 2.0GiB of memory, and its slot has 1.0GiB (--memory-per-slot)"
+EXCESS = Excess("it used 2.0GiB of memory, and its slot has 1.0GiB (--memory-per-slot)", is_lasting=True)
+SCARCE = Excess("the machine had hardly any memory left", is_lasting=False)
 
 
 class Stub:
@@ -41,10 +43,10 @@ class DyingOnce(Stub):
 class Bound:
     """Of a slot whose first errand used too much, where there is an excess."""
 
-    def __init__(self, excess: str | None) -> None:
+    def __init__(self, excess: Excess | None) -> None:
         self._found = iter([None, excess, None])  # before the errand, at the death, before the second run
 
-    def take_excess(self) -> str | None:
+    def take_excess(self) -> Excess | None:
         return next(self._found)
 
 
@@ -64,9 +66,12 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.mark.parametrize(("kind", "request_type"), [("trial", Finish), ("task", FinishTask)])
-@pytest.mark.parametrize(("excess", "end"), [(EXCESS, ("failed", EXCESS)), (None, ("lost", "killed"))])
+@pytest.mark.parametrize(
+    ("excess", "end"),
+    [(EXCESS, ("failed", EXCESS.reason)), (SCARCE, ("lost", SCARCE.reason)), (None, ("lost", "killed"))],
+)
 def test_a_death_ends_what_ran_and_nothing_of_the_same_number(
-    told: list[Any], kind: Any, request_type: type[Any], excess: str | None, end: tuple[str, str]
+    told: list[Any], kind: Any, request_type: type[Any], excess: Excess | None, end: tuple[str, str]
 ) -> None:
     stub = cast(Any, Stub())
     Slot(stub, "w", cast(Any, DyingOnce(Began(attempt=ATTEMPT))), stub, cast(Any, Bound(excess))).do(
@@ -77,9 +82,9 @@ def test_a_death_ends_what_ran_and_nothing_of_the_same_number(
     assert (finish.attempt, finish.outcome, finish.reason) == (ATTEMPT, *end)
 
 
-@pytest.mark.parametrize(("excess", "hears"), [(EXCESS, [EXCESS]), (None, [])])
+@pytest.mark.parametrize(("excess", "hears"), [(EXCESS, [EXCESS.reason]), (SCARCE, []), (None, [])])
 def test_a_preflight_that_uses_too_much_is_not_tried_again(
-    told: list[Any], excess: str | None, hears: list[str]
+    told: list[Any], excess: Excess | None, hears: list[str]
 ) -> None:
     stub = cast(Any, Stub())
     Slot(stub, "w", cast(Any, DyingOnce()), stub, cast(Any, Bound(excess))).do(Errand(1, None), lambda: None)
