@@ -165,7 +165,7 @@ def test_a_fold_inherits_from_the_same_fold_alone() -> None:
 
     for heir, member in zip(heirs, load(left).members, strict=True):
         own = member.model.state_dict()
-        assert all(torch.equal(tensor, own[name]) for name, tensor in heir.model.state_dict().items())
+        assert all(torch.equal(weight, own[name]) for name, weight in heir.model.named_parameters())
     assert heritage.Heritage("trial 0", [{}]).of_member(1) == {}
 
 
