@@ -90,9 +90,7 @@ def _what_was_sent() -> str:
 def init(
     data: Annotated[
         str,
-        typer.Argument(
-            help="A file of rows, a folder of class folders of images, sklearn:NAME, or a Python script with argparse."
-        ),
+        typer.Argument(help="A file of rows, a folder of class folders of images, sklearn:NAME, or a Python script."),
     ],
     target: Annotated[str | None, typer.Option(help="The column to predict; a guess if left out.")] = None,
     text: Annotated[str | None, typer.Option(help="The column of texts to learn from.")] = None,

@@ -1,4 +1,4 @@
-"""`trialyard init train.py`: a first study and an objectives file for a script with argparse, which stays as it is."""
+"""`trialyard init train.py`: a first study and an objectives file for a script of one's own, which stays as it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from rich.console import Console
 
 from trialyard.errors import BadInput
 from trialyard.importing.study import slug
-from trialyard.script_reading import Option, Script, read_script
+from trialyard.script_options import Option
+from trialyard.script_reading import TRIAL_FOLDER, Script, read_script
 from trialyard.study_file import as_yaml
 
 TRIALS = 20
@@ -25,10 +26,12 @@ _WORDS = re.compile(r"[a-z0-9]+")
 _TECHNICAL = set(
     _WORDS.findall(
         "seed epoch epochs step steps worker workers thread threads jobs device devices gpu gpus port rank verbose "
-        "interval every version patience log logging print save resume debug"
+        "interval every version patience log logging print save resume debug rows samples examples limit"
     )
 )
-_PLACES = {"out", "output", "save", "checkpoint", "checkpoints", "ckpt", "logdir", "outdir", "workdir"}
+_PLACES = {"out", "output", "save", "checkpoint", "checkpoints", "ckpt", "logdir", "outdir", "workdir", "savedir"}
+_FOLDERS = {"dir", "folder", "path", "root"}
+_WRITTEN = {"log", "logs", "run", "runs", "work", "exp", "experiment", "model", "result", "results", "default"}
 _SHARES = {"dropout", "drop", "momentum", "smoothing", "prob", "ratio", "beta", "beta1", "beta2", "alpha", "gamma"}
 _LARGER_IS_BETTER = re.compile(
     r"acc|auc|f1|score|precision|recall|(?<![a-z])map(?![a-z])|iou|dice|bleu|rouge|r2|psnr|ssim|reward|return",
@@ -50,7 +53,7 @@ def write_first_script(file: Path, name: str | None, output: Path | None) -> Fir
     """Read a script and write what it takes to tune it.
 
     Raises:
-        BadInput: it parses no options with argparse, or a file is there already.
+        BadInput: it takes no options in a way that is known, or a file is there already.
     """
     script = read_script(file)
     name = name or slug(file.stem) or "script"
@@ -72,6 +75,11 @@ def write_first_script(file: Path, name: str | None, output: Path | None) -> Fir
     required = [option.flag for option in script.options if option.is_required and not _is_searched(option)]
     if required:
         notes += (f"{', '.join(required)}: required by the script; add it to `command` in {objectives.name}",)
+    if script.absent:
+        notes += (
+            f"{', '.join(script.absent)}: not installed beside Trialyard; where the script has an environment of its "
+            f"own, name its interpreter in place of `python` in {objectives.name}",
+        )
     return FirstScript(study, objectives, notes)
 
 
@@ -102,7 +110,7 @@ def study_text(name: str, script: Script, metric: str) -> str:
         *(f"  {as_yaml(name) + ':':<{width}} {as_yaml(entry)}" for name, entry in searched),
         *([f"  # left as the script has them: {', '.join(rest)}; `{rest[0]}: {{value: …}}` sets one"] if rest else []),
         "",
-        *([f"pruner: {as_yaml(PRUNER)}   # ends trials that fall behind"] if script.line else []),
+        *([f"pruner: {as_yaml(PRUNER)}   # ends trials that fall behind"] if script.line or script.reports else []),
         f"budget: {{trials: {TRIALS}}}",
         "trial: " + as_yaml({"kind": "objective", "name": name}),
         "resources: {gpus: 0}   # 1: a GPU for each trial",
@@ -113,15 +121,16 @@ def study_text(name: str, script: Script, metric: str) -> str:
 def objectives_text(name: str, script: Script, file: Path, folder: Path) -> str:
     """The objectives file: TOML. What the script writes goes into the trial's own folder."""
     directory = file.absolute().parent
-    command = ["python", file.name]
+    command = ["python", file.name, *script.fixed]
     for option in filter(_is_place, script.options):
         last = PurePath(str(option.default or "")).name if PurePath(str(option.default or "")).suffix else ""
-        command += [option.flag, "/".join(["{TRIALYARD_CHECKPOINT_DIR}", *([last] if last else [])])]
+        place = "/".join([TRIAL_FOLDER, *([last] if last else [])])
+        command += [f"{option.flag}={place}"] if script.style == "overrides" else [option.flag, place]
     lines = [
         f"[objectives.{name}]",
         f"command = {json.dumps(command, ensure_ascii=False)}",
         *([] if directory == folder else [f"directory = {json.dumps(str(directory), ensure_ascii=False)}"]),
-        f'parameters = "{"flags" if any(option.is_switch for option in script.options) else "arguments"}"',
+        f'parameters = "{script.style}"',
     ]
     if script.line:
         lines.append(f"pattern = '{script.line.pattern}'")
@@ -130,13 +139,26 @@ def objectives_text(name: str, script: Script, file: Path, folder: Path) -> str:
 
 def _metric(script: Script) -> tuple[str, tuple[str, ...]]:
     """What to search by: of held-out rows, and rather what is to be large than a loss."""
-    if script.line is None:
-        told = "nothing that is printed in a loop names a metric, as in print(f'epoch {epoch} val_loss {loss:.4f}'): "
-        return "val_loss", (f"{told}give the study's metric, and a `pattern` or `trialyard.report`",)
-    found = sorted(
-        script.line.metrics, key=lambda name: (not _HELD_OUT.search(name), not _LARGER_IS_BETTER.search(name))
-    )
-    return found[0], (f"read from what it prints: {', '.join(script.line.metrics)}",)
+    names = script.line.metrics if script.line else script.told
+    listed = ", ".join(names)
+    if script.line:
+        note = f"read from what it prints: {listed}"
+    elif script.reports:
+        note = f"it reports {listed}" if names else "it reports: give the study's metric as the script calls it"
+    elif names:
+        note = (
+            f"Lightning is told {listed}, and prints no line that could be read: add the callback of "
+            "docs/how-to/tune-your-own-script.md to the script's Trainer"
+        )
+    else:
+        note = (
+            "nothing that is printed in a loop names a metric, as in print(f'epoch {epoch} val_loss {loss:.4f}'): "
+            "give the study's metric, and a `pattern` or `trialyard.report`"
+        )
+    if not names:
+        return "val_loss", (note,)
+    found = sorted(names, key=lambda name: (not _HELD_OUT.search(name), not _LARGER_IS_BETTER.search(name)))
+    return found[0], (note,)
 
 
 def _words(option: Option) -> set[str]:
@@ -145,7 +167,9 @@ def _words(option: Option) -> set[str]:
 
 def _is_place(option: Option) -> bool:
     """Whether it says where the script writes."""
-    return isinstance(option.default, str | None) and not option.choices and bool(_words(option) & _PLACES)
+    words = _words(option)
+    is_folder = bool(words & _FOLDERS and words & _WRITTEN)
+    return isinstance(option.default, str | None) and not option.choices and (bool(words & _PLACES) or is_folder)
 
 
 def _is_searched(option: Option) -> bool:

@@ -97,7 +97,7 @@ def read_folder(folder: Path, path: str, allowed: Sequence[Path], side: int | No
         if not any(file.resolve().is_relative_to(each) for each in allowed):
             raise DataError(path, f"{file.name} lies outside the folders that may be read", "copy it there")
     images = list(_images(files, path, side))
-    grey = all(image.mode in ("1", "L") for image in images)
+    grey = all(image.mode == "L" for image in images)
     pixels = np.stack([np.asarray(image.convert("L" if grey else "RGB")) for image in images])
     return Images(channels_first(pixels, path, "last"), pd.Series([file.parent.name for file in files], name="label"))
 
@@ -134,6 +134,7 @@ def _open(file: Path, path: str) -> Image.Image:
                 if has_several_pictures(image):
                     raise DataError(path, f"{file.name} moves or has several pages", "save it as one picture")
                 image.load()
-                return image.copy() if image.mode in ("1", "L", "RGB") else image.convert("RGB")
+                # Black and white as grey: in one bit they would be made smaller by leaving pixels out.
+                return image.convert("L" if image.mode in ("1", "L") else "RGB")
     except (OSError, SyntaxError, TypeError, ValueError, Warning, Image.DecompressionBombError) as error:
         raise DataError(path, f"{file.name} cannot be read: {error}") from error

@@ -12,7 +12,7 @@ from sklearn.metrics import mean_pinball_loss
 
 from tests.unit.trainer.conftest import CPU, MemoryFolder
 from trainer import predictions
-from trainer.config import Compression, Data, Model, Optimizer, TrainConfig
+from trainer.config import Compression, Data, Loss, Model, Optimizer, TrainConfig
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.data.schema import Target
@@ -270,6 +270,21 @@ def test_gradient_boosting_goes_on_where_the_first_model_stopped(diabetes: Prepa
     assert len(members) > 1
     assert candidates.judge(combination, range(len(members)))["val/loss"] < first["val/loss"]
     assert combination.weights[0] == 1
+
+
+def test_boosting_goes_on_as_long_as_the_objective_becomes_better(diabetes: Prepared) -> None:
+    """Of a high quantile the squared error rises with every step towards it."""
+    workshop = replace(
+        shop(diabetes, "sklearn:diabetes", loss=Loss(name="quantile", quantile=0.95)),
+        monitor=Monitor("val/pinball", "minimize"),
+    )
+
+    members, combination = retrain.boost(workshop, rounds=6, seed=0)
+
+    own = {k: predictions.of_training(member.model, diabetes, 0.95) for k, member in enumerate(members)}
+    candidates = Candidates.of(own)
+    first = candidates.judge(Weighted(weights=(1.0,)), [0])
+    assert candidates.judge(combination, range(len(members)))["val/pinball"] < 0.9 * first["val/pinball"]
 
 
 def test_boosting_of_classes_draws_the_missed_rows_again(monkeypatch: pytest.MonkeyPatch) -> None:

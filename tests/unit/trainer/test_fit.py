@@ -16,7 +16,9 @@ from trainer.data.prepare import prepare_whole
 from trainer.data.prepared import Prepared
 from trainer.errors import DataError, Diverged
 from trainer.fit import Fitted, Monitor, fit
+from trainer.models.layers import Network
 from trainer.progress import Newest
+from trainer.training import Training
 
 ACCURACY = Monitor("val/accuracy", "maximize")
 LOSS = Monitor("val/loss", "minimize")
@@ -439,6 +441,24 @@ def test_batch_normalization_lives_with_a_last_batch_of_one_row(iris: Prepared) 
     run(configure(batch_size=rows - 1, model={"hidden": [8], "norm": "batch"}), iris, reporter=reporter)
 
     assert len(reporter.reports) == EPOCHS
+
+
+@pytest.mark.parametrize(("norm", "steps"), [("none", 2), ("batch", 1)])
+def test_a_last_batch_of_one_row_is_left_out_only_where_a_norm_needs_two(iris: Prepared, norm: str, steps: int) -> None:
+    config = configure(batch_size=89, model={"hidden": [4], "norm": norm})  # of 90 rows
+    training, seen = Training(config, iris, Monitor("val/loss", "minimize")), Steps()
+
+    training._learner.train_epoch(iris.train, 0, training._generator, followers=[seen])
+
+    assert seen.taken == list(range(steps))
+
+
+class Steps:
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    def after_step(self, _trained: Network, step: int) -> None:
+        self.taken.append(step)
 
 
 def test_class_weights_change_what_is_learned(iris: Prepared) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.unit.trainer.conftest import CPU, MemoryFolder, Recorder, people
 from trainer import predictions
 from trainer.config import Data, Split, TrainConfig
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
+from trainer.ensemble.combine import softmax
 from trainer.errors import Damaged
 from trainer.fit import Monitor, fit
 
@@ -44,6 +46,18 @@ def test_a_regression_is_stored_in_deviations_of_its_target(diabetes: Prepared) 
 
     error = stored.target.deviation * (stored.validation.outputs - stored.validation.y)
     assert np.sqrt(np.mean(error**2)) == pytest.approx(metrics["val/rmse"], rel=2e-3)  # float16 has three digits
+
+
+def test_what_a_model_tells_apart_far_from_zero_is_still_apart_in_half_precision(iris: Prepared) -> None:
+    logits = torch.tensor([[0.0, 1.0, 2.0]]).repeat(iris.validation.rows, 1)
+    folder = MemoryFolder()
+
+    predictions.save(folder, predictions.of_outputs({"val": logits + 3e5, "test": logits - 3e5}, iris))
+
+    stored = predictions.load(folder)
+    assert stored.test is not None
+    for held in (stored.validation, stored.test):
+        assert softmax(held.outputs[0].astype(float)) == pytest.approx(logits[0].softmax(0).tolist(), abs=1e-3)
 
 
 def test_a_file_that_was_cut_short_is_damaged(iris: Prepared) -> None:

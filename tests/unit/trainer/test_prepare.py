@@ -17,6 +17,7 @@ from tests.unit.trainer.conftest import CPU, people
 from trainer.config import Data, Split
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
+from trainer.data.schema import Target, fit_schema
 from trainer.data.split import split_rows
 from trainer.errors import DataError
 
@@ -268,3 +269,22 @@ def test_a_test_set_that_does_not_fit_its_source_is_refused(
         prepare_in(tmp_path, source, test_source=other)
 
     assert caught.value.path == "trial.data.test_source"
+
+
+def test_classes_are_known_by_the_names_that_their_rows_have(tmp_path: Path) -> None:
+    """A tenth in single precision is another number, with a longer name, in double precision."""
+    rates = np.array([0.1, 0.2] * 20, np.float32)
+    pd.DataFrame({"x": np.arange(40.0), "rate": rates}).to_parquet(tmp_path / "rates.parquet")
+
+    prepared = prepare(Data(source="file:rates.parquet", task="classification"), device=CPU, data_folders=[tmp_path])
+
+    assert prepared.train.y.unique().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("normalize", ["standard", "power"])
+def test_numbers_next_to_nothing_apart_are_the_same(normalize: Any) -> None:
+    table = pd.DataFrame({"x": [0.0, 1e-200] * 10, "y": ["a", "b"] * 10})
+    data = Data(source="sklearn:iris", normalize=normalize)
+    target = Target(name="y", task="classification", classes=("a", "b"))
+
+    assert np.isfinite(fit_schema(table, data, target).encode(table)[0]).all()

@@ -150,7 +150,7 @@ def test_what_cannot_be_read_or_is_there_already_is_refused(tmp_path: Path) -> N
     with pytest.raises(BadInput, match=r"tune\.yaml: is there already; --output names another"):
         write_first_script(tmp_path / "train.py", None, tmp_path / "tune.yaml")
     (tmp_path / "plain.py").write_text("print(1)")
-    with pytest.raises(BadInput, match=r"plain\.py: parses no options with argparse"):
+    with pytest.raises(BadInput, match=r"plain\.py: takes no options with argparse, click"):
         write_first_script(tmp_path / "plain.py", None, None)
     (tmp_path / "broken.py").write_text("print(")
     with pytest.raises(BadInput, match=r"broken\.py: cannot be read as Python"):
