@@ -8,7 +8,7 @@ import { get, studyPath } from "./rest.js";
 const MOST_SPANS = 3000; // in the figure; the sums are of all
 const MOST_LANES = 24;
 const LANE_PX = 18;
-const MIN_PX = 1.5; // of an attempt, or a short one of a long study is not seen
+const MIN_PX = 0.8; // of an attempt, or a short one of a long study is not seen
 const WASTED = ["failed", "lost"];
 const LOOKS = { COMPLETE: "complete", PRUNED: "pruned" };
 

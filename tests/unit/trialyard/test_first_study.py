@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from search.definition import Definition, parse
@@ -314,6 +315,24 @@ def test_images_are_learned_by_a_convolutional_network(tmp_path: Path) -> None:
     _, definition = drafted(Given(str(tmp_path / "pictures.npz"), output=tmp_path / "study.yaml"))
 
     assert definition.trial["model"]["name"] == "cnn"
+
+
+@pytest.mark.parametrize(("sides", "image_size"), [((20, 20), None), ((20, 24), 32), ((200, 200), 32)])
+def test_a_folder_of_pictures_is_brought_to_one_size_that_a_processor_can_search(
+    sides: tuple[int, int], image_size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    random = np.random.default_rng(0)
+    for index in range(24):
+        folder = tmp_path / "pictures" / ("cat", "dog")[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        side = sides[index % 3 == 1]
+        Image.fromarray(random.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+        (folder / ".Thumbs").write_text("no picture")
+
+    _, definition = drafted(Given(str(tmp_path / "pictures"), output=tmp_path / "study.yaml"))
+
+    assert definition.trial["data"].get("image_size") == image_size
 
 
 def pictures_with_channels_at_either_end(folder: Path) -> str:
