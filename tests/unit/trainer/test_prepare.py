@@ -175,6 +175,16 @@ def test_balanced_class_weights_are_those_of_scikit_learn(tmp_path: Path, write_
     np.testing.assert_allclose(prepared.class_weight.numpy(), expected, rtol=1e-6)
 
 
+def test_class_weights_are_those_of_the_training_part_alone(tmp_path: Path, write_csv: WriteCsv) -> None:
+    source = write_csv(x=list(range(60)), of=[1, 2] * 30, y=["a"] * 30 + ["b"] * 30)
+
+    prepared = prepare_in(tmp_path, source, class_weight="balanced", split={"time": "x"})
+
+    # of the first 36 rows, which train, 30 are of a and 6 of b
+    assert prepared.class_weight is not None
+    assert prepared.class_weight.tolist() == pytest.approx([36 / (2 * 30), 36 / (2 * 6)])
+
+
 def test_columns_that_are_dropped_are_gone_and_the_target_is_the_last_of_the_others(
     tmp_path: Path, write_csv: WriteCsv
 ) -> None:
