@@ -167,7 +167,7 @@ def test_images_of_a_folder_can_be_brought_to_one_size_and_keep_their_colours(tm
         (tmp_path / "p" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
         Image.new("RGB", size, (10, 20, 30)).save(tmp_path / "p" / "ab"[number % 2] / f"{number}.jpg", quality=100)
 
-    with pytest.raises(DataError, match=r"10\.jpg has 5 × 7, and 0\.jpg 4 × 4 pixels; set image_size"):
+    with pytest.raises(DataError, match=r"10\.jpg has 5 × 7, and a/0\.jpg 4 × 4 pixels; set image_size"):
         prepare(Data(source="file:p"), device=CPU, data_folders=[tmp_path])
     prepared = prepare(Data(source="file:p", image_size=8), device=CPU, data_folders=[tmp_path])
 
@@ -234,7 +234,9 @@ def test_images_that_cannot_be_read_are_named_and_other_files_passed_over(tmp_pa
 
     for name in ("x.HEIC", "y.avif"):
         (tmp_path / "p" / "a" / name).write_bytes(b"")
-    with pytest.raises(DataError, match=r"2 images, x\.HEIC first, are of a kind that is not read; save them as \.png"):
+    with pytest.raises(
+        DataError, match=r"2 images, a/x\.HEIC first, are of a kind that is not read; save them as \.png"
+    ):
         read_folder(tmp_path / "p", "trial.data.source", [tmp_path], None)
 
 
