@@ -259,6 +259,18 @@ def test_pause_leaves_a_checkpoint_of_that_epoch_even_where_none_was_due(iris: P
     assert run(config, iris, folder=whole) == run(config, iris, resume_from=[folder])
 
 
+def test_an_epoch_whose_checkpoint_is_there_is_not_written_again(iris: Prepared) -> None:
+    class Counted(MemoryFolder):
+        def write(self, name: str, data: bytes) -> None:
+            written.append(name)
+            super().write(name, data)
+
+    written: list[str] = []
+    run(configure(), iris, reporter=Recorder({2: "pause"}), folder=Counted())
+
+    assert written == ["checkpoint-0000001.safetensors", "checkpoint-0000002.safetensors"]
+
+
 def test_leaving_hands_the_training_back_with_a_checkpoint(iris: Prepared) -> None:
     folder, reporter = MemoryFolder(), Recorder()
     config = configure(checkpoint={"every_epochs": 100})
