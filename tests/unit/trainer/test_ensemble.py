@@ -302,6 +302,19 @@ def test_boosting_of_classes_draws_the_missed_rows_again(monkeypatch: pytest.Mon
     assert share > 2 * len(missed) / digits.train.rows
     assert share > 0.4  # SAMME's weights, with ten classes: (K-1)(1-e)/e for each missed row, half and more of all
     assert all(weight > 0 for weight in combination.weights)
+    error = len(missed) / digits.train.rows
+    assert combination.weights[0] == pytest.approx(np.log((1 - error) / error) + np.log(9))  # SAMME's, of ten classes
+
+
+def test_trainings_of_an_ensemble_begin_from_seeds_of_their_own(
+    iris: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrain, "_take", lambda part, _rows: part)  # all on the same rows
+
+    members, _ = retrain.bag(shop(iris, "sklearn:iris"), rounds=2, seed=0)
+
+    one, other = (predictions.of_training(member.model, iris).validation.outputs for member in members)
+    assert not np.array_equal(one, other)
 
 
 def test_models_that_see_images_of_several_sizes_are_no_ensemble() -> None:

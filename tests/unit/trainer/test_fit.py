@@ -269,6 +269,15 @@ def test_leaving_hands_the_training_back_with_a_checkpoint(iris: Prepared) -> No
     assert list(folder) == ["checkpoint-0000003.safetensors"]
 
 
+@pytest.mark.parametrize(("decision", "ending"), [("prune", "pruned"), ("stop", "finished"), ("pause", "paused")])
+def test_a_decision_comes_before_leaving(iris: Prepared, decision: Any, ending: str) -> None:
+    fitted = run(configure(), iris, reporter=Recorder({2: decision}), should_leave=lambda: False)
+    left = run(configure(), iris, reporter=Recorder({1: decision}), should_leave=lambda: True)
+
+    assert (fitted.ending, fitted.epochs) == (ending, 2)
+    assert (left.ending, left.epochs) == (ending, 1)
+
+
 def test_stop_finishes_early_with_the_best_so_far(iris: Prepared) -> None:
     folder, reporter = MemoryFolder(), Recorder({3: "stop"})
 
