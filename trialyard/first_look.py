@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -119,7 +120,7 @@ def _looked_at(source: str, given: Given, folders: Sequence[Path]) -> tuple[Data
     """How the data are to be read, and their columns of sentences."""
     found: dict[str, Any] = {"source": source, "target": given.target, "text": given.text}
     found |= {"missing_values": list(given.missing), "delimiter": _separator(source, folders)}
-    found |= {"channels": given.channels}
+    found |= {"channels": given.channels, "quoting": _quoting(source, found["delimiter"], folders)}
     if (test := _test_source(source, folders)) is not None:
         found |= {"test_source": test, "split": WITH_TEST}
     side = IMAGE_SIDE if torch.cuda.is_available() else IMAGE_SIDE_ON_CPU
@@ -179,6 +180,21 @@ def _separator(source: str, folders: Sequence[Path]) -> str | None:
         return None
     found = separator_of(first_line(Place("trial.data.source", source), folders), ending)
     return None if found == BY_ENDING[ending] else found
+
+
+def _quoting(source: str, separator: str | None, folders: Sequence[Path]) -> Literal["standard", "none"]:
+    """`none` where a line has a lone quote and all lines have all their fields: else what follows one would be read as
+    part of its field, and rows be lost without a word.
+    """
+    if (ending := _ending(source)) is None:
+        return "standard"
+    file = locate(source.removeprefix("file:"), "trial.data.source", folders)
+    fields, has_lone_quote = set(), False
+    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+        for line in filter(bytes.strip, stream):
+            fields.add(line.count((separator or BY_ENDING[ending]).encode()))
+            has_lone_quote |= line.count(b'"') % 2 == 1
+    return "none" if has_lone_quote and len(fields) == 1 and fields != {0} else "standard"
 
 
 def _columns_looked_at(table: pd.DataFrame, found: dict[str, Any], given: Given) -> tuple[Data, list[str]]:

@@ -220,6 +220,8 @@ def _data_lines(data: Data, prepared: Prepared, guessed: bool) -> Iterator[str]:
         yield _line("text", Choice(data.text))
     if data.delimiter is not None:
         yield _line("delimiter", Choice(data.delimiter))
+    if data.quoting != "standard":
+        yield _line("quoting", Choice(data.quoting, "quotes are characters like others"))
     if data.decimal != ".":
         yield _line("decimal", Choice(data.decimal))
     if data.drop:

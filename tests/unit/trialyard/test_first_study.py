@@ -171,6 +171,17 @@ def test_the_first_line_says_what_divides_the_fields_whatever_stands_in_them(tmp
     assert len(study.look.prepared.schema.numeric) == 2  # type: ignore[union-attr]  # a table
 
 
+@pytest.mark.parametrize(("last", "rows"), [('"Hm, he said', 60), ('"Hm"', 60), ('"two\nlines"', 60)])
+def test_a_quote_that_is_never_closed_swallows_no_rows(last: str, rows: int, tmp_path: Path) -> None:
+    lines = [f"{WORDS[row]}\t{last if row in (3, 9) else SENTENCES[row]}" for row in range(rows)]
+    (tmp_path / "mails.tsv").write_text("\n".join(["label\tmessage", *lines, ""]))
+
+    study, definition = drafted(Given(str(tmp_path / "mails.tsv"), output=tmp_path / "study.yaml"))
+
+    assert sum(study.look.prepared.facts()["rows"].values()) == rows
+    assert definition.trial["data"].get("quoting") == ("none" if last == '"Hm, he said' else None)
+
+
 def test_commas_in_words_are_none_of_numbers(tmp_path: Path) -> None:
     table = pd.DataFrame({"size": NUMBERS, "place": ["1,5", "left, 2"] * 30, "kind": WORDS})
 
