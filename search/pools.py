@@ -6,10 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
+import structlog
+
 from search.live_study import LiveStudy
 from search.placing import Offer
 from search.shares import FairShares
-from store.messages import Take
+from store.messages import PROTOCOL, Take
+
+_STRANGE = "a worker of another version is given no trials; install this scheduler's version there"
+
+log = structlog.get_logger(__name__)
 
 Pool = tuple[str, int]  # its name, and how many GPUs its workers have a slot
 
@@ -20,10 +26,15 @@ class Seats:
     def __init__(self) -> None:
         self.offers: dict[str, Offer] = {}
         self._declined: set[tuple[int, int | None, int]] = set()
+        self._strangers: set[str] = set()  # workers of which the log has told
 
     def look(self, offers: dict[str, Offer]) -> set[tuple[int, int | None, int]]:
         """Take in what the workers offer now: the jobs that go back to the queue, which all of a pool share."""
         self.offers = offers
+        strangers = {name for name, offer in offers.items() if not offer.understands}
+        for name in sorted(strangers - self._strangers):
+            log.warning(_STRANGE, worker=name, its_messages=offers[name].protocol, ours=PROTOCOL)
+        self._strangers = strangers
         declined, self._declined = self._declined, set()
         return declined
 

@@ -26,6 +26,7 @@ GROUP = "scheduler"
 CONSUMER = "active"  # one name for whoever is active: a successor takes over what its predecessor had read
 REFUSED_KEY = "trialyard:refused"  # how many messages came too late, since Redis was empty
 SILENCE_SECONDS = 3.0  # after which a Redis that should have answered counts as away
+MOST_UNACKNOWLEDGED = 10_000  # far more than one turn takes
 ANSWER_SECONDS = 120  # an answer that nobody fetched is dropped after this long
 
 log = structlog.get_logger(__name__)
@@ -218,9 +219,9 @@ class Inbox:
         block = None if block_seconds is None else max(1, int(block_seconds * 1000))
         return self._read(">", most, block)
 
-    def read_unacknowledged(self, most: int = 10_000) -> list[Received]:
+    def read_unacknowledged(self) -> list[Received]:
         """What a predecessor, or this process before an error, had read and not acknowledged."""
-        return self._read("0", most, None)
+        return self._read("0", MOST_UNACKNOWLEDGED, None)
 
     def settle(
         self, received: Sequence[Received], replies: Iterable[tuple[str, Reply]] = (), events: Mapping[int, int] = {}

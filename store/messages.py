@@ -20,6 +20,7 @@ PROTOCOL: Final = 4
 
 MAX_STEP = 2**31 - 1  # the width of the column on PostgreSQL
 LONGEST_NAME = 128  # the same of a worker's name and of a device's
+LONGEST_METRIC = 128  # characters of a metric's name
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -32,7 +33,7 @@ def without_controls(text: str) -> str:
 # One message that the database does not take would come again and again, and no other would be settled.
 Number = Annotated[int, Field(ge=0, le=MAX_STEP)]
 Text = Annotated[str, AfterValidator(without_controls)]
-MetricName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(without_controls)]
+MetricName = Annotated[str, Field(min_length=1, max_length=LONGEST_METRIC), AfterValidator(without_controls)]
 Metrics = dict[MetricName, FiniteFloat]
 WorkerName = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(without_controls)]
 # For people, who miss nothing: a group of GPUs is told by all their names.

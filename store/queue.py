@@ -15,6 +15,7 @@ from rq.serializers import JSONSerializer
 FUNCTION = "worker.jobs.perform"  # the only one that a job may name
 FAILURE_SECONDS = 3600  # how long RQ's own tools show a job that it counts as failed
 
+_PREFIX = "trials:"  # of our queues' names
 _JOB_ID = re.compile(r"(?:trial-(\d+)-(\d+)|preflight-(\d+))-(\d+)")
 _TASK_ID = re.compile(r"task-(\d+)-(\d+)-(\d+)")
 
@@ -49,8 +50,8 @@ def queue_name(pool: str, gpus: int) -> str:
         gpus: how many a trial has.
     """
     if gpus == 0:
-        return f"trials:{pool}"
-    return f"trials:{pool}:gpu" if gpus == 1 else f"trials:{pool}:gpu:{gpus}"
+        return f"{_PREFIX}{pool}"
+    return f"{_PREFIX}{pool}:gpu" if gpus == 1 else f"{_PREFIX}{pool}:gpu:{gpus}"
 
 
 class TrialJob(Job):
@@ -121,7 +122,7 @@ class TrialQueue:
     def _job_ids(self) -> list[str]:
         pipeline = self._redis.pipeline(transaction=False)
         for queue in Queue.all(self._redis, serializer=JSONSerializer):
-            if queue.name.startswith("trials:"):
+            if queue.name.startswith(_PREFIX):
                 pipeline.lrange(queue.key, 0, -1)
         return [job_id.decode() for job_ids in pipeline.execute() for job_id in job_ids]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from trainer.data.prepared import Part
 from trainer.models.layers import Network
 
 STATISTICS_ROWS = 512
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 def followers(config: TrainConfig, part: Part, copy: Callable[[], Network]) -> list[Follower]:
@@ -101,7 +102,10 @@ class EpochAverage(Follower):
         with torch.no_grad():
             for average, weight in zip(self._weights, trained.parameters(), strict=True):
                 average.lerp_(weight, 1 / self.taken)
-        measure_statistics(self.model, self._part)
+        frozen = {id(module) for part in trained.frozen for module in part.modules()}
+        pairs = zip(self.model.modules(), trained.modules(), strict=True)
+        norms = [own for own, its in pairs if isinstance(own, BatchNorm) and id(its) not in frozen]
+        measure_statistics(self.model, norms, self._part)
 
 
 class Lookahead(Follower):
@@ -125,13 +129,13 @@ class Lookahead(Follower):
                 fast.copy_(slow)
 
 
-def measure_statistics(model: Network, part: Part) -> None:
-    """Set the batch norms' means and variances to those over the part, each batch of 512 rows counting the same."""
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+def measure_statistics(model: Network, norms: Sequence[BatchNorm], part: Part) -> None:
+    """Set the means and variances of a model's batch norms to those over the part, each batch of 512 rows counting the
+    same.
+    """
     if not norms:
         return
     model.eval()  # dropout and its like stay quiet
-    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # all batches alike
@@ -142,8 +146,6 @@ def measure_statistics(model: Network, part: Part) -> None:
         for rows in torch.split(mixed.to(part.home), STATISTICS_ROWS):
             if len(rows) > 1:
                 model(*part.take(rows))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 def _copy_buffers(source: Network, target: Network) -> None:

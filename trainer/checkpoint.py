@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from trainer.config import TrainConfig
 from trainer.errors import Damaged
 from trainer.folder import Folder
 
@@ -31,6 +32,11 @@ class Checkpoint:
     epoch: int
     tensors: dict[str, Tensor]
     scalars: dict[str, Any]
+
+
+def identity(config: TrainConfig) -> dict[str, Any]:
+    """What a training was told, as its checkpoints name it. When they are written changes nothing of its steps."""
+    return config.model_dump(mode="json", exclude={"checkpoint"})
 
 
 def write(folder: Folder, checkpoint: Checkpoint) -> None:

@@ -12,8 +12,8 @@ from typing import Literal
 from torch import Tensor
 
 from trainer import predictions
-from trainer.checkpoint import Checkpoint, below, prefixed
-from trainer.config import TrainConfig, but_schedule
+from trainer.checkpoint import Checkpoint, below, identity, prefixed
+from trainer.config import TrainConfig
 from trainer.costs import Costs
 from trainer.data.prepared import Folds, Prepared
 from trainer.heritage import Heritage
@@ -181,7 +181,7 @@ class JointTraining:
         for index, state in enumerate(states):
             tensors |= prefixed(f"member.{index}", state.tensors)
         scalars = {
-            "config": self._identity(),
+            "config": identity(self._config),
             "metrics": self.metrics,
             "best": {"epoch": best.epoch, "metrics": best.metrics} if best else None,
             "patience": patience.state() if patience else None,
@@ -202,17 +202,6 @@ class JointTraining:
             self.best = Best(kept.epoch, scalars["best"]["metrics"], {})
         else:  # with `keep: last`, the best of the epochs whose weights are still there
             self.best = Best(self.epoch, self.metrics, {})
-
-    def accepts(self, checkpoint: Checkpoint) -> bool:
-        """Whether the checkpoint is of a training told the same."""
-        return bool(checkpoint.scalars["config"] == self._identity())
-
-    def may_copy(self, checkpoint: Checkpoint) -> bool:
-        """Whether the checkpoint is of a training that differs in schedule knobs at most, and can be gone on from."""
-        return bool(but_schedule(checkpoint.scalars["config"]) == but_schedule(self._identity()))
-
-    def _identity(self) -> dict[str, object]:
-        return self._config.model_dump(mode="json", exclude={"checkpoint"})
 
     def _summary(self, measured: Sequence[dict[str, float]]) -> dict[str, float]:
         """Means, standard errors (the deviation between the models over the root of their number), single values."""

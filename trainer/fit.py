@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from trainer import checkpoint, model_file, predictions
-from trainer.config import TrainConfig
+from trainer.config import TrainConfig, but_schedule
 from trainer.crossval import JointTraining
 from trainer.data.prepared import Folds, Prepared
 from trainer.errors import DataError, NothingToCopy
@@ -95,8 +95,9 @@ def fit(
         NothingToCopy: there is no whole checkpoint to copy.
     """
     training = _begun(config, prepared, monitor, reporter, origin, heritage, ranks)
-    if not _resume(training, resume_from, reporter, ranks) and membership and membership.copies:
-        _copy(training, membership.copies, reporter, ranks)
+    told = checkpoint.identity(config)
+    if not _resume(training, told, resume_from, reporter, ranks) and membership and membership.copies:
+        _copy(training, told, membership.copies, reporter, ranks)
     keeper = Keeper(folder, config.checkpoint, clock, writes=ranks.is_first)
     hear = partial(_heard, reporter, should_leave, ranks)
     ending = _train(training, reporter, hear, keeper, clock, is_enough=membership is not None and membership.ends)
@@ -181,18 +182,29 @@ def _refuse_unvalidated(config: TrainConfig, prepared: Prepared | Folds) -> None
         raise DataError("trial.early_stopping", message, "leave it out")
 
 
-def _resume(training: Training | JointTraining, folders: Sequence[Folder], reporter: Reporter, ranks: Ranks) -> bool:
-    """Whether there was a checkpoint to go on from."""
-    found = ranks.agreed(lambda: _newest(training.accepts, folders, reporter))
+def _resume(
+    training: Training | JointTraining,
+    told: dict[str, Any],
+    folders: Sequence[Folder],
+    reporter: Reporter,
+    ranks: Ranks,
+) -> bool:
+    """Whether there was a checkpoint to go on from: of a training told the same, which takes the same steps."""
+    found = ranks.agreed(lambda: _newest(lambda config: config == told, folders, reporter))
     if found is not None:
         training.restore(found)
         reporter.log(f"resumed after epoch {found.epoch}")
     return found is not None
 
 
-def _copy(training: Training | JointTraining, source: Folder, reporter: Reporter, ranks: Ranks) -> None:
-    """Take over weights, the optimizer's state, the epoch and the best one so far."""
-    found = ranks.agreed(lambda: _newest(training.may_copy, [source], reporter))
+def _copy(
+    training: Training | JointTraining, told: dict[str, Any], source: Folder, reporter: Reporter, ranks: Ranks
+) -> None:
+    """Take over weights, the optimizer's state, the epoch and the best one so far; of a training that differs in
+    schedule knobs at most.
+    """
+    rest = but_schedule(told)
+    found = ranks.agreed(lambda: _newest(lambda config: but_schedule(config) == rest, [source], reporter))
     if found is None:
         raise NothingToCopy("the trial whose training it should take over has no checkpoint that can be used")
     training.restore(found)
@@ -200,10 +212,10 @@ def _copy(training: Training | JointTraining, source: Folder, reporter: Reporter
 
 
 def _newest(
-    fits: Callable[[checkpoint.Checkpoint], bool], folders: Sequence[Folder], reporter: Reporter
+    fits: Callable[[dict[str, Any]], bool], folders: Sequence[Folder], reporter: Reporter
 ) -> checkpoint.Checkpoint | None:
     for found in checkpoint.read_newest(folders, reporter.log):
-        if fits(found):
+        if fits(found.scalars["config"]):
             return found
         reporter.log(f"the checkpoint of epoch {found.epoch} is of another configuration, and not used")
     return None

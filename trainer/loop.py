@@ -86,7 +86,7 @@ class Learner:
                 for place, share in enumerate(of_step, start=1):
                     with nullcontext() if place == len(of_step) else ranks.apart(joined):
                         losses.append(self._learn(forward, *next(batches), share, changes))
-                lr = lr_scale * _learning_rate(config, step, len(shares))
+                lr = _learning_rate(config, step, len(shares), lr_scale)
                 self._step(parameters, weights, lr)
                 for follower in followers:
                     follower.after_step(model, step)
@@ -164,13 +164,13 @@ def _shares(split: Split, accumulate: int, ranks: int) -> list[list[float]]:
     return [[ranks * count / sum(split.totals[step]) for count in split.counts[step]] for step in steps]
 
 
-def _learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
-    """The schedule's, or while the epochs' weights are averaged the one that is set for this."""
+def _learning_rate(config: TrainConfig, step: int, steps_per_epoch: int, scale: float) -> float:
+    """The schedule's times a scale, or while the epochs' weights are averaged the one that is set for this."""
     knobs = config.regularization
     if knobs.swa and knobs.swa_lr and step >= knobs.swa_start * config.epochs * steps_per_epoch:
         return knobs.swa_lr
     lr, epochs = config.optimizer.lr, config.epochs
-    return learning_rate(config.schedule, lr, step=step, steps_per_epoch=steps_per_epoch, epochs=epochs)
+    return scale * learning_rate(config.schedule, lr, step=step, steps_per_epoch=steps_per_epoch, epochs=epochs)
 
 
 def _order(model: Network, part: Part, config: TrainConfig, generator: Generator, ranks: int) -> Tensor:

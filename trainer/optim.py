@@ -25,7 +25,9 @@ def make_optimizer(parameters: ParamsT, config: Optimizer) -> torch.optim.Optimi
     match config.name:
         case "sgd":
             nesterov = config.nesterov and config.momentum > 0
-            return SGD(parameters, lr, momentum=config.momentum, nesterov=nesterov, fused=True)
+            optimizer = SGD(parameters, lr, momentum=config.momentum, nesterov=nesterov, fused=True)
+            _begin_momenta(optimizer)
+            return optimizer
         case "adam" | "adamw":
             return AdamW(parameters, lr, (config.beta1, config.beta2), config.eps)
         case "nadam":  # this one and the next have no fused kernel
@@ -63,13 +65,15 @@ def restore_state(
 
 
 def _begin_momenta(optimizer: torch.optim.Optimizer) -> None:
-    """Give a momentum that was off so far, and is on now, its beginning at zero: the optimizer makes one only with a
-    parameter's first step.
+    """Give momenta their beginning at zero, from which the first step is the same as without: PyTorch makes one with a
+    parameter's first step only. It was off before that, or the step is left out for its large gradients, after which
+    the fused kernel would take what happens to lie in memory for it.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"] if group.get("momentum") else ():
             state = optimizer.state[parameter]
-            if state and "momentum_buffer" not in state:
+            # What a state without anything is to PyTorch, differs: RMSprop then fills it itself.
+            if "momentum_buffer" not in state and (state or isinstance(optimizer, SGD)):
                 state["momentum_buffer"] = torch.zeros_like(parameter)
 
 

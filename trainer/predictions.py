@@ -180,8 +180,11 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 
 def _packed(part: str, held: Held) -> dict[str, NDArray[Any]]:
-    """Ten bits of an output are more than a model knows; classes take the fewest bytes that hold them."""
-    outputs = held.outputs.clip(-_LARGEST, _LARGEST).astype(np.float16)
+    """Ten bits of an output are more than a model knows, if the likeliest class of a row has a logit of 0; classes take
+    the fewest bytes that hold them.
+    """
+    outputs = held.outputs - held.outputs.max(1, keepdims=True) if held.outputs.ndim == 2 else held.outputs
+    outputs = outputs.clip(-_LARGEST, _LARGEST).astype(np.float16)
     is_class = np.issubdtype(held.y.dtype, np.integer)
     y = held.y.astype(np.min_scalar_type(int(held.y.max(initial=0)))) if is_class else held.y
     return {f"{part}.outputs": outputs, f"{part}.y": y}

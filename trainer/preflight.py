@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from trainer.compress import model_in
+from trainer.compress import model_in, steps_of
 from trainer.config import AUGMENTED, LOSSES, PINBALL, Augment, TrainConfig, metric_names
 from trainer.costs import Size, size_of
 from trainer.data.images import ImageSchema
@@ -88,9 +88,10 @@ def _against_data(config: TrainConfig, wanted: Mapping[str, str], prepared: Prep
 
 def _size(config: TrainConfig, prepared: Prepared) -> Size:
     """Raises: ModelError: there is no such model, or it cannot be made as small as told."""
-    size = size_of(config.model, prepared.schema, prepared.train.inputs)
-    model_in(config, config.epochs)
-    return size
+    for step in sorted(set(steps_of(config.compression, config.epochs))):
+        if (narrower := model_in(config, step)) is not config.model:
+            size_of(narrower, prepared.schema, prepared.train.inputs)
+    return size_of(config.model, prepared.schema, prepared.train.inputs)
 
 
 def _metrics(config: TrainConfig, wanted: Mapping[str, str], prepared: Prepared) -> Iterator[Problem]:

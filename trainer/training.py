@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from trainer import predictions
-from trainer.checkpoint import Checkpoint, below, prefixed
+from trainer.checkpoint import Checkpoint, below, identity, prefixed
 from trainer.compiled import Passes
 from trainer.compress import Masks, masks_of, model_in, share_before, steps_of, without_units
-from trainer.config import TrainConfig, but_schedule
+from trainer.config import TrainConfig
 from trainer.costs import Costs
 from trainer.data.prepared import Part, Prepared
 from trainer.errors import Diverged
@@ -229,7 +229,7 @@ class Training:
         if best and best.epoch != self.epoch and self._config.checkpoint.keep == "best_and_last":
             tensors |= prefixed("best", best.weights)
         scalars = {
-            "config": self._identity(),
+            "config": identity(self._config),
             "metrics": self.metrics,
             "precision": self._precision.state(),
             "passes": self._passes.state(),
@@ -264,17 +264,6 @@ class Training:
             self.best = Best(scalars["best"]["epoch"], scalars["best"]["metrics"], weights)
         else:  # this epoch is the best, or with `keep: last` the best of those whose weights are still there
             self.best = Best(self.epoch, self.metrics, self._judged.weights())
-
-    def accepts(self, checkpoint: Checkpoint) -> bool:
-        """Whether the checkpoint is of a training told the same: its steps are then the same, too."""
-        return bool(checkpoint.scalars["config"] == self._identity())
-
-    def may_copy(self, checkpoint: Checkpoint) -> bool:
-        """Whether the checkpoint is of a training that differs in schedule knobs at most, and can be gone on from."""
-        return bool(but_schedule(checkpoint.scalars["config"]) == but_schedule(self._identity()))
-
-    def _identity(self) -> dict[str, object]:
-        return self._config.model_dump(mode="json", exclude={"checkpoint"})
 
     def _metrics(self, name: str, outputs: Tensor, part: Part) -> dict[str, float]:
         target, quantile = self._prepared.schema.target, self._config.loss.predicted

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 from pandas.api import types
+from PIL import Image
 from pydantic import ValidationError
 
 from search.findings import of_model, problems
@@ -21,7 +24,7 @@ from trainer.data.images import Images
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.data.same import keys_of
-from trainer.data.sources import Place, first_line, read
+from trainer.data.sources import Place, first_line, locate, read
 from trainer.data.words import unspaced_characters
 from trainer.errors import DataError, TrainerError
 from trialyard.errors import BadInput
@@ -35,7 +38,7 @@ FEW_VALUES = 10  # of a column: the training part may have none of them
 NUMBER = r"[+-]?\d+([.,]\d+)?"
 NUMBER_WITH_COMMA = r"[+-]?\d+(,\d+)?"
 PROSE_WORDS = 4
-IMAGE_SIDE = 64
+IMAGE_SIDE, IMAGE_SIDE_ON_CPU = 64, 32  # where a search takes minutes; twice the side is four times the time
 SOME, MOST = 0.01, 0.5  # shares of repeated rows: fewer flatter no score, more are what such a table is made of
 OPTIONS = {  # what a person without a study writes for its keys: the option, and the cure where it is another
     "trial.data.channels": ("--channels", None),
@@ -117,20 +120,33 @@ def _looked_at(source: str, given: Given, folders: Sequence[Path]) -> tuple[Data
     """How the data are to be read, and their columns of sentences."""
     found: dict[str, Any] = {"source": source, "target": given.target, "text": given.text}
     found |= {"missing_values": list(given.missing), "delimiter": _separator(source, folders)}
-    found |= {"channels": given.channels}
+    found |= {"channels": given.channels, "quoting": _quoting(source, found["delimiter"], folders)}
     if (test := _test_source(source, folders)) is not None:
         found |= {"test_source": test, "split": WITH_TEST}
+    side = IMAGE_SIDE if torch.cuda.is_available() else IMAGE_SIDE_ON_CPU
+    if _picture_side(source, folders) > side:
+        return _data(found | {"image_size": side}), []
     try:
         rows, own_test = read(Place("trial.data.source", source), _data(found), data_folders=folders)
     except DataError as error:
         if "image_size" not in error.hint:
             raise
-        return Data(**found, image_size=IMAGE_SIDE), []  # pictures of several sizes
+        return Data(**found, image_size=side), []  # pictures of several sizes
     if own_test is not None:
         found["split"] = WITH_TEST
     if isinstance(rows, Images):
         return Data(**found), []
     return _columns_looked_at(rows, found, given)
+
+
+def _picture_side(source: str, folders: Sequence[Path]) -> int:
+    """The longer side of the first picture of a folder; 0 where it is none."""
+    if not source.startswith("file:"):
+        return 0
+    for file in sorted(locate(source.removeprefix("file:"), "trial.data.source", folders).glob("[!.]*/[!.]*")):
+        with suppress(OSError), Image.open(file) as image:
+            return max(image.size)
+    return 0
 
 
 def _data(found: dict[str, Any]) -> Data:
@@ -164,6 +180,21 @@ def _separator(source: str, folders: Sequence[Path]) -> str | None:
         return None
     found = separator_of(first_line(Place("trial.data.source", source), folders), ending)
     return None if found == BY_ENDING[ending] else found
+
+
+def _quoting(source: str, separator: str | None, folders: Sequence[Path]) -> Literal["standard", "none"]:
+    """`none` where a line has a lone quote and all lines have all their fields: else what follows one would be read as
+    part of its field, and rows be lost without a word.
+    """
+    if (ending := _ending(source)) is None:
+        return "standard"
+    file = locate(source.removeprefix("file:"), "trial.data.source", folders)
+    fields, has_lone_quote = set(), False
+    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+        for line in filter(bytes.strip, stream):
+            fields.add(line.count((separator or BY_ENDING[ending]).encode()))
+            has_lone_quote |= line.count(b'"') % 2 == 1
+    return "none" if has_lone_quote and len(fields) == 1 and fields != {0} else "standard"
 
 
 def _columns_looked_at(table: pd.DataFrame, found: dict[str, Any], given: Given) -> tuple[Data, list[str]]:

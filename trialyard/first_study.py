@@ -24,7 +24,7 @@ from trialyard.study_file import as_yaml
 
 FOLDS = 5
 TRIALS = 40
-SMALL_ROWS = 1_000
+SMALL_ROWS, FEW_IMAGES = 1_000, 300  # to train on; an image takes longer than a row
 
 
 class Choice(NamedTuple):
@@ -199,7 +199,7 @@ def _model(prepared: Prepared) -> dict[str, Any]:
 
 
 def _is_small(prepared: Prepared) -> bool:
-    return prepared.train.rows < SMALL_ROWS
+    return prepared.train.rows < (FEW_IMAGES if prepared.schema.kind == "image" else SMALL_ROWS)
 
 
 def _is_in_each_fold(prepared: Prepared) -> bool:
@@ -220,6 +220,8 @@ def _data_lines(data: Data, prepared: Prepared, guessed: bool) -> Iterator[str]:
         yield _line("text", Choice(data.text))
     if data.delimiter is not None:
         yield _line("delimiter", Choice(data.delimiter))
+    if data.quoting != "standard":
+        yield _line("quoting", Choice(data.quoting, "quotes are characters like others"))
     if data.decimal != ".":
         yield _line("decimal", Choice(data.decimal))
     if data.drop:
@@ -229,7 +231,10 @@ def _data_lines(data: Data, prepared: Prepared, guessed: bool) -> Iterator[str]:
     if data.channels != "auto":
         yield _line("channels", Choice(data.channels))
     if data.image_size is not None:
-        yield _line("image_size", Choice(data.image_size, "the pictures are of several sizes"))
+        yield _line(
+            "image_size",
+            Choice(data.image_size, "all pictures are brought to it; a larger one shows more and takes longer"),
+        )
     validation = {} if _is_small(prepared) else {"validation": data.split.validation}
     unlike = {} if data.split.stratify else {"stratify": False}
     copies = _copies(data, prepared)

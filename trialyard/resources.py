@@ -41,6 +41,16 @@ class Counts(Resource):
         return self.complete + self.pruned + self.failed + self.cancelled
 
 
+class Task(Resource):
+    """What workers do with a study's trials, and where that stands."""
+
+    state: str
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("COMPLETE", "FAILED")
+
+
 class Best(Resource):
     """A trial in short: the best of a study so far, or one of its front."""
 
@@ -49,15 +59,10 @@ class Best(Resource):
     parameters: dict[str, Any]
 
 
-class Refit(Resource):
+class Refit(Task):
     """Where a study's own refit stands, and the number of its ensemble once it is ordered."""
 
-    state: str
     ensemble: int | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.state in ("COMPLETE", "FAILED")
 
 
 class Study(Resource):
@@ -272,12 +277,11 @@ class Beside(Resource):
     best_member: float
 
 
-class Ensemble(Resource):
+class Ensemble(Task):
     """An ensemble and where it stands; what it came to is None until it is COMPLETE."""
 
     number: int
     method: str
-    state: str
     candidates: list[int] = []
     members: list[Member] | None = None
     metrics: dict[str, float] | None = None
@@ -286,27 +290,18 @@ class Ensemble(Resource):
     latency_ms: Beside | None = None
     reason: str | None = None
 
-    @property
-    def ended(self) -> bool:
-        return self.state in ("COMPLETE", "FAILED")
 
-
-class Rescore(Resource):
+class Rescore(Task):
     """A trial trained again from other seeds, and where that stands."""
 
     number: int
     trial: int
     seeds: int
-    state: str
     searched: float | None = None
     rescored: float | None = None
     standard_error: float | None = None
     reason: str | None = None
     heat: int | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.state in ("COMPLETE", "FAILED")
 
 
 class Prediction(Resource):

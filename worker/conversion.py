@@ -31,12 +31,15 @@ class Converting:
         """The name of the file, and of `int8` what it costs beside the original; or the problem, where the model cannot
         be put into the form.
         """
-        from trainer.errors import TrainerError
+        from trainer.errors import DataError, TrainerError
 
         try:
             return self._convert(request, place)
+        except DataError as error:
+            said = f"it is compared with the model on rows of the study's data, which this worker cannot read: {error}"
         except (TrialyardError, TrainerError) as error:
-            return {"problems": [Problem("form", str(error)).as_dict()], "message": str(error)}
+            said = str(error)
+        return {"problems": [Problem("form", said).as_dict()], "message": said}
 
     def _convert(self, request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
         """What the task comes to.

@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from store.messages import Assignment, AttemptKey, DecisionName, Metrics
+from worker.ending import Failure, Outcome
 
 Heard = DecisionName | Literal["leave"]
 
@@ -52,7 +53,7 @@ class Ended(_Word):
 
     kind: Literal["ended"] = "ended"
     attempt: AttemptKey
-    outcome: Literal["finished", "pruned", "paused", "returned"]
+    outcome: Outcome
     metrics: Metrics
 
 
@@ -63,7 +64,7 @@ class Failed(_Word):
 
     kind: Literal["failed"] = "failed"
     attempt: AttemptKey | None
-    outcome: Literal["failed", "diverged", "infeasible", "lost"]
+    outcome: Failure
     reason: str
 
 

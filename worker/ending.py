@@ -14,6 +14,7 @@ from worker.reporter import NotANumber
 LONGEST_REASON = 2000
 
 Outcome = Literal["finished", "pruned", "paused", "returned"]
+Failure = Literal["failed", "diverged", "infeasible", "lost"]
 
 
 class Ending(NamedTuple):
@@ -40,7 +41,7 @@ class CrowdedOut(TrialyardError):
 class GroupFailed(TrialyardError):
     """A training in several processes did not come to an end of its own."""
 
-    def __init__(self, outcome: Literal["failed", "diverged", "infeasible", "lost"], reason: str) -> None:
+    def __init__(self, outcome: Failure, reason: str) -> None:
         self.outcome = outcome
         super().__init__(reason)
 
@@ -49,7 +50,7 @@ class OutOfDeviceMemory(TrialyardError):
     """A training did not fit into the device's memory."""
 
 
-def outcome_of(error: BaseException) -> Literal["failed", "diverged", "infeasible", "lost"]:
+def outcome_of(error: BaseException) -> Failure:
     """What an error of a trial says about its parameters: nothing, that they lead astray, or that they do not fit; or
     that a process of it died, which says nothing about them and may not happen again.
     """

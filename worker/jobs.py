@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from search.definition import Definition, parse
 from store.artifacts import Artifacts
 from store.bus import Caller
-from store.errors import DefinitionError, Problem, StaleAttempt, Unavailable
+from store.errors import DefinitionError, OtherVersion, Problem, StaleAttempt, Unavailable
 from store.messages import (
     Assignment,
     AttemptKey,
@@ -87,7 +87,7 @@ def perform(bench: Bench, study_id: int, number: int | None = None, kind: Litera
             _perform_task(bench, study_id, number)
         else:
             _perform(bench, study_id, number)
-    except (Unavailable, RedisError) as error:
+    except (Unavailable, OtherVersion, RedisError) as error:
         log.error("gave a job up", study=study_id, trial=number, error=str(error))
 
 
@@ -145,6 +145,8 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
             return Finish(attempt=assignment.attempt, outcome=ending.outcome, metrics=metrics)
         except Unavailable:
             raise
+        except OtherVersion as error:  # says nothing of the trial; workers that understand the scheduler go on with it
+            return Finish(attempt=assignment.attempt, outcome="returned", reason=reason_of(error))
         except StaleAttempt:
             # This end is refused as well; with it the worker may still ask for the study's next trial.
             return Finish(attempt=assignment.attempt, outcome="returned")

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from store.bus import Caller
-from store.errors import CutOff, StaleAttempt, TrialyardError, Unavailable
+from store.errors import CutOff, OtherVersion, StaleAttempt, TrialyardError, Unavailable
 from store.messages import AttemptKey, Decision, DecisionName, Finish, Report, Settled
 from worker.spool import Spool
 
@@ -125,7 +125,11 @@ class Outgoing:
         """Send what is unheard, oldest first. Behind a decision to end, what came later is of no interest."""
         decision: DecisionName = "continue"
         while self._unheard and decision == "continue":
-            answer = self._caller.call(self._unheard[0], patience)
+            try:
+                answer = self._caller.call(self._unheard[0], patience)
+            except OtherVersion:
+                self._unheard.popleft()  # it was heard, and only its answer cannot be read
+                raise
             if not isinstance(answer, Decision):
                 raise WrongAnswer(f"a report of {self._attempt.token} was answered with {answer.kind!r}")
             if answer.stale:

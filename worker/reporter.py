@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import SupportsFloat
 
 from store.errors import TrialyardError
-from store.messages import AttemptKey, DecisionName, Report
+from store.messages import LONGEST_METRIC, AttemptKey, DecisionName, Report
 from worker.outgoing import Outgoing
 from worker.triallog import TrialLog
 
@@ -19,6 +19,10 @@ PATIENCE_SECONDS = 1800.0  # for the scheduler to say what a job is about, and t
 
 class NotANumber(TrialyardError):
     """A trial measured something that is no finite number."""
+
+
+class UnfitName(TrialyardError):
+    """A trial gave a metric a name that cannot be stored."""
 
 
 class Reporter:
@@ -48,6 +52,7 @@ class Reporter:
         Raises:
             StaleAttempt: the attempt has ended without us; what it does is of no use any more.
             NotANumber: a metric is not finite.
+            UnfitName: a metric can have no such name.
         """
         metrics = finite(metrics, f"at step {epoch}")
         self._went(self.rows_a_step)
@@ -97,11 +102,20 @@ def finite(metrics: Mapping[str, SupportsFloat], where: str) -> dict[str, float]
 
 
 def plain(metrics: Mapping[str, SupportsFloat], where: str) -> dict[str, float]:
-    """The same, finite or not. Raises: NotANumber: one of them is no number at all."""
+    """The same, finite or not. Raises: NotANumber: one of them is no number at all. UnfitName: one can have no such
+    name.
+    """
     numbers = {}
     for name, value in metrics.items():
         try:
-            numbers[str(name)] = float(value)
+            numbers[_checked(str(name))] = float(value)
         except (TypeError, ValueError):
             raise NotANumber(f"{name} is {value!r:.80} {where}; a metric must be a number") from None
     return numbers
+
+
+def _checked(name: str) -> str:
+    if not 1 <= len(name) <= LONGEST_METRIC or any("\ud800" <= each <= "\udfff" for each in name):
+        shape = f"it must be 1 to {LONGEST_METRIC} characters, and no half of a surrogate pair"
+        raise UnfitName(f"a metric cannot be called {name[:60]!r}: {shape}")
+    return name

@@ -102,6 +102,7 @@ def tell(name: StudyName, number: Number, body: TellBody, parts: Wired) -> Trial
     search keeps away from them.
     After the decision `prune` there is nothing left to tell: the answer is the PRUNED trial as it is.
     What is told twice is answered alike; another state, or other metrics, than were told first are refused with 409.
+    `failed` and `diverged` are alike here: the trial is FAILED, and the search goes by what was told first.
     """
     study = _external(parts, name)
     key = _attempt_of(study, number, body.token)

@@ -8,6 +8,7 @@ import { get, studyPath } from "./rest.js";
 const MOST_SPANS = 3000; // in the figure; the sums are of all
 const MOST_LANES = 24;
 const LANE_PX = 18;
+const MIN_PX = 0.8; // of an attempt, or a short one of a long study is not seen
 const WASTED = ["failed", "lost"];
 const LOOKS = { COMPLETE: "complete", PRUNED: "pruned" };
 
@@ -31,6 +32,7 @@ export class Effort {
     this.#showFacts(spans);
     if (!spans.length) {
       this.plot.empty("No attempt yet.");
+      this.caption.textContent = "";
       return Promise.resolve();
     }
     const busy = new Map();
@@ -43,7 +45,8 @@ export class Effort {
     this.caption.textContent = `A line is an attempt, by the worker that ran it.${some}${others}`;
     this.element.style.height = `${Math.max(110, 70 + LANE_PX * lanes.length)}px`;
     const looks = { complete: "complete", pruned: "pruned", failed: "failed", running: "running", other: "idle" };
-    const traces = Object.entries(looks).map(([look, name]) => lines(shown.filter((span) => span.look === look), lanes, colour(name)));
+    const least = (MIN_PX * (latest(spans) - spans[0].begin)) / Math.max(1, this.element.clientWidth);
+    const traces = Object.entries(looks).map(([look, name]) => lines(shown.filter((span) => span.look === look), lanes, colour(name), least));
     return this.plot.draw(traces, {
       xaxis: axis("", { type: "date", title: { text: "" } }),
       yaxis: axis("", { title: { text: "" }, tickvals: lanes.map((_, i) => i), ticktext: lanes.map((_, i) => String(i + 1)), range: [lanes.length - 0.4, -0.6], showgrid: false, fixedrange: true }),
@@ -95,13 +98,13 @@ function lookOf(attempt, trial) {
   return LOOKS[trial.state] ?? (trial.state === "FAILED" ? "failed" : "other");
 }
 
-/** One trace of lines; a gap parts them. */
-function lines(spans, lanes, color) {
+/** One trace of lines; a gap parts them. `least`: how long one is at least, in milliseconds. */
+function lines(spans, lanes, color, least) {
   const each = (values) => spans.flatMap(values);
   return {
     type: "scatter",
     mode: "lines",
-    x: each((span) => [new Date(span.begin).toISOString(), new Date(span.end).toISOString(), null]),
+    x: each((span) => [new Date(span.begin).toISOString(), new Date(Math.max(span.end, span.begin + least)).toISOString(), null]),
     y: each((span) => [lanes.indexOf(span.lane), lanes.indexOf(span.lane), null]),
     customdata: each((span) => [span.number, span.number, null]),
     text: each((span) => Array(3).fill(`<b>Trial ${span.number}</b> ${span.look}<br>${duration((span.end - span.begin) / 1000)} on ${span.lane.replaceAll("<", "&lt;")}`)),

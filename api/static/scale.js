@@ -1,6 +1,6 @@
 // Whether an axis is logarithmic: as its values want it, until a person says otherwise.
 
-import { inAddress, putIntoAddress } from "./address.js";
+import { inAddress, onStep, putIntoAddress } from "./address.js";
 
 const WIDE = 1000; // how many times the smaller values the larger ones are, that no straight axis shows both
 const ENOUGH = 2000; // values tell as much as all of them
@@ -10,11 +10,13 @@ export class LogChoice {
   constructor(box, changed) {
     this.box = box;
     this.chosen = { on: true, off: false }[box.id && inAddress(box.id)];
+    const put = () => box.id && this.chosen !== undefined && putIntoAddress({ [box.id]: this.chosen ? "on" : "off" });
     box.addEventListener("change", () => {
       this.chosen = box.checked;
-      if (box.id) putIntoAddress({ [box.id]: box.checked ? "on" : "off" });
+      put();
       changed();
     });
+    onStep(put);
   }
 
   /** The axis' type for these values. The box says what it is, and is offered only where there is a choice. */

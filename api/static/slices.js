@@ -41,6 +41,7 @@ export class Slices {
     const trials = this.study.sorted().filter((trial) => trial.parameters && this.#value(trial) != null);
     if (!trials.length || !chosen.length) {
       this.plot.empty(this.study.ended ? "No trial has come to a value." : "No values yet. A point appears when a trial ends.");
+      this.caption.textContent = "";
       return Promise.resolve();
     }
     const most = Math.floor(MOST_POINTS / chosen.length);

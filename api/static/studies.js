@@ -1,5 +1,6 @@
 // The list of studies: looked at anew every few seconds, filtered in the browser, two or more ticked to compare.
 
+import { inAddress, putIntoAddress } from "./address.js";
 import { $, $$, badge, boot, h } from "./dom.js";
 import { ago, keepTimes, metric, objectiveText } from "./format.js";
 import { showStatus, tellLoss } from "./live.js";
@@ -15,7 +16,12 @@ let cursor; // of the first page that has not been shown yet
 function start() {
   keepTimes();
   mark();
-  $("#filter").addEventListener("input", filter);
+  $("#filter").value = inAddress("filter") ?? "";
+  $("#filter").addEventListener("input", () => {
+    putIntoAddress({ filter: $("#filter").value.trim() || null });
+    filter();
+  });
+  filter();
   $("#more button").addEventListener("click", more);
   $("#rows").addEventListener("change", mark);
   setInterval(refresh, 4000);

@@ -1,6 +1,6 @@
 // The trial table: sorted, filtered and paged in the browser; the address keeps the view.
 
-import { inAddress, putIntoAddress } from "./address.js";
+import { inAddress, onStep, putIntoAddress } from "./address.js";
 import { $, badge, h } from "./dom.js";
 import { between, duration, metric, parameter } from "./format.js";
 import { parseFilter } from "./filter.js";
@@ -12,21 +12,30 @@ export class Table {
   constructor(study) {
     this.study = study;
     this.columns = columnsOf(study);
+    this.field = $("#filter");
+    this.#recall();
+    this.field.addEventListener("input", () => this.#show({ page: 1 }));
+    $("#previous").addEventListener("click", () => this.#step({ page: this.page - 1 }));
+    $("#next").addEventListener("click", () => this.#step({ page: this.page + 1 }));
+    this.#head();
+    onStep(() => {
+      this.#recall();
+      this.#arrows();
+      this.draw();
+    });
+  }
+
+  #recall() {
     this.sort = inAddress("sort") ?? "-number";
     this.state = inAddress("state");
     this.page = Math.max(1, Number(inAddress("page")) || 1);
-    this.field = $("#filter");
     this.field.value = inAddress("filter") ?? "";
-    this.field.addEventListener("input", () => this.#show({ page: 1 }));
-    $("#previous").addEventListener("click", () => this.#show({ page: this.page - 1 }));
-    $("#next").addEventListener("click", () => this.#show({ page: this.page + 1 }));
-    this.#head();
   }
 
-  /** Put a filter into the field, as if it had been typed. */
+  /** Put a filter into the field, as a step of its own. */
   filter(text) {
     this.field.value = text;
-    this.#show({ page: 1 });
+    this.#step({ page: 1 });
   }
 
   draw() {
@@ -48,10 +57,15 @@ export class Table {
     return found < all ? `${range} that match, ${all} in all` : `${range} trials`;
   }
 
-  #show(change) {
+  /** What is chosen by a click is undone by the browser's back, what is typed is not: each letter would be a step. */
+  #step(change) {
+    this.#show(change, { step: true });
+  }
+
+  #show(change, how) {
     Object.assign(this, change);
     const unless = (value, usual) => (value === usual ? null : value);
-    putIntoAddress({ sort: unless(this.sort, "-number"), state: this.state, filter: this.field.value.trim() || null, page: unless(this.page, 1) });
+    putIntoAddress({ sort: unless(this.sort, "-number"), state: this.state, filter: this.field.value.trim() || null, page: unless(this.page, 1) }, how);
     this.draw();
   }
 
@@ -83,7 +97,7 @@ export class Table {
     const [up, down] = [column.key, `-${column.key}`];
     const bestFirst = column.maximize ? down : up;
     const other = bestFirst === up ? down : up;
-    this.#show({ sort: this.sort === bestFirst ? other : bestFirst, page: 1 });
+    this.#step({ sort: this.sort === bestFirst ? other : bestFirst, page: 1 });
     this.#arrows();
   }
 
@@ -126,7 +140,7 @@ export class Table {
     const chip = (state, text, count) =>
       h(
         "button",
-        { type: "button", "aria-pressed": String(this.state === state), "data-state": state ?? "all", click: () => this.#show({ state, page: 1 }) },
+        { type: "button", "aria-pressed": String(this.state === state), "data-state": state ?? "all", click: () => this.#step({ state, page: 1 }) },
         h("span", {}, text),
         h("span", { class: "soft" }, count),
       );

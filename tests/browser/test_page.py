@@ -140,6 +140,42 @@ def test_the_trial_table_sorts_filters_and_keeps_its_view_in_the_address(visitor
     assert "sort=-value" in page.url
 
 
+def test_back_undoes_what_was_clicked_in_the_table_step_by_step(visitor: Visitor) -> None:
+    page = visitor.open("/studies/adult-mlp")
+    pressed = page.locator("#chips button[aria-pressed=true]")
+    page.locator("#next").click()
+    page.locator("#chips button[data-state=complete]").click()
+    page.locator("#filter").fill("adamw")
+    page.locator("#columns th[data-key=value] button").click()
+    page.locator("#history-log").check()
+
+    page.go_back()  # the order; what was typed before stays
+    expect(page.locator("#columns th[data-key=number]")).to_have_attribute("aria-sort", "descending")
+    expect(page.locator("#filter")).to_have_value("adamw")
+    expect(pressed).to_have_attribute("data-state", "complete")
+    assert "history-log=on" in page.url  # no step of the table: what a figure was set to stays
+    page.go_back()
+    expect(pressed).to_have_attribute("data-state", "all")
+    expect(page.locator("#range")).to_contain_text("101–200")
+    page.go_back()
+    expect(page.locator("#range")).to_contain_text("1–100")
+    page.go_forward()
+    expect(page.locator("#range")).to_contain_text("101–200")
+    expect(page.locator("#history-log")).to_be_checked()
+
+
+def test_the_list_of_studies_is_filtered_again_on_the_way_back(visitor: Visitor) -> None:
+    page = visitor.open("/")
+    page.locator("#filter").fill("adult")
+    page.get_by_role("link", name="adult-mlp", exact=True).click()
+    expect(page.locator("#rows tr").first).to_be_visible()
+
+    page.go_back()
+
+    expect(page.locator("#filter")).to_have_value("adult")
+    expect(page.locator("#rows tr:visible")).to_have_count(1)
+
+
 def test_a_filter_that_names_no_column_says_which_was_meant(visitor: Visitor) -> None:
     page = visitor.open("/studies/digits-mlp")
     expect(page.locator("#rows tr")).to_have_count(50)

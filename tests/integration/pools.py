@@ -21,7 +21,7 @@ from store.bus import open_redis
 from store.messages import Assignment, AttemptKey
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0  # a machine with much else to do needs that for the start of a worker
 
 T = TypeVar("T")
 

@@ -30,7 +30,7 @@ from store.messages import (
 )
 from store.queue import TrialQueue
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 R = TypeVar("R", bound=Request)
 

@@ -190,3 +190,15 @@ def test_a_study_that_is_loaded_anew_knows_who_runs_its_preflight_and_how_many_w
     yard.clock.advance(yard.settings.lease_seconds + 1)
     yard.turn()
     assert (yard.study(study_id).reason or "").startswith("the preflight was lost 2 times")
+
+
+def test_a_study_that_is_loaded_anew_has_the_room_that_it_had(yard: Yard) -> None:
+    """Between two rounds, in which the slots are counted and shared out."""
+    study_id = yard.begin(study(budget={"trials": 9}))
+    with reads(yard.engine)() as session:
+        fresh, before = loading.load_study(session, study_id), loading.load_study(session, study_id)
+    before.slots, before.share = 5, 2
+
+    fresh.stand_in_for(before)
+
+    assert (fresh.slots, fresh.share) == (5, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from store.messages import PROTOCOL, Assignment, Gone, Nothing, PreflightTask, Take
 from store.models import StudyState
@@ -58,7 +59,12 @@ def test_a_worker_of_another_version_is_given_nothing_and_its_job_goes_to_others
     for worker in (old, new):
         worker.beat()
     yard.client.hset("trialyard:worker:old", "protocol", PROTOCOL - 1)
-    yard.turn(3)
+    with capture_logs() as logs:
+        yard.turn(3)
+    told = [
+        line["worker"] for line in logs if line["event"].startswith("a worker of another version is given no trials")
+    ]
+    assert told == ["old"]
 
     [job] = yard.jobs()
     yard.pop(job)

@@ -39,7 +39,7 @@ def scheduler(server: RedisServer) -> Iterator[ScriptedScheduler]:
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory, server: RedisServer) -> Iterator[RunningPool]:
     """A pool that lives through all that is done to its workers and its Redis."""
-    environment = {"TRIALYARD_LEASE_SECONDS": "0.5"}  # how long a report waits for its answer before it is spooled
+    environment = {"TRIALYARD_LEASE_SECONDS": "2"}  # half of it a report waits for its answer before it is spooled
     with running_pool(tmp_path_factory.mktemp("pool"), server.url, environment) as pool:
         pool.worker()
         yield pool

@@ -87,7 +87,7 @@ def read_folder(folder: Path, path: str, allowed: Sequence[Path], side: int | No
     """
     held = [file for file in sorted(folder.glob("[!.]*/[!.]*")) if file.is_file()]
     if others := [file for file in held if file.suffix.lower() in OTHER_IMAGES]:
-        message = f"{len(others)} images, {others[0].name} first, are of a kind that is not read"
+        message = f"{len(others)} images, {_called(others[0])} first, are of a kind that is not read"
         raise DataError(path, message, f"save them as {' '.join(IMAGE_ENDINGS)}, or take them away")
     files = [file for file in held if file.suffix.lower() in IMAGE_ENDINGS]
     if not files:
@@ -95,9 +95,9 @@ def read_folder(folder: Path, path: str, allowed: Sequence[Path], side: int | No
         raise DataError(path, f"{folder.name} holds no images", hint)
     for file in files:
         if not any(file.resolve().is_relative_to(each) for each in allowed):
-            raise DataError(path, f"{file.name} lies outside the folders that may be read", "copy it there")
+            raise DataError(path, f"{_called(file)} lies outside the folders that may be read", "copy it there")
     images = list(_images(files, path, side))
-    grey = all(image.mode in ("1", "L") for image in images)
+    grey = all(image.mode == "L" for image in images)
     pixels = np.stack([np.asarray(image.convert("L" if grey else "RGB")) for image in images])
     return Images(channels_first(pixels, path, "last"), pd.Series([file.parent.name for file in files], name="label"))
 
@@ -118,9 +118,14 @@ def _images(files: Sequence[Path], path: str, side: int | None) -> Iterator[Imag
         image = _open(file, path)
         size = size or image.size
         if image.size != size and side is None:
-            sizes = f"{image.size[0]} × {image.size[1]}, and {files[0].name} {size[0]} × {size[1]}"
-            raise DataError(path, f"{file.name} has {sizes} pixels", "set image_size to bring all to one size")
+            sizes = f"{image.size[0]} × {image.size[1]}, and {_called(files[0])} {size[0]} × {size[1]}"
+            raise DataError(path, f"{_called(file)} has {sizes} pixels", "set image_size to bring all to one size")
         yield image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _called(file: Path) -> str:
+    """With the folder of its class: each may have a 1.png."""
+    return f"{file.parent.name}/{file.name}"
 
 
 def _open(file: Path, path: str) -> Image.Image:
@@ -130,10 +135,11 @@ def _open(file: Path, path: str) -> Image.Image:
             with Image.open(file) as image:
                 if has_deep_pixels(image):
                     hint = "save it with 8, its values brought to 0 … 255"
-                    raise DataError(path, f"{file.name} has more than 8 bits a pixel", hint)
+                    raise DataError(path, f"{_called(file)} has more than 8 bits a pixel", hint)
                 if has_several_pictures(image):
-                    raise DataError(path, f"{file.name} moves or has several pages", "save it as one picture")
+                    raise DataError(path, f"{_called(file)} moves or has several pages", "save it as one picture")
                 image.load()
-                return image.copy() if image.mode in ("1", "L", "RGB") else image.convert("RGB")
+                # Black and white as grey: in one bit they would be made smaller by leaving pixels out.
+                return image.convert("L" if image.mode in ("1", "L") else "RGB")
     except (OSError, SyntaxError, TypeError, ValueError, Warning, Image.DecompressionBombError) as error:
-        raise DataError(path, f"{file.name} cannot be read: {error}") from error
+        raise DataError(path, f"{_called(file)} cannot be read: {error}") from error

@@ -79,7 +79,8 @@ def _scale(values: Values, normalize: str) -> tuple[float, float]:
     if normalize == "robust":
         lower, middle, upper = np.percentile(values, [25, 50, 75]).tolist()
         return middle, (upper - lower) or 1.0
-    return float(values.mean()), float(values.std()) if span else 1.0
+    # Numbers next to nothing apart have no deviation; the same ones may have one, of rounding alone.
+    return float(values.mean()), (float(values.std()) if span else 0.0) or 1.0
 
 
 def _power(values: Values) -> float:

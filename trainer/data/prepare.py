@@ -255,6 +255,7 @@ def _as_given(given: Given, train: pd.DataFrame | Pixels, data: Data, target: Ta
     if isinstance(train, pd.DataFrame):
         for name in schema.columns:
             _refuse_unknown(name, train, path)
+        _refuse_strings(train, schema, path, "the pretrained model knows numbers")
     return schema.model_copy(update={"target": target})
 
 
@@ -310,19 +311,15 @@ def _like_source(test: _Rows, schema: AnySchema) -> _Rows:
         return test
     for name in schema.columns:
         _refuse_unknown(name, test.features, "trial.data.test_source")
-    if isinstance(schema, Schema):
-        _refuse_strings(test.features, schema)
+    _refuse_strings(test.features, schema, "trial.data.test_source", "numbers in the source")
     return test
 
 
-def _refuse_strings(test: pd.DataFrame, schema: Schema) -> None:
-    for column in schema.numeric:
-        if not is_number(test[column.name]):
-            raise DataError(
-                "trial.data.test_source",
-                f"column {column.name} holds strings, and numbers in the source",
-                "list its markers of missing values in missing_values",
-            )
+def _refuse_strings(table: pd.DataFrame, schema: AnySchema, path: str, wanted: str) -> None:
+    for column in schema.numeric if isinstance(schema, Schema) else ():
+        if not is_number(table[column.name]):
+            message = f"column {column.name} holds strings, and {wanted}"
+            raise DataError(path, message, "list its markers of missing values in missing_values")
 
 
 def _encode(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -43,13 +42,14 @@ def scaled(target: Target, train: pd.Series) -> Target:
     if target.task == "classification":
         return target
     values = train.to_numpy(dtype=np.float64)
-    if np.ptp(values) == 0:
+    deviation = float(values.std()) if np.ptp(values) else 0.0
+    if not deviation:
         raise DataError(
             "trial.data.target",
             f"{target.name} is {values[0]:g} in all rows of the training part",
             "choose another column",
         )
-    return target.model_copy(update={"mean": float(values.mean()), "deviation": float(values.std())})
+    return target.model_copy(update={"mean": float(values.mean()), "deviation": deviation})
 
 
 def encode_target(column: pd.Series, target: Target, path: str = "trial.data.target") -> NDArray[np.generic]:
@@ -78,7 +78,7 @@ def _guess(column: pd.Series) -> TaskName:
 
 def _classes(column: pd.Series) -> tuple[str, ...]:
     """The classes' names: numbers in their order, else by the alphabet."""
-    distinct: Iterable[object] = np.sort(column.unique()) if is_number(column) else sorted(as_text(column).unique())
+    distinct = sorted(column.unique().tolist() if is_number(column) else as_text(column).unique())
     names = tuple(map(str, distinct))
     if len(names) < 2:
         raise DataError("trial.data.target", f"{column.name} has one class, {names[0]!r}", "choose another column")

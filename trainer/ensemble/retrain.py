@@ -18,7 +18,9 @@ from torch import Tensor
 from trainer.compress import model_in
 from trainer.config import TrainConfig
 from trainer.data.prepared import Part, Prepared
+from trainer.ensemble.candidates import Rows
 from trainer.ensemble.combine import Combination, Scores, Stacked, Voted, Weighted
+from trainer.ensemble.select import cost_of
 from trainer.loop import evaluate
 from trainer.members import Member
 from trainer.progress import Monitor
@@ -69,8 +71,8 @@ def boost(shop: Workshop, rounds: int, seed: int) -> tuple[list[Member], Combina
     costs = []
     for count in range(1, len(steps) + 1):
         scores = np.stack([step.validation for step in steps[:count]])
-        costs.append(_cost(_combined(shop, steps[:count]).apply(scores), y))
-    kept = steps[: int(np.argmin(costs)) + 1]
+        costs.append(_cost(shop, _combined(shop, steps[:count]).apply(scores), y))
+    kept = steps[: int(np.argmin(costs)) + 1]  # of equals the fewest
     return [step.member for step in kept], _combined(shop, kept)
 
 
@@ -136,9 +138,12 @@ def _in_own_unit(shop: Workshop, values: Tensor) -> Scores:
     return _array(values) * target.deviation + target.mean
 
 
-def _cost(combined: Scores, y: NDArray[Any]) -> float:
-    """The share of rows that are missed, or the squared error; of equals the first, which has the fewest models."""
-    return float((combined.argmax(1) != y).mean() if combined.ndim == 2 else ((combined - y) ** 2).mean())
+def _cost(shop: Workshop, combined: Scores, y: NDArray[Any]) -> float:
+    """The share of rows that are missed; of a regression what its objective wants low."""
+    if combined.ndim == 2:
+        return float((combined.argmax(1) != y).mean())
+    rows = Rows(combined[np.newaxis], y, shop.config.loss.predicted)
+    return float(cost_of(rows, shop.monitor.metric)(rows.scores)[0])
 
 
 def _take(part: Part, rows: NDArray[np.int64]) -> Part:

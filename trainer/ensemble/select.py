@@ -44,7 +44,7 @@ def greedy(rows: Rows, metric: str, rounds: int, seed: int) -> Chosen:
         metric: of the study's objective; where it has no cost of its own here, log loss or squared error.
         rounds: how many candidates a selection adds.
     """
-    cost = _cost(rows, metric)
+    cost = cost_of(rows, metric)
     rng = np.random.default_rng(seed)
     count = len(rows.scores)
     weights = np.zeros(count)
@@ -96,7 +96,7 @@ def _select(
     return np.bincount(bag[added[:best]], minlength=len(scores)) / best
 
 
-def _cost(rows: Rows, metric: str) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+def cost_of(rows: Rows, metric: str) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """From (candidates, rows[, classes]) to what is to be low, (candidates,)."""
     name = metric.rpartition("/")[2]
     if rows.scores.ndim == 2 and name == "pinball" and rows.quantile is not None:

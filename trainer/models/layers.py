@@ -139,7 +139,7 @@ def norm_of(config: Model, width: int) -> nn.Module:
             if width == config.groups:
                 message = f"in {width} groups of a width of {width} each number is normalized by itself, to 0"
                 raise ModelError("trial.model.groups", message, f"at most {width // 2}")
-            return nn.GroupNorm(config.groups, width)
+            return _group_norm(config, width)
     return nn.Identity()
 
 
@@ -153,8 +153,16 @@ def image_norm(config: Model, channels: int) -> nn.Module:
         case "layer":
             return nn.GroupNorm(1, channels)
         case "group":
-            return nn.GroupNorm(config.groups, channels)
+            return _group_norm(config, channels)
     return nn.Identity()
+
+
+def _group_norm(config: Model, width: int) -> nn.Module:
+    """Raises: ModelError: as the configuration refuses it, but for widths that come to be as a training goes on."""
+    if width % config.groups:
+        message = f"{config.groups} groups do not divide a width of {width}"
+        raise ModelError("trial.model.groups", message, "take a number that does")
+    return nn.GroupNorm(config.groups, width)
 
 
 def one_a_row(outputs: Tensor) -> Tensor:

@@ -16,6 +16,12 @@ from trialyard.errors import ApiError
 TRIALS = 20
 
 
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits here is not a person; beside other tests, a computation at low priority hardly comes to its turn."""
+    monkeypatch.setattr(api.fanova, "POLITENESS", 0)
+
+
 def add(server: ApiServer) -> None:
     """x decides all, y nothing."""
     server.create(
@@ -40,10 +46,7 @@ def test_of_many_trials_an_even_sample_of_the_complete_ones_is_looked_at(
 
 
 @on_sqlite
-def test_it_is_begun_by_the_first_request_and_told_when_it_is_there(
-    server: ApiServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api.fanova, "POLITENESS", 0)  # who waits for it here is not a person
+def test_it_is_begun_by_the_first_request_and_told_when_it_is_there(server: ApiServer) -> None:
     add(server)
     first = server.http.get("/api/v1/studies/s/importance", params={"method": "fanova"})
 

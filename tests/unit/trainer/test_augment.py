@@ -153,6 +153,10 @@ def test_adversarial_rows_lie_where_the_loss_rises() -> None:
     pixels = apply((IMAGES,), fgsm=0.1)
     brighter = uphill(pixels, pixels.inputs[0].sum(), 0.1).inputs[0]
     torch.testing.assert_close(brighter, (IMAGES.float() + 25.5).clamp(max=255))
+    light = apply((torch.full_like(IMAGES, 250),), fgsm=0.1)
+    assert uphill(light, light.inputs[0].sum(), 0.1).inputs[0].unique().tolist() == [255]  # nothing is whiter
+    dark = apply((torch.full_like(IMAGES, 5),), fgsm=0.1)
+    assert uphill(dark, -dark.inputs[0].sum(), 0.1).inputs[0].unique().tolist() == [0]
 
 
 def test_scaling_makes_images_larger_or_smaller_and_translation_shifts_them() -> None:

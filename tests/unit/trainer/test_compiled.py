@@ -11,11 +11,13 @@ from pydantic import ValidationError
 from torch._inductor import config as inductor
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
+from trainer.checkpoint import pack, unpack
 from trainer.compiled import Passes
 from trainer.config import TrainConfig
 from trainer.data.mapped import placed, room_on
 from trainer.data.prepared import Prepared
 from trainer.fit import Monitor, fit
+from trainer.training import Training
 
 LOSS = Monitor("val/loss", "minimize")
 # What PyTorch says of itself at the first compilation of a process, and of what it looks at while it traces
@@ -88,6 +90,19 @@ def test_without_a_compiler_it_is_trained_without(
 def test_graphs_do_not_gather_gradients() -> None:
     with pytest.raises(ValidationError, match="let accumulate be 1"):
         configure(compile="cuda_graphs", accumulate=2)
+
+
+@pytest.mark.skipif(Passes(configure(compile="auto"), CPU).stage == "off", reason="needs a C++ compiler")
+def test_a_resumed_training_goes_on_with_what_was_decided(iris: Prepared) -> None:
+    first, resumed = (Training(configure(compile="auto"), iris, LOSS) for _ in range(2))
+    for seconds, left in ((9.0, 101), (6.0, 100), (36.0, 99), (5.8, 98)):
+        first._passes.took(seconds, left)
+    first.run_epoch()
+
+    resumed.restore(unpack(pack(first.checkpoint())))
+
+    assert first._passes.stage == "off"
+    assert resumed._passes.state() == first._passes.state()
 
 
 @pytest.mark.skipif(Passes(configure(compile=True), CPU).stage == "off", reason="needs a C++ compiler")

@@ -77,16 +77,47 @@ def test_the_smallest_weights_go_wherever_they_stand_and_never_come_back(iris: P
     assert all(before <= after for before, after in pairwise(gone))
 
 
-def test_snapshots_from_before_a_step_are_not_among_what_is_left(iris: Prepared) -> None:
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"regularization": {"snapshots": 3}, "schedule": {"name": "cosine_restarts", "restart_epochs": 2}},
+        {"regularization": {"ema": 0.9}},
+        {"regularization": {"swa": True, "swa_start": 0.0}},
+        {"optimizer": {"lr": 0.02, "lookahead_steps": 2}},
+    ],
+)
+def test_whatever_is_judged_has_lost_what_was_taken_away(iris: Prepared, sections: dict[str, Any]) -> None:
     rule = {"name": "magnitude", "share": 0.6, "begin": 0.5}  # before epoch 3 of 0 to 5
-    restarts = {"name": "cosine_restarts", "restart_epochs": 2}
-    config = configure(compression=rule, schedule=restarts, regularization={"snapshots": 3})
+    config = configure(compression=rule, **sections)
 
     _, folder, _ = run(config, iris)
 
     weights = {name: tensor for name, tensor in load(folder).members[0].model.state_dict().items() if tensor.ndim > 1}
     zeros = sum(int((tensor == 0).sum()) for tensor in weights.values())
     assert zeros == pytest.approx(0.6 * sum(tensor.numel() for tensor in weights.values()), abs=2)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "groups", "says"),
+    [([6], 2, "2 groups do not divide a width of 3"), ([4], 2, "in 2 groups of a width of 2 each number")],
+)
+def test_a_preflight_knows_what_no_norm_can_do_once_units_are_gone(hidden: list[int], groups: int, says: str) -> None:
+    model = {"hidden": hidden, "norm": "group", "groups": groups}
+    config = configure(model=model, compression={"name": "units", "share": 0.5})
+
+    problems, _ = check([config], wanted={}, data_folders=(), device=CPU)
+
+    assert [(problem.path, says in problem.message) for problem in problems] == [("trial.model.groups", True)]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_patience_waits_for_the_steps_and_begins_anew_with_each(iris: Prepared, seeds: int) -> None:
+    impatient = {"patience": 1, "min_delta": 1e9}  # nothing is ever better
+    rule = {"name": "magnitude", "begin": 0.5}  # before epoch 3 of 0 to 5
+
+    fitted, _, _ = run(configure(compression=rule, early_stopping=impatient, seeds=seeds), iris)
+
+    assert fitted.epochs == 5  # three before the step, and after it the first one and one that is not better
 
 
 def test_the_units_with_the_largest_weights_stay_with_all_that_belongs_to_them() -> None:

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from sklearn.metrics import log_loss, root_mean_squared_error
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder, people
-from trainer import predictions
+from trainer import heritage, predictions
 from trainer.config import CrossValidation, Data, Split, TrainConfig
+from trainer.crossval import JointTraining
 from trainer.data.folds import fold_rows
 from trainer.data.prepare import prepare_folds, prepare_for
 from trainer.data.prepared import Folds, Prepared
@@ -138,6 +139,34 @@ def test_folds_killed_at_any_epoch_go_on_bit_for_bit(keep: str) -> None:
         if keep == "best_and_last" or epoch <= finished.best_epoch:
             assert ended == finished
             assert again == folder
+
+
+def test_the_folds_of_a_repeat_begin_alike_and_those_of_the_next_do_not() -> None:
+    config = configure(cross_validation={"folds": 2, "repeats": 2})
+    folds = prepare_for(config, device=CPU, data_folders=())
+    assert isinstance(folds, Folds)
+
+    members = JointTraining.on_folds(config, folds, ACCURACY).members
+
+    first = [next(member.model.parameters()) for member in members]
+    assert torch.equal(first[0], first[1])
+    assert torch.equal(first[2], first[3])
+    assert not torch.equal(first[0], first[2])
+
+
+def test_a_fold_inherits_from_the_same_fold_alone() -> None:
+    """Any other one has seen the rows that it validates on."""
+    config, left = configure(), MemoryFolder()
+    run(config, folder=left)
+    folds = prepare_for(config, device=CPU, data_folders=())
+    assert isinstance(folds, Folds)
+
+    heirs = JointTraining.on_folds(config, folds, ACCURACY, heritage=heritage.read("trial 0", left)).members
+
+    for heir, member in zip(heirs, load(left).members, strict=True):
+        own = member.model.state_dict()
+        assert all(torch.equal(weight, own[name]) for name, weight in heir.model.named_parameters())
+    assert heritage.Heritage("trial 0", [{}]).of_member(1) == {}
 
 
 def test_all_folds_stop_at_the_best_epoch_of_their_mean() -> None:

@@ -12,7 +12,7 @@ from sklearn.metrics import mean_pinball_loss
 
 from tests.unit.trainer.conftest import CPU, MemoryFolder
 from trainer import predictions
-from trainer.config import Compression, Data, Model, Optimizer, TrainConfig
+from trainer.config import Compression, Data, Loss, Model, Optimizer, TrainConfig
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.data.schema import Target
@@ -269,7 +269,23 @@ def test_gradient_boosting_goes_on_where_the_first_model_stopped(diabetes: Prepa
     first = candidates.judge(Weighted(weights=(1.0,)), [0])
     assert len(members) > 1
     assert candidates.judge(combination, range(len(members)))["val/loss"] < first["val/loss"]
-    assert combination.weights[0] == 1
+    left = diabetes.train.y - evaluate(members[0].model, diabetes.train)
+    assert combination.weights[:2] == pytest.approx((1, 0.3 * left.std().item()))  # a shrunken step
+
+
+def test_boosting_goes_on_as_long_as_the_objective_becomes_better(diabetes: Prepared) -> None:
+    """Of a high quantile the squared error rises with every step towards it."""
+    workshop = replace(
+        shop(diabetes, "sklearn:diabetes", loss=Loss(name="quantile", quantile=0.95)),
+        monitor=Monitor("val/pinball", "minimize"),
+    )
+
+    members, combination = retrain.boost(workshop, rounds=6, seed=0)
+
+    own = {k: predictions.of_training(member.model, diabetes, 0.95) for k, member in enumerate(members)}
+    candidates = Candidates.of(own)
+    first = candidates.judge(Weighted(weights=(1.0,)), [0])
+    assert candidates.judge(combination, range(len(members)))["val/pinball"] < 0.9 * first["val/pinball"]
 
 
 def test_boosting_of_classes_draws_the_missed_rows_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,6 +302,19 @@ def test_boosting_of_classes_draws_the_missed_rows_again(monkeypatch: pytest.Mon
     assert share > 2 * len(missed) / digits.train.rows
     assert share > 0.4  # SAMME's weights, with ten classes: (K-1)(1-e)/e for each missed row, half and more of all
     assert all(weight > 0 for weight in combination.weights)
+    error = len(missed) / digits.train.rows
+    assert combination.weights[0] == pytest.approx(np.log((1 - error) / error) + np.log(9))  # SAMME's, of ten classes
+
+
+def test_trainings_of_an_ensemble_begin_from_seeds_of_their_own(
+    iris: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrain, "_take", lambda part, _rows: part)  # all on the same rows
+
+    members, _ = retrain.bag(shop(iris, "sklearn:iris"), rounds=2, seed=0)
+
+    one, other = (predictions.of_training(member.model, iris).validation.outputs for member in members)
+    assert not np.array_equal(one, other)
 
 
 def test_models_that_see_images_of_several_sizes_are_no_ensemble() -> None:

@@ -16,7 +16,9 @@ from trainer.data.prepare import prepare_whole
 from trainer.data.prepared import Prepared
 from trainer.errors import DataError, Diverged
 from trainer.fit import Fitted, Monitor, fit
+from trainer.models.layers import Network
 from trainer.progress import Newest
+from trainer.training import Training
 
 ACCURACY = Monitor("val/accuracy", "maximize")
 LOSS = Monitor("val/loss", "minimize")
@@ -257,6 +259,18 @@ def test_pause_leaves_a_checkpoint_of_that_epoch_even_where_none_was_due(iris: P
     assert run(config, iris, folder=whole) == run(config, iris, resume_from=[folder])
 
 
+def test_an_epoch_whose_checkpoint_is_there_is_not_written_again(iris: Prepared) -> None:
+    class Counted(MemoryFolder):
+        def write(self, name: str, data: bytes) -> None:
+            written.append(name)
+            super().write(name, data)
+
+    written: list[str] = []
+    run(configure(), iris, reporter=Recorder({2: "pause"}), folder=Counted())
+
+    assert written == ["checkpoint-0000001.safetensors", "checkpoint-0000002.safetensors"]
+
+
 def test_leaving_hands_the_training_back_with_a_checkpoint(iris: Prepared) -> None:
     folder, reporter = MemoryFolder(), Recorder()
     config = configure(checkpoint={"every_epochs": 100})
@@ -265,6 +279,15 @@ def test_leaving_hands_the_training_back_with_a_checkpoint(iris: Prepared) -> No
 
     assert (fitted.ending, fitted.epochs) == ("returned", 3)
     assert list(folder) == ["checkpoint-0000003.safetensors"]
+
+
+@pytest.mark.parametrize(("decision", "ending"), [("prune", "pruned"), ("stop", "finished"), ("pause", "paused")])
+def test_a_decision_comes_before_leaving(iris: Prepared, decision: Any, ending: str) -> None:
+    fitted = run(configure(), iris, reporter=Recorder({2: decision}), should_leave=lambda: False)
+    left = run(configure(), iris, reporter=Recorder({1: decision}), should_leave=lambda: True)
+
+    assert (fitted.ending, fitted.epochs) == (ending, 2)
+    assert (left.ending, left.epochs) == (ending, 1)
 
 
 def test_stop_finishes_early_with_the_best_so_far(iris: Prepared) -> None:
@@ -439,6 +462,24 @@ def test_batch_normalization_lives_with_a_last_batch_of_one_row(iris: Prepared) 
     run(configure(batch_size=rows - 1, model={"hidden": [8], "norm": "batch"}), iris, reporter=reporter)
 
     assert len(reporter.reports) == EPOCHS
+
+
+@pytest.mark.parametrize(("norm", "steps"), [("none", 2), ("batch", 1)])
+def test_a_last_batch_of_one_row_is_left_out_only_where_a_norm_needs_two(iris: Prepared, norm: str, steps: int) -> None:
+    config = configure(batch_size=89, model={"hidden": [4], "norm": norm})  # of 90 rows
+    training, seen = Training(config, iris, Monitor("val/loss", "minimize")), Steps()
+
+    training._learner.train_epoch(iris.train, 0, training._generator, followers=[seen])
+
+    assert seen.taken == list(range(steps))
+
+
+class Steps:
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    def after_step(self, _trained: Network, step: int) -> None:
+        self.taken.append(step)
 
 
 def test_class_weights_change_what_is_learned(iris: Prepared) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import struct
@@ -30,6 +31,7 @@ from trainer.errors import DataError
 from trainer.fit import Monitor, fit
 from trainer.model_file import load
 from trainer.models.build import build
+from trainer.rows import read_rows
 from trialyard.predict import IMAGES
 
 ACCURACY = Monitor("val/accuracy", "maximize")
@@ -165,13 +167,28 @@ def test_images_of_a_folder_can_be_brought_to_one_size_and_keep_their_colours(tm
         (tmp_path / "p" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
         Image.new("RGB", size, (10, 20, 30)).save(tmp_path / "p" / "ab"[number % 2] / f"{number}.jpg", quality=100)
 
-    with pytest.raises(DataError, match=r"10\.jpg has 5 × 7, and 0\.jpg 4 × 4 pixels; set image_size"):
+    with pytest.raises(DataError, match=r"10\.jpg has 5 × 7, and a/0\.jpg 4 × 4 pixels; set image_size"):
         prepare(Data(source="file:p"), device=CPU, data_folders=[tmp_path])
     prepared = prepare(Data(source="file:p", image_size=8), device=CPU, data_folders=[tmp_path])
 
     assert prepared.classes == ("a", "b")
     assert prepared.train.inputs[0].shape[1:] == (3, 8, 8)
     assert prepared.train.inputs[0][0, :, 0, 0].tolist() == pytest.approx([10, 20, 30], abs=3)
+
+
+def test_black_and_white_images_are_made_smaller_in_the_training_as_in_an_answer(tmp_path: Path) -> None:
+    """Pillow itself makes images of one bit smaller by leaving pixels out, and others by their means."""
+    for number in range(20):
+        (tmp_path / "p" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(RNG.random((16, 16)) < 0.5).save(tmp_path / "p" / "ab"[number % 2] / f"{number:02}.png")
+    file = tmp_path / "p" / "a" / "00.png"
+
+    trained = read_folder(tmp_path / "p", "trial.data.source", [tmp_path], side=4).pixels
+    schema = fit_images(trained, Data(source="file:p"), Target(name="label", task="classification", classes=("a", "b")))
+    asked, _ = read_rows(schema, [base64.b64encode(file.read_bytes()).decode()])
+
+    assert np.array_equal(trained[0], asked[0])
+    assert len(np.unique(trained)) > 2
 
 
 def test_what_is_hidden_in_a_folder_is_no_class_and_no_image(tmp_path: Path) -> None:
@@ -217,7 +234,9 @@ def test_images_that_cannot_be_read_are_named_and_other_files_passed_over(tmp_pa
 
     for name in ("x.HEIC", "y.avif"):
         (tmp_path / "p" / "a" / name).write_bytes(b"")
-    with pytest.raises(DataError, match=r"2 images, x\.HEIC first, are of a kind that is not read; save them as \.png"):
+    with pytest.raises(
+        DataError, match=r"2 images, a/x\.HEIC first, are of a kind that is not read; save them as \.png"
+    ):
         read_folder(tmp_path / "p", "trial.data.source", [tmp_path], None)
 
 

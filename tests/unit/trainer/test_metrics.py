@@ -46,6 +46,19 @@ def calibration_error(probabilities: np.ndarray, y: np.ndarray) -> float:
     return error
 
 
+def test_the_calibration_of_models_that_are_hardly_sure_has_bins_of_its_own() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 0.5, (400, 30))
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    assert probabilities.max(1).min() < 1 / 15 < probabilities.max(1).mean() < 2 / 15
+
+    # What is said with less than 1/15 is always right, and the rest always wrong: in one bin they would make up.
+    y = np.where(probabilities.max(1) < 1 / 15, logits.argmax(1), logits.argmin(1))
+    measured = measure(torch.from_numpy(logits), torch.from_numpy(y), 1.0)
+
+    assert measured["ece"] == pytest.approx(calibration_error(probabilities, y))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_two_classes_have_the_f1_and_the_auc_of_scikit_learn_ties_and_all(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -13,7 +13,7 @@ from torch import Tensor
 from trainer.compress import masks_of
 from trainer.config import Optimizer, TrainConfig
 from trainer.data.prepared import Prepared
-from trainer.optim import decay, make_optimizer, set_lr, weights_of
+from trainer.optim import decay, decay_all, make_optimizer, set_lr, weights_of
 from trainer.progress import Monitor
 from trainer.training import Training
 
@@ -154,6 +154,20 @@ def test_the_learning_rate_can_change_between_steps() -> None:
         optimizer.step()
 
     assert weight.item() == 1 - 0.5 - 0.25
+
+
+def test_groups_go_at_their_own_share_of_the_learning_rate_and_decay_by_it() -> None:
+    plain, slow = (torch.nn.Parameter(torch.ones(1, 1)) for _ in range(2))
+    optimizer = make_optimizer([{"params": [plain]}, {"params": [slow], "scale": 0.1}], Optimizer(name="sgd"))
+    for weight in (plain, slow):
+        weight.grad = torch.ones(1, 1)
+
+    set_lr(optimizer, 0.5)
+    decay_all(optimizer, [plain, slow], 0.4)
+    optimizer.step()
+
+    # 1 - 0.5 * 0.4, and then a step of 0.5; the other 1 - 0.05 * 0.4, and a step of 0.05
+    assert [plain.item(), slow.item()] == pytest.approx([0.8 - 0.5, 0.98 - 0.05])
 
 
 def test_matrices_and_embeddings_are_decayed_biases_and_norms_are_not() -> None:

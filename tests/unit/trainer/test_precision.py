@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
-from trainer.config import Data, Model, TrainConfig
+from trainer.checkpoint import pack, unpack
+from trainer.config import Data, Model, Optimizer, TrainConfig
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Part, Prepared
 from trainer.fit import Monitor, fit
 from trainer.models.build import build
 from trainer.models.layers import Network
+from trainer.optim import make_optimizer
 from trainer.precision import Precision
+from trainer.training import Training
 
 ACCURACY = Monitor("val/accuracy", "maximize")
 HAS_BF16 = torch.cpu._is_avx512_bf16_supported()
@@ -78,6 +82,40 @@ def test_fp16_leaves_out_a_step_whose_gradients_are_too_large_and_takes_the_next
 
     assert model.weight.item() == before
     assert precision.state()["scale"] == scale / 2
+
+
+def test_a_resumed_training_has_the_scale_that_it_had_come_to(digits: Prepared) -> None:
+    first, resumed = (Training(configure("fp16", epochs=2), digits, ACCURACY) for _ in range(2))
+    first._precision.restore(first._precision.state() | {"scale": 128.0})
+    first.run_epoch()
+
+    resumed.restore(unpack(pack(first.checkpoint())))
+
+    assert resumed._precision.state() == first._precision.state()
+    assert resumed._precision.state()["scale"] == 128
+
+
+@pytest.fixture
+def nothing_is_zero_by_chance() -> Iterator[None]:
+    """Memory that nobody has written to holds NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("nothing_is_zero_by_chance")
+def test_a_momentum_whose_first_step_is_left_out_begins_at_nothing() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    optimizer = make_optimizer(model.parameters(), Optimizer(name="sgd", lr=0.1, momentum=0.9))
+    precision, before = Precision("fp16", model, CPU), model.weight.item()
+
+    for gradient in (float("inf"), 2.0, 3.0):
+        precision.backward(model(torch.ones(1, 1)).sum() * 0)
+        model.weight.grad = torch.tensor([[gradient]]) * precision.state()["scale"]
+        precision.unscale(optimizer)
+        precision.step(optimizer)
+
+    assert model.weight.item() == pytest.approx(before - 0.1 * 2 - 0.1 * (0.9 * 2 + 3))
 
 
 def model_of(digits: Prepared, **knobs: Any) -> Network:

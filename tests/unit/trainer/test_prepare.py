@@ -17,6 +17,7 @@ from tests.unit.trainer.conftest import CPU, people
 from trainer.config import Data, Split
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
+from trainer.data.schema import Target, fit_schema
 from trainer.data.split import split_rows
 from trainer.errors import DataError
 
@@ -174,6 +175,16 @@ def test_balanced_class_weights_are_those_of_scikit_learn(tmp_path: Path, write_
     np.testing.assert_allclose(prepared.class_weight.numpy(), expected, rtol=1e-6)
 
 
+def test_class_weights_are_those_of_the_training_part_alone(tmp_path: Path, write_csv: WriteCsv) -> None:
+    source = write_csv(x=list(range(60)), of=[1, 2] * 30, y=["a"] * 30 + ["b"] * 30)
+
+    prepared = prepare_in(tmp_path, source, class_weight="balanced", split={"time": "x"})
+
+    # of the first 36 rows, which train, 30 are of a and 6 of b
+    assert prepared.class_weight is not None
+    assert prepared.class_weight.tolist() == pytest.approx([36 / (2 * 30), 36 / (2 * 6)])
+
+
 def test_columns_that_are_dropped_are_gone_and_the_target_is_the_last_of_the_others(
     tmp_path: Path, write_csv: WriteCsv
 ) -> None:
@@ -268,3 +279,22 @@ def test_a_test_set_that_does_not_fit_its_source_is_refused(
         prepare_in(tmp_path, source, test_source=other)
 
     assert caught.value.path == "trial.data.test_source"
+
+
+def test_classes_are_known_by_the_names_that_their_rows_have(tmp_path: Path) -> None:
+    """A tenth in single precision is another number, with a longer name, in double precision."""
+    rates = np.array([0.1, 0.2] * 20, np.float32)
+    pd.DataFrame({"x": np.arange(40.0), "rate": rates}).to_parquet(tmp_path / "rates.parquet")
+
+    prepared = prepare(Data(source="file:rates.parquet", task="classification"), device=CPU, data_folders=[tmp_path])
+
+    assert prepared.train.y.unique().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("normalize", ["standard", "power"])
+def test_numbers_next_to_nothing_apart_are_the_same(normalize: Any) -> None:
+    table = pd.DataFrame({"x": [0.0, 1e-200] * 10, "y": ["a", "b"] * 10})
+    data = Data(source="sklearn:iris", normalize=normalize)
+    target = Target(name="y", task="classification", classes=("a", "b"))
+
+    assert np.isfinite(fit_schema(table, data, target).encode(table)[0]).all()

@@ -195,18 +195,20 @@ def test_label_smoothing_makes_a_model_less_sure(iris: Prepared) -> None:
     assert confidence(0.4) < confidence(0.0) - 0.05
 
 
-def test_clipping_bounds_a_step_of_sgd(iris: Prepared) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_clipping_bounds_a_step_of_sgd(iris: Prepared, precision: str) -> None:
     # an epoch of one batch: the step is lr * gradient, so at most lr * max_norm from where it began
-    def weights(lr: float, max_norm: float | None) -> torch.Tensor:
+    def weights(lr: float, max_norm: float | None, l2: float = 0.0) -> torch.Tensor:
         one_batch = iris.train.rows
         return trained(
-            iris, epochs=1, batch_size=one_batch,
-            optimizer={"name": "sgd", "lr": lr}, regularization={"max_grad_norm": max_norm},
-        )["weights"]  # fmt: skip
+            iris, epochs=1, batch_size=one_batch, precision=precision,
+            optimizer={"name": "sgd", "lr": lr}, regularization={"max_grad_norm": max_norm, "l2": l2},
+        )["weights"]  # type: ignore[arg-type]  # fmt: skip
 
     start = weights(1e-12, None)
     assert (weights(1.0, None) - start).norm() > 0.05
-    assert (weights(1.0, 0.05) - start).norm() <= 0.05 * (1 + 1e-4)
+    assert 0.04 < (weights(1.0, 0.05) - start).norm() <= 0.05 * (1 + 1e-4)  # the biases' part is not seen here
+    assert (weights(1.0, 0.05, l2=10.0) - start).norm() <= 0.05 * (1 + 1e-4)  # the penalties, too
 
 
 def test_dropout_makes_learning_harder_and_predicting_exact(iris: Prepared) -> None:
@@ -252,6 +254,14 @@ def test_accumulated_batches_weigh_their_classes_as_one_large_batch_does(iris: P
     one, four = trained(weighted, batch_size=16), trained(weighted, batch_size=4, accumulate=4)  # type: ignore[arg-type]
 
     torch.testing.assert_close(four["weights"], one["weights"], rtol=1e-3, atol=1e-5)
+
+
+def test_rows_that_go_no_way_uphill_count_once(iris: Prepared) -> None:
+    far, no_way = ({"source": "sklearn:iris", "augment": {"fgsm": epsilon}} for epsilon in (0.5, 1e-12))
+    plain = trained(iris)["weights"]
+
+    torch.testing.assert_close(trained(iris, data=no_way)["weights"], plain)
+    assert not torch.allclose(trained(iris, data=far)["weights"], plain, atol=1e-3)
 
 
 def test_averaged_weights_are_those_that_are_kept(iris: Prepared) -> None:

@@ -13,9 +13,9 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from tests.unit.trainer.conftest import Killed, MemoryFolder, Recorder
 from trainer import model_file
-from trainer.average import Lookahead
+from trainer.average import STATISTICS_ROWS, Lookahead, MovingAverage, measure_statistics
 from trainer.config import Augment, Model, Regularization, Schedule, TrainConfig
-from trainer.data.prepared import Prepared
+from trainer.data.prepared import Part, Prepared
 from trainer.fit import Monitor, fit
 from trainer.init import initialize
 from trainer.loop import evaluate
@@ -137,6 +137,36 @@ def test_the_averaged_model_is_the_mean_of_the_last_epochs_with_batch_statistics
     assert not torch.allclose(kept, evaluate(training.model, iris.validation), atol=1e-3)
 
 
+def test_batch_statistics_of_a_part_that_is_sorted_are_those_of_all_of_it() -> None:
+    rows = 4 * STATISTICS_ROWS
+    numbers = torch.cat([torch.zeros(rows // 2, 1), torch.ones(rows // 2, 1)])
+    part = Part((numbers, torch.empty(rows, 0, dtype=torch.int64)), torch.zeros(rows, dtype=torch.int64))
+    model = MLP(Model(hidden=[1], norm="batch"), numeric=1, categories=[], outputs=2)
+    norm = model.blocks[1]
+    assert isinstance(norm, nn.BatchNorm1d)
+
+    measure_statistics(model, [norm], part)
+
+    seen = model.blocks[0](numbers)
+    torch.testing.assert_close(norm.running_mean, seen.mean(0), rtol=0.05, atol=1e-3)
+    torch.testing.assert_close(norm.running_var, seen.var(0), rtol=0.01, atol=0)  # of halves alone it would be 0
+
+
+def test_the_rate_that_is_set_for_the_average_is_not_lowered_by_a_plateau(iris: Prepared) -> None:
+    sections: dict[str, Any] = {
+        "schedule": {"name": "plateau", "plateau_epochs": 1, "factor": 0.1}, "epochs": 8, "model": {"hidden": [8]},
+        "regularization": {"swa": True, "swa_start": 0.75, "swa_lr": 1e-20},
+        "optimizer": {"lr": 1e-30},  # with which no epoch is better than the one before
+    }  # fmt: skip
+    training, rates = Training(configure(**sections), iris, LOSS), []
+    for _ in range(8):
+        training.run_epoch()
+        rates += [group["lr"] for group in training._optimizer.param_groups]
+
+    assert rates[:6] == pytest.approx([1e-30] * 3 + [1e-31] * 2 + [1e-32])
+    assert rates[6:] == [1e-20] * 2
+
+
 class _OfNumbers(nn.Module):
     """A model of tables without categories, called with its numbers alone."""
 
@@ -198,6 +228,41 @@ def test_lookahead_takes_the_slow_weights_a_share_of_the_way_and_the_fast_ones_b
 
     # after two steps the fast weight is at 2, and the slow one goes half of the way; then it is at 3, half from 1 to 3
     assert seen == [(1.0, 0.0), (1.0, 1.0), (2.0, 1.0), (2.0, 2.0)]
+
+
+def test_the_moving_average_forgets_the_beginning_soon_and_takes_the_batch_statistics_along() -> None:
+    trained, average = (MLP(Model(hidden=[2], norm="batch"), numeric=1, categories=[], outputs=2) for _ in range(2))
+    _fill(average, 0.0)
+    follower, seen = MovingAverage(average, decay=0.5), []
+    for step in range(9):
+        _fill(trained, float(step + 1))
+        follower.after_step(trained, step)
+        seen.append(next(average.parameters())[0, 0].item())
+
+    # decays of 1/10, 2/11, … 8/17, and then of 1/2, which (1 + 8) / (10 + 8) is as well
+    expected, mean = [], 0.0
+    for step, decay in enumerate([*((1 + step) / (10 + step) for step in range(8)), 0.5], start=1):
+        mean = decay * mean + (1 - decay) * step
+        expected.append(mean)
+    assert seen == pytest.approx(expected)
+    assert all(torch.equal(own, its) for own, its in zip(average.buffers(), trained.buffers(), strict=True))
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_lookahead_takes_the_batch_statistics_of_every_step_along(after: int) -> None:
+    trained, slow = (MLP(Model(hidden=[2], norm="batch"), numeric=1, categories=[], outputs=2) for _ in range(2))
+    lookahead = Lookahead(slow, steps=2, size=0.5)
+    for step in range(after):
+        _fill(trained, float(step + 1))
+        lookahead.after_step(trained, step)
+
+    assert all(torch.equal(own, its) for own, its in zip(slow.buffers(), trained.buffers(), strict=True))
+
+
+def _fill(model: nn.Module, value: float) -> None:
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.fill_(value)
 
 
 class _Weight(Network):

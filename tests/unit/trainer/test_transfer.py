@@ -304,8 +304,12 @@ def test_a_low_rank_model_is_kept_whole(encoder: Path, texts: Path) -> None:
     assert "test/loss" in fitted.metrics
 
 
-@pytest.mark.parametrize("later", [range(7, 10), range(5, 10)])
-def test_a_model_of_ours_is_trained_on_with_another_head(tmp_path: Path, later: range) -> None:
+@pytest.mark.parametrize(
+    ("later", "averaging"), [(range(7, 10), {}), (range(5, 10), {}), (range(7, 10), {"swa": True, "swa_start": 0})]
+)
+def test_a_model_of_ours_is_trained_on_with_another_head(
+    tmp_path: Path, later: range, averaging: dict[str, Any]
+) -> None:
     """From five digits to three others, and to as many others, for which its head has the right size and the wrong
     classes; batch norms in what is frozen keep their statistics.
     """
@@ -327,7 +331,7 @@ def test_a_model_of_ours_is_trained_on_with_another_head(tmp_path: Path, later: 
         (tmp_path / name).write_bytes(folder[name])
     second = TrainConfig.model_validate({
         "data": {"source": "file:others.npz"}, "model": {"name": "pretrained", "source": "file:model.safetensors"},
-        "transfer": {"freeze": "all_but_head"}, "epochs": 2,
+        "transfer": {"freeze": "all_but_head"}, "epochs": 2, "regularization": averaging,
     })  # fmt: skip
 
     recorder = Recorder()
@@ -387,6 +391,23 @@ def test_a_table_keeps_the_columns_and_categories_of_its_source(write_csv: Calla
     assert set(tuned.train.inputs[1].unique().tolist()) == {0, 2}  # pink is unseen, green the second of three
     assert tuned.train.inputs[0].min() > 3  # in the source's deviations
     assert config.model.architecture is not None
+
+
+def test_a_column_of_numbers_has_to_be_one_in_what_follows_its_source(
+    write_csv: Callable[..., str], tmp_path: Path
+) -> None:
+    before = write_csv("before.csv", size=list(range(36)), x=list(range(36)), y=["a", "b"] * 18)
+    after = write_csv("after.csv", size=["small", "large"] * 20, x=list(range(40)), y=["c", "d"] * 20)
+    first = TrainConfig.model_validate({"data": {"source": before}, "model": {"hidden": [4]}, "epochs": 1})
+    folder = MemoryFolder()
+    prepared = prepare(first.data, device=CPU, data_folders=[tmp_path])
+    fit(first, prepared, monitor=LOSS, reporter=Recorder(), folder=folder)
+    for name in (TENSORS, DOCUMENT):
+        (tmp_path / name).write_bytes(folder[name])
+    model = {"name": "pretrained", "source": "file:model.safetensors"}
+
+    with pytest.raises(DataError, match="column size holds strings, and the pretrained model knows numbers"):
+        opened(TrainConfig.model_validate({"data": {"source": after}, "model": model}), tmp_path)
 
 
 def test_images_are_stretched_to_what_their_model_takes(tmp_path: Path) -> None:

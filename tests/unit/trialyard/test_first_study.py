@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from search.definition import Definition, parse
@@ -170,6 +171,17 @@ def test_the_first_line_says_what_divides_the_fields_whatever_stands_in_them(tmp
     assert len(study.look.prepared.schema.numeric) == 2  # type: ignore[union-attr]  # a table
 
 
+@pytest.mark.parametrize(("last", "rows"), [('"Hm, he said', 60), ('"Hm"', 60), ('"two\nlines"', 60)])
+def test_a_quote_that_is_never_closed_swallows_no_rows(last: str, rows: int, tmp_path: Path) -> None:
+    lines = [f"{WORDS[row]}\t{last if row in (3, 9) else SENTENCES[row]}" for row in range(rows)]
+    (tmp_path / "mails.tsv").write_text("\n".join(["label\tmessage", *lines, ""]))
+
+    study, definition = drafted(Given(str(tmp_path / "mails.tsv"), output=tmp_path / "study.yaml"))
+
+    assert sum(study.look.prepared.facts()["rows"].values()) == rows
+    assert definition.trial["data"].get("quoting") == ("none" if last == '"Hm, he said' else None)
+
+
 def test_commas_in_words_are_none_of_numbers(tmp_path: Path) -> None:
     table = pd.DataFrame({"size": NUMBERS, "place": ["1,5", "left, 2"] * 30, "kind": WORDS})
 
@@ -314,6 +326,24 @@ def test_images_are_learned_by_a_convolutional_network(tmp_path: Path) -> None:
     _, definition = drafted(Given(str(tmp_path / "pictures.npz"), output=tmp_path / "study.yaml"))
 
     assert definition.trial["model"]["name"] == "cnn"
+
+
+@pytest.mark.parametrize(("sides", "image_size"), [((20, 20), None), ((20, 24), 32), ((200, 200), 32)])
+def test_a_folder_of_pictures_is_brought_to_one_size_that_a_processor_can_search(
+    sides: tuple[int, int], image_size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    random = np.random.default_rng(0)
+    for index in range(24):
+        folder = tmp_path / "pictures" / ("cat", "dog")[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        side = sides[index % 3 == 1]
+        Image.fromarray(random.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+        (folder / ".Thumbs").write_text("no picture")
+
+    _, definition = drafted(Given(str(tmp_path / "pictures"), output=tmp_path / "study.yaml"))
+
+    assert definition.trial["data"].get("image_size") == image_size
 
 
 def pictures_with_channels_at_either_end(folder: Path) -> str:

@@ -47,6 +47,29 @@ def test_a_trial_of_several_folds_has_no_single_model_to_convert(tmp_path: Path)
     assert "A refit of it is one: `trialyard refit STUDY`" in answer["message"]
 
 
+def test_where_the_rows_to_compare_on_are_gone_that_is_said(tmp_path: Path) -> None:
+    artifacts = Artifacts(str(tmp_path / "artifacts"))
+    library = Library(artifacts, (tmp_path,), tmp_path / "cache")
+    data = tmp_path / "rows.csv"
+    data.write_text("x,kind\n" + "".join(f"{row / 7},{'ab'[row % 2]}\n" for row in range(80)))
+    trial = Assignment(
+        attempt=AttemptKey(1, 0, 1),
+        study="study",
+        parameters={},
+        trial={"kind": "train", "data": {"source": "file:rows.csv"}, "epochs": 1},
+        metric="val/accuracy",
+        direction="maximize",
+    )
+    assert run(Training(artifacts, library, "cpu"), trial) == "finished"
+    data.unlink()
+
+    place = Workplace(1, 1, artifacts.task(1, 1), artifacts, lambda: False, lambda: True)
+    answer = Converting(library).run({"trial": 0, "attempt": 1, "form": "int8"}, place)
+
+    assert answer["message"].startswith("it is compared with the model on rows of the study's data, which this worker ")
+    assert "there is no file rows.csv" in answer["message"]
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_a_refit_of_a_trial_of_several_folds_has_one(tmp_path: Path, seeds: int) -> None:
     shop = Shop(tmp_path, cross_validation={"folds": 3})

@@ -3,7 +3,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from worker.reporter import NotANumber, finite
+from worker.reporter import NotANumber, UnfitName, finite
 
 
 def test_numbers_of_all_kinds_become_plain_floats() -> None:
@@ -25,3 +25,11 @@ def test_numbers_of_all_kinds_become_plain_floats() -> None:
 def test_what_is_no_finite_number_is_refused_by_name(value: object, message: str) -> None:
     with pytest.raises(NotANumber, match=message):
         finite({"val/loss": value}, "at step 1")  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("loss \ud800", r"'loss \\ud800'"), ("", "''"), ("x" * 129, f"'{'x' * 60}'")]
+)
+def test_a_name_that_cannot_be_stored_is_refused_in_words(name: str, told: str) -> None:
+    with pytest.raises(UnfitName, match=f"a metric cannot be called {told}: it must be 1 to 128 characters"):
+        finite({name: 1.0}, "at step 1")
