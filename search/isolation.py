@@ -21,6 +21,7 @@ from store.messages import (
     Enqueue,
     Finish,
     Handed,
+    Holds,
     Nothing,
     Refused,
     Report,
@@ -50,7 +51,7 @@ def by_itself(study: LiveStudy | None, ledger: Ledger) -> Iterator[None]:
 
 def study_of(request: Request) -> int | None:
     """The study that a request is about; None if it is about none, or all."""
-    if isinstance(request, Report | Finish):
+    if isinstance(request, Report | Holds | Finish):
         return request.attempt.study_id
     return getattr(request, "study_id", None)
 
@@ -58,7 +59,7 @@ def study_of(request: Request) -> int | None:
 def after_failure(request: Request) -> Answer:
     """What is answered to a request that has ended its study."""
     match request:
-        case Report():
+        case Report() | Holds():
             return Decision(decision="stop", stale=True)
         case Finish():
             return Settled(stale=True)

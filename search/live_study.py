@@ -26,6 +26,7 @@ from store.messages import (
     Enqueue,
     Finish,
     Handed,
+    Holds,
     Metrics,
     Nothing,
     Preflighted,
@@ -86,6 +87,11 @@ class LiveStudy(StudyEnds):
             )
             self._end_attempt(trial, ended, state, None, ledger)
         return Decision(decision=decision)
+
+    def holds(self, request: Holds) -> Decision:
+        """Whether the attempt goes on, which has nothing to report."""
+        ended = self._attempt(request.attempt) is None
+        return Decision(decision="stop" if ended else "continue", stale=ended)
 
     def finish(self, request: Finish, ledger: Ledger) -> Answer:
         """Accept the end of an attempt, once, and hand out the next trial if the worker pulls."""

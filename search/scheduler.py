@@ -48,6 +48,7 @@ from store.messages import (
     FinishTask,
     Gone,
     Handed,
+    Holds,
     Nothing,
     Preflighted,
     Refused,
@@ -270,6 +271,9 @@ class Scheduler:
                 self._liveness.see(request.attempt.token)  # how an external attempt shows that it lives
                 study = self._studies.get(request.attempt.study_id)
                 return study.report(request, ledger) if study else Decision(decision="stop", stale=True)
+            case Holds():
+                study = self._studies.get(request.attempt.study_id)
+                return study.holds(request) if study else Decision(decision="stop", stale=True)
             case Finish():
                 study = self._studies.get(request.attempt.study_id)
                 return study.finish(request, ledger) if study else Settled(stale=True)

@@ -16,7 +16,7 @@ from search.ledger import Ledger
 from search.live_study import LiveStudy
 from search.rows import batch
 from store.bus import Received
-from store.messages import Finish, Reply, Report
+from store.messages import Finish, Holds, Reply, Report
 from store.outage import Slowness
 
 QUICK_SECONDS = 0.002  # about as long as a commit: who waits for one does not wait for a longer proposal beside it
@@ -83,7 +83,7 @@ def can_be_folded_ahead(received: Sequence[Received], studies: Mapping[int, Live
     """Whether messages ask memory alone, as SQL does not show yet what came before them; and are folded quickly, as
     the answers to those before them wait."""
     for request in (each.request for each in received):
-        if not isinstance(request, Report | Finish) or request.attempt.study_id not in studies:
+        if not isinstance(request, Report | Holds | Finish) or request.attempt.study_id not in studies:
             return False
         pulls = isinstance(request, Finish) and request.pull
         if pulls and studies[request.attempt.study_id].proposal_seconds > QUICK_SECONDS:

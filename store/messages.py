@@ -16,7 +16,7 @@ from store.errors import BadRequest
 DecisionName = Literal["continue", "prune", "stop", "pause"]
 
 # What a worker and a scheduler must have in common, told where they meet: raised with every change of these messages.
-PROTOCOL: Final = 4
+PROTOCOL: Final = 5
 
 MAX_STEP = 2**31 - 1  # the width of the column on PostgreSQL
 LONGEST_NAME = 128  # the same of a worker's name and of a device's
@@ -92,6 +92,13 @@ class Report(_Request):
     attempt: AttemptKey
     step: Number
     metrics: Metrics
+
+
+class Holds(_Request):
+    """A worker asks whether its attempt, which has long said nothing, still runs. The answer is a decision."""
+
+    kind: Literal["holds"] = "holds"
+    attempt: AttemptKey
 
 
 class Finish(_Request):
@@ -210,6 +217,7 @@ class Wake(_Request):
 Request = (
     Take
     | Report
+    | Holds
     | Finish
     | Preflighted
     | TakeTask

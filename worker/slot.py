@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from store.bus import Caller
 from store.errors import Problem, Unavailable
-from store.messages import AttemptKey, Finish, FinishTask, Nothing, Preflighted, Take
+from store.messages import AttemptKey, Decision, Finish, FinishTask, Holds, Nothing, Preflighted, Take
 from store.queue import Errand
 from worker.beats import Beats
 from worker.channel import Began, Done, Ended, Went, Word
@@ -18,6 +18,7 @@ from worker.child import RunnerChild, RunnerDied
 from worker.memory import MemoryBound
 
 LISTEN_SECONDS = 2.0  # between two looks whether the runner lives, and two words to RQ, while a job runs
+SILENT_LOOKS = 3  # in which the runner has said nothing, from one question whether its work is wanted to the next
 LOST_PATIENCE_SECONDS = 30.0  # after that the scheduler learns of a loss by itself
 LEAVING_PATIENCE_SECONDS = 3.0  # the same for a slot that has no time left
 MOST_FRUITLESS_DEATHS = 3
@@ -91,17 +92,19 @@ class Slot:
         """Raises: RunnerDied."""
         self._bound.take_excess()  # of what had ended before it could be killed
         self._child.do(errand)
-        is_abandoned = False
+        silent, is_abandoned = 0, False
         while not isinstance(word := self._child.listen(LISTEN_SECONDS), Done):
             if word is None and is_abandoned:
-                log.info("nobody waits for this preflight any more; its runner is replaced", study=errand.study_id)
+                log.info("nobody waits for this any more; the runner is replaced", errand=errand, attempt=self._running)
+                self._running = None
                 self._replace_runner(seconds=0.0)
                 return
             self._note(word, errand)
             if not isinstance(word, Began | Ended):
                 meanwhile()
+            silent = silent + 1 if word is None else 0
             # Once more it is listened to: what has just come to its end is not wanted any more, either.
-            is_abandoned = word is None and errand.is_preflight and not self._is_wanted(errand)
+            is_abandoned = silent % SILENT_LOOKS == 1 and not self._is_wanted(errand)
         if word.worn is not None and not self._leaving:
             log.info("the runner is replaced", why=word.worn)
             self._replace_runner(REPLACE_SECONDS)
@@ -120,13 +123,20 @@ class Slot:
                 if errand.kind == "trial":
                     self._beats.ended(word.refused)
 
-    def _is_wanted(self, preflight: Errand) -> bool:
-        """Whether a study still waits for its preflight: taking it again says so. A cancelled one does not."""
+    def _is_wanted(self, errand: Errand) -> bool:
+        """Whether the scheduler still waits for what runs. Who reports hears of it so, and a task asks by itself."""
+        request: Take | Holds
+        if errand.is_preflight:  # to take it again tells
+            request = Take(study_id=errand.study_id, worker=self._name, device="")
+        elif errand.kind == "trial" and self._running is not None:
+            request = Holds(attempt=self._running)
+        else:
+            return True
         try:
-            take = Take(study_id=preflight.study_id, worker=self._name, device="")
-            return not isinstance(self._caller.call(take, LISTEN_SECONDS), Nothing)
+            answer = self._caller.call(request, LISTEN_SECONDS)
         except (Unavailable, RedisError):
             return True
+        return not (isinstance(answer, Nothing) or (isinstance(answer, Decision) and answer.stale))
 
     def _replace_runner(self, seconds: float) -> None:
         """`seconds`: for the one that is there to end by itself."""

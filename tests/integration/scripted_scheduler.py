@@ -19,6 +19,7 @@ from store.messages import (
     Decision,
     DecisionName,
     Finish,
+    Holds,
     Nothing,
     Preflighted,
     PreflightTask,
@@ -145,6 +146,9 @@ class ScriptedScheduler:
             case Report():
                 stale = request.attempt not in self._open
                 return Decision(decision="stop" if stale else self.decide(request), stale=stale)
+            case Holds():
+                stale = request.attempt not in self._open
+                return Decision(decision="stop" if stale else "continue", stale=stale)
             case Finish():
                 stale = request.attempt not in self._open
                 self._open.discard(request.attempt)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from api.main import create_app
 from search.scheduler import Scheduler
 from store.bus import open_redis
-from store.messages import Amend, CancelTrial, Done, Enqueue, RetryTrial
+from store.messages import Amend, CancelTrial, Decision, Done, Enqueue, Holds, RetryTrial
 from store.models import StudyState
 from store.settings import Settings
 from tests.yard import METRIC, Yard, study
@@ -178,6 +178,22 @@ def test_the_parameter_that_decides_is_the_important_one(client: Client) -> None
     assert list(shares) == ["x", "k"]
     assert shares["x"] > 0.8
     assert sum(shares.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_who_reports_nothing_may_ask_whether_its_attempt_has_ended(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
+    person, worker, other = yard.worker("api"), yard.worker(), yard.worker("other")
+    first, second = worker.start(study_id, 0).attempt, other.start(study_id, 1).attempt
+    person.say(CancelTrial(study_id=study_id, number=0))
+
+    ended, running = Decision(decision="stop", stale=True), Decision(decision="continue")
+    assert (worker.say(Holds(attempt=first)), other.say(Holds(attempt=second))) == (ended, running)
+    assert other.say(Holds(attempt=second._replace(attempt=2))) == ended
+    assert yard.states(study_id) == ["CANCELLED", "RUNNING"]
+    yard.set_state(study_id, StudyState.CANCELLED)
+    yard.turn(2)
+    assert other.say(Holds(attempt=second)) == ended
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -173,6 +173,9 @@ pattern = 'loss (?P<loss>(\d+)+)$'
 timeout = "1s"
 grace = 0.3
 
+[objectives.mute]
+command = ["sh", "-c", "trap '' TERM; echo begun; setsid sleep 300 & echo $$ $! > \"$1\"; sleep 300", "sh", "{file}"]
+
 [objectives.waits]
 command = ["sh", "-c", "echo $$ > $TRIALYARD_CHECKPOINT_DIR/pid; echo started > \"$1\"; sleep 300", "sh", "{file}"]
 """
@@ -363,6 +366,21 @@ def test_parameters_arrive_as_json(pool: RunningPool, scheduler: ScriptedSchedul
     assert seen["json"] == json.loads(seen["stdin"]) == parameters
     assert seen["options"] == {"epochs": 3}
     assert (seen["arguments"], seen["here"]) == ([parameters["file"]], str(pool.folder / "elsewhere"))
+
+
+def test_a_silent_command_of_an_attempt_that_has_ended_is_ended_with_all_its_processes(
+    pool: RunningPool, scheduler: ScriptedScheduler, tmp_path: Path
+) -> None:
+    mute = objective("mute", number=22, file=str(tmp_path / "pids"))
+    scheduler.assign(mute)
+    eventually(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 2)
+
+    scheduler.end(mute.attempt)
+    scheduler.assign(objective("curl", number=23))
+
+    finish_of(scheduler, 23)
+    assert not any(is_alive(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+    assert pool.log(mute.attempt).splitlines()[-1] == "begun"
 
 
 def test_any_language_reports_by_http(pool: RunningPool, scheduler: ScriptedScheduler) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from store.messages import AttemptKey, Finish, Preflighted, Report, Take
+from store.messages import AttemptKey, Finish, Holds, Preflighted, Report, Take
 from tests.integration.pools import RunningPool, eventually, objective, running_pool
 from tests.integration.scripted_scheduler import ScriptedScheduler
 from tests.services import redis_server
@@ -156,6 +156,28 @@ def test_a_preflight_that_nobody_waits_for_any_more_frees_its_slot(
 
         assert finish_of(scheduler, 1).metrics == {"loss": 4.0}
         assert not scheduler.seen(Preflighted)
+
+
+def test_a_silent_trial_that_nobody_waits_for_any_more_frees_its_slot(
+    tmp_path: Path, redis_url: str, scheduler: ScriptedScheduler
+) -> None:
+    begun = tmp_path / "begun"
+    (tmp_path / "mute.py").write_text(
+        f"import pathlib, time\ndef run(trial):\n    pathlib.Path({str(begun)!r}).touch()\n    time.sleep(600)"
+    )
+    with running_pool(tmp_path, redis_url, commands='mute = "mute:run"', pool="mute", name="mute"):
+        scheduler.pool = "mute"
+        trial = objective("mute", number=1)
+        scheduler.assign(trial)
+        eventually(begun.exists)
+        eventually(lambda: len(scheduler.seen(Holds)) > 1)  # it is still wanted, and goes on
+        assert not scheduler.seen(Finish)
+
+        scheduler.end(trial.attempt)
+        scheduler.assign(objective("square", number=2, x=2.0))
+
+        assert finish_of(scheduler, 2).metrics == {"loss": 4.0}
+        assert [finish.attempt.number for finish in scheduler.seen(Finish)] == [2]
 
 
 def test_a_worker_says_what_it_is_and_what_it_does(

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from store.messages import AttemptKey, Finish, FinishTask, Preflighted
+from store.messages import AttemptKey, Decision, Finish, FinishTask, Holds, Preflighted
 from store.queue import Errand
 from worker import slot as slots
-from worker.channel import Began, Done
+from worker.channel import Began, Done, Ended
 from worker.child import RunnerDied
 from worker.memory import Excess
 from worker.slot import Slot
@@ -48,6 +48,20 @@ class Bound:
 
     def take_excess(self) -> Excess | None:
         return next(self._found)
+
+
+class Saying(Stub):
+    """A runner that says these words, None for a look in which it says nothing."""
+
+    def __init__(self, *words: Began | Ended | Done | None) -> None:
+        self._words = iter(words)
+        self.stopped = 0
+
+    def listen(self, _timeout: float) -> Began | Ended | Done | None:
+        return next(self._words)
+
+    def stop(self, _seconds: float) -> None:
+        self.stopped += 1
 
 
 @pytest.fixture
@@ -90,3 +104,53 @@ def test_a_preflight_that_uses_too_much_is_not_tried_again(
     Slot(stub, "w", cast(Any, DyingOnce()), stub, cast(Any, Bound(excess))).do(Errand(1, None), lambda: None)
     assert all(isinstance(request, Preflighted) for request in told)
     assert [request.problems[0]["message"].partition(": ")[2] for request in told] == hears
+
+
+@pytest.mark.parametrize(
+    ("words", "stopped"),
+    [
+        ((Began(attempt=ATTEMPT), None, None), 1),
+        ((Began(attempt=ATTEMPT), None, Ended(attempt=ATTEMPT), None, None, None, Done()), 0),
+        ((None, None, None, None, Done()), 0),
+    ],
+    ids=["silent", "at its end just then", "nothing begun"],
+)
+def test_a_runner_is_replaced_once_it_says_nothing_of_an_attempt_that_has_ended(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[Any, ...], stopped: int
+) -> None:
+    asked: list[Any] = []
+
+    class Caller:
+        def __init__(self, _client: object, _name: str) -> None: ...
+
+        def call(self, request: Any, _patience: float) -> Decision:
+            asked.append(request)
+            return Decision(decision="stop", stale=True)
+
+    monkeypatch.setattr(slots, "Caller", Caller)
+    stub, runner = cast(Any, Stub()), Saying(*words)
+
+    Slot(stub, "w", cast(Any, runner), stub, stub).do(Errand(1, 3), lambda: None)
+
+    assert runner.stopped == stopped
+    assert asked == [Holds(attempt=ATTEMPT)] * (words[0] is not None)
+
+
+def test_it_is_asked_in_every_third_silent_look_whether_a_trial_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    runner = Saying(Began(attempt=ATTEMPT), *[None] * 7, Done())
+
+    class Caller:
+        def __init__(self, _client: object, _name: str) -> None: ...
+
+        def call(self, _request: Any, _patience: float) -> Decision:
+            looks.append(len(list(meanwhile)))
+            return Decision(decision="continue")
+
+    meanwhile: list[None] = []
+    monkeypatch.setattr(slots, "Caller", Caller)
+    stub = cast(Any, Stub())
+
+    Slot(stub, "w", cast(Any, runner), stub, stub).do(Errand(1, 3), lambda: meanwhile.append(None))
+
+    assert (looks, runner.stopped) == ([1, 4, 7], 0)
