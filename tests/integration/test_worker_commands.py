@@ -429,24 +429,29 @@ def test_printed_lines_are_reports_and_a_decision_ends_who_prints(scheduler: Scr
 
 
 @pytest.mark.parametrize(
-    ("name", "told", "reason"),
+    ("number", "name", "told", "reason"),
     [
-        ("stubborn", "prune", None),
-        ("overtime", "continue", "the command ran longer than its timeout of 1 s; its last lines:\nstep 0 loss 1.0"),
+        (40, "stubborn", "prune", None),
+        (
+            41,
+            "overtime",
+            "continue",
+            "the command ran longer than its timeout of 1 s; its last lines:\nstep 0 loss 1.0",
+        ),
     ],
 )
 @pytest.mark.usefixtures("pool")
 def test_no_process_survives_a_command_that_does_not_listen(
-    scheduler: ScriptedScheduler, tmp_path: Path, name: str, told: str, reason: str | None
+    scheduler: ScriptedScheduler, tmp_path: Path, number: int, name: str, told: str, reason: str | None
 ) -> None:
     scheduler.decide = lambda _report: told  # type: ignore[return-value,assignment]
-    scheduler.assign(objective(name, number=40, file=str(tmp_path / "pids")))
-    eventually(lambda: len(processes_with("TRIALYARD_TRIAL=40")) >= 4 or scheduler.seen(Finish))
+    scheduler.assign(objective(name, number=number, file=str(tmp_path / "pids")))
+    eventually(lambda: len(processes_with(f"TRIALYARD_TRIAL={number}")) >= 4 or scheduler.seen(Finish))
 
-    finish = finish_of(scheduler, 40)
+    finish = finish_of(scheduler, number)
 
     assert (finish.outcome, finish.reason) == ("failed" if reason else "pruned", reason)
-    assert processes_with("TRIALYARD_TRIAL=40") == []
+    assert processes_with(f"TRIALYARD_TRIAL={number}") == []
 
 
 def test_a_flood_of_words_fills_no_disk_and_its_end_is_kept(pool: RunningPool, scheduler: ScriptedScheduler) -> None:

@@ -82,20 +82,22 @@ def test_an_attempt_that_has_ended_elsewhere_stops_at_its_next_report(scheduler:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"),
+    ("number", "name", "reason"),
     [
-        ("broken", "ValueError: x must be \\x00 something else"),
-        ("leaves", "SystemExit: 3"),
-        ("not_a_number", "loss is nan at step 1; a metric must be finite"),
-        ("forgetful", "objective 'forgetful' must return (or report) the study's metric 'loss'; it gave accuracy"),
-        ("unheard_of", "there is no objective 'unheard_of' on this worker"),
+        (40, "broken", "ValueError: x must be \\x00 something else"),
+        (41, "leaves", "SystemExit: 3"),
+        (42, "not_a_number", "loss is nan at step 1; a metric must be finite"),
+        (43, "forgetful", "objective 'forgetful' must return (or report) the study's metric 'loss'; it gave accuracy"),
+        (44, "unheard_of", "there is no objective 'unheard_of' on this worker"),
     ],
 )
 @pytest.mark.usefixtures("pool")
-def test_a_trial_that_raises_has_failed_with_its_reason(scheduler: ScriptedScheduler, name: str, reason: str) -> None:
-    scheduler.assign(objective(name, number=40))
+def test_a_trial_that_raises_has_failed_with_its_reason(
+    scheduler: ScriptedScheduler, number: int, name: str, reason: str
+) -> None:
+    scheduler.assign(objective(name, number=number))
 
-    finish = finish_of(scheduler, 40)
+    finish = finish_of(scheduler, number)
 
     assert (finish.outcome, finish.reason) == ("diverged" if name == "not_a_number" else "failed", reason)
 
@@ -167,17 +169,17 @@ def test_a_silent_trial_that_nobody_waits_for_any_more_frees_its_slot(
     )
     with running_pool(tmp_path, redis_url, commands='mute = "mute:run"', pool="mute", name="mute"):
         scheduler.pool = "mute"
-        trial = objective("mute", number=1)
+        trial = objective("mute", number=60)
         scheduler.assign(trial)
         eventually(begun.exists)
         eventually(lambda: len(scheduler.seen(Holds)) > 1)  # it is still wanted, and goes on
         assert not scheduler.seen(Finish)
 
         scheduler.end(trial.attempt)
-        scheduler.assign(objective("square", number=2, x=2.0))
+        scheduler.assign(objective("square", number=61, x=2.0))
 
-        assert finish_of(scheduler, 2).metrics == {"loss": 4.0}
-        assert [finish.attempt.number for finish in scheduler.seen(Finish)] == [2]
+        assert finish_of(scheduler, 61).metrics == {"loss": 4.0}
+        assert [finish.attempt.number for finish in scheduler.seen(Finish)] == [61]
 
 
 def test_a_worker_says_what_it_is_and_what_it_does(
