@@ -56,8 +56,8 @@ def study_of(request: Request) -> int | None:
     return getattr(request, "study_id", None)
 
 
-def after_failure(request: Request) -> Answer:
-    """What is answered to a request that has ended its study."""
+def without_its_study(request: Request) -> Answer:
+    """What is answered to a request whose study has ended, or has just failed over it."""
     match request:
         case Report() | Holds():
             return Decision(decision="stop", stale=True)

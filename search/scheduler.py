@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from search.garbage import spare_the_living
 from search.given_answers import GivenAnswers
 from search.gp_process import GpProcess
-from search.isolation import after_failure, by_itself, study_of
+from search.isolation import by_itself, study_of, without_its_study
 from search.keeping import Housekeeping, with_surplus
 from search.lease import SchedulerLease, holder_name
 from search.ledger import Ledger, TrialKey
@@ -41,13 +41,11 @@ from store.messages import (
     Answer,
     Ask,
     CancelTrial,
-    Decision,
     Done,
     Enqueue,
     Finish,
     FinishTask,
     Gone,
-    Handed,
     Holds,
     Nothing,
     Preflighted,
@@ -56,7 +54,6 @@ from store.messages import (
     Report,
     Request,
     RetryTrial,
-    Settled,
     Take,
     TakeTask,
     Wake,
@@ -257,7 +254,7 @@ class Scheduler:
         """Settle one request, or answer as before if it comes again; None where nobody waits for an answer."""
         if self._given.has_come_before(request):
             return self._given.again(request)
-        answer: Answer | None = after_failure(request)
+        answer: Answer | None = without_its_study(request)
         with by_itself(self._studies.get(study_of(request) or 0), ledger):
             answer = self._answer(request, ledger)
         if not request.sender or answer is None:
@@ -267,16 +264,15 @@ class Scheduler:
 
     def _answer(self, request: Request, ledger: Ledger) -> Answer | None:
         match request:
+            case Report() | Holds() | Finish() if request.attempt.study_id not in self._studies:
+                return without_its_study(request)
             case Report():
                 self._liveness.see(request.attempt.token)  # how an external attempt shows that it lives
-                study = self._studies.get(request.attempt.study_id)
-                return study.report(request, ledger) if study else Decision(decision="stop", stale=True)
+                return self._studies[request.attempt.study_id].report(request, ledger)
             case Holds():
-                study = self._studies.get(request.attempt.study_id)
-                return study.holds(request) if study else Decision(decision="stop", stale=True)
+                return self._studies[request.attempt.study_id].holds(request)
             case Finish():
-                study = self._studies.get(request.attempt.study_id)
-                return study.finish(request, ledger) if study else Settled(stale=True)
+                return self._studies[request.attempt.study_id].finish(request, ledger)
             case Take():
                 self._drop_what_it_held(request, ledger)
                 study = self._known(request.study_id, ledger)
@@ -289,14 +285,13 @@ class Scheduler:
                 return self._tasks.finish(request, ledger)
             case Ask():
                 study = self._known(request.study_id, ledger)
-                return study.ask(request, ledger) if study else Handed(ended=True)
+                return study.ask(request, ledger) if study else without_its_study(request)
             case Amend() | RetryTrial() if self._known(request.study_id, ledger) is None:
                 return self._take_up(request, ledger)
             case Enqueue() | CancelTrial() | RetryTrial() | Amend():
                 study = self._known(request.study_id, ledger)
                 return fulfil(self._reads, study, request, ledger) if study else Refused(message="the study has ended")
-            case Gone():
-                # Names are never given twice: nothing of a worker that is gone can be running.
+            case Gone():  # names are never given twice: nothing of a worker that is gone can be running
                 self._tasks.lose_those_of(request.worker, request.reason, ledger)
                 for each in self._studies.values():
                     each.lose_those_of(request.worker, request.reason, ledger)
