@@ -41,8 +41,7 @@ class Trials:
     def __init__(self, session: Session, study: StudyRow) -> None:
         self._session = session
         self._study = study
-        objective = study.definition["objective"]
-        self._objectives: list[Mapping[str, str]] = objective if isinstance(objective, list) else [objective]
+        self._objectives = study.objectives
 
     def get(self, number: int) -> TrialRow:
         """Raises: NotFound."""
