@@ -22,6 +22,8 @@ const WORDS = {
   },
 };
 
+let drawn = "";
+
 /** What is wrong and what it means; nothing where all is well, and where the server does not say to this visitor. */
 function wrong(state) {
   if (state.trouble) return [`${WORDS.scheduler.failing[0]}: ${state.trouble}`, GOES_ON];
@@ -29,17 +31,17 @@ function wrong(state) {
 }
 
 function draw(words) {
-  const line = $("#service");
-  line.hidden = !words;
-  if (words?.join() !== line.dataset.says) line.replaceChildren(...(words ? [h("h2", {}, words[0]), h("p", {}, words[1])] : []));
-  line.dataset.says = words?.join() ?? "";
+  const says = words?.join() ?? "";
+  if (says === drawn) return;
+  drawn = says;
+  $("#service").replaceChildren(...(words ? [h("div", { class: "notice is-warning" }, h("h2", {}, words[0]), h("p", {}, words[1]))] : []));
 }
 
 async function look() {
   // Not ready is an answer too, so that its status says nothing here; without an answer what was said stays.
   const state = document.hidden ? null : await fetch("/readyz").then((answer) => answer.json()).catch(() => null);
   if (state) draw(wrong(state));
-  setTimeout(look, $("#service").hidden ? LOOK_MS : TROUBLED_MS);
+  setTimeout(look, drawn ? TROUBLED_MS : LOOK_MS);
 }
 
 look();

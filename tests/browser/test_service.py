@@ -32,7 +32,7 @@ def failing(site: Site) -> Iterator[None]:
 def test_every_page_says_that_the_scheduler_fails_and_why_until_it_is_over(visitor: Visitor, path: str) -> None:
     with failing(visitor.site):
         page = visitor.open(path, width=390)
-        line = page.locator("#service")
+        line = page.locator("#service .notice")
         expect(line).to_contain_text(f"The scheduler can store nothing: {FULL}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
@@ -44,14 +44,14 @@ def test_nothing_is_said_while_all_is_well(visitor: Visitor) -> None:
     with page.expect_response("**/readyz"):
         page.reload()
 
-    expect(page.locator("#service")).to_be_hidden()
+    expect(page.locator("#service .notice")).to_be_hidden()
 
 
 def test_a_scheduler_that_is_not_there_and_a_redis_that_is_away_are_told(browser: Browser, tmp_path: Path) -> None:
     with RedisServer(tmp_path) as own, serving(tmp_path / "home", own.url) as site:
         page = browser.new_page()
         page.goto(f"{site.url}/workers")
-        line = page.locator("#service")
+        line = page.locator("#service .notice")
         expect(line).to_contain_text("No scheduler runs")
         with writes(site.engine).begin() as session:
             session.add(SchedulerLeaseRow(id=1, holder="elsewhere/1/1", fence=1, beat=1))
