@@ -80,7 +80,8 @@ def print_facts(source: str, facts: dict[str, Any], console: Console) -> None:
         table.add_row(escape(column["name"]), column["kind"], _count(column["missing"]), ", ".join(more))
     for column in facts["excluded"]:
         table.add_row(escape(column["name"]), "left out", "", escape(column["why"]))
-    console.print(table)
+    if table.row_count:  # images have no columns
+        console.print(table)
 
 
 def _trained(document: dict[str, Any]) -> Definition:
