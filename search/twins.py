@@ -29,7 +29,7 @@ class Twins:
         return self._resamples and digest(point) in self._known
 
     def ended(self, number: int, point: Mapping[str, Any]) -> None:
-        """A trial is complete. Of several the first by number serves, whichever ended first: so it is after a restart."""
+        """A trial is complete. Of several the first by number serves, as after a restart, whichever ended first."""
         if self.reuses:
             key = digest(point)
             self._complete[key] = min(number, self._complete.get(key, number))
@@ -40,5 +40,8 @@ class Twins:
 
 
 def digest(parameters: Mapping[str, Any]) -> bytes:
-    """The same for the same parameters, in whatever order. Of JSON itself each trial would keep four kilobytes: orjson gives no room back."""
+    """The same for the same parameters, in whatever order.
+
+    Of JSON itself each trial would keep four kilobytes: orjson gives no room back.
+    """
     return hashlib.blake2b(orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
