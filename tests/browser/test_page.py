@@ -255,15 +255,18 @@ def test_a_failed_command_is_told_by_its_last_line_and_whole_on_its_own_page(vis
     reason = "\n".join([f"{headline}; its last lines:", "Traceback (most recent call last):", *lines, error])
     with writes(visitor.site.engine).begin() as session:
         study = bare_study(session, "traceback", StudyState.RUNNING, 1)
-        shared = {"study_id": study.id, "parameters": {}, "system_attrs": {}, "reason": reason}
+        shared = {"study_id": study.id, "parameters": {}, "system_attrs": {}, "state": "FAILED"}
         at = study.created_at
-        session.add(TrialRow(number=0, state="FAILED", created_at=at, started_at=at, ended_at=at, **shared))
+        for number, why in enumerate((reason, "the command ran longer than its timeout; its last lines:\nepoch 3")):
+            session.add(TrialRow(number=number, reason=why, created_at=at, started_at=at, ended_at=at, **shared))
 
     page = visitor.open("/studies/traceback")
     cell = page.locator("#rows tr[data-number='0'] td").last.locator("span")
     expect(cell).to_have_text(f"{error} ({headline})")
     expect(cell).to_have_attribute("title", reason)
     assert cell.bounding_box()["width"] < 700  # type: ignore[index]
+    other = page.locator("#rows tr[data-number='1'] td").last
+    expect(other).to_have_text("the command ran longer than its timeout")
 
     page = visitor.open("/studies/traceback/trials/0")
     assert page.locator("#notice h2").inner_text() == f"Failed: {reason}"
