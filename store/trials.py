@@ -71,7 +71,7 @@ class Trials:
         """The parameters of the trials of these numbers, by number."""
         query = select(TrialRow.number, TrialRow.parameters).where(TrialRow.study_id == self._study.id)
         query = query.where(TrialRow.number.in_(numbers)).order_by(TrialRow.number)
-        return dict(self._session.execute(query).tuples().all())
+        return {row.number: row.parameters for row in self._session.execute(query)}
 
     def several(self, numbers: Collection[int]) -> list[TrialRow]:
         """The trials of these numbers, by number."""
