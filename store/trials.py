@@ -67,6 +67,12 @@ class Trials:
         query = select(TrialRow.number, TrialRow.values).where(TrialRow.study_id == self._study.id, _COUNTED)
         return [(number, values) for number, values in self._session.execute(query.order_by(TrialRow.number))]
 
+    def parameters(self, numbers: Collection[int]) -> dict[int, dict[str, Any]]:
+        """The parameters of the trials of these numbers, by number."""
+        query = select(TrialRow.number, TrialRow.parameters).where(TrialRow.study_id == self._study.id)
+        query = query.where(TrialRow.number.in_(numbers)).order_by(TrialRow.number)
+        return {row.number: row.parameters for row in self._session.execute(query)}
+
     def several(self, numbers: Collection[int]) -> list[TrialRow]:
         """The trials of these numbers, by number."""
         query = self._of_study().where(TrialRow.number.in_(numbers)).order_by(TrialRow.number)

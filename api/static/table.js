@@ -197,11 +197,11 @@ function measure({ metric: name, direction }, key) {
   return { key, title: name, number: true, maximize: direction === "maximize", read, show };
 }
 
-/** The last part of a path where that is unmistakable. */
+/** The last part of a path where that is unmistakable, and says more than which layer it is. */
 function shortName(path, definition) {
   const last = path.split(".").at(-1);
   const others = Object.keys(definition.parameters).filter((other) => other.split(".").at(-1) === last);
-  return others.length > 1 || last === "name" ? path.split(".").slice(-2).join(".") : last;
+  return others.length > 1 || last === "name" || /^\d+$/.test(last) ? path.split(".").slice(-2).join(".") : last;
 }
 
 /** What is missing comes last in either direction. */

@@ -329,6 +329,33 @@ def test_a_trial_of_several_folds_shows_their_mean_its_error_and_each_of_them(vi
     expect(page.locator("#curves .js-plotly-plot").last.locator("path.js-fill")).to_have_count(1)
 
 
+def test_what_never_changes_is_drawn_at_its_height_on_an_axis_that_can_be_read(visitor: Visitor) -> None:
+    metrics = {"device_memory": 630_616_064.0}
+    with writes(visitor.site.engine).begin() as session:
+        author = Author(session, definition("memory-mlp", trials=1), 1)
+        author.begin(0, running=1, hours_ago=0.1)
+        for report in session.scalars(select(ReportRow).where(ReportRow.study_id == author.study.id)):
+            report.metrics = metrics
+
+    page = visitor.open("/studies/memory-mlp/trials/0")
+    expect(page.locator("#curves .js-plotly-plot")).to_have_count(1)
+
+    low, high = page.evaluate("document.querySelector('#curves .js-plotly-plot').layout.yaxis.range")
+    assert low == pytest.approx(0.9 * metrics["device_memory"])
+    assert high == pytest.approx(1.1 * metrics["device_memory"])
+
+
+def test_a_column_of_one_layer_says_of_what(visitor: Visitor) -> None:
+    cells = {"values": ["conv", "residual"]}
+    knobs = {"model.depth": {"low": 1, "high": 2}, "model.cells.0": cells, "model.cells.1": cells}
+    with writes(visitor.site.engine).begin() as session:
+        Author(session, definition("cells-cnn", trials=2) | {"parameters": knobs}, 1).finish(2, hours_ago=1)
+
+    page = visitor.open("/studies/cells-cnn")
+
+    expect(page.locator("#columns th")).to_contain_text(["depth", "cells.0", "cells.1"])
+
+
 def test_the_copied_trial_section_is_yaml_with_the_parameters_put_in(visitor: Visitor) -> None:
     best = best_of(visitor.site, "digits-random")
     page = visitor.open(

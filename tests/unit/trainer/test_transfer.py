@@ -380,8 +380,11 @@ def test_a_head_of_the_same_classes_is_taken_along(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(folder[name])
 
     model = {"name": "pretrained", "source": "file:model.safetensors"}
-    training = training_of(TrainConfig.model_validate({"data": data, "model": model, "seed": 1}), tmp_path)
+    second = TrainConfig.model_validate({"data": data, "model": model, "seed": 1, "epochs": 1})
+    training, recorder = training_of(second, tmp_path), Recorder()
+    run(second, tmp_path, reporter=recorder)
 
+    assert recorder.lines[0] == "from file:model.safetensors"
     assert training.made_anew == []
     assert torch.equal(
         training.model.state_dict()["head.weight"], load(folder).members[0].model.state_dict()["head.weight"]
