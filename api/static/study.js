@@ -205,7 +205,7 @@ const tally = (counts) =>
 
 function historyLegend() {
   const counts = study.tally();
-  const entries = ["complete", "pruned", "failed", "running"].filter((state) => counts[state]);
+  const entries = ["complete", "pruned", "paused", "failed", "running"].filter((state) => counts[state]);
   if (study.sorted().some((trial) => trial.feasible === false)) entries.push("infeasible");
   const signs = entries.map((state) => h("span", {}, h("span", { class: `is-${state}` }, icon(`mark-${state}`)), state));
   return counts.complete ? [...signs, h("span", {}, icon("mark-best"), study.several ? "beaten by none" : "best so far")] : signs;

@@ -11,6 +11,7 @@ from store.bus import events_channel
 from store.models import EventRow, StudyRow, TrialRow
 from store.session import writes
 from tests.browser.conftest import Site, Visitor
+from tests.browser.test_analysis import looked_at
 from tests.browser.test_scales import LOSS, write_study
 
 
@@ -58,8 +59,17 @@ def test_a_curve_that_waits_at_a_rung_is_not_taken_for_one_that_came_to_its_end(
             held = {"state": state, "values": None, "ended_at": TrialRow.ended_at if state == "CANCELLED" else None}
             session.execute(update(TrialRow).where(of_study, TrialRow.number == number).values(**held))
 
-    caption = visitor.open("/studies/waits").locator("#curves-caption")
-
+    page = visitor.open("/studies/waits")
+    caption = page.locator("#curves-caption")
     expect(caption).to_contain_text("best, trial 0")
     expect(caption).to_contain_text("paused, cancelled")
     expect(caption).not_to_contain_text("complete")
+    # Where most trials wait, as under asha while it runs, they are the search that there is to see.
+    expect(page.locator("#history-legend")).to_contain_text("paused")
+    looked_at(page, "#analysis", "#slices")
+    expect(page.locator("#slices-caption")).to_contain_text("At their last value: squares wait at a rung.")
+    for figure in ("history", "slices"):
+        points = page.evaluate(
+            f"document.querySelector('#{figure}').data.flatMap(({{customdata}}) => customdata ?? [])"
+        )
+        assert {0, 1} <= set(points)
