@@ -75,16 +75,13 @@ export class Effort {
 
 const latest = (spans) => spans.reduce((last, span) => Math.max(last, span.end), 0);
 
-/** The attempts that have begun, by their beginning. One that the page has only heard of ends with its trial. */
+/** The attempts that have begun, by their beginning. */
 function spansOf(trials) {
   const spans = [];
   for (const trial of trials) {
-    const known = trial.attempts?.length ? trial.attempts : [{ worker: trial.worker, started_at: trial.started_at, ended_at: null }];
-    for (const attempt of known) {
-      if (!attempt.started_at || !attempt.worker) continue;
-      const ended = attempt.ended_at ?? trial.ended_at;
+    for (const attempt of trial.attempts ?? []) {
       const begin = Date.parse(attempt.started_at);
-      const end = ended ? Date.parse(ended) : Date.now();
+      const end = attempt.ended_at ? Date.parse(attempt.ended_at) : Date.now();
       spans.push({ number: trial.number, lane: attempt.worker, begin, end, look: lookOf(attempt, trial) });
     }
   }

@@ -105,7 +105,7 @@ export class Study {
     const before = this.trials.get(event.number) ?? { number: event.number, started_at: null, ended_at: null };
     const { at } = event;
     const fields = ["state", "parameters", "values", "feasible", "metrics", "step", "reason", "attempt", "worker"];
-    const trial = { ...before, ...pick(event, fields) };
+    const trial = { ...before, ...pick(event, fields), attempts: attemptsAfter(before.attempts ?? [], event) };
     if (event.state === "RUNNING") trial.started_at ??= at;
     if (ENDED.has(event.state)) trial.ended_at ??= at;
     this.trials.set(event.number, trial);
@@ -118,6 +118,14 @@ export class Study {
     const metrics = event.step === trial.step ? { ...trial.metrics, ...event.metrics } : event.metrics;
     this.trials.set(event.number, { ...trial, step: event.step, metrics });
   }
+}
+
+/** A trial's attempts, as far as its events tell of them: one that waits at a rung holds no worker. */
+function attemptsAfter(attempts, { state, worker, at }) {
+  const last = attempts.at(-1);
+  const isOpen = last && !last.ended_at;
+  if (state === "RUNNING") return isOpen || !worker ? attempts : [...attempts, { worker, started_at: at, ended_at: null }];
+  return isOpen ? [...attempts.slice(0, -1), { ...last, ended_at: at }] : attempts;
 }
 
 /** Whether a trial may be the best: it is complete and keeps the constraints. */

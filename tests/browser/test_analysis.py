@@ -9,7 +9,8 @@ from typing import Any
 
 from playwright.sync_api import Page, Route, expect
 
-from store.models import AttemptRow, Outcome, StudyState, TrialRow, TrialState
+from store.bus import events_channel
+from store.models import AttemptRow, EventRow, Outcome, StudyRow, StudyState, TrialRow, TrialState
 from store.session import writes
 from tests.browser.conftest import Visitor
 from tests.browser.seed import METRIC, bare_study, proposal
@@ -117,6 +118,31 @@ def test_time_devices_and_rungs_are_accounted_for(visitor: Visitor) -> None:
     assert sum(dealt) == len(trials) == 300
     reached = sum(int(row.locator("td").last.inner_text().split()[0]) for row in rows.all())
     assert reached == sum((trial.step or 0) >= 27 for trial in trials)
+
+
+def test_a_trial_that_waits_at_a_rung_holds_no_worker(visitor: Visitor) -> None:
+    """Of trials that the page has seen begin and pause; each attempt of ten seconds, with a wait between them."""
+    site, now = visitor.site, datetime.now(UTC)
+    with writes(site.engine).begin() as session:
+        study = bare_study(session, "holds-none", StudyState.RUNNING, 5)
+        key = study.id
+    page = visitor.open("/studies/holds-none")
+    expect(page.locator("#live")).to_have_text("Live")
+
+    with writes(site.engine).begin() as session:
+        moves = [(100, "QUEUED"), (99, "RUNNING"), (89, "PAUSED"), (69, "QUEUED"), (68, "RUNNING"), (58, "PAUSED")]
+        for sequence, (ago, state) in enumerate(moves, start=1):
+            metrics = {} if state == "QUEUED" else {"metrics": {METRIC: 0.9}, "step": 1}
+            body = {"number": 0, "state": state, "attempt": 1, "worker": "w", "parameters": {}, **metrics}
+            at = now - timedelta(seconds=ago)
+            session.add(EventRow(study_id=key, sequence=sequence, kind="trial", body=body, at=at))
+        session.get_one(StudyRow, key).last_event = len(moves)
+    site.redis.publish(events_channel(key), len(moves))
+    expect(page.locator("#chips button[data-state=paused]")).to_contain_text("1")
+    looked_at(page, "#effort", "#timeline")
+
+    expect(page.locator("#effort-facts dd").first).to_have_text("20 s")
+    expect(page.locator("#effort-facts dd").nth(4)).to_have_text("49 %")  # of 41 seconds
 
 
 def test_where_nearly_all_wait_at_rungs_they_are_what_is_shown(visitor: Visitor) -> None:
