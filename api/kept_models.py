@@ -22,7 +22,7 @@ def model_of(parts: Parts, study: StudyRow, trials: Trials, number: int | None) 
         NotFound: there is no such trial, or none is complete.
         Conflict: it has left no model, or of several objectives no trial is named.
     """
-    if number is None and isinstance(study.definition["objective"], list):
+    if number is None and len(study.objectives) > 1:
         raise Conflict(f"the study {study.name!r} has several objectives and no best trial; name a trial of its front")
     trial = trials.best() if number is None else trials.get(number)
     if trial is None:

@@ -90,12 +90,11 @@ def show_trial(request: Request, row: PathStudy, number: Number, session: Readin
 
 @router.get("/workers")
 def show_workers(request: Request, parts: Wired, session: Reading) -> Response:
-    workers, away = [], False
     try:
         workers = [worker.model_dump(mode="json") for worker in list_workers(parts, session).items]
     except RedisError:
-        away = True
-    return _page(request, "workers.html", here="workers", workers=workers, away=away)
+        workers = None  # nobody knows of any; that Redis is away the page's first line says
+    return _page(request, "workers.html", here="workers", workers=workers)
 
 
 @router.get("/compare")

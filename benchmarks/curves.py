@@ -51,6 +51,7 @@ class Problem(Protocol):
     parameters: Mapping[str, Any]  # as in a study file
     direction: Literal["minimize", "maximize"]
     epochs: int
+    scores_the_mean: bool  # of what a configuration comes to, of which a search sees one training
 
     def train(self, parameters: Mapping[str, Any], seed: int) -> Trained:
         """The training of one configuration; the seed is that of what is random in it."""
@@ -65,6 +66,7 @@ class TaskSet:
     """
 
     direction: Literal["minimize", "maximize"] = "minimize"
+    scores_the_mean = False
 
     def __init__(self, path: Path, neighbours: int) -> None:
         rows = json.loads(gzip.decompress(path.read_bytes()))
@@ -108,6 +110,7 @@ class EcNas:
         self.name = f"{space} {'smooth' if neighbours > 1 else 'nearest'}{', as seen' if as_seen else ''}"
         vertices = int(space[0])
         self._vertices, self._neighbours, self._as_seen = vertices, neighbours, as_seen
+        self.scores_the_mean = neighbours == 1 and not as_seen
         cells = _cells(path, space, vertices)
         self._codes = np.array(list(cells), dtype=float)  # (cells, edges + 3 * inner vertices)
         self._repeats = list(cells.values())
@@ -148,7 +151,7 @@ class Macro:
     def __init__(self, path: Path, as_seen: bool = False) -> None:
         self.name = "macro, as seen" if as_seen else "macro"
         self._networks = json.loads(path.read_bytes())
-        self._as_seen = as_seen
+        self._as_seen, self.scores_the_mean = as_seen, not as_seen
         told = (network["test_acc"] if as_seen else [network["mean_acc"]] for network in self._networks.values())
         self._losses = sorted(-accuracy for each in told for accuracy in each)
 

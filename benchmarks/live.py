@@ -29,6 +29,7 @@ class Live:
     """A perceptron on one data set; the score is the final loss on the validation rows."""
 
     direction: Literal["minimize", "maximize"] = "minimize"
+    scores_the_mean = False
     epochs = EPOCHS
     parameters: Mapping[str, Any] = {
         "lr": {"low": 1e-4, "high": 1.0, "log": True},

@@ -72,6 +72,7 @@ class Wide:
     parameters: Mapping[str, Any]
     metric: Metric
     epochs: int = EPOCHS
+    scores_the_mean: bool = False
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:

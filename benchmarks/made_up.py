@@ -93,6 +93,7 @@ class MadeUp:
     ) -> None:
         self.name = f"{function.__name__} {curve.__name__}" + (" noisy" if noise else "")
         self.epochs = epochs
+        self.scores_the_mean = noise > 0
         self.parameters: Mapping[str, Any] = {f"x{place}": {"low": 0.0, "high": 1.0} for place in range(dimensions)}
         self._function, self._curve, self._noise = function, curve, noise
         draws = np.random.default_rng(len(self.name))

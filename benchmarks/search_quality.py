@@ -3,9 +3,12 @@
     TRIALYARD_DATA_DIR=… python -m benchmarks.search_quality [--quick] [--live] [--into FILE]
 
 Simulated workers train side by side on a simulated clock; samplers, pruners and rungs are those of the scheduler, and
-Optuna's by their names are Optuna's to the last bit. Learning-curve tables need the folder of TRIALYARD_DATA_DIR;
-functions with made-up curves do not. A run is kept in the file of `--into`, one JSON line each: what is there is not
-run again, so that a measurement of hours can be cut into pieces.
+Optuna's by their names are Optuna's to the last bit. Where a configuration is judged by the mean of its trainings, of
+which a search sees one, a candidate `…+rescore` gives a tenth of its epochs to a race of its best trials.
+
+Learning-curve tables need the folder of TRIALYARD_DATA_DIR; functions with made-up curves do not. A run is kept in the
+file of `--into`, one JSON line each: what is there is not run again, so that a measurement of hours can be cut into
+pieces.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 }
 PRUNERS = ("none", "median", "successive_halving", "hyperband")
 OURS = "auto+asha"
+RESCORE = "rescore"
+RACE = 0.1  # of the epochs
 LEAST = 0.001  # is added to scores before their logarithms: a regret may be 0
 STOCK = tuple(f"{sampler}+{pruner}" for sampler in SAMPLERS if sampler != "auto" for pruner in PRUNERS)
 
@@ -63,6 +68,7 @@ class Row(NamedTuple):
 
     problem: str
     workers: int
+    candidate: str  # ours, with a race or without one
     seeds: tuple[int, int]  # of ours, and of the stock combination that has fewest
     ours: list[tuple[float, float, float]]  # at each mark: lower quartile, median, upper quartile
     stock: list[tuple[str, float]]  # at each mark: its name, its median
@@ -70,10 +76,10 @@ class Row(NamedTuple):
 
 def sections(candidate: str, problem: Problem) -> dict[str, Any] | None:
     """What a study file would say; None where the two do not fit."""
-    sampler, pruner = candidate.split("+")
+    sampler, pruner, *race = candidate.split("+")
     ranges = any("low" in each for each in problem.parameters.values())
     stops = pruner in ("median", "successive_halving", "hyperband")
-    if (sampler == "cmaes" and not ranges) or (stops and problem.epochs == 1):
+    if (sampler == "cmaes" and not ranges) or (stops and problem.epochs == 1) or (race and not problem.scores_the_mean):
         return None
     bound = {"max_resource": problem.epochs} if pruner in ("hyperband", "asha") else {}
     return {"sampler": SAMPLERS[sampler], "pruner": {"name": pruner, **bound}}
@@ -95,7 +101,8 @@ def measure(
                 for candidate in candidates:
                     key, chosen = Key(problem.name, candidate, count, seed), sections(candidate, problem)
                     if chosen is not None and key not in known:
-                        yield key, tuple(search(problem, chosen, own, count, marks))
+                        race = RACE if candidate.endswith(f"+{RESCORE}") else 0.0
+                        yield key, tuple(search(problem, chosen, own, count, marks, race))
 
 
 def compare(runs: Runs) -> list[Row]:
@@ -106,11 +113,12 @@ def compare(runs: Runs) -> list[Row]:
     rows = []
     for (problem, workers), by_candidate in sorted(groups.items()):
         stock = {name: each for name, each in by_candidate.items() if name in STOCK}
-        if stock and OURS in by_candidate:
-            ours = by_candidate[OURS]
-            seeds = len(ours), min(len(each) for each in stock.values())
-            best = [_best(stock, place) for place in range(len(ours[0]))]
-            rows.append(Row(problem, workers, seeds, [_quartiles(each) for each in zip(*ours, strict=True)], best))
+        for name in (OURS, f"{OURS}+{RESCORE}"):
+            if stock and (ours := by_candidate.get(name)):
+                seeds = len(ours), min(len(each) for each in stock.values())
+                best = [_best(stock, place) for place in range(len(ours[0]))]
+                quartiles = [_quartiles(each) for each in zip(*ours, strict=True)]
+                rows.append(Row(problem, workers, name, seeds, quartiles, best))
     return rows
 
 
@@ -174,12 +182,12 @@ def _median(runs: Runs, cell: tuple[str, int], candidate: str, place: int) -> fl
 
 
 def show(rows: Iterable[Row], marks: Sequence[int]) -> None:
-    table = Table("problem", "workers", "seeds", *(f"{mark} epochs" for mark in marks), box=None)
+    table = Table("problem", "workers", "ours", "seeds", *(f"{mark} epochs" for mark in marks), box=None)
     for row in rows:
         cells = []
         for (low, middle, high), (name, best) in zip(row.ours, row.stock, strict=True):
             cells.append(f"{middle:.3g} ({low:.3g}-{high:.3g}) | {best:.3g} {name}")
-        table.add_row(row.problem, str(row.workers), f"{row.seeds[0]}/{row.seeds[1]}", *cells)
+        table.add_row(row.problem, str(row.workers), row.candidate, f"{row.seeds[0]}/{row.seeds[1]}", *cells)
     Console(width=240).print(table)
 
 
@@ -208,7 +216,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 16], help="simulated ones")
     parser.add_argument("--live", action="store_true", help="train small networks instead")
     parser.add_argument("--only", default="", help="problems whose name contains this")
-    parser.add_argument("--candidates", nargs="*", default=[*STOCK, "auto+none", OURS], help="such as tpe+hyperband")
+    parser.add_argument(
+        "--candidates",
+        nargs="*",
+        default=[*STOCK, "auto+none", OURS, f"{OURS}+{RESCORE}"],
+        help="such as tpe+hyperband or random+none+rescore",
+    )
     parser.add_argument("--into", type=Path, help="where runs are kept")
     options = parser.parse_args()
     if options.quick:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,34 +13,52 @@ import numpy as np
 from benchmarks.curves import Problem, Trained
 from search.definition import parse
 from search.optuna_study import OptunaStudy
+from search.racing import left
 from store.models import TrialState
+
+SEEDS = 2  # further ones, of each trial in a race: the tables have three trainings of a configuration
 
 
 @dataclass
 class _Trial:
     number: int
+    parameters: Mapping[str, Any]
+    seed: int
     training: Trained
     seconds: float  # of an epoch
     epoch: int = 0
 
 
-def search(problem: Problem, sections: Mapping[str, Any], seed: int, workers: int, marks: Sequence[int]) -> list[float]:
+def search(
+    problem: Problem,
+    sections: Mapping[str, Any],
+    seed: int,
+    workers: int,
+    marks: Sequence[int],
+    race: float = 0.0,
+) -> list[float]:
     """Search until the last of `marks` epochs are spent by all workers together.
+
+    Args:
+        race: the share of the epochs that at each mark has gone to training the best trials again from other seeds, as
+            `rescore` does; there is none where it does not pay for two of them.
 
     Returns:
         At each mark, the score of what a person would take then: the best trial that came to its end, and before one
-        has, the whole training of the trial whose last value is best.
+        has, the whole training of the trial whose last value is best; after a race, its winner.
     """
     run = _Run(problem, sections, seed)
     clock = [(0.0, worker, run.next()) for worker in range(workers)]
     heapq.heapify(clock)
     found = []
     for mark in marks:
-        while run.spent < mark:
+        racers = int(race * mark / (SEEDS * problem.epochs))
+        racers = racers if racers > 1 else 0
+        while run.spent < mark - racers * SEEDS * problem.epochs:
             now, worker, trial = clock[0]
             trial = trial if run.step(trial) else run.next()
             heapq.heapreplace(clock, (now + trial.seconds, worker, trial))
-        found.append(run.score())
+        found.append(run.race(racers) if racers else run.score())
     return found
 
 
@@ -103,8 +122,9 @@ class _Run:
         self.made += 1
         proposal = self._study.propose()
         draws = np.random.default_rng([self._seed, proposal.number])
-        training = self._problem.train(proposal.parameters, int(draws.integers(2**31)))
-        trial = _Trial(proposal.number, training, seconds=float(draws.uniform(0.6, 1.4)))
+        seed = int(draws.integers(2**31))
+        training = self._problem.train(proposal.parameters, seed)
+        trial = _Trial(proposal.number, proposal.parameters, seed, training, seconds=float(draws.uniform(0.6, 1.4)))
         self._trials[trial.number] = trial
         return trial
 
@@ -128,3 +148,17 @@ class _Run:
 
     def score(self) -> float:
         return self._trials[self._best[2]].training.score if self._best else float("inf")
+
+    def race(self, most: int) -> float:
+        """The score of who is best by further seeds, of so many complete trials; their epochs are not counted."""
+        ended = [trial for trial in self._trials.values() if trial.epoch == self._problem.epochs]
+        ended.sort(key=lambda trial: (self._sign * trial.training.values[-1], trial.number))
+        distinct = dict[str, _Trial]()
+        for trial in ended:
+            distinct.setdefault(json.dumps(trial.parameters, sort_keys=True), trial)
+        racers = list(distinct.values())[:most]
+        values = {trial.number: [self._end(trial, further) for further in range(1, SEEDS + 1)] for trial in racers}
+        return self._trials[left(values, self._problem.direction)[0]].training.score if values else self.score()
+
+    def _end(self, trial: _Trial, further: int) -> float:
+        return self._problem.train(trial.parameters, trial.seed + further).values[-1]

@@ -100,8 +100,7 @@ class Rungs:
         """Take in what `stored` gave for a trial."""
         values = [each if isinstance(each, list) else [each] for each in stored["values"]]
         climb = self._climbs[number] = Climb(values, stored["promotions"])
-        if climb.promotions and not climb.is_held:
-            self._climbing.add(number)
+        self.reopen(number)
         for place, reached in enumerate(climb.values):
             insort(self._rung(number, place).reached, self._entry(reached, number))
 
@@ -144,6 +143,12 @@ class Rungs:
         self._climbing.discard(number)
         if value is not None:
             self._complete.add(number)
+
+    def reopen(self, number: int) -> None:
+        """The trial has not ended, or not for good: where a rung had let it go it is on its way again."""
+        climb = self._climbs.get(number, Climb())
+        if climb.promotions and not climb.is_held:
+            self._climbing.add(number)
 
     def next(self, is_last: bool = False) -> int | None:
         """The trial to promote next, from the highest rung that has one; None if a new trial should begin.

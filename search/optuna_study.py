@@ -121,11 +121,10 @@ class OptunaStudy:
                 self.population.enter(trial.number, trial.parameters)
             if self._rungs is not None and RUNGS in trial.system_attrs:
                 self._rungs.load(trial.number, trial.system_attrs[RUNGS])
-                if trial.state.ended:
-                    final = trial.values if trial.state is TrialState.COMPLETE else None
-                    self._rungs.end(trial.number, final[0] if final else None)
-                if trial.state is TrialState.PAUSED:
-                    self.park(trial.number)
+            if self._rungs is not None and trial.state.ended:  # also of one that came to its end without a report
+                self._rungs.end(trial.number, trial.values[0] if trial.values else None)
+            if trial.state is TrialState.PAUSED:
+                self.park(trial.number)
 
     def check(self, parameters: Mapping[str, Any]) -> list[Problem]:
         """What keeps the sampler from making a point of the space of given parameters."""
@@ -193,6 +192,8 @@ class OptunaStudy:
             self._pruner = self._study.pruner = make_pruner(self._definition, self._warm)  # it had counted as COMPLETE
         if number in self._strangers:
             self._strangers[number] = False
+        if self._rungs is not None:
+            self._rungs.reopen(number)
         self._set_state(number, OptunaState.RUNNING)
 
     def report(self, number: int, step: int, values: Sequence[float], folds: Sequence[float] = ()) -> None:

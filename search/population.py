@@ -175,6 +175,9 @@ class Population:
         member = self._members[number]
         member.reported, member.is_held, member.is_out = None, False, value is None
 
+    def reopen(self, number: int) -> None:
+        """The trial is to run again: it is a member again when it does."""
+
     def next(self, is_last: bool = False) -> int | None:  # noqa: ARG002 - a population ends as a whole
         """The member that goes on next: the one that has come least far."""
         if len(self._members) < self._size and not self.is_closing:

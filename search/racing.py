@@ -107,7 +107,8 @@ def _next_heat(
         return []
     in_folds = definition.trial.get("cross_validation") is not None
     heats = [rule.seeds] if in_folds else heats_of(rule.seeds)
-    best = {trial.number: trial for trial in best_of(session, study, definition, rule.best)}
+    raced = {task.request["number"] for task in tasks}
+    best = {trial.number: trial for trial in best_of(session, study, definition, rule.best, raced)}
     standing, scores = list(best), dict[int, list[float]]()
     for heat, seeds in enumerate(heats, start=1):
         run = {task.request["number"]: task for task in tasks if task.request["heat"] == heat}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
 from search.definition import Definition
 from search.origins import find_origins
+from search.twins import digest
 from store.models import StudyRow, TaskRow
 from store.trials import Trials
 
 RESCORE = "rescore"
+AT_ONCE = 500  # trials whose parameters are read together
 
 
 class Scored(NamedTuple):
@@ -23,13 +25,31 @@ class Scored(NamedTuple):
     parameters: dict[str, Any]
 
 
-def best_of(session: Session, study: StudyRow, definition: Definition, most: int) -> list[Scored]:
-    """The complete trials that keep all constraints, the best first."""
+def best_of(
+    session: Session, study: StudyRow, definition: Definition, most: int, known: Collection[int] = ()
+) -> list[Scored]:
+    """The complete trials that keep all constraints, the best first. Of those that are the same training only one: it
+    would come to the same from the same seeds.
+
+    Args:
+        known: trials that stand for those that are as they are; else it is the best of them, of equals the first.
+    """
     objective, trials = definition.objective, Trials(session, study)
     sign = 1 if objective.direction == "minimize" else -1
-    ranked = sorted((sign * values[objective.metric], number) for number, values in trials.values())[:most]
-    rows = {row.number: row for row in trials.several([number for _, number in ranked])}
-    return [Scored(number, sign * value, rows[number].parameters) for value, number in ranked]
+    values = {number: found[objective.metric] for number, found in trials.values()}
+    ranked = sorted(values, key=lambda number: (sign * values[number], number))
+    of_known = trials.parameters(sorted(set(known) & values.keys()))
+    stand = {digest(definition.resolve(parameters)): number for number, parameters in reversed(of_known.items())}
+    best: dict[bytes, Scored] = {}
+    for first in range(0, len(ranked), AT_ONCE):
+        found = trials.parameters(ranked[first : first + AT_ONCE])
+        for number in ranked[first : first + AT_ONCE]:
+            training = digest(definition.resolve(found[number]))
+            stands = stand.get(training, number)
+            best.setdefault(training, Scored(stands, values[stands], found[number]))
+            if len(best) == most:
+                return list(best.values())
+    return list(best.values())
 
 
 def requests_of(

@@ -22,22 +22,26 @@ class Twins:
 
     def know(self, point: Mapping[str, Any]) -> None:
         """A trial has these parameters."""
-        self._known.add(_digest(point))
+        self._known.add(digest(point))
 
     def is_unwanted(self, point: Mapping[str, Any]) -> bool:
         """Whether another proposal is to be drawn, as a trial with these parameters exists."""
-        return self._resamples and _digest(point) in self._known
+        return self._resamples and digest(point) in self._known
 
     def ended(self, number: int, point: Mapping[str, Any]) -> None:
-        """A trial is complete."""
+        """A trial is complete. Of several the first by number serves, as after a restart, whichever ended first."""
         if self.reuses:
-            self._complete.setdefault(_digest(point), number)
+            key = digest(point)
+            self._complete[key] = min(number, self._complete.get(key, number))
 
     def of(self, point: Mapping[str, Any]) -> int | None:
         """A complete trial whose result is taken over by one with these parameters."""
-        return self._complete.get(_digest(point)) if self.reuses else None
+        return self._complete.get(digest(point)) if self.reuses else None
 
 
-def _digest(parameters: Mapping[str, Any]) -> bytes:
-    """Of JSON itself each trial would keep four kilobytes: orjson gives no room back."""
+def digest(parameters: Mapping[str, Any]) -> bytes:
+    """The same for the same parameters, in whatever order.
+
+    Of JSON itself each trial would keep four kilobytes: orjson gives no room back.
+    """
     return hashlib.blake2b(orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()

@@ -160,6 +160,12 @@ class StudyRow(Base):
     # From its earlier ends to when it was taken up again: no time of its search.
     rested_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
 
+    @property
+    def objectives(self) -> list[dict[str, str]]:
+        """The metrics that it searches by, each with its direction; the first one chooses epochs."""
+        objective = self.definition["objective"]
+        return objective if isinstance(objective, list) else [objective]
+
 
 class TrialRow(Base):
     """A trial. `metrics` are the last ones reported (at `step`); `values` are the objective's, once it is COMPLETE."""

@@ -41,8 +41,7 @@ class Trials:
     def __init__(self, session: Session, study: StudyRow) -> None:
         self._session = session
         self._study = study
-        objective = study.definition["objective"]
-        self._objectives: list[Mapping[str, str]] = objective if isinstance(objective, list) else [objective]
+        self._objectives = study.objectives
 
     def get(self, number: int) -> TrialRow:
         """Raises: NotFound."""
@@ -67,6 +66,12 @@ class Trials:
         """The numbers and values of all COMPLETE and feasible trials, by number."""
         query = select(TrialRow.number, TrialRow.values).where(TrialRow.study_id == self._study.id, _COUNTED)
         return [(number, values) for number, values in self._session.execute(query.order_by(TrialRow.number))]
+
+    def parameters(self, numbers: Collection[int]) -> dict[int, dict[str, Any]]:
+        """The parameters of the trials of these numbers, by number."""
+        query = select(TrialRow.number, TrialRow.parameters).where(TrialRow.study_id == self._study.id)
+        query = query.where(TrialRow.number.in_(numbers)).order_by(TrialRow.number)
+        return {row.number: row.parameters for row in self._session.execute(query)}
 
     def several(self, numbers: Collection[int]) -> list[TrialRow]:
         """The trials of these numbers, by number."""

@@ -164,8 +164,9 @@ def _begun(
         training = JointTraining.from_seeds(config, prepared, monitor, origin, heritage, ranks)
     else:
         training = Training(config, prepared, monitor, origin, heritage.of_member(0) if heritage else None, ranks)
-    if training.made_anew:
-        reporter.log(f"from {config.model.source}, but for {', '.join(training.made_anew)}")
+    if origin:
+        exceptions = f", but for {', '.join(training.made_anew)}" if training.made_anew else ""
+        reporter.log(f"from {config.model.source}{exceptions}")
     if heritage:
         reporter.log(f"began with the weights of {heritage.name}: {training.inherited:.0%} of its own")
     return training

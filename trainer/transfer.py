@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors
 import safetensors.torch
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from trainer.checkpoint import below
-from trainer.config import TrainConfig
+from trainer.config import Model, TrainConfig
 from trainer.data.prepare import Given
 from trainer.data.prepared import AnySchema
 from trainer.data.schema import Target
@@ -42,10 +42,13 @@ class Origin:
     scale: tuple[float, float] | None  # mean and deviation of a pixel, 0 to 255
     weights: Callable[[int], dict[str, Tensor]]  # for so many outputs; those of another head are left out
     classes: tuple[str, ...] | None = None  # that its head tells apart; None: nobody says
+    pooling: Literal["own", "mean"] = "own"  # what its head reads
 
     def resolve(self, config: TrainConfig) -> TrainConfig:
-        """The configuration with the source's architecture in it."""
-        return config.model_copy(update={"model": config.model.model_copy(update={"architecture": self.architecture})})
+        """The configuration with the source's architecture in it, and what its own head reads where that is kept."""
+        pooling = self.pooling if config.model.pooling == "own" else config.model.pooling
+        told = {"architecture": self.architecture, "pooling": pooling}
+        return config.model_copy(update={"model": config.model.model_copy(update=told)})
 
     def given(self, config: TrainConfig) -> Given:
         """How the data are to be prepared."""
@@ -117,10 +120,10 @@ class Origins:
             raise ModelError(PATH, f"{name} is no model of ours ({error})", hint) from error
         for part in ("member.0", "members.0"):  # of several folds, seeds or snapshots the first
             weights = below(part, weights) or weights
-        weights = as_floats(weights)
+        weights = _folded(as_floats(weights), model)
         architecture = model.architecture if model.architecture is not None else model.model_dump(mode="json")
         prepares = schema.model_copy(update={"target": _NO_TARGET})
-        return Origin(architecture, prepares, None, lambda _: weights, schema.target.classes)
+        return Origin(architecture, prepares, None, lambda _: weights, schema.target.classes, model.pooling)
 
     def _from_elsewhere(self, name: str, config: TrainConfig) -> Origin:
         place = self._place(name)
@@ -203,6 +206,19 @@ def take(model: Network, weights: Mapping[str, Tensor], *, with_head: bool) -> l
         raise ModelError(PATH, "no tensor of the source fits the model", "take another source")
     model.load_state_dict(taken, strict=False)
     return [name for name in own if name not in taken and "lora_" not in name]
+
+
+def _folded(weights: Mapping[str, Tensor], model: Model) -> dict[str, Tensor]:
+    """The weights of a model without matrices of low rank that says the same: their products are added to the layers
+    beside which they stand (Hu et al. 2021, section 4.1). What begins with it may have other ones, or none.
+    """
+    whole = {name.replace(".base_layer.", "."): each for name, each in weights.items() if ".lora_" not in name}
+    for name, down in weights.items():  # (rank, inputs)
+        if ".lora_A." in name:
+            up = weights[name.replace(".lora_A.", ".lora_B.")]  # (outputs, rank)
+            layer = f"{name.partition('.lora_A.')[0]}.weight"
+            whole[layer] = whole[layer] + model.lora_alpha / model.lora_rank * up @ down
+    return whole
 
 
 def _adapted(name: str, own: Mapping[str, Tensor]) -> str:

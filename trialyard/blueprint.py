@@ -15,8 +15,8 @@ from search.corners import Point, corners_of
 from search.definition import Definition, submitted
 from trainer.config import TrainConfig
 from trainer.costs import Size, size_of
-from trainer.data.prepare import prepare
-from trainer.data.prepared import Prepared
+from trainer.data.prepare import prepare_for
+from trainer.data.prepared import Folds, Prepared
 from trainer.errors import TrainerError
 from trainer.models.layout import layers_of
 from trialyard.errors import BadInput
@@ -68,7 +68,8 @@ def print_facts(source: str, facts: dict[str, Any], console: Console) -> None:
     rows = ", ".join(f"{count:,} to {name}" for name, count in facts["rows"].items())
     of = "rows" if facts["kind"] == "table" else f"{facts['kind']}s"
     console.print(f"{source}: a {facts['task']} of {of}", style="bold", markup=False)
-    console.print(f"rows: {rows}", highlight=False)
+    of_folds = f" of the first of {facts['folds']} folds" if "folds" in facts else ""
+    console.print(f"rows{of_folds}: {rows}", highlight=False)
     classes = facts["classes"]
     shown = f"{len(classes)} classes: {', '.join(classes[:20])}{', …' if len(classes) > 20 else ''}"
     console.print(f"target: {facts['target']}{f', {shown}' if classes else ''}", markup=False, highlight=False)
@@ -82,7 +83,8 @@ def print_facts(source: str, facts: dict[str, Any], console: Console) -> None:
         table.add_row(escape(column["name"]), column["kind"], _count(column["missing"]), ", ".join(more))
     for column in facts["excluded"]:
         table.add_row(escape(column["name"]), "left out", "", escape(column["why"]))
-    console.print(table)
+    if table.row_count:  # images have no columns
+        console.print(table)
 
 
 def _trained(document: dict[str, Any]) -> Definition:
@@ -99,7 +101,7 @@ def _distinct(definition: Definition, folders: list[Path]) -> list[tuple[Corner,
     for corner in _corners(definition):
         data = f"{corner.config.takes_images} {corner.config.data.preparation}"
         if data not in kept:
-            kept[data] = _prepared(corner.config, folders)
+            kept[data] = _prepared(corner.config, folders).smallest
         try:
             size = size_of(corner.config.model, kept[data].schema, kept[data].train.inputs)
         except TrainerError as error:
@@ -113,9 +115,9 @@ def _corners(definition: Definition) -> Iterator[Corner]:
         yield Corner(point, TrainConfig.model_validate(definition.resolve(point)))
 
 
-def _prepared(config: TrainConfig, folders: list[Path]) -> Prepared:
+def _prepared(config: TrainConfig, folders: list[Path]) -> Prepared | Folds:
     try:
-        return prepare(config.data, device=CPU, data_folders=folders, as_images=config.takes_images)
+        return prepare_for(config, device=CPU, data_folders=folders)
     except TrainerError as error:
         raise BadInput(str(error)) from error
 

@@ -28,7 +28,9 @@ OfEnsemble = Annotated[int | None, typer.Option("--ensemble", help="An ensemble,
 @commands.command("predict")
 def predict(
     study: StudyName,
-    files: Annotated[list[Path], typer.Argument(help="A table (.csv .tsv .jsonl), texts (.txt), or images.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="A table (.csv .tsv .jsonl), texts (.txt), or images, also by their folder.")
+    ],
     trial: OfTrial = None,
     ensemble: OfEnsemble = None,
     output: Annotated[

@@ -38,12 +38,16 @@ def predict_file(
 ) -> list[str]:
     """Write each row with its prediction; for a classification also the probability of each class.
 
+    Args:
+        files: tables, texts and images; a folder stands for the images in it.
+
     Returns:
         What the model had to put up with in the rows.
 
     Raises:
         BadInput: a file cannot be read, or its rows do not fit the model; then nothing is written.
     """
+    files = [file for each in files for file in _files(each)]
     rows = [row for file in files for row in _read(file, partial(_is_unquoted, client, study))]
     if not rows:
         raise BadInput(f"{files[0]}: there are no rows in it")
@@ -52,6 +56,16 @@ def predict_file(
     with _opened(output) as stream:
         _write(stream, names or rows, answers)
     return list(dict.fromkeys(note for answer in answers for note in answer.notes))
+
+
+def _files(given: Path) -> list[Path]:
+    """A folder stands for the images in it. Raises: BadInput: there are none."""
+    if not given.is_dir():
+        return [given]
+    images = sorted(file for file in given.iterdir() if file.suffix.lower() in IMAGES)
+    if not images:
+        raise BadInput(f"{given}: there are no images in this folder ({' '.join(IMAGES)})")
+    return images
 
 
 def _is_unquoted(client: Client, study: str) -> bool:

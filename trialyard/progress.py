@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trialyard.resources import ENDED_STUDY, ENDED_TRIAL, Event, Objective, Study
-from trialyard.tables import last_line
+from trialyard.tables import short_reason
 
 BARS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 32
@@ -63,7 +63,7 @@ class Progress:
             if body["state"] == "COMPLETE" and body["values"]:
                 self._compare(body["number"], body["values"])
             if body["state"] == "FAILED" and (reason := body.get("reason")) and len(self.failures) < MOST_REASONS:
-                self.failures.setdefault(last_line(reason), body["number"])
+                self.failures.setdefault(short_reason(reason), body["number"])
         elif event.kind == "report" and self.metric in body["metrics"]:
             # Keyed by the step: an attempt that goes on from a checkpoint repeats steps of the one before.
             self.curves.setdefault(body["number"], {})[body["step"]] = body["metrics"][self.metric]

@@ -17,6 +17,9 @@ from trialyard.resources import BestTrial, Pareto, Study
 from trialyard.study_file import Dumper
 from trialyard.tables import figure, front_table, trials_table
 
+# How the metrics of our own training begin that tell how good a model is and what it costs, also compressed.
+WORTH = ("val/", "test/", "params", "flops", "seconds", "device_memory", "nonzero", "bytes", "latency")
+
 TABLE_TRIALS = 5
 
 
@@ -59,8 +62,8 @@ def print_front(console: Console, pareto: Pareto) -> None:
 
 def print_best(console: Console, best: BestTrial) -> None:
     """All that was measured of the best trial, where its model lies, and its parameters ready to be used."""
-    is_ours = best.trial.get("kind", "train") == "train"  # of our own training, what tells how good the model is
-    shown = ("val/", "test/", "params", "flops", "seconds", "device_memory") if is_ours else ("",)
+    is_ours = best.trial.get("kind", "train") == "train"
+    shown = WORTH if is_ours else ("",)
     lines = [f"best trial: {best.number}"]
     metrics = {name: value for name, value in sorted((best.metrics or {}).items()) if name.startswith(shown)}
     width = max(map(len, metrics), default=0) + 2

@@ -16,6 +16,7 @@ from search.definition import Definition, parse, submitted
 from store.settings import Settings
 from trialyard.again import larger_budget
 from trialyard.client import Client
+from trialyard.connection import DEFAULT_SERVER_URL
 from trialyard.errors import BadInput, NotFound
 from trialyard.follow import follow_to_the_end
 from trialyard.local import free_port, local_service
@@ -82,7 +83,10 @@ def up(settings: Settings, worker: Sequence[str], signals: StopSignals, console:
             console.print(
                 f"Trialyard is up: {service.server_url} (home {settings.home}; Ctrl-C stops it)", soft_wrap=True
             )
-            console.print("Send it a study from another terminal: trialyard submit FILE --wait", soft_wrap=True)
+            server = "" if service.server_url == DEFAULT_SERVER_URL else f" --server {service.server_url}"
+            console.print(
+                f"Send it a study from another terminal: trialyard submit FILE --wait{server}", soft_wrap=True
+            )
             while True:
                 service.check()
                 time.sleep(MOMENT_SECONDS)

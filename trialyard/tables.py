@@ -12,6 +12,7 @@ from rich.table import Table
 
 from trialyard.resources import Best, Rungs, Study, Trial
 
+EXITED = "exit code"  # how a command is said to have ended by itself
 MOST_PARAMETERS = 6  # more make a table that no terminal holds
 
 
@@ -55,14 +56,15 @@ def trials_table(trials: Sequence[Trial]) -> Table:
             *values,
             *given,
             *[_sources(trial)] * len(copies),
-            *[last_line(trial.reason or "")] * len(reasons),
+            *[short_reason(trial.reason or "")] * len(reasons),
         )
     return table
 
 
-def last_line(reason: str) -> str:
-    """What a command printed last tells more than how it ended."""
-    return reason.rstrip().rsplit("\n", 1)[-1].strip()
+def short_reason(reason: str) -> str:
+    """In one line: of a command that ended by itself what it printed last, of one that was ended why."""
+    headline, _, printed = reason.partition("; its last lines:\n")
+    return headline if printed and EXITED not in headline else reason.rstrip().rsplit("\n", 1)[-1].strip()
 
 
 def front_table(front: Sequence[Best]) -> Table:

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
@@ -21,11 +22,12 @@ from worker.bounds import Bounds
 from worker.checkpoints import Checkpoints
 from worker.code_version import commit_of
 from worker.conversation import Conversation, Output, Reports
-from worker.ending import CommandDiverged, CommandFailed, Ending, Outcome
+from worker.ending import CommandDiverged, CommandFailed, CommandStarved, Ending, Outcome
 from worker.endpoint import Endpoint
 from worker.guarded import End, GuardedCommand
 from worker.line_reader import LineReader
 from worker.objectives_file import CommandObjective, variable_of
+from worker.oom import OomWatch
 from worker.overrides import CURE, UnfitOverride, check_name, check_value
 from worker.printed import final_metrics, without_torchrun
 from worker.reporter import NotANumber
@@ -60,6 +62,7 @@ class Command:
         self._trial = trial
         self._should_leave = should_leave
         self._leave_seconds = leave_seconds
+        self._oom = OomWatch()
 
     def run(self, checkpoints_in: Callable[[Path], Checkpoints], log: TrialLog) -> Ending:
         """Run it to its end, whatever that is; no process of it is left then.
@@ -67,6 +70,7 @@ class Command:
         Raises:
             CommandFailed: it could not be started, failed, used too much, or did not give the study's metric.
             UnfitOverride: a parameter may be no override; the space was changed while the study ran.
+            CommandStarved: the kernel ended it for want of memory.
             CommandDiverged: it gave a number that is not finite.
             StaleAttempt, Unavailable: from its reports.
         """
@@ -155,7 +159,7 @@ class Command:
                 return Ending("returned", metrics)
             if conversation.refused is not None:
                 raise CommandDiverged(str(conversation.refused))
-            raise CommandFailed(f"the command {end}", _last_lines(printed))
+            raise _failed(end, printed, self._oom)
         if self._assignment.metric not in metrics:
             given = ", ".join(sorted(metrics)) or "nothing"
             if self._objective.pattern is not None and not self._trial.last_reported:
@@ -237,6 +241,13 @@ def _say(log: TrialLog, words: str) -> None:
     """A line for the trial's log. A full disk loses words, and no trial."""
     with suppress(OSError):
         log.write(f"[{words}]\n".encode())
+
+
+def _failed(end: End, printed: str, watch: OomWatch) -> CommandFailed:
+    if end.code != -signal.SIGKILL:
+        return CommandFailed(f"the command {end}", _last_lines(printed))
+    kind = CommandStarved if watch.has_killed() else CommandFailed
+    return kind(f"the command {end}, {watch.verdict()}", _last_lines(printed))
 
 
 def _last_lines(printed: str) -> str:

@@ -34,6 +34,10 @@ class CommandDiverged(CommandFailed):
     """A trial's command gave a metric that is no finite number, and came to no result after it."""
 
 
+class CommandStarved(CommandFailed):
+    """The kernel has ended a trial's command for want of memory; whose doing that was is not known."""
+
+
 class CrowdedOut(TrialyardError):
     """A training found no device memory beside its neighbours, on a device whose slots are being counted."""
 
@@ -56,7 +60,7 @@ def outcome_of(error: BaseException) -> Failure:
     """
     if isinstance(error, GroupFailed):
         return error.outcome
-    if isinstance(error, CrowdedOut):
+    if isinstance(error, CrowdedOut | CommandStarved):
         return "lost"
     torch = sys.modules.get("torch")  # a trial that has run out of its memory has imported it
     if isinstance(error, OutOfDeviceMemory) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):

@@ -6,6 +6,9 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from worker.control_groups import counted, groups_of_memory
+
+KILLS = "oom_kill"
 BLAME = 500  # thousandths of all memory, by which a process counts as larger than it is
 
 
@@ -30,39 +33,23 @@ class OomWatch:
     def verdict(self) -> str:
         """What is known of a process that was killed since `start`, as the end of a sentence."""
         machine, group = self._read()
-        if group is not None and self._group is not None and group > self._group:
+        if _more(group, self._group):
             return "by the kernel's out-of-memory killer: its control group had no memory left"
-        if machine is not None and self._machine is not None:
-            if machine > self._machine:
-                return "probably by the kernel's out-of-memory killer: it was at work on this machine at that time"
-            return "not by the kernel's out-of-memory killer"
-        return "whether by the kernel's out-of-memory killer cannot be read on this machine"
+        if _more(machine, self._machine):
+            return "probably by the kernel's out-of-memory killer: it was at work on this machine at that time"
+        if machine is None or self._machine is None:
+            return "whether by the kernel's out-of-memory killer cannot be read on this machine"
+        return "not by the kernel's out-of-memory killer"
+
+    def has_killed(self) -> bool:
+        """Whether the kernel has been at work since `start`, in this process's control group or elsewhere."""
+        return any(map(_more, self._read(), (self._machine, self._group)))
 
     def _read(self) -> tuple[int | None, int | None]:
         """Kills on this machine, and in this process's control group; None where there is no count."""
-        machine = _count(self._root / "proc/vmstat")
-        return machine, next((count for path in self._groups() if (count := _count(path)) is not None), None)
-
-    def _groups(self) -> list[Path]:
-        """Where a count of our control group may lie: version 2, version 1, and as a container sees its own."""
-        mount = self._root / "sys/fs/cgroup"
-        try:
-            lines = (self._root / "proc/self/cgroup").read_text().splitlines()
-        except OSError:
-            return []
-        paths = []
-        for _, controllers, group in (line.split(":", 2) for line in lines):
-            if controllers == "":
-                paths += [mount / group.lstrip("/") / "memory.events", mount / "memory.events"]
-            elif "memory" in controllers.split(","):
-                paths += [mount / "memory" / group.lstrip("/") / "memory.oom_control"]
-        return paths
+        counts = (counted(group.folder / group.files.kills, KILLS) for group in groups_of_memory(self._root))
+        return counted(self._root / "proc/vmstat", KILLS), next((each for each in counts if each is not None), None)
 
 
-def _count(path: Path) -> int | None:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return None
-    counts = [int(value) for name, _, value in (line.partition(" ") for line in lines) if name == "oom_kill"]
-    return counts[0] if counts else None
+def _more(now: int | None, before: int | None) -> bool:
+    return now is not None and before is not None and now > before

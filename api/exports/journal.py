@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.exports.pages import Remembered, objectives_of, pages, remembered, spaces_of
+from api.exports.pages import Remembered, pages, remembered, spaces_of
 from api.shapes import Trial
 from search.space import Space
 from store.models import StudyRow
@@ -40,7 +40,7 @@ def as_journal(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[byt
     Where the space has changed, each trial has the distributions of its own version.
     """
     spaces = spaces_of(study)
-    objectives = objectives_of(study)
+    objectives = study.objectives
     metrics = [objective["metric"] for objective in objectives]
     directions = [StudyDirection[objective["direction"].upper()] for objective in objectives]
     yield _line(JournalOperation.CREATE_STUDY, study_name=study.name, directions=directions)

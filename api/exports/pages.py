@@ -88,7 +88,7 @@ def reported(sessions: sessionmaker[Session], study: StudyRow) -> list[str]:
         rows = select(TrialRow.metrics).where(TrialRow.study_id == study.id, TrialRow.metrics.is_not(None))
         for metrics in session.scalars(rows.execution_options(yield_per=PAGE)):
             names.update(metrics or ())
-    return sorted(names - {objective["metric"] for objective in objectives_of(study)})[:MOST_METRICS]
+    return sorted(names - {objective["metric"] for objective in study.objectives})[:MOST_METRICS]
 
 
 class Columns(NamedTuple):
@@ -116,9 +116,3 @@ def _named(names: Iterable[str], prefix: str, taken: set[str], avoided: tuple[st
         found[name] = column
         taken.add(column)
     return found
-
-
-def objectives_of(study: StudyRow) -> list[dict[str, str]]:
-    """The metrics that the study searches by, each with its direction."""
-    objective = study.definition["objective"]
-    return objective if isinstance(objective, list) else [objective]

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.exports.pages import Columns, columns_of, names_of, objectives_of, pages, reported, spaces_of
+from api.exports.pages import Columns, columns_of, names_of, pages, reported, spaces_of
 from api.shapes import Trial
 from search.parameters import Choice, Constant, Parameter, Range
 from store.models import StudyRow
@@ -25,7 +25,7 @@ def as_parquet(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[byt
     A parameter is a column of the type that all its values have, be it whole numbers, numbers, text or truth values;
     else of text, in which all but text is JSON.
     """
-    objectives = [objective["metric"] for objective in objectives_of(study)]
+    objectives = [objective["metric"] for objective in study.objectives]
     spaces = spaces_of(study)
     types = {
         name: _type_of([space.parameters[name] for space in spaces if name in space.parameters])

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.exports.pages import FORMULAS, Columns, columns_of, names_of, objectives_of, pages, reported, spaces_of
+from api.exports.pages import FORMULAS, Columns, columns_of, names_of, pages, reported, spaces_of
 from api.shapes import Trial
 from store.models import StudyRow
 
@@ -31,7 +31,7 @@ def as_csv(sessions: sessionmaker[Session], study: StudyRow) -> Iterator[str]:
     Behind the objectives, the parameters and what is said of the trial come the other metrics that it reported last. A
     reason that begins like a formula has an apostrophe before it.
     """
-    objectives = [objective["metric"] for objective in objectives_of(study)]
+    objectives = [objective["metric"] for objective in study.objectives]
     columns = columns_of(objectives, names_of(spaces_of(study)), reported(sessions, study))
     head = ["number", "state", *columns.values.values(), *columns.parameters.values()]
     told = ["started_at", "ended_at", "attempts", "reason", "feasible"]

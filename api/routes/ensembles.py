@@ -15,7 +15,6 @@ from api.bundle import bundle_ensemble, pieces
 from api.cursors import Cursor
 from api.deps import CursorText, Digits, Limit, PathStudy, Reading, StudyName, Wired
 from api.errands import ConvertBody, have_done
-from api.exports.pages import objectives_of
 from api.kept_models import MODEL, PREDICTIONS, complete_ensemble
 from api.model_card import ensemble_card
 from api.once import OnceRoute
@@ -165,7 +164,7 @@ def _candidates(parts: Parts, study: StudyRow, trials: Trials) -> Iterator[tuple
     """Complete trials whose model and predictions are kept, the best first; none that see images of another size than
     it does, as what is predicted is read once."""
     best: TrialRow | None = None
-    order = Sort("value", descending=objectives_of(study)[0]["direction"] == "maximize")
+    order = Sort("value", descending=study.objectives[0]["direction"] == "maximize")
     for trial, _ in trials.page([TrialState.COMPLETE], order, None, MOST_LOOKED_AT):
         key = trials.newest_attempt(trial.number)
         if key is not None and {MODEL, PREDICTIONS} <= set(parts.artifacts.attempt(key).names()):

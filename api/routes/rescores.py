@@ -32,7 +32,8 @@ class RescoreBody(RequestModel):
 @router.post("", status_code=201)
 def rescore(name: StudyName, body: RescoreBody, parts: Wired) -> Rescores:
     """Have the best complete trials trained again by the workers of the study's pool, each from `seeds` seeds that the
-    search has not used. With cross-validation the rows are divided so many times.
+    search has not used. With cross-validation the rows are divided so many times. Of trials with the same parameters
+    only one is.
     """
     with parts.writes.begin() as session:
         study = Studies(session).get(name)

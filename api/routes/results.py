@@ -38,7 +38,7 @@ def best_trial(session: Reading, study: PathStudy, parts: Wired) -> BestTrial:
 
     A study with several objectives has no best trial, and is answered with 409: its front is at `pareto`.
     """
-    if isinstance(study.definition["objective"], list):
+    if len(study.objectives) > 1:
         message = f"the study {study.name!r} has several objectives, and no trial is the best by all of them"
         ways = f"`trialyard best {study.name}` and GET /api/v1/studies/{study.name}/pareto"
         raise Conflict(f"{message}; name one of those that no other beats, which {ways} have")

@@ -180,10 +180,12 @@ const unset = (column) => (column.key === "reason" ? null : h("span", { class: "
 const stateOf = (state, trial) =>
   trial.feasible === false ? h("span", {}, badge(state), h("span", { class: "soft", title: "breaks a constraint" }, " infeasible")) : badge(state);
 
-/** A reason as far as there is room. What a command printed last tells more than how it ended. */
+/** A reason as far as there is room: of a command that ended by itself what it printed last, of one that was ended why. */
 function reasonOf(text) {
-  const [headline, ...printed] = text.trim().split("\n");
-  const short = printed.length ? `${printed.at(-1).trim()} (${headline.replace(/; its last lines:$/, "")})` : headline;
+  const [first, ...printed] = text.trim().split("\n");
+  const how = first.replace(/; its last lines:$/, "");
+  const wasEnded = how !== first && !how.includes("exit code");
+  const short = printed.length && !wasEnded ? `${printed.at(-1).trim()} (${how})` : how;
   return h("span", { class: "soft reason", title: text }, short);
 }
 
@@ -195,11 +197,11 @@ function measure({ metric: name, direction }, key) {
   return { key, title: name, number: true, maximize: direction === "maximize", read, show };
 }
 
-/** The last part of a path where that is unmistakable. */
+/** The last part of a path where that is unmistakable, and says more than which layer it is. */
 function shortName(path, definition) {
   const last = path.split(".").at(-1);
   const others = Object.keys(definition.parameters).filter((other) => other.split(".").at(-1) === last);
-  return others.length > 1 || last === "name" ? path.split(".").slice(-2).join(".") : last;
+  return others.length > 1 || last === "name" || /^\d+$/.test(last) ? path.split(".").slice(-2).join(".") : last;
 }
 
 /** What is missing comes last in either direction. */

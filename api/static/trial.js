@@ -236,12 +236,12 @@ function stepRange(steps) {
   return planned ? { range: [0, Math.max(planned, steps.at(-1))] } : { rangemode: "tozero" };
 }
 
-/** Its type, and Plotly's own range, but for a single point, which it would put into the middle of -1 to 1. */
+/** Its type, and Plotly's own range, but for a single value, which it would put into the middle of -1 to 1, however large. */
 function valueAxis(series, steps, log) {
   const values = series.flatMap((name) => steps.map((step) => reports.get(step)[name])).filter((value) => value != null);
   const type = log.type(values);
-  if (steps.length > 1 || type === "log" || !values.some(Boolean)) return { type };
   const [low, high] = [Math.min(...values), Math.max(...values)];
+  if ((steps.length > 1 && low < high) || type === "log" || !values.some(Boolean)) return { type };
   return { type, range: [low - 0.1 * Math.abs(low), high + 0.1 * Math.abs(high)] };
 }
 

@@ -111,13 +111,11 @@ async function refresh() {
     draw((await get(`${API}/workers`)).items);
     showStatus("polling");
     $("#loss")?.remove();
-    $("#away").hidden = true;
   } catch (error) {
     showStatus(tellLoss(error.status) ? "ended" : "reconnecting");
-    $("#away").hidden = error.status !== 503;
   }
 }
 
-if ($("#away").hidden) draw(boot().workers);
+if (boot().workers) draw(boot().workers);
 showStatus("polling");
 setInterval(refresh, 2000);

@@ -8,7 +8,6 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from transformers import Trainer, TrainerCallback, TrainingArguments, ViTConfig, ViTForImageClassification
-from transformers.trainer_utils import get_last_checkpoint
 
 from trialyard import report
 
@@ -35,6 +34,12 @@ class Reporting(TrainerCallback):
         print(f"epoch {state.epoch:g}: val/accuracy {measured['val/accuracy']:.4f}")
         if report.report(round(state.epoch), measured).stop:
             control.should_training_stop = True
+
+
+def last_whole_checkpoint(folder):
+    """The newest that was written to its end, which is the Trainer's own state; None if there is none."""
+    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
+    return max(whole, key=lambda each: int(each.name.removeprefix("checkpoint-")), default=None)
 
 
 def accuracy(prediction):
@@ -79,4 +84,4 @@ trainer = Trainer(
     callbacks=[Reporting()],
 )
 # An earlier attempt of this trial may have been interrupted: its last whole epoch is in the folder.
-trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
+trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))

@@ -19,7 +19,7 @@ def up(settled_person: Person) -> Iterator[str]:
     """The address of a service that was started with `trialyard up`."""
     port = free_port()
     process = settled_person.types("up", "--port", port, "--workers", 2)
-    wait_for_text(process, "Trialyard is up")
+    wait_for_text(process, f"trialyard submit FILE --wait --server http://127.0.0.1:{port}")
     address = settled_person.environment["TRIALYARD_SERVER_URL"] = f"http://127.0.0.1:{port}"
     yield address
     process.send_signal(signal.SIGINT)

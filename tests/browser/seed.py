@@ -21,7 +21,17 @@ from store.artifacts import Artifacts
 from store.bus import events_channel
 from store.messages import AttemptKey
 from store.migrate import upgrade
-from store.models import AttemptRow, EventRow, Outcome, ReportRow, StudyRow, StudyState, TrialRow, TrialState
+from store.models import (
+    AttemptRow,
+    EventRow,
+    Outcome,
+    ReportRow,
+    SchedulerLeaseRow,
+    StudyRow,
+    StudyState,
+    TrialRow,
+    TrialState,
+)
 from store.session import connect, writes
 from store.settings import Settings
 
@@ -62,6 +72,7 @@ def definition(name: str, source: str = "sklearn:digits", sampler: str = "tpe", 
 def seed_studies(engine: Engine, artifact_url: str) -> None:
     """Fill an empty database with one study of every kind that the page has to show well."""
     with writes(engine).begin() as session:
+        session.add(SchedulerLeaseRow(id=1, holder="elsewhere/1/1", fence=1, beat=1))
         Author(session, definition("digits-random", sampler="random", trials=120), 3).finish(120, hours_ago=50)
         Author(session, definition("adult-mlp", "file:adult.csv", trials=300), 11).finish(300, hours_ago=26)
         Author(session, definition("digits-mlp", trials=60), 5).begin(44, running=4, hours_ago=0.3)

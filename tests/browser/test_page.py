@@ -255,15 +255,18 @@ def test_a_failed_command_is_told_by_its_last_line_and_whole_on_its_own_page(vis
     reason = "\n".join([f"{headline}; its last lines:", "Traceback (most recent call last):", *lines, error])
     with writes(visitor.site.engine).begin() as session:
         study = bare_study(session, "traceback", StudyState.RUNNING, 1)
-        shared = {"study_id": study.id, "parameters": {}, "system_attrs": {}, "reason": reason}
+        shared = {"study_id": study.id, "parameters": {}, "system_attrs": {}, "state": "FAILED"}
         at = study.created_at
-        session.add(TrialRow(number=0, state="FAILED", created_at=at, started_at=at, ended_at=at, **shared))
+        for number, why in enumerate((reason, "the command ran longer than its timeout; its last lines:\nepoch 3")):
+            session.add(TrialRow(number=number, reason=why, created_at=at, started_at=at, ended_at=at, **shared))
 
     page = visitor.open("/studies/traceback")
     cell = page.locator("#rows tr[data-number='0'] td").last.locator("span")
     expect(cell).to_have_text(f"{error} ({headline})")
     expect(cell).to_have_attribute("title", reason)
     assert cell.bounding_box()["width"] < 700  # type: ignore[index]
+    other = page.locator("#rows tr[data-number='1'] td").last
+    expect(other).to_have_text("the command ran longer than its timeout")
 
     page = visitor.open("/studies/traceback/trials/0")
     assert page.locator("#notice h2").inner_text() == f"Failed: {reason}"
@@ -324,6 +327,33 @@ def test_a_trial_of_several_folds_shows_their_mean_its_error_and_each_of_them(vi
     expect(page.locator("#curves .js-plotly-plot")).to_have_count(2)  # loss, accuracy; the size is always the same
     expect(page.locator("#curves .legend").last).to_contain_text("3 folds")
     expect(page.locator("#curves .js-plotly-plot").last.locator("path.js-fill")).to_have_count(1)
+
+
+def test_what_never_changes_is_drawn_at_its_height_on_an_axis_that_can_be_read(visitor: Visitor) -> None:
+    metrics = {"device_memory": 630_616_064.0}
+    with writes(visitor.site.engine).begin() as session:
+        author = Author(session, definition("memory-mlp", trials=1), 1)
+        author.begin(0, running=1, hours_ago=0.1)
+        for report in session.scalars(select(ReportRow).where(ReportRow.study_id == author.study.id)):
+            report.metrics = metrics
+
+    page = visitor.open("/studies/memory-mlp/trials/0")
+    expect(page.locator("#curves .js-plotly-plot")).to_have_count(1)
+
+    low, high = page.evaluate("document.querySelector('#curves .js-plotly-plot').layout.yaxis.range")
+    assert low == pytest.approx(0.9 * metrics["device_memory"])
+    assert high == pytest.approx(1.1 * metrics["device_memory"])
+
+
+def test_a_column_of_one_layer_says_of_what(visitor: Visitor) -> None:
+    cells = {"values": ["conv", "residual"]}
+    knobs = {"model.depth": {"low": 1, "high": 2}, "model.cells.0": cells, "model.cells.1": cells}
+    with writes(visitor.site.engine).begin() as session:
+        Author(session, definition("cells-cnn", trials=2) | {"parameters": knobs}, 1).finish(2, hours_ago=1)
+
+    page = visitor.open("/studies/cells-cnn")
+
+    expect(page.locator("#columns th")).to_contain_text(["depth", "cells.0", "cells.1"])
 
 
 def test_the_copied_trial_section_is_yaml_with_the_parameters_put_in(visitor: Visitor) -> None:

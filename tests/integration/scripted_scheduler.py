@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -32,6 +33,7 @@ from store.messages import (
 from store.queue import TrialQueue
 
 PATIENCE_SECONDS = 60.0
+LEAVING_SECONDS = 3.0
 
 R = TypeVar("R", bound=Request)
 
@@ -70,6 +72,7 @@ class ScriptedScheduler:
         """Put a trial into the queue, for whoever takes its job."""
         study_id, number, attempt = assignment.attempt
         self.hand_out_again(assignment)
+        self._await_end(f"rq:job:trial-{study_id}-{number}-{attempt}")
         self._queue.enqueue(study_id, number, attempt, self.pool, self.gpus)
 
     def hand_out_again(self, assignment: Assignment) -> None:
@@ -103,6 +106,14 @@ class ScriptedScheduler:
 
     def seen(self, kind: type[R], condition: Callable[[R], bool] = lambda _request: True) -> list[R]:
         return [request for request in self.requests if isinstance(request, kind) and condition(request)]
+
+    def _await_end(self, job: str) -> None:
+        """Of a job that an earlier test's trial had: what ends takes its record along, also that of the next one of its
+        name. One whose worker was killed never ends.
+        """
+        deadline = time.monotonic() + LEAVING_SECONDS
+        while self._client.hget(job, "status") == b"started" and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from store.messages import Assignment, AttemptKey, Finish, Settled
+from store.messages import Assignment, AttemptKey, Done, Finish, RetryTrial, Settled
 from store.models import StudyState
 from tests.yard import METRIC, Worker, Yard, study
 
@@ -97,6 +97,37 @@ def test_the_best_of_the_last_trials_go_on_until_enough_are_complete(yard: Yard,
     assert order == [0, 1, 2, 1, 3, 4, 5, 6, 3, 1, 2, 2]
     assert training.done == {0: 1, 1: 9, 2: 9, 3: 9, 4: 1, 5: 9, 6: 1}
     assert yard.states(study_id) == ["PRUNED", *["COMPLETE"] * 3, "PRUNED", "COMPLETE", "PRUNED"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_trial_that_ends_well_without_a_report_is_one_of_the_complete(yard: Yard, restarts: bool) -> None:
+    study_id = yard.begin(study(pruner=ASHA | {"least_complete": 1}, budget={"trials": 2, "parallel": 1}))
+    worker = yard.worker()
+    worker.finish(worker.start(study_id, 0).attempt, 0.5)
+    if restarts:
+        yard.restart()
+    Training(VALUES).run(worker, worker.start(study_id, 1))
+
+    assert yard.states(study_id) == ["COMPLETE", "PRUNED"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_promoted_trial_that_failed_and_runs_again_is_on_its_way_to_be_complete(yard: Yard, restarts: bool) -> None:
+    study_id = yard.begin(study(pruner=ASHA | {"least_complete": 1}, budget={"trials": 3, "parallel": 2}))
+    worker, training = yard.worker(), Training(VALUES)
+    for number in range(3):
+        training.run(worker, worker.start(study_id, number))
+    promoted = worker.start(study_id, 1).attempt
+    yard.set_state(study_id, StudyState.PAUSED)
+    worker.finish(promoted, outcome="failed", reason="no memory")
+    assert worker.say(RetryTrial(study_id=study_id, number=1)) == Done(number=1)
+    if restarts:
+        yard.restart()
+    yard.set_state(study_id, StudyState.RUNNING)
+
+    assert yard.states(study_id) == ["PAUSED", "QUEUED", "PAUSED"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

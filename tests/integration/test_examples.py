@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +61,26 @@ def test_every_example_runs_as_it_is(tmp_path: Path) -> None:
             assert study.objective.metric in finish.metrics
             reports = scheduler.seen(Report, lambda report, n=number: report.attempt.number == n)
             assert bool(reports) == (name != "forest")  # which has no steps
+
+
+def test_the_trainer_goes_on_from_its_last_whole_checkpoint(tmp_path: Path) -> None:
+    """A worker may be killed while the next is being written: of that one the weights are there, and no more."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    _train_with_transformers(folder, epochs=1)
+    shutil.copytree(folder / "checkpoint-20", folder / "checkpoint-40")
+    (folder / "checkpoint-40" / "trainer_state.json").unlink()
+
+    printed = _train_with_transformers(folder, epochs=2)
+
+    assert "epoch 2: val/accuracy" in printed
+    assert "epoch 1: val/accuracy" not in printed
+
+
+def _train_with_transformers(folder: Path, epochs: int) -> str:
+    """What the example prints, as an attempt of a trial that has this folder."""
+    parameters = folder.parent / "parameters.json"
+    parameters.write_text(json.dumps(PARAMETERS["hf_trainer"] | {"epochs": epochs}))
+    told = {"TRIALYARD_CHECKPOINT_DIR": str(folder), "TRIALYARD_PARAMETERS": str(parameters), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(EXAMPLES / "hf_trainer.py")]
+    return subprocess.run(command, env=os.environ | told, capture_output=True, text=True, check=True).stdout

@@ -71,11 +71,12 @@ def searched(yard: Yard, losses: dict[int, float], **sections: Any) -> int:
     return study_id
 
 
-def add_trials(yard: Yard, study_id: int, losses: dict[int, float]) -> None:
+def add_trials(yard: Yard, study_id: int, losses: dict[int, float], rates: dict[int, float] | None = None) -> None:
     now = yard.clock.now()
     with writes(yard.engine).begin() as session:
         for number, loss in losses.items():
-            plain = {"parameters": {"optimizer.lr": 0.05}, "system_attrs": {}, "created_at": now, "ended_at": now}
+            parameters = {"optimizer.lr": (rates or {}).get(number, 0.01 + 0.001 * number)}
+            plain = {"parameters": parameters, "system_attrs": {}, "created_at": now, "ended_at": now}
             row = {"study_id": study_id, "number": number, "state": "COMPLETE", "values": {"val/loss": loss}}
             session.add(TrialRow(**row, **plain))
 
@@ -180,6 +181,26 @@ def test_a_search_that_is_taken_up_races_again_with_what_is_known(yard: Yard) ->
     look(yard)
     assert stage_of(yard, study_id) == "COMPLETE"
     assert len(race(yard, study_id)) == len(raced_once) + 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_trials_with_the_same_parameters_are_one_in_a_race_also_when_the_search_is_taken_up(yard: Yard) -> None:
+    study_id = searched(yard, {}, rescore={"best": 2, "seeds": 2})
+    add_trials(yard, study_id, {0: 0.3, 1: 0.1, 2: 0.1, 3: 0.2, 4: 0.4}, rates={1: 0.05, 2: 0.05, 3: 0.05})
+    yard.set_state(study_id, StudyState.COMPLETE)
+    look(yard)
+
+    assert [task.request["number"] for task in heat(yard, study_id)] == [1, 0]
+    for task in heat(yard, study_id):
+        score(yard, task, 0.3, 0.4)
+    yard.set_state(study_id, StudyState.RUNNING)
+    look(yard)
+    add_trials(yard, study_id, {5: 0.05}, rates={5: 0.05})  # better by luck, and nothing new
+    yard.set_state(study_id, StudyState.COMPLETE)
+    look(yard)
+
+    assert len(race(yard, study_id)) == 2
+    assert stage_of(yard, study_id) == "COMPLETE"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

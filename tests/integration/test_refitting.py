@@ -77,7 +77,8 @@ def add_trials(yard: Yard, study_id: int, losses: dict[int, float]) -> None:
     now = yard.clock.now()
     with writes(yard.engine).begin() as session:
         for number, loss in losses.items():
-            plain = {"parameters": {"optimizer.lr": 0.05}, "system_attrs": {}, "created_at": now, "ended_at": now}
+            parameters = {"optimizer.lr": 0.01 + 0.001 * number}
+            plain = {"parameters": parameters, "system_attrs": {}, "created_at": now, "ended_at": now}
             row = {"study_id": study_id, "number": number, "state": "COMPLETE", "values": {"val/loss": loss}}
             session.add(TrialRow(**row, **plain))
             session.flush()

@@ -334,6 +334,24 @@ def test_what_is_reused_is_a_complete_trials_with_its_metrics(yard: Yard, restar
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_of_several_twins_the_first_is_reused_whichever_ended_first(yard: Yard, restarts: bool) -> None:
+    document = study(parameters={"k": {"values": ["a"]}}, budget={"trials": 3, "parallel": 2}, duplicates="reuse")
+    study_id = yard.begin(document)
+    first, second = yard.worker("w1"), yard.worker("w2")
+    attempts = first.start(study_id, 0).attempt, second.start(study_id, 1).attempt
+    yard.set_state(study_id, StudyState.PAUSED)
+    second.finish(attempts[1], 0.25)
+    first.finish(attempts[0], 0.5)
+    if restarts:
+        yard.restart()
+    yard.set_state(study_id, StudyState.RUNNING)
+
+    [*_, last] = yard.trials(study_id)
+    assert (last.values, last.reason) == ({METRIC: 0.5}, "the same parameters as trial 0")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_who_asks_for_trials_gets_those_that_are_left_to_run(yard: Yard) -> None:
     """Of two values one is measured: whatever repeats it is complete at once, and is not handed out."""
     choices = {"parameters": {"k": {"values": ["a", "b"]}}, "budget": {"trials": 12}}

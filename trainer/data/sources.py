@@ -113,7 +113,8 @@ def locate(name: str, path: str, folders: Sequence[Path]) -> Path:
     for file in inside:
         if os.path.exists(file):  # noqa: PTH110 - unlike Path.exists it takes a name too long for a plain no
             return file
-    raise DataError(path, f"there is no file {name}", f"looked for it below {where} (set by TRIALYARD_DATA_DIR)")
+    cure = "; TRIALYARD_DATA_DIR names the folders of data to those who start the workers"
+    raise DataError(path, f"there is no file {name}", f"looked for it below {where}{cure}")
 
 
 def _file(file: Path, at: Place, data: Data, folders: Sequence[Path]) -> Found:

@@ -21,6 +21,14 @@ def halving(bootstrap_count: int = 0) -> FrontHalving:
     return FrontHalving(1, 2, bootstrap_count, bracket_of=lambda _number: 0)
 
 
+def test_a_trial_is_one_of_its_rung_also_where_others_as_late_are_not_known_yet() -> None:
+    found = halving()
+    found.report(0, 1, (1.0, 1.0))
+
+    assert not found.report(2, 1, (2.0, 2.0), last=0)  # beaten by 0, the best 1 of 2
+    assert found.report(3, 1, (0.5, 0.5), last=0)
+
+
 def test_a_trial_goes_on_if_its_front_is_that_of_the_best_half() -> None:
     found = halving()
 

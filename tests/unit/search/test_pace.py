@@ -42,6 +42,15 @@ def test_steps_are_lacking_where_the_time_is_short(seconds: float, allowed: floa
     assert paced(pruner=ASHA, trial=EXTERNAL).lacking(seconds, allowed) == pytest.approx(lacking)
 
 
+def test_what_lies_between_two_attempts_of_a_trial_is_no_step() -> None:
+    pace = Pace(parse(train(pruner=ASHA, trial=EXTERNAL)))
+    for step in (1, 2):
+        pace.reported(0, step, NOON + timedelta(minutes=step))
+        pace.ended(0, is_complete=False)
+
+    assert pace.lacking(0, 10_000) == 0
+
+
 def test_nothing_is_lacking_before_a_step_was_measured() -> None:
     pace = Pace(parse(train(pruner=ASHA, trial=EXTERNAL)))
     pace.reported(0, 1, NOON)

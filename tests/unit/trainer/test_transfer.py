@@ -304,6 +304,28 @@ def test_a_low_rank_model_is_kept_whole(encoder: Path, texts: Path) -> None:
     assert "test/loss" in fitted.metrics
 
 
+@pytest.mark.parametrize("later", [{}, {"lora_rank": 3}], ids=["whole", "adapted again"])
+@pytest.mark.parametrize("before", [{"pooling": "mean"}, {"lora_rank": 2, "lora_alpha": 6}], ids=["mean", "adapted"])
+def test_what_a_finished_trial_has_learned_is_where_the_next_one_begins(
+    encoder: Path, texts: Path, tmp_path: Path, before: dict[str, Any], later: dict[str, Any]
+) -> None:
+    """Its pooling and its matrices of low rank are part of the model, and neither needs to be said again."""
+    first = of_texts(
+        encoder, model={"name": "pretrained", "source": f"hf:{encoder}"} | before, optimizer={"lr": 0.05}, epochs=1
+    )
+    _, folder = run(first, texts, encoder.parent)
+    for name in (TENSORS, DOCUMENT):
+        (tmp_path / name).write_bytes(folder[name])
+
+    model = {"name": "pretrained", "source": "file:model.safetensors"} | later
+    training = training_of(of_texts(encoder, model=model, seed=1), texts, tmp_path)
+
+    assert training.made_anew == []
+    rows = training._prepared.validation.inputs[0]
+    source = load(folder).members[0].model.eval()
+    torch.testing.assert_close(training.model.eval()(rows), source(rows), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("later", "averaging"), [(range(7, 10), {}), (range(5, 10), {}), (range(7, 10), {"swa": True, "swa_start": 0})]
 )
@@ -358,8 +380,11 @@ def test_a_head_of_the_same_classes_is_taken_along(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(folder[name])
 
     model = {"name": "pretrained", "source": "file:model.safetensors"}
-    training = training_of(TrainConfig.model_validate({"data": data, "model": model, "seed": 1}), tmp_path)
+    second = TrainConfig.model_validate({"data": data, "model": model, "seed": 1, "epochs": 1})
+    training, recorder = training_of(second, tmp_path), Recorder()
+    run(second, tmp_path, reporter=recorder)
 
+    assert recorder.lines[0] == "from file:model.safetensors"
     assert training.made_anew == []
     assert torch.equal(
         training.model.state_dict()["head.weight"], load(folder).members[0].model.state_dict()["head.weight"]

@@ -80,6 +80,19 @@ def test_the_data_are_told_column_by_column(tmp_path: Path) -> None:
     assert any(line.startswith("id left out 36 distinct values in 36 rows") for line in words)
 
 
+def test_of_a_cross_validated_study_the_rows_of_a_fold_are_told(tmp_path: Path) -> None:
+    rows = {"age": list(range(60)), "house": [place // 6 for place in range(60)], "rich": ["yes", "no"] * 30}
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    study = document({"source": "file:t.csv", "split": {"test": 0.2}})
+    study["trial"]["cross_validation"] = {"folds": 4, "groups": "house"}
+
+    text = printed(print_data, study, tmp_path)
+
+    # of ten houses of six rows each two test, and of the other eight each fold has two
+    assert "rows of the first of 4 folds: 36 to train, 12 to validation, 12 to test" in text
+    assert "house" not in text  # what divides is no feature
+
+
 def test_a_study_whose_data_are_not_there_says_so() -> None:
     with pytest.raises(BadInput, match=r"there is no file gone\.csv"):
         printed(print_data, document({"source": "file:gone.csv"}))

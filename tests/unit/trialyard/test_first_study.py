@@ -323,9 +323,10 @@ def test_images_are_learned_by_a_convolutional_network(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 12, 12), dtype=np.uint8)
     np.savez(tmp_path / "pictures.npz", X=pixels, y=np.arange(60) % 3)
 
-    _, definition = drafted(Given(str(tmp_path / "pictures.npz"), output=tmp_path / "study.yaml"))
+    study, definition = drafted(Given(str(tmp_path / "pictures.npz"), output=tmp_path / "study.yaml"))
 
     assert definition.trial["model"]["name"] == "cnn"
+    assert "taken for" not in said(study)  # there are no columns
 
 
 @pytest.mark.parametrize(("sides", "image_size"), [((20, 20), None), ((20, 24), 32), ((200, 200), 32)])

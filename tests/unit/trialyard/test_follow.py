@@ -81,6 +81,7 @@ def test_each_way_in_which_trials_fail_is_told_once_and_stays(console: Console) 
         (0, "exit code 2; its last lines:\nusage\nerror: no --lr"),
         (1, "exit code 1:\nerror: no --lr"),
         (2, "killed"),
+        (3, "the command ran longer than its timeout of 1 s; its last lines:\nepoch 3 loss 1.0"),
     ]
     failures = [event(at, "trial", number=at, state="FAILED", values=None, reason=why) for at, why in said]
 
@@ -93,6 +94,7 @@ def test_each_way_in_which_trials_fail_is_told_once_and_stays(console: Console) 
     assert [line for line in lines if line.startswith("trial")] == [
         "trial 0 failed: error: no --lr",
         "trial 2 failed: killed",
+        "trial 3 failed: the command ran longer than its timeout of 1 s",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -82,6 +83,22 @@ def test_a_quotation_mark_is_what_the_study_says(tmp_path: Path, quoting: str, r
     (tmp_path / "rows.tsv").write_text('text\n"well\ndone"\n', encoding="utf-8")
 
     assert asked_of(tmp_path / "rows.tsv", {"quoting": quoting}) == rows
+
+
+def test_a_folder_stands_for_its_images(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, content in (("b.png", b"second"), ("a.JPG", b"first"), ("notes.txt", b"no picture")):
+        (folder / name).write_bytes(content)
+
+    assert asked_of(folder) == [b64encode(content).decode() for content in (b"first", b"second")]
+    lines = (tmp_path / "answers.csv").read_text().splitlines()
+    assert lines == ["row,prediction", f"{folder / 'a.JPG'},1.5", f"{folder / 'b.png'},1.5"]
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path, client: Client) -> None:
+    with pytest.raises(BadInput, match=r"there are no images in this folder \(\.png"):
+        predict_file(client, "digits", [tmp_path])
 
 
 def asked_of(file: Path, data: Mapping[str, str] = MappingProxyType({})) -> list[object]:

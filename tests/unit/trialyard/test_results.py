@@ -69,10 +69,10 @@ def test_the_parameters_of_an_objective_of_ones_own_become_constants() -> None:
     )
 
 
-METRICS = {"train/loss": 0.01, "val/balanced_accuracy_se": 0.97, "test/accuracy": 0.98}
+METRICS = {"train/loss": 0.01, "val/balanced_accuracy_se": 0.97, "test/accuracy": 0.98, "nonzero": 7644.0}
 
 
-def test_the_best_is_printed_with_what_was_measured_on_held_out_rows_and_where_it_lies() -> None:
+def test_the_best_is_printed_with_what_was_measured_on_held_out_rows_what_it_costs_and_where_it_lies() -> None:
     shown = best({"kind": "train"}).model_copy(update={"metrics": METRICS, "artifacts": "/home/a/[b]/attempt-1"})
     console = Console(width=40)
 
@@ -80,8 +80,9 @@ def test_the_best_is_printed_with_what_was_measured_on_held_out_rows_and_where_i
         print_best(console, shown)
 
     lines = [" ".join(each.split()) for each in captured.get().splitlines()]
-    assert lines[:4] == [
+    assert lines[:5] == [
         "best trial: 7",
+        "nonzero 7644",
         "test/accuracy 0.98",
         "val/balanced_accuracy_se 0.97",
         "its model lies in /home/a/[b]/attempt-1",

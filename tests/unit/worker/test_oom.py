@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
+from worker.command import _failed
+from worker.ending import outcome_of
+from worker.guarded import End
 from worker.oom import OomWatch
 
 
@@ -41,3 +45,18 @@ def test_a_kill_elsewhere_on_the_machine_is_only_probably_ours(tmp_path: Path) -
 
 def test_without_counters_nothing_is_claimed(tmp_path: Path) -> None:
     assert OomWatch(tmp_path).verdict() == "whether by the kernel's out-of-memory killer cannot be read on this machine"
+
+
+def test_a_command_that_the_kernel_took_for_want_of_memory_is_lost_and_no_failure_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, machine=3, group=1)
+    watch = OomWatch(tmp_path)
+
+    by_hand = _failed(End(-signal.SIGKILL), "epoch 1", watch)
+    write(tmp_path, machine=4, group=2)
+    by_kernel = _failed(End(-signal.SIGKILL), "epoch 1", watch)
+    by_itself = _failed(End(1), "epoch 1", watch)
+
+    assert [outcome_of(error) for error in (by_hand, by_kernel, by_itself)] == ["failed", "lost", "failed"]
+    assert by_hand.headline == "the command was killed by signal 9 (SIGKILL), not by the kernel's out-of-memory killer"
+    assert by_kernel.headline.endswith("by the kernel's out-of-memory killer: its control group had no memory left")
+    assert by_itself.headline == "the command ended with exit code 1"

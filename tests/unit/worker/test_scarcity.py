@@ -91,16 +91,59 @@ def test_a_container_has_what_its_control_group_has(
     tmp_path: Path, files: dict[str, str], total: int, left: int
 ) -> None:
     for name, content in files.items():
-        file = tmp_path / "sys/fs/cgroup" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content + "\n")
+        _write(tmp_path / "sys/fs/cgroup" / name, content + "\n")
 
     assert (memory_bytes(tmp_path), memory_left(tmp_path)) == (total, left)
 
 
+@pytest.mark.parametrize(
+    ("groups", "own", "of_job"),
+    [
+        (
+            "0::/system.slice/job_7/step_0\n",
+            {"memory.max": "max", "memory.current": "600", "memory.stat": "inactive_file 50\n"},
+            {"memory.max": "1000", "memory.current": "700", "memory.stat": "inactive_file 100\n"},
+        ),
+        (
+            "9:cpu,cpuacct:/elsewhere\n4:memory:/system.slice/job_7/step_0\n0::/\n",
+            {
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+                "memory/memory.usage_in_bytes": "600",
+                "memory/memory.stat": "total_inactive_file 50\n",
+            },
+            {
+                "memory/memory.limit_in_bytes": "1000",
+                "memory/memory.usage_in_bytes": "700",
+                "memory/memory.stat": "total_inactive_file 100\n",
+            },
+        ),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_a_process_has_what_the_groups_have_that_it_is_in(
+    tmp_path: Path, groups: str, own: dict[str, str], of_job: dict[str, str]
+) -> None:
+    """As under systemd with MemoryMax= and in a job of Slurm, which bounds the group around the process's own."""
+    _write(tmp_path / "proc/self/cgroup", groups)
+    for path, files in (("system.slice/job_7/step_0", own), ("system.slice/job_7", of_job)):
+        for name, content in files.items():
+            *above, last = name.split("/")
+            _write(tmp_path.joinpath("sys/fs/cgroup", *above, path, last), content)
+
+    assert (memory_bytes(tmp_path), memory_left(tmp_path)) == (1000, 400)  # 1000 - 700 + 100
+
+
+@pytest.mark.parametrize("groups", ["0::/../../outside\n", "4:memory:/docker/0123\n0::/\n", "nonsense\n"])
+def test_a_group_that_cannot_be_seen_from_here_is_that_of_the_container(tmp_path: Path, groups: str) -> None:
+    _write(tmp_path / "proc/self/cgroup", groups)
+    for name, content in {"max": "1000", "current": "900", "stat": "inactive_file 300"}.items():
+        _write(tmp_path / f"sys/fs/cgroup/memory.{name}", content + "\n")
+
+    assert (memory_bytes(tmp_path), memory_left(tmp_path)) == (1000, 400)
+
+
 def test_without_a_limit_there_is_what_the_machine_has(tmp_path: Path) -> None:
-    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
-    (tmp_path / "sys/fs/cgroup/memory.max").write_text("max\n")
+    _write(tmp_path / "sys/fs/cgroup/memory.max", "max\n")
 
     assert memory_bytes(tmp_path) == psutil.virtual_memory().total
     assert 0 < memory_left(tmp_path) <= psutil.virtual_memory().total + psutil.swap_memory().total
@@ -113,3 +156,8 @@ def test_a_process_offers_itself_to_the_kernel_and_never_hides_again(tmp_path: P
         be_first_to_go(file)
         assert file.read_text() == after
     be_first_to_go(tmp_path / "nowhere" / os.devnull)
+
+
+def _write(file: Path, content: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
