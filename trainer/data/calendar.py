@@ -21,6 +21,8 @@ Clock = NDArray[np.datetime64]  # what a clock on the wall shows, in microsecond
 CycleName = Literal["day", "week", "month", "year"]
 
 DAY = np.timedelta64(1, "D")
+# Zones are told of the years 1 to 9999, and 9999-12-31 often stands for no end at all: these are a day within.
+EARLIEST, LATEST = pd.Timestamp("0001-01-02", tz="UTC"), pd.Timestamp("9999-12-30", tz="UTC")
 
 
 class Date(Document):
@@ -150,7 +152,8 @@ CYCLES: Mapping[CycleName, Cycle] = {
 
 
 def _on_the_wall(at: pd.Series, zone: str | None) -> Clock:
-    clock: Clock = at.dt.tz_convert(zone or "UTC").dt.tz_localize(None).to_numpy(dtype="M8[us]")
+    there = at if zone is None else at.mask(at < EARLIEST, EARLIEST).mask(at > LATEST, LATEST).dt.tz_convert(zone)
+    clock: Clock = there.dt.tz_localize(None).to_numpy(dtype="M8[us]")
     return clock
 
 

@@ -122,10 +122,13 @@ def why_no_date(column: pd.Series, data: Data) -> str | None:
         return "a duration: give it as a number, of days or seconds"
     if is_date(column):
         return _why_unread(column) if data.find_dates else "a date: data.dates says how it is written"
-    if types.infer_dtype(column, skipna=True) != "string":
-        return None
+    return _but_for(column) if types.infer_dtype(column, skipna=True) == "string" else None
+
+
+def _but_for(column: pd.Series) -> str | None:
+    """Of texts that are dates with the year first in most rows, which are not."""
     found = read_dates(column, ISO)
-    if found.wrong.sum() >= found.at.notna().sum():
+    if not 0 < found.wrong.sum() < found.at.notna().sum():
         return None
     first = str(column.iloc[found.wrong.argmax()])
     return f"dates, but for {found.wrong.sum()} of {len(column)} rows, as {first[:40]!r}: {HINT}"
@@ -134,12 +137,14 @@ def why_no_date(column: pd.Series, data: Data) -> str | None:
 def _why_unread(column: pd.Series) -> str:
     ways = ways_to_read(column)
     if ways == [ISO]:
-        return "dates, but not in the rows that validate or test"
+        return f"dates in the rows that train, but not in all that validate or test: {HINT}"
     told = " or ".join(f"{{{column.name}: {each!r}}}" for each in ways)
     if len(ways) == 1:
         return f"dates that do not begin with the year: data.dates: {told} reads them"
     if ways:
         return f"dates that can be read in {len(ways)} ways: say which it is, as data.dates: {told}"
+    if why := _but_for(column):
+        return why
     return "dates that are not all written alike, or with a time zone only in some: write them as 2023-05-01T14:30"
 
 

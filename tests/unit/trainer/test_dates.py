@@ -1,34 +1,27 @@
-"""Columns of dates: what is read of them, what a model sees, and that it learns from it."""
+"""Columns of dates: which are found, what is read of them, and what a model sees."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from pydantic import ValidationError
 
-from tests.unit.trainer.conftest import CPU, MemoryFolder, Recorder
-from trainer import model_file
-from trainer.config import Data, TrainConfig
+from tests.unit.trainer.conftest import CPU
+from trainer.config import Data
 from trainer.data.calendar import CYCLES, fit_date
 from trainer.data.dates import read_dates, ways_to_read
-from trainer.data.prepare import prepare, prepare_for, prepare_whole
+from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.data.schema import Schema
 from trainer.errors import DataError
-from trainer.fit import Fitted, Monitor, fit
-from trainer.predict import answer
-from trainer.preflight import check
 from trainer.rows import WrongRows, read_rows
 
 ROWS = 900
 HOURS = pd.Series(pd.date_range("2023-01-01", periods=ROWS, freq="13h"))  # to 2 May 2024, twelve hours of the day
-ELSEWHERE = ("UTC", "+05:30")
 
 
 def prepared(folder: Path, dates: pd.Series | list[object], /, ending: str = "csv", **data: Any) -> Prepared:
@@ -183,6 +176,8 @@ def test_the_column_that_orders_the_rows_is_learned_from_only_where_it_is_said(t
             "dates that can be read in 2 ways: say which it is, as data.dates: {d: '%d.%m.%y'} or {d: '%y.%m.%d'}",
         ),
         (["unknown" if at.day == 9 else str(at) for at in HOURS], "dates, but for "),
+        (["2023-02-30" if at.day == 9 else str(at) for at in HOURS], "dates, but for "),
+        (["2023-02-30", *written("%Y-%m-%d")][:ROWS], "dates in the rows that train, but not in all that validate"),
         ([f"{at}Z" if at.day == 9 else str(at) for at in HOURS], "dates that are not all written alike"),
         ([f"{at.day}.{at.month}.2023 {at.hour} Uhr" for at in HOURS], "429 distinct values"),
     ],
@@ -296,6 +291,20 @@ def test_the_hour_is_that_of_the_clock_where_the_rows_come_from(tmp_path: Path, 
     assert seen[0][1:3] == pytest.approx([np.cos(angle), np.sin(angle)], abs=1e-3)
 
 
+@pytest.mark.parametrize("zone", ["UTC", "+05:30", "Europe/Berlin", "America/New_York"])
+def test_a_date_at_the_end_of_time_is_one_in_every_zone(tmp_path: Path, zone: str) -> None:
+    """Data bases write 9999-12-31 for what has no end."""
+    never = pd.Series([pd.Timestamp("9999-12-31T23:59:59").as_unit("us")] * 10).dt.tz_localize("UTC")
+    ending = pd.concat([HOURS.iloc[10:].dt.tz_localize("UTC").dt.as_unit("us"), never], ignore_index=True)
+
+    schema = schema_of(prepared(tmp_path, ending.dt.tz_convert(zone), "parquet"))
+
+    seen, _ = sent(schema, "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00+14:00")
+    assert np.isfinite(seen).all()
+    with pytest.raises(WrongRows, match="write it as 9999-12-"):
+        sent(schema, "never")
+
+
 def test_texts_with_one_offset_keep_it_and_with_several_are_in_utc(tmp_path: Path) -> None:
     one = schema_of(prepared(tmp_path, [f"{at}+0200" for at in HOURS])).dates[0]
     several = schema_of(prepared(tmp_path, [f"{at}+0{1 + at.month // 6}:00" for at in HOURS])).dates[0]
@@ -317,9 +326,10 @@ def test_rows_to_predict_for_are_read_as_the_training_s_were(tmp_path: Path) -> 
     seen, notes = sent(schema, "03/04/2023 13:00", " 2023-04-03T13:00", None, "", "03/04/2031 13:00")
 
     assert seen[0] == seen[1] != seen[2] == seen[3]
+    [date] = schema.dates
     assert notes == [
-        f"d: 2 rows have no value; it was taken as {schema.dates[0].fill}, as in training",
-        f"d: 1 row has a date outside those of the training, {schema.dates[0].first[:10]} to {schema.dates[0].last[:10]}",
+        f"d: 2 rows have no value; it was taken as {date.fill}, as in training",
+        f"d: 1 row has a date outside those of the training, {date.first[:10]} to {date.last[:10]}",
     ]
 
 
@@ -368,122 +378,3 @@ def test_a_test_set_whose_dates_are_others_is_refused(tmp_path: Path) -> None:
 )
 def test_how_dates_may_be_written(dates: Any, ways: list[str]) -> None:
     assert ways_to_read(pd.Series(dates)) == ways
-
-
-def rush_hours(folder: Path) -> None:
-    """Whether a road is full follows from the hour of the day, and on two days of the week it never is."""
-    rng = np.random.default_rng(0)
-    at = pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 60 * 24 * 60, 2_000), unit="min"))
-    full = at.dt.hour.isin([7, 8, 16, 17, 18]) & (at.dt.day_of_week < 5)
-    is_full = np.where(full ^ (rng.random(2_000) < 0.02), "full", "free")
-    rng.shuffle(lanes := np.arange(2_000) % 4)
-    pd.DataFrame({"lanes": lanes, "at": at.astype(str), "road": is_full}).to_csv(folder / "roads.csv", index=False)
-
-
-def road(**sections: Any) -> TrainConfig:
-    data = {"source": "file:roads.csv"} | sections.pop("data", {})
-    document = {
-        "data": data, "epochs": 25, "batch_size": 64, "model": {"hidden": [32, 32]},
-        "optimizer": {"name": "adamw", "lr": 0.01}, "schedule": {"name": "cosine"},
-    }  # fmt: skip
-    return TrainConfig.model_validate(document | sections)
-
-
-def trained(config: TrainConfig, folder: Path, files: MemoryFolder | None = None) -> Fitted:
-    found = prepare_for(config, device=CPU, data_folders=[folder])
-    kept = MemoryFolder() if files is None else files
-    return fit(config, found, monitor=Monitor("val/auc", "maximize"), reporter=Recorder(), folder=kept)
-
-
-def test_what_follows_from_the_hour_and_the_weekday_is_learned_from_dates_alone(tmp_path: Path) -> None:
-    rush_hours(tmp_path)
-
-    with_dates, without = (trained(road(data=data), tmp_path) for data in ({}, {"drop": ["at"]}))
-    by_time = trained(road(data={"split": {"time": "at"}, "dates": {"at": "iso"}}), tmp_path)
-
-    assert with_dates.metrics["test/auc"] > 0.8
-    assert by_time.metrics["test/auc"] > 0.8  # on days that the model has not seen
-    assert without.metrics["test/auc"] < 0.6
-
-
-@pytest.mark.parametrize(
-    "sections",
-    [
-        {"model": {"name": "linear"}},
-        {"model": {"name": "resnet", "width": 8, "depth": 1}},
-        {"model": {"name": "ft_transformer", "width": 8, "depth": 1, "heads": 2}},
-        {"model": {"hidden": [8], "numbers": "periodic"}},
-        {"data": {"normalize": "quantile"}},
-        {"data": {"normalize": "power", "impute": "most_frequent"}},
-        {"data": {"synthetic": {"method": "smote"}}},
-        {"data": {"synthetic": {"method": "gaussian_copula", "share": 0.5}}},
-        {"data": {"augment": {"mixup": 0.2, "noise": 0.1, "feature_dropout": 0.1, "swap": 0.1}}},
-        {"data": {"augment": {"cutmix": 0.2}}},
-        {"cross_validation": {"folds": 2}},
-        {"cross_validation": {"folds": 2, "time_ordered": True}},
-        {"data": {"split": {"time": "at"}, "dates": {"at": "iso"}}},
-        {"data": {"split": {"duplicates": "together"}}},
-        {"seeds": 2},
-    ],
-    ids=str,
-)
-def test_all_that_is_done_to_tables_is_done_to_dates(tmp_path: Path, sections: dict[str, Any]) -> None:
-    rush_hours(tmp_path)
-    config = road(**sections | {"epochs": 1})
-
-    problems, facts = check([config], wanted={}, data_folders=[tmp_path], device=CPU)
-    files = MemoryFolder()
-    fitted = trained(config, tmp_path, files)
-    said = answer(model_file.load(files), [{"lanes": 1, "at": "2024-01-03 08:00"}, {"lanes": 1, "at": None}])
-
-    assert problems == []
-    assert [each["name"] for each in facts["columns"]] == ["lanes", "at"]
-    assert np.isfinite(fitted.metrics["val/loss"])
-    assert len(said["predictions"]) == 2
-    assert len(said["notes"]) == 1
-
-
-def test_a_model_that_is_read_again_says_the_same_of_dates(tmp_path: Path) -> None:
-    rush_hours(tmp_path)
-    files, config = MemoryFolder(), road(epochs=2)
-    trained(config, tmp_path, files)
-    found = prepare(config.data, device=CPU, data_folders=[tmp_path])
-    table = pd.read_csv(tmp_path / "roads.csv")
-
-    model = model_file.load(files)
-    rows = [{"lanes": int(row.lanes), "at": row.at} for row in table.itertuples()]
-    by_rows = [each["probability"] for each in answer(model, rows)["predictions"]]
-
-    assert model.schema == found.schema
-    np.testing.assert_allclose(by_rows, model.probabilities(table).max(1), rtol=1e-6)
-    with pytest.raises(DataError, match="column at, row 1: 'noon' is no date"):
-        model.predict(table.assign(at="noon"))
-
-
-def test_all_rows_together_widen_what_a_refit_has_seen(tmp_path: Path) -> None:
-    rush_hours(tmp_path)
-    config = road(data={"split": {"time": "at"}, "dates": {"at": "iso"}})
-
-    whole = prepare_whole(config, device=CPU, data_folders=[tmp_path])
-    part = prepare_for(config, device=CPU, data_folders=[tmp_path])
-
-    assert isinstance(part, Prepared)
-    assert schema_of(whole).dates[0].last > schema_of(part).dates[0].last
-    assert torch.isfinite(whole.train.inputs[0]).all()
-
-
-def test_what_was_written_down_before_there_were_dates_is_read_as_it_was() -> None:
-    before = {
-        "kind": "table",
-        "numeric": [{"name": "x", "fill": 0.0, "shift": 0.0, "scale": 1.0}],
-        "categorical": [{"name": "z", "categories": ["p", "q"]}],
-        "excluded": [{"name": "born", "why": "a date or a duration: give its year, month … as columns of their own"}],
-        "target": {"name": "y", "task": "classification", "classes": ["a", "b"]},
-        "missing_values": [],
-    }
-
-    schema = Schema.model_validate(json.loads(json.dumps(before)))
-    numbers, categories = schema.encode(pd.DataFrame({"x": [2.0], "z": ["q"], "born": ["2000-01-01"]}))
-
-    assert (schema.columns, schema.numbers, schema.widths) == (["x", "z"], 1, [1, 1])
-    assert (numbers.tolist(), categories.tolist()) == ([[2.0]], [[2]])
