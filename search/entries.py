@@ -16,6 +16,7 @@ from search.suggestions import nearest
 
 MOST_PARAMETERS = 1_000
 MOST_CHOICES = 10_000
+MOST_SPREAD = 100_000  # values that the bounds of all conditions stand for: each is written out and looked at
 FINEST_STEP = 10**7  # steps to the larger bound; Optuna tells steps apart to 1e-8 of a step
 LONGEST_NAME = 128
 NARROWEST = 1e-300  # below it a deviation that is a share of the range comes to nothing
@@ -247,7 +248,7 @@ def _spread(
     parameters: dict[str, Parameter], bounds: Mapping[str, Mapping[str, _Bounds]]
 ) -> tuple[dict[str, Parameter], list[Finding]]:
     """Bounds in conditions as the values that lie within them."""
-    findings = []
+    findings, count = [], 0
     spread = dict(parameters)
     for name, of in bounds.items():
         for other, bound in of.items():
@@ -260,6 +261,10 @@ def _spread(
                     findings.append(Finding(at, message, hint))
                     continue
                 values = bound.of(parameters[other])
+                count += len(values)
+                if count > MOST_SPREAD:
+                    message = f"stands, with the bounds before it, for more than {MOST_SPREAD:,} values"
+                    return spread, [*findings, Finding(at, message, f"let {other} have fewer values")]
                 if size is not None and not values:
                     findings.append(Finding(at, "no value lies within these bounds", _values_of(parameters[other])))
             spread[name] = replace(spread[name], when={**spread[name].when, other: values})

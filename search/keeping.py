@@ -36,13 +36,16 @@ class Housekeeping:
     def __init__(self) -> None:
         self._races, self._refits = Races(), Refits()
         self._complete: dict[int, int] = {}  # trials of running studies at their last collections
+        self._ended: set[tuple[int, datetime | None]] = set()  # ordered for; the clock may have been set back since
 
     def look_round(self, session: Session, studies: Iterable[LiveStudy], ledger: Ledger) -> None:
         """Order the collections, heats and refits that are due, and drop what requests waited for in vain."""
         self._races.look_round(session, ledger)
         self._refits.look_round(session, ledger)
-        for study_id in _uncollected(session):
-            ledger.add_task(study_id, COLLECT)
+        for study_id, ended_at in _uncollected(session):
+            if (study_id, ended_at) not in self._ended:
+                self._ended.add((study_id, ended_at))
+                ledger.add_task(study_id, COLLECT)
         for study in studies:
             complete = study.counts[TrialState.COMPLETE]
             if _has_grown(study.definition, complete - self._complete.setdefault(study.id, 0)):
@@ -93,14 +96,15 @@ def surplus(session: Session, study_id: int) -> dict[str, Any] | None:
     return found
 
 
-def _uncollected(session: Session) -> list[int]:
-    """Ended studies of the built-in training whose files have not been collected since."""
+def _uncollected(session: Session) -> list[tuple[int, datetime | None]]:
+    """Ended studies of the built-in training whose files have not been collected since, and when they ended."""
     ended = [str(state) for state in StudyState if state.ended]
     collected = exists().where(
         TaskRow.study_id == StudyRow.id, TaskRow.kind == COLLECT, TaskRow.created_at >= StudyRow.ended_at
     )
     trained = StudyRow.definition["trial"]["kind"].as_string() == "train"
-    return list(session.scalars(select(StudyRow.id).where(StudyRow.state.in_(ended), trained, ~collected)))
+    query = select(StudyRow.id, StudyRow.ended_at).where(StudyRow.state.in_(ended), trained, ~collected)
+    return [(study_id, ended_at) for study_id, ended_at in session.execute(query)]
 
 
 def _has_grown(definition: Definition, trials: int) -> bool:

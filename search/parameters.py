@@ -143,7 +143,7 @@ class Range:
     def lattice(self) -> Lattice | None:
         return (float(self.low), float(self.step or 1)) if self.whole else None
 
-    @property
+    @cached_property
     def _step(self) -> Decimal | None:
         if self.step is not None:
             return _decimal(self.step)

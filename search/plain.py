@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator
 
 from search.findings import MOST_PROBLEMS, Finding, Location, shown
@@ -39,10 +40,15 @@ def check_plain(document: object) -> list[Finding]:
         finding = _check_value(at, value)
         if finding and len(findings) < MOST_PROBLEMS:
             findings.append(finding)
-    size = len(json.dumps(document))
-    if size > MOST_BYTES:
-        raise NotPlain(Finding((), f"has {size:,} bytes", f"a study may have {MOST_BYTES:,}"))
+    if too_large := check_size(document):
+        raise NotPlain(too_large[0])
     return findings
+
+
+def check_size(document: object, when: str = "") -> list[Finding]:
+    """Whether a document, or what it has become, has more bytes than a study may have."""
+    size = len(json.dumps(document))
+    return [Finding((), f"has {size:,} bytes{when}", f"a study may have {MOST_BYTES:,}")] if size > MOST_BYTES else []
 
 
 def _walk(document: object) -> Iterator[tuple[Location, object]]:
@@ -73,6 +79,8 @@ def _check_value(at: Location, value: object) -> Finding | None:
             name = "NaN" if math.isnan(value) else "infinity"
             return Finding(at, f"is {name}, which is no number to search with", "write a finite number")
     elif isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > sys.float_info.max:
+            raise NotPlain(Finding(at, "is a larger number than any float", "write a smaller one"))
         if abs(value) > LARGEST_INT:
             return Finding(at, "is a whole number beyond ±2^53", "write it as a float, as in 1.0e+20")
     elif value is not None and not isinstance(value, bool | dict | list):

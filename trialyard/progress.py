@@ -96,11 +96,12 @@ class Progress:
     def seconds_left(self, elapsed: float) -> float | None:
         """An estimate from the pace of the trials that came so far while we looked; None while there is no telling.
 
-        One that waits at a rung counts as one that has ended: few go on.
+        One that waits at a rung counts as one that has ended: few go on. Once all have begun these few are left.
         """
-        passed = self.done + self.counts["paused"]
+        waiting = self.counts["paused"]
+        passed = self.done + waiting
         passed_here = passed - self.before
-        if self.total is None or passed_here <= 0:
+        if self.total is None or passed_here <= 0 or (waiting and len(self.trials) >= self.total):
             return None
         return elapsed / passed_here * max(self.total - passed, 0)
 

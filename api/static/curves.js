@@ -72,13 +72,15 @@ export class Curves {
       this.plot.empty(this.study.ended ? "No trial has reported a step." : "No reports yet. A curve appears with the first epoch of a trial.");
       return Promise.resolve();
     }
-    const [complete, pruned, failed, running, best] = ["complete", "pruned", "failed", "running", "best"].map(colour);
+    const [complete, pruned, failed, idle, running, best] = ["complete", "pruned", "failed", "idle", "running", "best"].map(colour);
     return this.plot.draw(
       [
         this.#lines(groups.pruned, { color: faint(pruned, 0.45), width: 1, dash: "dot" }),
         this.#ends(groups.pruned, { symbol: "triangle-down-open", size: 6, color: faint(pruned, 0.9) }),
         this.#lines(groups.complete, { color: faint(complete, Math.max(0.2, Math.min(0.5, 12 / groups.complete.length))), width: 1.1 }),
         this.#ends(this.#single(groups.complete), { symbol: "circle", size: 4, color: faint(complete, 0.6) }),
+        this.#lines(groups.idle, { color: faint(idle, 0.6), width: 1, dash: "dashdot" }),
+        this.#ends(groups.idle, { symbol: "square-open", size: 5, color: faint(idle, 0.9) }),
         this.#lines(groups.failed, { color: failed, width: 1, dash: "dash" }),
         this.#ends(groups.failed, { symbol: "x-thin-open", size: 7, color: failed }),
         this.#lines(groups.best, { color: best, width: 2.2 }),
@@ -108,11 +110,11 @@ export class Curves {
   }
 
   #groups() {
-    const groups = { complete: [], pruned: [], failed: [], running: [], best: [] };
+    const groups = { complete: [], pruned: [], failed: [], idle: [], running: [], best: [] };
     const best = this.study.bestTrial()?.number;
     for (const number of [...this.points.keys()].sort((a, b) => a - b)) {
       const state = this.study.trials.get(number)?.state.toLowerCase();
-      (number === best ? groups.best : (groups[state] ?? groups.complete)).push(number);
+      (number === best ? groups.best : (groups[state] ?? groups.idle)).push(number);
     }
     return groups;
   }
@@ -158,6 +160,7 @@ export class Curves {
       sample("running", "", groups.running.length ? `${groups.running.length} running` : null),
       sample("complete", "", groups.complete.length ? "complete" : null),
       sample("pruned", "2 2", groups.pruned.length ? "pruned" : null),
+      sample("idle", "6 2 2 2", [...new Set(groups.idle.map((number) => this.study.trials.get(number)?.state.toLowerCase()))].join(", ")),
       sample("failed", "4 2", groups.failed.length ? "failed" : null),
       drawn < all ? h("span", {}, `${drawn} of ${all} curves: ${groups.running.length ? "the running, " : ""}the best and a sample of the rest`) : null,
     ];

@@ -36,12 +36,12 @@ export class Parallel {
   draw() {
     this.width = this.element.clientWidth;
     this.height = this.element.clientHeight;
-    this.trials = this.study.sorted().filter((trial) => trial.parameters && ["COMPLETE", "PRUNED"].includes(trial.state));
+    this.trials = this.study.sorted().filter((trial) => trial.parameters && ["COMPLETE", "PRUNED", "PAUSED"].includes(trial.state));
     this.#scaleColours();
     this.drawn = this.trials.map((trial) => this.#line(trial)).sort((a, b) => a.rank - b.rank);
     const canvas = prepare(this.lines, this.width, this.height);
     this.theme = { line: colour("line-strong"), ink: colour("ink"), soft: colour("ink-soft"), surface: colour("surface"), accent: colour("accent") };
-    // The more lines, the fainter each: what many share stays visible. The pruned ones stay behind.
+    // The more lines, the fainter each: what many share stays visible. Those without a colour stay behind.
     const kept = this.drawn.filter((line) => line.kept);
     const coloured = kept.filter((line) => line.colour).length;
     this.opacity = clamp(Math.max(0.12, 250 / (1 + coloured)) * 0.85);
@@ -84,7 +84,7 @@ export class Parallel {
   #line(trial) {
     const value = this.study.value(trial);
     const shares = this.axes.map((axis) => axis.share(axis.read(trial)));
-    if (value == null) shares.pop(); // a pruned trial never came to the objective's axis
+    if (value == null) shares.pop(); // a trial that a rung holds, for now or for good, never came to the objective's axis
     const goodness = value == null ? -1 : this.goodness(value);
     return { trial, shares, rank: goodness, kept: this.#isKept(shares), colour: value == null ? null : this.#colourAt(goodness) };
   }

@@ -30,6 +30,7 @@ export const faint = (rgb, alpha) => rgb.replace(/^rgba?\(([^)]*?)\)$/, (_, part
 export const SIGNS = {
   COMPLETE: { colour: "complete", symbol: "circle", size: 6 },
   PRUNED: { colour: "pruned", symbol: "triangle-down-open", size: 6 },
+  PAUSED: { colour: "idle", symbol: "square-open", size: 6 },
   FAILED: { colour: "failed", symbol: "x-thin-open", size: 7 },
   RUNNING: { colour: "running", symbol: "circle-open", size: 8 },
   INFEASIBLE: { colour: "idle", symbol: "diamond-open", size: 7 }, // whatever its state, it breaks a constraint

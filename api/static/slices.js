@@ -3,7 +3,7 @@
 import { metric, parameter } from "./format.js";
 import { escapeMarkup } from "./history.js";
 import { counts, knobs } from "./model.js";
-import { Plot, axis, colour, faint } from "./plot.js";
+import { Plot, SIGNS, axis, colour, faint } from "./plot.js";
 import { LogChoice } from "./scale.js";
 
 const MOST_SLICES = 6; // side by side; any other is chosen by name
@@ -13,6 +13,10 @@ const JITTER = 0.28; // of the way to the next choice or step, to either side
 const MOST_STEPS = 24; // of a range whose points are strewn: more of them lie beside each other anyway
 const OLD_TO_NEW = ["#b9c4cf", "#7fa8c9", "#4385bd", "#1d5fa0", "#0b2f66"];
 const OLD_TO_NEW_ON_DARK = ["#44505c", "#43698a", "#4c94c6", "#86c1ea", "#dcefff"];
+
+const HELD = { PRUNED: "triangles were pruned", PAUSED: "squares wait at a rung" };
+
+const isHeld = (trial) => trial.state in HELD;
 
 export class Slices {
   /** `objective`: where one of several is chosen, which a study of one objective does not have. */
@@ -40,15 +44,16 @@ export class Slices {
     const chosen = this.#chosen(columns > 1 ? MOST_SLICES : MOST_ON_A_PHONE);
     const trials = this.study.sorted().filter((trial) => trial.parameters && this.#value(trial) != null);
     if (!trials.length || !chosen.length) {
-      this.plot.empty(this.study.ended ? "No trial has come to a value." : "No values yet. A point appears when a trial ends.");
+      this.plot.empty(this.study.ended ? "No trial has come to a value." : "No values yet. A point appears when a trial ends or waits at a rung.");
       this.caption.textContent = "";
       return Promise.resolve();
     }
     const most = Math.floor(MOST_POINTS / chosen.length);
     const shown = sampled(trials, most, this.study.bestTrial());
-    const pruned = shown.some((trial) => trial.state === "PRUNED") ? " Triangles were pruned, and stand at their last value." : "";
+    const signs = Object.keys(HELD).filter((state) => shown.some((trial) => trial.state === state)).map((state) => HELD[state]);
+    const held = signs.length ? ` At their last value: ${signs.join(", ")}.` : "";
     const some = shown.length < trials.length ? `${shown.length} of ${trials.length} trials, evenly spread. ` : "";
-    this.caption.textContent = `${some}Faint points are early trials, strong ones late.${pruned}`;
+    this.caption.textContent = `${some}Faint points are early trials, strong ones late.${held}`;
     const rows = Math.ceil(chosen.length / columns);
     this.element.style.height = `${rows * (chosen.length > 1 ? 230 : 320)}px`;
     const layout = { grid: { rows, columns: Math.min(columns, chosen.length), pattern: "independent", xgap: 0.16, ygap: 0.34 } };
@@ -73,10 +78,10 @@ export class Slices {
     return [...this.knobs].sort((a, b) => place(a) - place(b)).slice(0, most);
   }
 
-  /** What a trial came to; of one that was pruned, what it was pruned at. */
+  /** What a trial came to; of one that a rung holds, for now or for good, what it came to there. */
   #value(trial) {
     const { metric } = this.objective;
-    if (trial.state === "PRUNED") return trial.values?.[metric] ?? trial.metrics?.[metric] ?? null;
+    if (isHeld(trial)) return trial.values?.[metric] ?? trial.metrics?.[metric] ?? null;
     return counts(trial) ? (trial.values?.[metric] ?? null) : null;
   }
 
@@ -96,11 +101,12 @@ export class Slices {
       hovertemplate: "%{text}<extra></extra>",
       marker,
     });
-    const complete = own.filter((trial) => trial.state !== "PRUNED");
-    const pruned = own.filter((trial) => trial.state === "PRUNED");
+    const held = own.filter(isHeld);
+    const colours = Object.fromEntries(Object.keys(HELD).map((state) => [state, faint(colour(SIGNS[state].colour), 0.6)]));
+    const complete = own.filter((trial) => !isHeld(trial));
     const best = this.study.bestTrial();
     return [
-      trace(pruned, { symbol: "triangle-down-open", size: 5, color: faint(colour("pruned"), 0.6) }),
+      trace(held, { symbol: held.map((trial) => SIGNS[trial.state].symbol), size: 5, color: held.map((trial) => colours[trial.state]) }),
       trace(complete, {
         size: 6,
         color: complete.map((trial) => trial.number),

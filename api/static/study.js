@@ -164,13 +164,13 @@ function showTimes() {
   const elapsed = since ? between(since, study.ended ? (study.ended_at ?? undefined) : null) : null;
   $("#elapsed").textContent = duration(elapsed);
   const counts = study.tally();
-  // One that waits at a rung counts as one that has ended: few go on.
+  // One that waits at a rung counts as one that has ended: few go on. Once all have begun these few are left.
   const done = study.trials.size - counts.running - counts.queued - counts.waiting;
   const left = Math.max(0, study.budget - done);
-  const running = study.state === "RUNNING" && done >= 5 && left > 0;
+  const isKnown = done >= 5 && left > 0 && !(counts.paused && study.trials.size >= study.budget);
   $("#left-label").textContent = study.ended ? "Ended" : "Time left, about";
   if (study.ended) $("#left").replaceChildren(ended());
-  else $("#left").textContent = running ? duration((elapsed / done) * left).replace(/ \d+ s$/, "") : "–";
+  else $("#left").textContent = study.state === "RUNNING" && isKnown ? duration((elapsed / done) * left).replace(/ \d+ s$/, "") : "–";
 }
 
 function ended() {
@@ -205,7 +205,7 @@ const tally = (counts) =>
 
 function historyLegend() {
   const counts = study.tally();
-  const entries = ["complete", "pruned", "failed", "running"].filter((state) => counts[state]);
+  const entries = ["complete", "pruned", "paused", "failed", "running"].filter((state) => counts[state]);
   if (study.sorted().some((trial) => trial.feasible === false)) entries.push("infeasible");
   const signs = entries.map((state) => h("span", {}, h("span", { class: `is-${state}` }, icon(`mark-${state}`)), state));
   return counts.complete ? [...signs, h("span", {}, icon("mark-best"), study.several ? "beaten by none" : "best so far")] : signs;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,23 @@ def test_a_study_that_waits_for_a_worker_says_how_to_start_one(visitor: Visitor)
 
     expect(page.locator("#notice")).to_contain_text("Waiting for a worker")
     expect(page.locator("#notice .command")).to_contain_text("trialyard worker --cpu-slots 2 --pool default")
+
+
+@pytest.mark.parametrize(("budget", "left"), [(9, re.compile(r"\d")), (8, "–")], ids=["one to begin", "all have begun"])
+def test_no_time_left_is_told_once_some_of_the_waiting_trials_are_all_that_is_left(
+    visitor: Visitor, budget: int, left: str | re.Pattern[str]
+) -> None:
+    name = f"of-{budget}"
+    with writes(visitor.site.engine).begin() as session:
+        own = definition(name)
+        study = bare_study(session, name, StudyState.RUNNING, 1, definition=own | {"budget": {"trials": budget}})
+        at = study.created_at
+        for number, state in enumerate(["COMPLETE"] * 5 + ["PAUSED"] * 2 + ["RUNNING"]):
+            ends = {"values": {"val/accuracy": 0.5}, "ended_at": at} if state == "COMPLETE" else {}
+            shared = {"study_id": study.id, "parameters": {}, "system_attrs": {}, "created_at": at, "started_at": at}
+            session.add(TrialRow(number=number, state=state, **shared, **ends))
+
+    expect(visitor.open(f"/studies/{name}").locator("#left")).to_have_text(left)
 
 
 def test_what_a_study_says_is_never_read_as_markup(visitor: Visitor) -> None:

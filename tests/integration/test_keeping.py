@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,17 @@ def collect_again(yard: Yard, artifacts: Artifacts, study_id: int) -> list[TaskR
     yard.turn()
     yard.restart()
     return collections(yard, study_id)[1:]
+
+
+def test_a_clock_that_is_set_back_orders_no_collection_over_and_over(yard: Yard) -> None:
+    study_id = yard.submit(trained())
+    yard.set_state(study_id, StudyState.CANCELLED)
+    yard.clock.jump(timedelta(hours=-1))
+    for _ in range(5):
+        yard.clock.advance(6)
+        yard.turn()
+
+    assert len(collections(yard, study_id)) == 1
 
 
 def test_the_checkpoints_that_members_of_a_population_left_go_with_its_end(yard: Yard, artifacts: Artifacts) -> None:

@@ -204,6 +204,23 @@ def test_trials_with_the_same_parameters_are_one_in_a_race_also_when_the_search_
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_trial_keeps_its_own_value_in_the_next_heat_where_a_copy_of_it_was_better_by_luck(yard: Yard) -> None:
+    study_id = searched(yard, {0: 0.1, 1: 0.2}, rescore={"best": 2, "seeds": 5})
+    yard.set_state(study_id, StudyState.COMPLETE)
+    look(yard)
+    for task in heat(yard, study_id):
+        score(yard, task, 0.3, 0.4, 0.5)
+    yard.set_state(study_id, StudyState.RUNNING)
+    add_trials(yard, study_id, {2: 0.05}, rates={2: 0.01})  # the training of trial 0
+    yard.set_state(study_id, StudyState.COMPLETE)
+    look(yard)
+
+    second = [task.request for task in heat(yard, study_id)]
+    assert {each["heat"] for each in second} == {2}
+    assert {each["number"]: each["searched"] for each in second} == {0: 0.1, 1: 0.2}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_study_that_was_cancelled_or_has_nothing_to_race_with_has_no_race(yard: Yard) -> None:
     cancelled, empty = searched(yard, {0: 0.5}), searched(yard, {}, name="empty")
     yard.set_state(cancelled, StudyState.CANCELLED)

@@ -135,6 +135,18 @@ def test_it_is_ordered_once_of_the_best_trial(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("own", "wanted", "models"), [(3, 1, 3), (3, 4, 4), (1, 2, 2)])
+def test_a_trial_of_several_seeds_is_trained_again_from_no_fewer(
+    yard: Yard, own: int, wanted: int, models: int
+) -> None:
+    study_id = searched(yard, {0: 0.5}, trial={**TRAIN, "seeds": own}, refit={"seeds": wanted})
+    end(yard, study_id)
+
+    [task] = orders(yard, study_id)
+    assert task.request["rounds"] == models
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_search_that_is_taken_up_orders_another_one_if_another_trial_is_the_best(yard: Yard) -> None:
     study_id = searched(yard, {0: 0.9, 1: 0.1})
     end(yard, study_id)

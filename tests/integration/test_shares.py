@@ -91,6 +91,16 @@ def test_a_study_that_had_all_it_wanted_is_owed_nothing_for_the_gaps_between_its
     assert shares.divide(claims, 1) == {1: 0, 2: 1}
 
 
+def test_a_study_that_had_all_it_wanted_beside_another_is_owed_nothing_either() -> None:
+    """Each is due one slot and wants no more; that of the second study stands empty half of the time."""
+    shares = FairShares()
+    for second in range(1000):
+        shares.divide({1: Claim(1, 1, second), 2: Claim(1, 1, 0.5 * second)}, 2)
+
+    # Of one slot each half is due: nobody is owed anything, and the first study is the first.
+    assert shares.divide({1: Claim(1, 2, 1000), 2: Claim(1, 2, 500)}, 1) == {1: 1, 2: 0}
+
+
 @dataclass
 class Slot:
     """A worker that takes the oldest job, trains for some seconds, and pulls the study's next trial."""

@@ -84,6 +84,16 @@ def test_the_best_of_a_rung_goes_on_when_leaders_may_cost_its_way_to_the_next() 
     assert climb(ladder, 23, [0.4] * 9) == 1  # 16 are more than 0.35 of 32
 
 
+@pytest.mark.parametrize(("least_level", "epochs"), [(3.0, 9), (3.5, 3)])
+def test_a_trial_that_may_pass_a_rung_freely_waits_there_where_the_end_is_too_far(
+    least_level: float, epochs: int
+) -> None:
+    ladder = AutoRungs(3, 9, 3, ["minimize"])
+    ladder.least_level = least_level
+
+    assert climb(ladder, 0, [0.5] * 9, at_random=True) == epochs
+
+
 def test_a_leader_is_the_best_of_random_and_other_trials_that_can_still_come_to_its_end() -> None:
     ladder = AutoRungs(1, 9, 1000, ["minimize"])
     for number in range(30):  # 30 steps: leaders may cost 10

@@ -394,6 +394,39 @@ def test_depth_and_size_are_bounded():
         assert words in problems_of(train(duplicates=value))[0][1]
 
 
+def test_a_number_that_no_float_can_hold_is_refused_before_anything_is_reckoned_with_it():
+    huge = 10**400
+    for entry in ({"low": 0, "high": huge}, {"low": 0.5, "high": huge}, {"low": 1, "high": huge, "log": True}):
+        assert problems_of(with_parameter("optimizer.lr", entry)) == [
+            ("parameters.optimizer.lr.high", "is a larger number than any float; write a smaller one")
+        ]
+    digits = problems_of(with_parameter("optimizer.lr", {"values": [-(10**5_000), 0.5]}))
+    assert [path for path, _ in digits] == ["parameters.optimizer.lr.values[0]"]
+
+
+def bounded(count: int, values: int) -> dict[str, Any]:
+    """A study with so many parameters, each under a bound that stands for so many values of another one."""
+    others = {f"b{place}": {"low": 0.0, "high": 1.0, "when": {"a": {"at_least": 1}}} for place in range(count)}
+    return train(parameters={"a": {"low": 0, "high": values}, **others}, trial={"kind": "external"})
+
+
+def test_bounds_in_conditions_stand_for_a_number_of_values_in_all():
+    [(path, sentence)] = problems_of(bounded(11, 9_999))
+
+    assert path == "parameters.b10.when.a"
+    assert sentence.startswith("stands, with the bounds before it, for more than 100,000 values; let a have fewer")
+
+
+def test_a_study_that_is_accepted_can_be_read_again():
+    definition = parse(bounded(4, 9_999))
+    assert parse(definition.document()) == definition
+    large = bounded(4, 9_999) | {"trial": {"kind": "objective", "name": "mine", "options": {"text": "x" * 800_000}}}
+
+    [(path, sentence)] = problems_of(large)
+    assert path == "study"
+    assert "bytes with its defaults and the values that its conditions let in; a study may have 1,000,000" in sentence
+
+
 def test_a_value_that_the_rest_of_the_trial_does_not_allow_is_named_at_its_parameter():
     trial = {
         "kind": "train",

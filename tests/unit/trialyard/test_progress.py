@@ -86,6 +86,11 @@ def test_the_time_left_follows_the_pace_of_this_sitting() -> None:
     # Two more wait at a rung, which most never leave: 6 in 24 s, and 2 are left.
     tell(progress, trial(6, "PAUSED"), trial(7, "PAUSED"))
     assert progress.seconds_left(24) == 8
+    # All have begun: what is left are those that the rungs let go on, and nobody knows how many.
+    tell(progress, trial(8, "RUNNING"), trial(9, "RUNNING"))
+    assert progress.seconds_left(25) is None
+    tell(progress, trial(6, "PRUNED"), trial(7, "PRUNED"))
+    assert progress.seconds_left(24) == 8
 
 
 def test_a_grid_whose_failed_trials_come_again_has_as_many_as_there_are() -> None:
