@@ -110,6 +110,8 @@ def _tested_on(data: Mapping[str, Any]) -> str:
 
 def _column(column: Mapping[str, Any]) -> list[Any]:
     kind = column["kind"] + (f", {column['categories']} values" if "categories" in column else "")
+    if kind == "date":
+        kind = ", ".join([f"date, {column['since']} to {column['until']}", *column["cycles"]])
     return [f"`{column['name']}`", kind, column.get("missing", 0)]
 
 

@@ -10,15 +10,18 @@ import base64
 import binascii
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainer.data.calendar import Date
+from trainer.data.dates import read_dates
 from trainer.data.image_sources import has_deep_pixels, has_several_pictures
 from trainer.data.images import ImageSchema, Pixels
+from trainer.data.numeric import Numeric
 from trainer.data.prepared import AnySchema
 from trainer.data.schema import Categorical, Schema, as_text
 from trainer.data.subwords import SubwordSchema
@@ -33,6 +36,14 @@ MOST_PROBLEMS = 20
 SHOWN = 3  # values of a column that a note quotes
 
 Rows = pd.DataFrame | Pixels
+
+
+class _Column(NamedTuple):
+    """A column of the rows: as a model takes it, what it had to put up with there, and what does not fit."""
+
+    column: pd.Series
+    notes: list[str]
+    problems: Sequence[Problem] = ()
 
 
 class WrongRows(TrainerError):
@@ -78,8 +89,9 @@ def in_common(schemas: Sequence[AnySchema]) -> AnySchema:
         known = categorical.setdefault(column.name, column).categories
         both = tuple(dict.fromkeys((*known, *column.categories)))
         categorical[column.name] = column.model_copy(update={"categories": both})
-    columns = {"numeric": tuple(numeric.values()), "categorical": tuple(categorical.values())}
-    return first.model_copy(update=columns)
+    dates = {column.name: column for each in reversed(tables) for column in each.dates}
+    columns = {"numeric": tuple(numeric.values()), "dates": tuple(dates.values())}
+    return first.model_copy(update=columns | {"categorical": tuple(categorical.values())})
 
 
 def _table(schema: Schema | TextSchema | SubwordSchema, rows: Sequence[Any]) -> pd.DataFrame:
@@ -108,26 +120,45 @@ def _in_further(places: Sequence[int]) -> str:
 
 def _checked(schema: Schema, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """The table with typed columns."""
-    problems: list[Problem] = []
-    notes = _not_used(table, schema)
-    columns: dict[str, pd.Series] = {}
-    for number in schema.numeric:
-        column = _gaps(table[number.name], {*schema.missing_values} | MISSING)
-        columns[number.name] = values = _numbers(column, schema.decimal)
-        bad = np.flatnonzero(column.notna().to_numpy() & values.isna().to_numpy())
-        if bad.size:
-            problems.append(_no_number(number.name, bad.tolist(), column.iloc[bad[0]]))
-        if gaps := int(column.isna().sum()):
-            notes.append(f"{number.name}: {_rows_have(gaps)} no value; it was taken as {number.fill:g}, as in training")
-    for category in schema.categorical:
-        known = set(category.categories)
-        column = _gaps(_flags(table[category.name], known), ({*schema.missing_values} | MISSING) - known)
-        columns[category.name] = column
-        if note := _unseen(column, category):
-            notes.append(note)
-    if problems:
+    markers = {*schema.missing_values} | MISSING
+    checked = [_number(column, _gaps(table[column.name], markers), schema.decimal) for column in schema.numeric]
+    checked += [_date(column, _gaps(table[column.name], markers)) for column in schema.dates]
+    checked += [_category(column, table[column.name], markers) for column in schema.categorical]
+    if problems := [problem for each in checked for problem in each.problems]:
         raise WrongRows(problems)
-    return pd.DataFrame(columns), notes
+    notes = _not_used(table, schema) + [note for each in checked for note in each.notes]
+    return pd.DataFrame({name: each.column for name, each in zip(schema.columns, checked, strict=True)}), notes
+
+
+def _number(known: Numeric, column: pd.Series, decimal: str) -> _Column:
+    values = _numbers(column, decimal)
+    bad = np.flatnonzero(column.notna().to_numpy() & values.isna().to_numpy()).tolist()
+    gaps = _gaps_noted(column, known.name, f"{known.fill:g}")
+    return _Column(values, gaps, [_no_number(known.name, bad, column.iloc[bad[0]])] if bad else [])
+
+
+def _date(known: Date, column: pd.Series) -> _Column:
+    found = read_dates(column, known.written)
+    if wrong := known.unlike(found):
+        what = known.complaint(column.iloc[wrong[0]], is_date=not found.wrong[wrong[0]]) + _in_further(wrong)
+        hint = f"write it as {known.example}; null is a gap"
+        return _Column(found.given, [], [Problem(f"rows[{wrong[0]}].{known.name}", what, hint)])
+    notes = _gaps_noted(column, known.name, known.fill)
+    if outside := known.outside(found):
+        span = f"{known.first[:10]} to {known.last[:10]}"
+        notes.append(f"{known.name}: {_rows_have(outside)} a date outside those of the training, {span}")
+    return _Column(found.given, notes)
+
+
+def _category(known: Categorical, column: pd.Series, markers: set[str]) -> _Column:
+    names = set(known.categories)
+    column = _gaps(_flags(column, names), markers - names)
+    return _Column(column, [note] if (note := _unseen(column, known)) else [])
+
+
+def _gaps_noted(column: pd.Series, name: str, fill: str) -> list[str]:
+    gaps = int(column.isna().sum())
+    return [f"{name}: {_rows_have(gaps)} no value; it was taken as {fill}, as in training"] if gaps else []
 
 
 def _gaps(column: pd.Series, markers: set[str]) -> pd.Series:

@@ -15,7 +15,7 @@ SHOWN = 5
 EITHER_WAY = ("parallel", "target")  # how fast, and how good: neither says how much there is to do
 FILLED_IN = "max_failed"  # from `trials` as they were at first, where the file does not name it
 # Of a study that was begun when another value was meant where none is given, a migration has written the former one.
-WRITTEN_LATER = ("trial.data.words", "pruner.reduction_factor")
+WRITTEN_LATER = ("trial.data.words", "trial.data.find_dates", "pruner.reduction_factor")
 
 
 def larger_budget(stored: Definition, document: Mapping[str, Any], home: Path) -> dict[str, Any]:

@@ -78,6 +78,8 @@ def print_facts(source: str, facts: dict[str, Any], console: Console) -> None:
     table = _table("column", "taken for", "missing", "")
     for column in facts["columns"]:
         more = [f"{column[key]:,} {key}" for key in ("categories", "tokens") if key in column]
+        if column["kind"] == "date":
+            more = [f"{column['since']} to {column['until']}", *column["cycles"]]
         table.add_row(escape(column["name"]), column["kind"], _count(column["missing"]), ", ".join(more))
     for column in facts["excluded"]:
         table.add_row(escape(column["name"]), "left out", "", escape(column["why"]))

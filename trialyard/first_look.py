@@ -20,10 +20,12 @@ from pydantic import ValidationError
 
 from search.findings import of_model, problems
 from trainer.config import Channels, Data, Split
+from trainer.data.dates import ways_to_read
 from trainer.data.images import Images
 from trainer.data.prepare import prepare
 from trainer.data.prepared import Prepared
 from trainer.data.same import keys_of
+from trainer.data.schema import mark_missing
 from trainer.data.sources import Place, first_line, locate, read
 from trainer.data.words import unspaced_characters
 from trainer.errors import DataError, TrainerError
@@ -214,11 +216,19 @@ def _columns_looked_at(table: pd.DataFrame, found: dict[str, Any], given: Given)
     short = [str(column) for column in table if column not in prose]
     if given.target is None and short:
         found["target"] = guess_target(table, short, given.data)
+    found["dates"] = _dates_among(table.drop(columns=[*prose, found["target"]], errors="ignore"), found)
     if given.text is None and len(prose) == len(short) == 1:
         found["text"] = prose[0]
     if found["target"] in table and SOME < _repeated(table, found["target"]) / len(table) < MOST:
         found["split"] = found.get("split", Split()).model_copy(update={"duplicates": "together"})
     return Data(**found), prose
+
+
+def _dates_among(table: pd.DataFrame, found: dict[str, Any]) -> dict[str, str]:
+    """The columns of dates that can be read in one way only, with the way."""
+    marked = mark_missing(table, found["missing_values"])
+    ways = {str(name): ways_to_read(marked[name]) for name in marked}
+    return {name: each[0] for name, each in ways.items() if len(each) == 1}
 
 
 def _repeated(table: pd.DataFrame, target: str) -> int:

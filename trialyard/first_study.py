@@ -93,6 +93,12 @@ def _remarks(study: FirstStudy) -> Iterator[str]:
         )
     for column in look.prose:
         yield f"{column} holds sentences: --text {shlex.quote(column)} learns from them alone"
+    dates = look.data.dates
+    if dates and look.data.test_source is None and not _is_small(look.prepared):
+        yield (
+            f"{', '.join(dates)} {'tells' if len(dates) == 1 else 'tell'} when a row was: if later rows are to be "
+            f"foretold, `time: {next(iter(dates))}` in its split tests on the latest"
+        )
     if look.is_headless:
         yield (
             "its first line was taken for the names of the columns, and holds numbers: if it is a row, write a line "
@@ -226,6 +232,8 @@ def _data_lines(data: Data, prepared: Prepared, guessed: bool) -> Iterator[str]:
         yield _line("decimal", Choice(data.decimal))
     if data.drop:
         yield _line("drop", Choice(data.drop, "counts the rows, or hardly a row has a value"))
+    if data.dates:
+        yield _line("dates", Choice(data.dates, "learned from: what time has passed, and where in day, week, year"))
     if data.missing_values:
         yield _line("missing_values", Choice(data.missing_values))
     if data.channels != "auto":

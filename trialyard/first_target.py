@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from trainer.data.schema import is_date, is_number, names_rows
+from trainer.data.dates import is_date
+from trainer.data.schema import is_number, names_rows
 from trialyard.errors import BadInput
 
 NAMES = frozenset({"target", "label", "labels", "class", "y", "outcome"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from datetime import date
 from numbers import Real
 from typing import Any, Literal
 from urllib.parse import quote
@@ -37,8 +38,8 @@ class ModelCalls(Connection):
         asked.
 
         Args:
-            rows: mappings of columns to values, or a data frame, where None and NaN are gaps; texts; nested lists or
-                arrays of pixels, or image files in base64.
+            rows: mappings of columns to values, or a data frame, where None, NaN and NaT are gaps; texts; nested lists
+                or arrays of pixels, or image files in base64.
             int8: with linear layers in eight bits; not of an ensemble.
 
         Raises:
@@ -115,8 +116,13 @@ def _rows(rows: Any) -> list[Any]:
     """Rows as JSON has them, with null for a gap."""
     if hasattr(rows, "to_dict"):
         rows = rows.to_dict("records")
-    return [{name: _gap(value) for name, value in row.items()} if isinstance(row, Mapping) else row for row in rows]
+    return [{name: _plain(value) for name, value in row.items()} if isinstance(row, Mapping) else row for row in rows]
 
 
-def _gap(value: Any) -> Any:
-    return None if isinstance(value, Real) and math.isnan(value) else value
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: a date as a text, a gap as null."""
+    if isinstance(value, Real) and math.isnan(value):
+        return None
+    if isinstance(value, date):  # as pandas' NaT is, which is not even its own equal
+        return None if value != value else value.isoformat()
+    return value

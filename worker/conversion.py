@@ -89,6 +89,8 @@ class Converting:
             config = config.model_copy(update={"data": self._library.local(config.data)})
             return prepare_whole(config, device=cpu, data_folders=folders, given=given).train, False
         data, as_images = self._library.local(model.config.data), model.config.takes_images
+        if "find_dates" not in data.model_fields_set:  # from before dates were looked for, and rows are divided as then
+            data = data.model_copy(update={"find_dates": False})
         prepared = prepare(data, device=cpu, data_folders=folders, as_images=as_images, given=given)
         return prepared.validation, True
 

@@ -8,6 +8,7 @@ from trainer.config.base import TaskName
 from trainer.config.data import (
     AUGMENTED,
     BUNDLED,
+    ISO,
     NORMALIZED,
     OVERSAMPLERS,
     Augment,
@@ -49,6 +50,7 @@ __all__ = [
     "BUNDLED",
     "CLASSIFICATION_METRICS",
     "COST_METRICS",
+    "ISO",
     "LAYERED",
     "LOSSES",
     "MODELS",

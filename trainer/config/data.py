@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, FiniteFloat, model_validator
@@ -27,6 +28,27 @@ Source = Annotated[
 ]
 
 
+ISO = "iso"  # a date with the year first, as 2023-05-01 or 2023-05-01T14:30:00+02:00
+_DIRECTIVES = frozenset("YymdbBjHIMSfpz%")
+
+
+def _tells_dates(written: str) -> str:
+    """Of a format as strptime takes it, whether it says which date is meant."""
+    found = re.findall(r"%(.?)", written)
+    if written == ISO:
+        return written
+    if unknown := [each for each in found if each not in _DIRECTIVES]:
+        raise ValueError(f"%{unknown[0]} is not read; of strptime's there are %{' %'.join(sorted(_DIRECTIVES))}")
+    if not {"Y", "y"} & {*found} or ("d" in found and not {"m", "b", "B"} & {*found}):
+        raise ValueError("a date needs a year, and a day its month: as %d/%m/%Y, or iso where the year comes first")
+    if ("I" in found) != ("p" in found):
+        raise ValueError("hours up to 12 need %I and %p, and those up to 24 %H alone")
+    return written
+
+
+DateFormat = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_tells_dates)]
+
+
 class Split(Section):
     """Shares of the rows held out; stratified by class where the task is a classification."""
 
@@ -34,7 +56,7 @@ class Split(Section):
     test: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.2
     stratify: bool = True  # not with groups or time
     groups: ColumnName | None = None  # rows with one value of it are in one part; it is no feature
-    time: ColumnName | None = None  # the latest rows test, those before validate; it is no feature
+    time: ColumnName | None = None  # the latest rows test, those before validate; a feature only if `dates` names it
     duplicates: Literal["anywhere", "together", "drop"] = "anywhere"  # rows that are the same but for the target
     seed: Seed = 0
 
@@ -157,11 +179,19 @@ class Data(Section):
     normalize: Literal["none", "standard", "minmax", "robust", "quantile", "power", "per_channel"] = "standard"
     impute: Literal["mean", "median", "most_frequent"] = "median"
     categorical: list[ColumnName] = Field(default=[])  # columns of numbers that are names, such as codes
+    dates: dict[ColumnName, DateFormat] = Field(default={})  # columns of them, by how they are written
+    find_dates: bool = True  # and other columns that hold nothing but dates with the year first
     max_categories: Count | None = None  # of a column, the most frequent ones; the others share one
     min_category_rows: Count = 1  # rarer ones share one, too
     class_weight: Literal["none", "balanced"] = "none"
     augment: Augment = Augment()
     synthetic: Synthetic = Synthetic()
+
+    @model_validator(mode="after")
+    def _one_kind_a_column(self) -> Self:
+        if twice := sorted({*self.categorical} & self.dates.keys()):
+            raise ValueError(f"{twice[0]} stands in dates and in categorical; choose one of them")
+        return self
 
     @property
     def preparation(self) -> str:

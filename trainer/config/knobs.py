@@ -76,8 +76,8 @@ _SCHEDULE = frozenset({
 _NOT_SEARCHED = (
     "kind", "checkpoint.", "data.source", "data.test_source", "data.task", "data.target", "data.drop",
     "data.missing_values", "data.delimiter", "data.split.", "data.labels", "data.test_labels",
-    "data.decimal", "data.quoting", "data.text", "data.categorical", "data.channels", "cross_validation.", "seeds",
-    "model.architecture", "loss.quantile",
+    "data.decimal", "data.quoting", "data.text", "data.categorical", "data.dates", "data.find_dates", "data.channels",
+    "cross_validation.", "seeds", "model.architecture", "loss.quantile",
 )  # fmt: skip
 
 

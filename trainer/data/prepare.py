@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.config import CrossValidation, Data, Split, Synthetic, TrainConfig
+from trainer.data.dates import with_dates
 from trainer.data.fingerprint import fingerprint
 from trainer.data.folds import fold_rows
 from trainer.data.images import Images, ImageSchema, Pixels, fit_images, rescaled
@@ -72,8 +73,8 @@ def prepare(
     """
     rows, fixed_test = _read(data, data_folders, as_images)
     target = find_target(rows.target, data.task)
-    parts = _divided(rows, target, data.split, hold_out_test=fixed_test is None)
-    rows = _without(data.split.groups or data.split.time, rows)
+    parts = _divided(rows, target, data, hold_out_test=fixed_test is None)
+    rows = _without(_no_feature(data), rows)
     return _prepared(rows, parts, fixed_test, target, data, device, given)
 
 
@@ -90,8 +91,8 @@ def prepare_whole(
     rows, fixed_test = _read(data, data_folders, config.takes_images)
     target, holds_out = find_target(rows.target, data.task), fixed_test is None
     if rule is None:
-        divided = [_divided(rows, target, data.split, hold_out_test=holds_out)]
-        rows = _without(data.split.groups or data.split.time, rows)
+        divided = [_divided(rows, target, data, hold_out_test=holds_out)]
+        rows = _without(_no_feature(data), rows)
     else:
         divided = _folded(rows, target, data.split, rule, hold_out_test=holds_out)
         rows = _without(rule.groups, rows)
@@ -99,9 +100,11 @@ def prepare_whole(
     return _prepared(rows, Parts(known, known[:0], divided[0].test), fixed_test, target, data, device, given)
 
 
-def _divided(rows: _Rows, target: Target, split: Split, *, hold_out_test: bool) -> Parts:
+def _divided(rows: _Rows, target: Target, data: Data, *, hold_out_test: bool) -> Parts:
+    split = data.split
     if split.time is not None:
-        return split_ordered(times_of(_column(rows, split.time, "time")), split, hold_out_test=hold_out_test)
+        times = times_of(_column(rows, split.time, "time"), guess=not data.find_dates)
+        return split_ordered(times, split, hold_out_test=hold_out_test)
     if split.groups is not None:
         groups = as_text(_column(rows, split.groups, "groups")).to_numpy(dtype=object)
         return split_groups(groups, split, hold_out_test=hold_out_test, labels=None)
@@ -155,6 +158,11 @@ def _folded(rows: _Rows, target: Target, split: Split, rule: CrossValidation, *,
     labels = _labels(rows, target) if rule.stratified and not rule.time_ordered else None
     groups = _groups(rows, rule.groups) if rule.groups is not None else None
     return fold_rows(len(rows.target), rule, split, hold_out_test=hold_out_test, labels=labels, groups=groups)
+
+
+def _no_feature(data: Data) -> str | None:
+    """The column that is there to divide the rows alone; one that is said to be a date is learned from, too."""
+    return data.split.groups or (None if data.split.time in data.dates else data.split.time)
 
 
 def _without(divider: str | None, rows: _Rows) -> _Rows:
@@ -241,6 +249,12 @@ def _rows(found: pd.DataFrame | Images, data: Data, at: Place, target: str | Non
         _refuse_unknown(data.text, table, "trial.data.text")
     name = target or _target_name(table, data)
     _refuse_unknown(name, table, at.path)
+    for date in data.dates:
+        _refuse_unknown(date, table, "trial.data.dates")
+        if date in (name, data.text):
+            what = "the target" if date == name else "the text"
+            raise DataError("trial.data.dates", f"{date} is {what}", "leave it out there")
+    table = with_dates(table, data, frozenset((name, data.text, data.split.groups, *data.categorical)))
     return _Rows(table, table[name])
 
 
@@ -255,7 +269,7 @@ def _as_given(given: Given, train: pd.DataFrame | Pixels, data: Data, target: Ta
     if isinstance(train, pd.DataFrame):
         for name in schema.columns:
             _refuse_unknown(name, train, path)
-        _refuse_strings(train, schema, path, "the pretrained model knows numbers")
+        _refuse_other_kinds(train, schema, path, "the pretrained model knows numbers")
     return schema.model_copy(update={"target": target})
 
 
@@ -277,7 +291,8 @@ def _table(table: pd.DataFrame, data: Data, at: Place) -> pd.DataFrame:
     for column in table.columns:
         _refuse_nested(table[column])
     table = mark_missing(table, data.missing_values)
-    refuse_mixed(table.drop(columns=[name for name in (data.text, *data.categorical) if name in table]))
+    otherwise = (data.text, *data.categorical, *data.dates)
+    refuse_mixed(table.drop(columns=[name for name in otherwise if name in table]))
     return table
 
 
@@ -311,15 +326,19 @@ def _like_source(test: _Rows, schema: AnySchema) -> _Rows:
         return test
     for name in schema.columns:
         _refuse_unknown(name, test.features, "trial.data.test_source")
-    _refuse_strings(test.features, schema, "trial.data.test_source", "numbers in the source")
+    _refuse_other_kinds(test.features, schema, "trial.data.test_source", "numbers in the source")
     return test
 
 
-def _refuse_strings(table: pd.DataFrame, schema: AnySchema, path: str, wanted: str) -> None:
-    for column in schema.numeric if isinstance(schema, Schema) else ():
+def _refuse_other_kinds(table: pd.DataFrame, schema: AnySchema, path: str, wanted: str) -> None:
+    if not isinstance(schema, Schema):
+        return
+    for column in schema.numeric:
         if not is_number(table[column.name]):
             message = f"column {column.name} holds strings, and {wanted}"
             raise DataError(path, message, "list its markers of missing values in missing_values")
+    for date in schema.dates:
+        date.clock(table[date.name], path)
 
 
 def _encode(

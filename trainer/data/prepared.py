@@ -26,7 +26,7 @@ class Part:
 
     The targets lie on the device. The inputs do, too, if they fit; else they stay in the host's memory.
 
-    The inputs are, of a table, its numbers (rows, numeric) float32 and its categories (rows, categorical) int64, where
+    The inputs are, of a table, its numbers (rows, numbers) float32 and its categories (rows, categorical) int64, where
     0 is missing or unseen; of images their pixels (rows, channels, height, width) uint8; of texts their tokens
     (rows, length) int32.
     """

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api import types
 
+from trainer.data.dates import leaves_order_open
 from trainer.data.images import Pixels
 from trainer.data.schema import as_text
 from trainer.errors import DataError
@@ -26,14 +27,20 @@ def first_of_each(keys: NDArray[np.object_], target: pd.Series) -> NDArray[np.in
     return np.flatnonzero(~repeated.to_numpy())
 
 
-def times_of(column: pd.Series) -> NDArray[np.generic]:
+def times_of(column: pd.Series, *, guess: bool = False) -> NDArray[np.generic]:
     """(rows,), numbers as they are, or dates.
+
+    Args:
+        guess: takes of 03/04/2023 the month to come first, and of 13/04/2023 the day, as was done once.
 
     Raises:
         DataError: the column holds neither.
     """
     if types.is_numeric_dtype(column):
         return column.to_numpy()
+    if not guess and (ambiguous := next(filter(leaves_order_open, column), None)) is not None:
+        message = f"{column.name} holds {ambiguous!r}, whose day and month could be either way round"
+        raise DataError("trial.data.split.time", message, f"data.dates says it: {{{column.name}: '%d/%m/%Y'}}")
     try:
         return pd.to_datetime(column, format="mixed", utc=True).to_numpy(dtype="datetime64[ns]")
     except (ValueError, TypeError) as error:

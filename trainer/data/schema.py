@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from pandas.api import types
 
 from trainer.config import NORMALIZED, Data, TaskName
+from trainer.data.calendar import Date, fit_date
+from trainer.data.dates import is_typed, why_no_date
 from trainer.data.document import Document
 from trainer.data.numeric import Numeric, fit_numeric
 from trainer.errors import DataError
@@ -27,8 +29,6 @@ ID_SHARE = 0.5
 MAYBE_NUMBERS = frozenset(
     {"string", "mixed", "mixed-integer", "integer", "floating", "mixed-integer-float", "decimal", "categorical"}
 )
-# 2023-05-01, 1/5/2023, 01.05.23; with a time of day or without.
-DATE = re.compile(r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2}))([T ]\d{1,2}:\d{2}.*)?")
 # $1,250.00, 1,250, 45 %, 45 €
 SIGNED_NUMBER = re.compile(r"[^\w\s.,]?\s?[-+]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?\s?[^\w\s.,]?")
 
@@ -90,6 +90,7 @@ class Schema(Document):
 
     kind: Literal["table"] = "table"
     numeric: tuple[Numeric, ...]
+    dates: tuple[Date, ...] = ()  # those written down before there were any do not say it
     categorical: tuple[Categorical, ...]
     excluded: tuple[Excluded, ...]
     target: Target
@@ -97,17 +98,22 @@ class Schema(Document):
     decimal: Literal[".", ","] = "."  # of numbers that are written as texts
 
     def encode(self, table: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Numbers for the model: (rows, numeric) float32 and (rows, categorical) int64.
+        """Numbers for the model: (rows, numbers) float32, of the numeric columns and then of the dates, and
+        (rows, categorical) int64.
 
         Raises:
             KeyError: the table lacks a column.
+            DataError: a column of dates holds something else.
         """
         # Not made numbers of, as a whole column would be: a row means the same by itself as beside others.
         there = partial(_without_markers, markers=self.missing_values, numbers=_as_numbers(self.missing_values))
-        x_num = np.empty((len(table), len(self.numeric)), np.float32)
+        x_num = np.empty((len(table), self.numbers), np.float32)
         for place, number in enumerate(self.numeric):
             with np.errstate(over="ignore"):  # too large for float32: infinite, and no answer comes of it
                 x_num[:, place] = number.encode(there(table[number.name]))
+        place = len(self.numeric)
+        for date in self.dates:
+            x_num[:, place : (place := place + date.width)] = date.encode(there(table[date.name]))
         x_cat = np.empty((len(table), len(self.categorical)), np.int64)
         for place, category in enumerate(self.categorical):
             x_cat[:, place] = category.encode(there(table[category.name]))
@@ -115,11 +121,23 @@ class Schema(Document):
 
     @property
     def columns(self) -> list[str]:
-        return [column.name for column in self.numeric] + [column.name for column in self.categorical]
+        kinds: tuple[Sequence[Numeric | Date | Categorical], ...] = (self.numeric, self.dates, self.categorical)
+        return [column.name for kind in kinds for column in kind]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a model sees of a row, the categories aside."""
+        return len(self.numeric) + sum(date.width for date in self.dates)
+
+    @property
+    def widths(self) -> list[int]:
+        """Of each of `columns`, how many of the encoded ones are it."""
+        return [1] * len(self.numeric) + [date.width for date in self.dates] + [1] * len(self.categorical)
 
     def facts(self, missing: Mapping[str, int]) -> dict[str, Any]:
         """The columns, for people; `missing` are the values that were not there, by column."""
         columns: list[dict[str, Any]] = [{"name": column.name, "kind": "numeric"} for column in self.numeric]
+        columns += [date.facts() for date in self.dates]
         columns += [
             {"name": column.name, "kind": "categorical", "categories": column.count} for column in self.categorical
         ]
@@ -132,8 +150,9 @@ class Schema(Document):
 def fit_schema(train: pd.DataFrame, data: Data, target: Target) -> Schema:
     """Learn the columns from the training part.
 
-    Strings, booleans, categories and what `data.categorical` names are categorical, numbers are numeric. Left out are
-    dates, also as strings, and columns of strings with so many distinct values that they are ids or prose.
+    Strings, booleans, categories and what `data.categorical` names are categorical, numbers are numeric, and dates are
+    dates where they stand there as such. Left out are columns of strings with so many distinct values that they are ids
+    or prose, dates among them.
 
     Raises:
         DataError: a column has no value at all, or no column is left.
@@ -146,15 +165,18 @@ def fit_schema(train: pd.DataFrame, data: Data, target: Target) -> Schema:
     named = [name for name in data.categorical if name in features]
     features = features.assign(**{name: _names(features[name]) for name in named})
     excluded = [
-        Excluded(name=name, why=why) for name in features.drop(columns=named) if (why := _why_not(features[name]))
+        Excluded(name=name, why=why) for name in features.drop(columns=named) if (why := _why_not(features[name], data))
     ]
     left = features.drop(columns=[column.name for column in excluded])
     if left.columns.empty:
         reasons = "; ".join(f"{column.name}: {column.why}" for column in excluded)
         raise DataError("trial.data.source", "no column is left to learn from", reasons)
+    dates = [name for name in left if is_typed(left[name])]
+    numbers = [name for name in left if is_number(left[name])]
     return Schema(
-        numeric=tuple(fit_numeric(left[name], data) for name in left if is_number(left[name])),
-        categorical=tuple(_fit_categorical(left[name], data) for name in left if not is_number(left[name])),
+        numeric=tuple(fit_numeric(left[name], data) for name in numbers),
+        dates=tuple(fit_date(left[name], data) for name in dates),
+        categorical=tuple(_fit_categorical(left[name], data) for name in left.drop(columns=[*numbers, *dates])),
         excluded=tuple(excluded),
         target=target,
         missing_values=tuple(data.missing_values),
@@ -193,13 +215,6 @@ def refuse_mixed(table: pd.DataFrame) -> None:
 
 def is_number(column: pd.Series) -> bool:
     return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
-
-
-def is_date(column: pd.Series) -> bool:
-    """Whether it holds dates or durations, or strings that are all dates."""
-    if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
-        return True
-    return _are_all(column, DATE)
 
 
 def names_rows(column: pd.Series) -> bool:
@@ -274,20 +289,24 @@ def _refuse_empty(features: pd.DataFrame) -> None:
         raise DataError("trial.data.drop", message, "drop it" if len(empty) == 1 else "drop them")
 
 
-def _why_not(column: pd.Series) -> str | None:
-    if is_number(column) or types.is_bool_dtype(column):
+def _why_not(column: pd.Series, data: Data) -> str | None:
+    if is_number(column) or types.is_bool_dtype(column) or _is_learned_date(column, data):
         return None
     distinct = as_text(column).nunique()
     is_text = types.infer_dtype(column, skipna=True) == "string"
     if is_text and distinct <= ID_DISTINCT:  # a few dates, such as those of censuses, are names like others
         return None
-    if is_date(column):
-        return "a date or a duration: give its year, month … as columns of their own"
+    if why := why_no_date(column, data):
+        return why
     if _are_all(column, SIGNED_NUMBER):
         return f"numbers with signs between or beside the digits, such as {column.dropna().iloc[0]}: write plain ones"
     if names_rows(column):
         return f"{distinct} distinct values in {len(column)} rows: an id or text, not a category"
     return None
+
+
+def _is_learned_date(column: pd.Series, data: Data) -> bool:
+    return is_typed(column) and (data.find_dates or column.name in data.dates)
 
 
 def _are_all(column: pd.Series, pattern: re.Pattern[str]) -> bool:

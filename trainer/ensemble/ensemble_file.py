@@ -161,5 +161,5 @@ def _blank(schema: AnySchema) -> Part:
         case SubwordSchema():
             arrays = (np.full((1, schema.max_tokens), int(schema.pad == 0), np.int32),)  # padding would be left out
         case Schema():
-            arrays = (np.zeros((1, len(schema.numeric)), np.float32), np.zeros((1, len(schema.categorical)), np.int64))
+            arrays = (np.zeros((1, schema.numbers), np.float32), np.zeros((1, len(schema.categorical)), np.int64))
     return Part(tuple(map(torch.from_numpy, arrays)), torch.zeros(1))

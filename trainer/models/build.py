@@ -48,7 +48,7 @@ def build(config: Model, schema: AnySchema, noise: Generator | None = None) -> N
             return OF_TEXTS[config.name](config, schema, outputs, noise)
         return OF_TABLES[config.name](
             config,
-            numeric=len(schema.numeric),
+            numeric=schema.numbers,
             categories=[column.count for column in schema.categorical],
             outputs=outputs,
             noise=noise,

@@ -49,6 +49,15 @@ def test_a_card_has_means_of_folds_with_their_standard_errors_beside_the_test_ro
     assert lines[start + 2 : start + 4] == ["| auc | 0.7500 ± 0.0125 | 0.5000 |", ""]
 
 
+def test_a_card_says_of_a_date_when_it_was_and_what_of_the_calendar_is_learned() -> None:
+    date = {"name": "at", "kind": "date", "since": "2023-01-01", "until": "2024-05-02"}
+    columns = [date | {"cycles": ["time of day", "day of week"], "missing": 3}]
+
+    lines = card({"columns": columns, "excluded": []}, {}, {}).splitlines()
+
+    assert "| `at` | date, 2023-01-01 to 2024-05-02, time of day, day of week | 3 |" in lines
+
+
 def card(facts: dict[str, Any], sections: dict[str, Any], metrics: dict[str, float]) -> str:
     trial = TrialRow(number=0, parameters={"optimizer.lr": 0.1}, metrics=metrics)
     return model_card(study(facts, sections), trial, None)

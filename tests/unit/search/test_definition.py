@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from search.conditions import Conditions
 from search.definition import parse, submitted
 from store.errors import DefinitionError, Problem
 from tests.unit.search.documents import ADULT_MLP, external, train
@@ -392,6 +393,25 @@ def test_depth_and_size_are_bounded():
 
     for value, words in [(deep, "deep"), (endless, "deep"), (doubled, "too large"), ("x" * 1_000_000, "bytes")]:
         assert words in problems_of(train(duplicates=value))[0][1]
+
+
+def test_both_bounds_of_a_metric_may_be_the_same():
+    bounds = [{"metric": "params", "at_least": 9}, {"metric": "params", "at_most": 9}]
+
+    assert len(parse(train(constraints=bounds)).constraints) == 2
+
+
+def test_points_are_counted_where_many_conditions_stand_beside_each_other():
+    """What a condition has looked at and no later one does is forgotten."""
+    pairs = [
+        {f"a{place}": {"values": [0, 1]}, f"b{place}": {"values": [1, 2, 3], "when": {f"a{place}": [1]}}}
+        for place in range(20)
+    ]
+    parameters = parse(
+        train(parameters={name: each for pair in pairs for name, each in pair.items()}, trial={"kind": "external"})
+    ).parameters
+
+    assert Conditions(parameters).size == 4**20  # a pair has the points 0, (1, 1), (1, 2) and (1, 3)
 
 
 def test_a_number_that_no_float_can_hold_is_refused_before_anything_is_reckoned_with_it():

@@ -54,3 +54,7 @@ def test_what_is_no_linear_inequality_is_refused_with_the_place(text: str, at: i
 
 def test_many_signs_are_no_depth():
     assert read_inequality("-" * 990 + "a < 1").coefficients == {"a": 1.0}
+
+
+def test_parentheses_that_stand_beside_each_other_are_not_nested() -> None:
+    assert read_inequality(" + ".join(["(a)"] * 25) + " <= 1").coefficients == {"a": 25.0}

@@ -113,6 +113,34 @@ def test_studies_of_texts_keep_what_is_a_word_to_them(database_url: str, engine:
         )
 
 
+def test_studies_of_tables_go_on_leaving_dates_out(database_url: str, engine: Engine) -> None:
+    trials: list[dict[str, Any]] = [
+        {"data": {"source": "file:a.csv", "text": None}, "epochs": 3},
+        {"data": {"source": "dataset:rows@1"}},
+        {"data": {"source": "file:a.csv", "find_dates": True, "dates": {"d": "iso"}}},
+        {"data": {"source": "file:a.csv", "text": "t"}},
+        {"data": {"source": "sklearn:iris"}},
+        {"kind": "external"},
+    ]
+    store(engine, *(a_study(id=n, name=f"s{n}", definition={"trial": each}) for n, each in enumerate(trials, 1)))
+    store(engine, a_study(id=9, name="s9", definition={}))
+    with engine.begin() as connection:
+        command.stamp(config(connection), "0015")
+    upgrade(database_url)
+
+    with reads(engine)() as session:
+        found = session.scalars(select(StudyRow.definition).order_by(StudyRow.id)).all()
+    as_they_were = [each | {"data": each["data"] | {"find_dates": False}} for each in trials[:2]]
+    assert found == [*({"trial": each} for each in (*as_they_were, *trials[2:])), {}]
+
+    with engine.begin() as connection:
+        command.downgrade(config(connection), "0015")
+    with reads(engine)() as session:
+        found = session.scalars(select(StudyRow.definition).order_by(StudyRow.id)).all()
+    unknown_before = {"data": {"source": "file:a.csv"}}
+    assert found == [*({"trial": each} for each in (*trials[:2], unknown_before, *trials[3:])), {}]
+
+
 def test_ensembles_that_there_are_keep_their_numbers(database_url: str, engine: Engine) -> None:
     request: dict[str, Any] = {"request": {}, "state": "QUEUED", "created_at": NOW}
     tasks = [

@@ -54,12 +54,22 @@ def texts(**data: str) -> dict[str, Any]:
     return {"trial": {"data": {"source": "file:a.csv", "text": "said", **data}, "model": {"name": "embedding_bag"}}}
 
 
+def table(**data: Any) -> dict[str, Any]:
+    return {"trial": {"data": {"source": "file:a.csv", **data}, "epochs": 30}}
+
+
 def asha(**pruner: int) -> dict[str, Any]:
     return {"pruner": {"name": "asha", "min_resource": 1, "max_resource": 27, **pruner}}
 
 
 @pytest.mark.parametrize(
-    ("migrated", "now"), [(texts(words="plain"), texts()), (asha(reduction_factor=3), asha())], ids=["words", "asha"]
+    ("migrated", "now"),
+    [
+        (texts(words="plain"), texts()),
+        (table(find_dates=False), table()),
+        (asha(reduction_factor=3), asha()),
+    ],
+    ids=["words", "dates", "asha"],
 )
 def test_a_file_that_is_silent_about_what_a_migration_wrote_agrees_with_the_study(
     migrated: dict[str, Any], now: dict[str, Any]
@@ -86,6 +96,8 @@ def test_a_file_that_is_silent_about_what_a_migration_wrote_agrees_with_the_stud
             "sampler.seed",
         ),
         (texts(words="plain"), texts(words="by_script"), "trial.data.words"),
+        (table(find_dates=False), table(find_dates=True), "trial.data.find_dates"),
+        (table(find_dates=False), table(dates={"d": "iso"}), "trial.data.dates"),
         (asha(reduction_factor=3), asha(reduction_factor=2), "pruner.reduction_factor"),
         ({}, {"budget": {"trials": 11}, "enqueue": [{"optimizer.lr": 0.05}] * 11}, "enqueue"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import httpx
@@ -133,6 +133,22 @@ def test_a_data_frames_rows_are_predicted_its_nans_as_gaps() -> None:
     assert json.loads(server.requests[0].content)["rows"] == [
         {"age": 39, "hours": None, "job": "a"},
         {"age": 40, "hours": 1.5, "job": None},
+    ]
+
+
+def test_dates_go_as_texts_that_say_the_zone_and_a_missing_one_is_a_gap() -> None:
+    said = {"trial": 1, "task": "regression", "target": "pay", "predictions": [], "notes": []}
+    server = Server(httpx.Response(200, json=said), httpx.Response(200, json=said))
+    at = pd.Series([pd.Timestamp("2024-05-01T14:30", tz="+02:00"), None])
+    frame = pd.DataFrame({"at": at, "day": [date(2024, 5, 1), None]})
+
+    server.client().predict("s", frame)
+    server.client().predict("s", [{"at": datetime.fromisoformat("2024-05-01T14:30")}])
+
+    sent = [json.loads(request.content)["rows"] for request in server.requests]
+    assert sent == [
+        [{"at": "2024-05-01T14:30:00+02:00", "day": "2024-05-01"}, {"at": None, "day": None}],
+        [{"at": "2024-05-01T14:30:00"}],
     ]
 
 

@@ -121,6 +121,36 @@ def test_of_a_regression_too(tmp_path: Path) -> None:
     assert [column for column, _ in study.look.telling] == ["net"]
 
 
+def test_dates_that_can_be_read_one_way_are_written_down_with_it(tmp_path: Path) -> None:
+    at = pd.Series(pd.date_range("2024-01-01", periods=2_400, freq="3h"))
+    table = pd.DataFrame({
+        "size": np.random.default_rng(0).normal(size=2_400),
+        "sent": at.dt.strftime("%d.%m.%Y"),
+        "paid": at.dt.strftime("%Y-%m-%d %H:%M"),
+        "due": [f"{1 + row % 12}/{1 + row // 12 % 12}/2024" for row in range(2_400)],
+        "kind": WORDS * 40,
+    })  # fmt: skip
+
+    study, definition = written(table, tmp_path / "bills.csv", target="kind")
+
+    assert definition.trial["data"]["dates"] == {"sent": "%d.%m.%Y", "paid": "iso"}
+    assert study.look.prepared.columns == ["size", "sent", "paid"]
+    shown = said(study)
+    assert "2024-01-01 to 2024-10-" in shown
+    assert "dates that can be read in 2 ways: say which it is" in shown
+    assert "sent, paid tell when a row was" in shown
+    assert "`time: sent` in its split tests on the latest" in shown
+
+
+def test_a_date_alone_may_give_the_target_away_by_its_hour(tmp_path: Path) -> None:
+    at = pd.Series(pd.date_range("2024-01-01", periods=900, freq="7h"))
+    table = pd.DataFrame({"size": np.random.default_rng(0).normal(size=900), "at": at, "shift": at.dt.hour < 12})
+
+    study, _ = written(table.assign(shift=table["shift"].map({True: "early", False: "late"})), tmp_path / "shifts.csv")
+
+    assert [column for column, _ in study.look.telling] == ["at"]
+
+
 @pytest.mark.parametrize(("rows", "kept"), [(60, "drop"), (2_000, "together")])
 def test_rows_that_repeat_others_do_not_validate_what_they_taught(rows: int, kept: str, tmp_path: Path) -> None:
     table = pd.DataFrame(

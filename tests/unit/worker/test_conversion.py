@@ -182,3 +182,30 @@ def test_a_model_of_texts_is_compared_on_rows_as_it_reads_them(tmp_path: Path, f
     encoded = original.schema.encode(rows)  # type: ignore[arg-type]  # a table
     found = program(*map(torch.from_numpy, encoded)).softmax(1)
     assert found.detach().numpy() == pytest.approx(original.probabilities(rows), abs=1e-4)
+
+
+def test_a_model_from_before_dates_were_learned_from_is_compared_on_the_rows_that_it_had(tmp_path: Path) -> None:
+    """In its time it was guessed what of 03/04/2023 is the month."""
+    at = pd.Series(pd.date_range("2023-01-01", periods=80)).dt.strftime("%d/%m/%Y")
+    pd.DataFrame({"x": range(80), "at": at, "label": ["a", "b"] * 40}).to_csv(tmp_path / "m.csv", index=False)
+    artifacts = Artifacts(str(tmp_path / "artifacts"))
+    library = Library(artifacts, (tmp_path,), tmp_path / "cache")
+    data = {"source": "file:m.csv", "split": {"time": "at"}, "find_dates": False}
+    trial = Assignment(
+        attempt=AttemptKey(1, 0, 1),
+        study="study",
+        parameters={},
+        trial={"kind": "train", "data": data, "epochs": 1},
+        metric="val/accuracy",
+        direction="maximize",
+    )
+    assert run(Training(artifacts, library, "cpu"), trial) == "finished"
+    folder = artifacts.attempt(AttemptKey(1, 0, 1))
+    document = json.loads(folder.read("model.json"))
+    del document["schema"]["dates"], document["config"]["data"]["dates"], document["config"]["data"]["find_dates"]
+    folder.write("model.json", json.dumps(document).encode())
+    place = Workplace(1, 1, artifacts.task(1, 1), artifacts, lambda: False, lambda: True)
+
+    answer = Converting(library).run({"trial": 0, "attempt": 1, "form": "int8"}, place)
+
+    assert answer["measured"]["original"]["val/loss"] == pytest.approx(document["metrics"]["val/loss"])
