@@ -59,15 +59,16 @@ class Visitor:
         page = self.browser.new_page(**options) if options else self.usual.new_page()
         page.set_viewport_size({"width": width, "height": 900})
         self.opened.append(page)
-        page.on("console", lambda message: self._hear(message.type, message.text))
+        page.on("console", lambda message: self._hear(message.type, message.text, message.location["url"]))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self._see(request.url))
         page.goto(self.site.url + path)
         return page
 
-    def _hear(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
-            self.complaints.append(text)
+    def _hear(self, kind: str, text: str, url: str) -> None:
+        # That the service is not ready, as for a moment on a busy machine, is an answer, which a browser calls an error.
+        if kind in ("error", "warning") and not url.endswith("/readyz"):
+            self.complaints.append(f"{text} {url}")
 
     def _see(self, url: str) -> None:
         parts = urlsplit(url)
