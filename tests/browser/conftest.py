@@ -66,7 +66,7 @@ class Visitor:
         return page
 
     def _hear(self, kind: str, text: str, url: str) -> None:
-        # That the service is not ready, as for a moment on a busy machine, is an answer, which a browser calls an error.
+        # That the service is not ready, as for a moment on a busy machine, is an answer; a browser calls it an error.
         if kind in ("error", "warning") and not url.endswith("/readyz"):
             self.complaints.append(f"{text} {url}")
 
