@@ -306,10 +306,12 @@ def test_a_date_at_the_end_of_time_is_one_in_every_zone(tmp_path: Path, zone: st
 
 
 def test_texts_with_one_offset_keep_it_and_with_several_are_in_utc(tmp_path: Path) -> None:
-    one = schema_of(prepared(tmp_path, [f"{at}+0200" for at in HOURS])).dates[0]
+    east, west = (
+        schema_of(prepared(tmp_path, [f"{at}{zone}" for at in HOURS])).dates[0] for zone in ("+0200", "-05:30")
+    )
     several = schema_of(prepared(tmp_path, [f"{at}+0{1 + at.month // 6}:00" for at in HOURS])).dates[0]
 
-    assert (one.zone, several.zone) == ("UTC+02:00", "UTC")
+    assert (east.zone, west.zone, several.zone) == ("UTC+02:00", "UTC-05:30", "UTC")
 
 
 def test_dates_of_a_parquet_file_are_dates_of_any_type(tmp_path: Path) -> None:
@@ -323,13 +325,15 @@ def test_dates_of_a_parquet_file_are_dates_of_any_type(tmp_path: Path) -> None:
 def test_rows_to_predict_for_are_read_as_the_training_s_were(tmp_path: Path) -> None:
     schema = schema_of(prepared(tmp_path, written("%d/%m/%Y %H:%M"), dates={"d": "%d/%m/%Y %H:%M"}))
 
-    seen, notes = sent(schema, "03/04/2023 13:00", " 2023-04-03T13:00", None, "", "03/04/2031 13:00")
+    seen, notes = sent(
+        schema, "03/04/2023 13:00", " 2023-04-03T13:00", None, "", "03/04/2031 13:00", "31/12/2022 23:00"
+    )
 
     assert seen[0] == seen[1] != seen[2] == seen[3]
     [date] = schema.dates
     assert notes == [
         f"d: 2 rows have no value; it was taken as {date.fill}, as in training",
-        f"d: 1 row has a date outside those of the training, {date.first[:10]} to {date.last[:10]}",
+        f"d: 2 rows have a date outside those of the training, {date.first[:10]} to {date.last[:10]}",
     ]
 
 
