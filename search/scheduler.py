@@ -291,10 +291,8 @@ class Scheduler:
             case Enqueue() | CancelTrial() | RetryTrial() | Amend():
                 study = self._known(request.study_id, ledger)
                 return fulfil(self._reads, study, request, ledger) if study else Refused(message="the study has ended")
-            case Gone():  # names are never given twice: nothing of a worker that is gone can be running
-                self._tasks.lose_those_of(request.worker, request.reason, ledger)
-                for each in self._studies.values():
-                    each.lose_those_of(request.worker, request.reason, ledger)
+            case Gone():
+                self._lose_those_of(request, ledger)
                 return None
             case Preflighted():
                 if (study := self._studies.get(request.study_id)) is not None:
@@ -303,6 +301,12 @@ class Scheduler:
             case _:
                 self._next_round = 0.0  # a Wake: look round at once, before anything else is waited for
                 return None
+
+    def _lose_those_of(self, gone: Gone, ledger: Ledger) -> None:
+        """Names are never given twice: nothing of a worker that is gone can be running."""
+        self._tasks.lose_those_of(gone.worker, gone.reason, ledger)
+        for study in self._studies.values():
+            study.lose_those_of(gone.worker, gone.reason, ledger)
 
     def _known(self, study_id: int, ledger: Ledger) -> LiveStudy | None:
         """A study, also one that was made a moment ago and is not in memory yet."""

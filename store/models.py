@@ -133,9 +133,8 @@ class StudyRow(Base):
     __table_args__ = (
         one_of("state", StudyState),
         CheckConstraint("(ended_at IS NOT NULL) = (state IN ('COMPLETE', 'CANCELLED', 'FAILED'))", name="ended"),
-        {
-            "sqlite_autoincrement": True
-        },  # the number of a deleted study is never given again: its artifacts' path has it
+        # The number of a deleted study is never given again: its artifacts' path has it.
+        {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

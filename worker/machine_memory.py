@@ -33,9 +33,10 @@ def _limit(group: Group) -> int:
 
 
 def _left(group: Group) -> int:
-    limit, used = (_number(group.folder / name) for name in (group.files.limit, group.files.used))
-    spare = counted(group.folder / "memory.stat", group.files.spare)
-    return _ANY if limit is None or used is None or spare is None else limit - used + spare
+    if (limit := _number(group.folder / group.files.limit)) is None:
+        return _ANY
+    used, spare = _number(group.folder / group.files.used), counted(group.folder / "memory.stat", group.files.spare)
+    return _ANY if used is None or spare is None else limit - used + spare
 
 
 def _number(file: Path) -> int | None:

@@ -43,6 +43,15 @@ def store(engine: Engine, *rows: DeclarativeBase) -> None:
             session.flush()
 
 
+def store_definitions(engine: Engine, *definitions: dict[str, Any]) -> None:
+    store(engine, *(a_study(id=n, name=f"s{n}", definition=each) for n, each in enumerate(definitions, 1)))
+
+
+def stored_definitions(engine: Engine) -> list[dict[str, Any]]:
+    with reads(engine)() as session:
+        return list(session.scalars(select(StudyRow.definition).order_by(StudyRow.id)))
+
+
 def test_the_migrated_schema_is_the_fresh_one(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -73,16 +82,13 @@ def test_attempts_that_ended_before_it_was_counted_are_given_their_device_time(
 def test_studies_under_asha_keep_the_rungs_that_they_have(database_url: str, engine: Engine) -> None:
     """A study went by a factor of 3 where none is written down; whoever had written one goes on with that."""
     pruners = [{"name": "asha"}, {"name": "asha", "reduction_factor": 4}, {"name": "hyperband"}]
-    store(engine, *(a_study(id=n, name=f"s{n}", definition={"pruner": each}) for n, each in enumerate(pruners, 1)))
-    store(engine, a_study(id=4, name="s4", definition={"name": "s4"}))
+    store_definitions(engine, *({"pruner": each} for each in pruners), {"name": "s4"})
     with engine.begin() as connection:
         command.downgrade(config(connection), "0012")
     upgrade(database_url)
 
-    with reads(engine)() as session:
-        found = session.scalars(select(StudyRow.definition).order_by(StudyRow.id)).all()
     kept = [{"name": "asha", "reduction_factor": 3}, {"name": "asha", "reduction_factor": 4}, {"name": "hyperband"}]
-    assert found == [*({"pruner": each} for each in kept), {"name": "s4"}]
+    assert stored_definitions(engine) == [*({"pruner": each} for each in kept), {"name": "s4"}]
 
 
 def test_studies_of_texts_keep_what_is_a_word_to_them(database_url: str, engine: Engine) -> None:
@@ -93,24 +99,17 @@ def test_studies_of_texts_keep_what_is_a_word_to_them(database_url: str, engine:
         {"data": {"text": None}},
         {"kind": "external"},
     ]
-    store(engine, *(a_study(id=n, name=f"s{n}", definition={"trial": each}) for n, each in enumerate(trials, 1)))
-    store(engine, a_study(id=9, name="s9", definition={}))
+    store_definitions(engine, *({"trial": each} for each in trials), {})
     with engine.begin() as connection:
         command.stamp(config(connection), "0014")
     upgrade(database_url)
 
-    with reads(engine)() as session:
-        found = session.scalars(select(StudyRow.definition).order_by(StudyRow.id)).all()
     as_it_was = {"data": {"source": "file:a.csv", "text": "t", "words": "plain"}}
-    assert found == [*({"trial": each} for each in (as_it_was, *trials[1:])), {}]
+    assert stored_definitions(engine) == [*({"trial": each} for each in (as_it_was, *trials[1:])), {}]
 
     with engine.begin() as connection:
         command.downgrade(config(connection), "0014")
-    with reads(engine)() as session:
-        assert all(
-            "words" not in each.get("trial", {}).get("data", {})
-            for each in session.scalars(select(StudyRow.definition))
-        )
+    assert all("words" not in each.get("trial", {}).get("data", {}) for each in stored_definitions(engine))
 
 
 def test_studies_of_tables_go_on_leaving_dates_out(database_url: str, engine: Engine) -> None:
@@ -122,23 +121,18 @@ def test_studies_of_tables_go_on_leaving_dates_out(database_url: str, engine: En
         {"data": {"source": "sklearn:iris"}},
         {"kind": "external"},
     ]
-    store(engine, *(a_study(id=n, name=f"s{n}", definition={"trial": each}) for n, each in enumerate(trials, 1)))
-    store(engine, a_study(id=9, name="s9", definition={}))
+    store_definitions(engine, *({"trial": each} for each in trials), {})
     with engine.begin() as connection:
         command.stamp(config(connection), "0015")
     upgrade(database_url)
 
-    with reads(engine)() as session:
-        found = session.scalars(select(StudyRow.definition).order_by(StudyRow.id)).all()
     as_they_were = [each | {"data": each["data"] | {"find_dates": False}} for each in trials[:2]]
-    assert found == [*({"trial": each} for each in (*as_they_were, *trials[2:])), {}]
+    assert stored_definitions(engine) == [*({"trial": each} for each in (*as_they_were, *trials[2:])), {}]
 
     with engine.begin() as connection:
         command.downgrade(config(connection), "0015")
-    with reads(engine)() as session:
-        found = session.scalars(select(StudyRow.definition).order_by(StudyRow.id)).all()
     unknown_before = {"data": {"source": "file:a.csv"}}
-    assert found == [*({"trial": each} for each in (*trials[:2], unknown_before, *trials[3:])), {}]
+    assert stored_definitions(engine) == [*({"trial": each} for each in (*trials[:2], unknown_before, *trials[3:])), {}]
 
 
 def test_ensembles_that_there_are_keep_their_numbers(database_url: str, engine: Engine) -> None:
