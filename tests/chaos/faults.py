@@ -52,7 +52,7 @@ def kill_database(service: Service, chance: random.Random) -> None:
 
 
 def wipe_redis(service: Service, _chance: random.Random) -> None:
-    service.redis.client.flushall()
+    service.redis.wipe()
 
 
 def stop_runner(service: Service, chance: random.Random) -> None:

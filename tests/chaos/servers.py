@@ -22,19 +22,23 @@ class Redis:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5)
-
     def start(self) -> None:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
         self._process = subprocess.Popen([find_binary("redis-server"), *options], stdout=subprocess.DEVNULL)
-        wait_for(lambda: self.client.ping(), redis.RedisError)
+        wait_for(self._answers, redis.RedisError)
+
+    def wipe(self) -> None:
+        with redis.Redis(port=self.port, socket_timeout=5) as client:
+            client.flushall()
 
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def _answers(self) -> None:
+        with redis.Redis(port=self.port, socket_timeout=5) as client:
+            client.ping()
 
 
 class Postgres:
