@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from api.errors import problem
 from search.findings import Finding, of_model, path_of
-from search.plain import NotPlain, check_plain
+from search.plain import MOST_VALUES, NotPlain, check_plain
 from search.suggestions import nearest
 from store.errors import Problem
 from trialyard.study_file import from_yaml
@@ -41,6 +41,8 @@ class RequestModel(BaseModel):
 class PlainRequest(Request):
     """A request whose body is limited in size and, as JSON, holds only what every database can store."""
 
+    _large = 50_000  # bytes that take a few milliseconds
+
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
             most: int = self.app.state.parts.settings.max_body_bytes
@@ -51,16 +53,21 @@ class PlainRequest(Request):
         return self._body
 
     async def json(self) -> Any:
-        document = await self._parsed(await self.body())
+        body = await self.body()
+        # To read a large one takes seconds, in which the event loop would answer nobody.
+        return await anyio.to_thread.run_sync(self._plain, body) if len(body) > self._large else self._plain(body)
+
+    def _plain(self, body: bytes) -> Any:
+        document = self._parsed(body)
         try:
-            findings = check_plain(document)
+            findings = check_plain(document, max(len(body), MOST_VALUES))
         except NotPlain as error:
             findings = [error.finding]
         if findings:
             raise WrongBody(findings)
         return document
 
-    async def _parsed(self, body: bytes) -> Any:
+    def _parsed(self, body: bytes) -> Any:
         try:
             return json.loads(body, object_pairs_hook=_without_twins)
         except (ValueError, RecursionError) as error:
@@ -83,10 +90,11 @@ class PlainRequest(Request):
 class YamlRequest(PlainRequest):
     """One whose body is a study file as people write it."""
 
-    async def _parsed(self, body: bytes) -> Any:
+    _large = 1000
+
+    def _parsed(self, body: bytes) -> Any:
         try:
-            # A large one takes seconds, in which the event loop would answer nobody.
-            return await anyio.to_thread.run_sync(from_yaml, body.decode())
+            return from_yaml(body.decode())
         except ValueError as error:
             raise HTTPException(400, f"the body is not valid YAML: {error}") from None
 

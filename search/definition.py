@@ -22,7 +22,7 @@ from search.knobs import Kind, check_knobs, check_points, check_trial, knob_valu
 from search.objectives import check_objectives, read_objectives
 from search.parameter_constraints import SECTION, check_inequalities, read_inequalities
 from search.parameters import Constant, Parameter, Range
-from search.plain import NotPlain, check_plain, check_size
+from search.plain import NotPlain, check_plain, check_size, check_whole_size
 from search.points import SECTION as ENQUEUE
 from search.points import read_enqueued
 from search.region import Region
@@ -162,6 +162,7 @@ def parse(document: object) -> Definition:
     """
     try:
         findings = check_plain(document)
+        check_size(document)
     except NotPlain as error:
         raise DefinitionError(problems([error.finding], document)) from None
     if not isinstance(document, dict):
@@ -189,7 +190,7 @@ def parse(document: object) -> Definition:
         definition = definition.model_copy(update={"enqueue": points})
         findings = findings or _check_enqueued(definition)
     if definition is not None and not findings:  # it is stored as this document, and is to be read again
-        findings = check_size(definition.document(), " with its defaults and the values that its conditions let in")
+        findings = check_whole_size(definition.document())
     if definition is None or findings:
         raise DefinitionError(problems(findings, document))
     return definition

@@ -6,12 +6,12 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from search.findings import MOST_PROBLEMS, Finding, Location, shown
 
 MOST_BYTES = 1_000_000
-MOST_VALUES = 500_000  # no more fit into that many bytes; aliases in a document can share one value endlessly
+MOST_VALUES = 500_000  # no more fit into that many bytes
 MOST_DEPTH = 32
 LARGEST_INT = 2**53  # beyond it, readers that hold numbers as floats lose digits
 
@@ -27,28 +27,49 @@ class NotPlain(Exception):
         super().__init__(finding.message)
 
 
-def check_plain(document: object) -> list[Finding]:
+def check_plain(document: object, most_values: int = MOST_VALUES) -> list[Finding]:
     """Values that JSON or a database cannot hold, each with its place; at most as many as will be told.
 
     Raises:
-        NotPlain: the document is no JSON at all, too deep or too large.
+        NotPlain: the document is no JSON at all, too deep, or of too many values.
     """
     findings: list[Finding] = []
     for count, (at, value) in enumerate(_walk(document)):
-        if count > MOST_VALUES:
+        if count > most_values:  # aliases can share one value endlessly
             raise NotPlain(Finding((), "is too large", f"a study may have {MOST_BYTES:,} bytes"))
+        if isinstance(value, dict | list) and len(value) > most_values:
+            raise NotPlain(Finding(at, f"has {len(value):,} entries", f"a study may have {MOST_BYTES:,} bytes in all"))
         finding = _check_value(at, value)
         if finding and len(findings) < MOST_PROBLEMS:
             findings.append(finding)
-    if too_large := check_size(document):
-        raise NotPlain(too_large[0])
     return findings
 
 
-def check_size(document: object, when: str = "") -> list[Finding]:
-    """Whether a document, or what it has become, has more bytes than a study may have."""
-    size = len(json.dumps(document))
+def check_size(document: object) -> None:
+    """See that a document has no more bytes than a study may have.
+
+    Raises:
+        NotPlain: it has; tells of the innermost value that most of them are in.
+    """
+    at: Location = ()
+    size, value = len(json.dumps(document)), document
+    if size > MOST_BYTES:
+        while inner := next(((key, each) for key, each in _entries(value) if 2 * len(json.dumps(each)) > size), None):
+            at, value = (*at, inner[0]), inner[1]
+        message = f"has {len(json.dumps(value)):,} bytes"
+        raise NotPlain(Finding(at, message, f"a study may have {MOST_BYTES:,}{' in all' if at else ''}"))
+
+
+def check_whole_size(document: object) -> list[Finding]:
+    """The same of what a study file has become, whose places are not all in the file."""
+    size, when = len(json.dumps(document)), " with its defaults and the values that its conditions let in"
     return [Finding((), f"has {size:,} bytes{when}", f"a study may have {MOST_BYTES:,}")] if size > MOST_BYTES else []
+
+
+def _entries(value: object) -> Iterable[tuple[int | str, object]]:
+    if isinstance(value, dict):
+        return value.items()
+    return enumerate(value) if isinstance(value, list) else ()
 
 
 def _walk(document: object) -> Iterator[tuple[Location, object]]:
@@ -63,9 +84,7 @@ def _walk(document: object) -> Iterator[tuple[Location, object]]:
             for key in value:
                 if not isinstance(key, str):
                     raise NotPlain(Finding(at, f"has the key {shown(key)}, which is no text", "put it in quotes"))
-            waiting.extend(((*at, key), each) for key, each in value.items())
-        elif isinstance(value, list):
-            waiting.extend(((*at, index), each) for index, each in enumerate(value))
+        waiting.extend(((*at, key), each) for key, each in _entries(value))
 
 
 def _check_value(at: Location, value: object) -> Finding | None:

@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         default=None, description="a key that always works, besides those in the database"
     )
-    max_body_bytes: int = Field(default=4 * 2**20, gt=0)
+    max_body_bytes: int = Field(default=8 * 2**20, gt=0)
     access_log: bool = Field(default=False, description="log every request, not only those that were refused or failed")
     max_dataset_bytes: int = Field(default=2**30, gt=0, description="the largest data set that may be uploaded")
 

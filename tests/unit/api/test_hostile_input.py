@@ -161,6 +161,14 @@ def test_a_body_larger_than_the_limit_is_not_read(settings: Settings) -> None:
 
 
 @on_sqlite
+def test_a_million_choices_are_refused_with_their_place(server: ApiServer) -> None:
+    answer = server.http.post(STUDIES, json=definition(parameters={"x": {"values": list(range(1_000_000))}}))
+
+    assert refusal(answer, 422) is None
+    assert [error["path"] for error in answer.json()["errors"]] == ["parameters.x.values"]
+
+
+@on_sqlite
 def test_a_body_that_is_not_json_is_refused_by_its_type(server: ApiServer) -> None:
     answer = server.http.post(STUDIES, content="name: s", headers={"content-type": "text/plain"})
 

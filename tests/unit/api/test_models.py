@@ -67,6 +67,17 @@ def test_there_must_be_a_complete_trial_of_our_own_training_that_still_has_its_m
     assert refused(server, 404, ROWS | {"trial": 9}) == "the study 's' has no trial 9"
 
 
+def test_rows_may_have_more_bytes_and_values_than_a_study(server: ApiServer) -> None:
+    server.create(**TRAIN)
+    server.add_trials([0.5])
+    leave_model(server, 0)
+
+    texts = {"rows": ["word " * 300] * 2000}
+    cells = {"rows": [{f"c{place}": 0 for place in range(300)}] * 2000}
+
+    assert refused(server, 503, texts) == refused(server, 503, cells) == refused(server, 503)
+
+
 def test_what_a_script_has_kept_is_one_zip(server: ApiServer) -> None:
     server.create(trial={"kind": "objective", "name": "mine"})
     server.add_trials([0.5, 0.25])

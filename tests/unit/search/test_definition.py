@@ -395,6 +395,26 @@ def test_depth_and_size_are_bounded():
         assert words in problems_of(train(duplicates=value))[0][1]
 
 
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        (100_000, "has 100,000 entries; 10,000 are the most"),
+        (300_000, "has 2,288,890 bytes; a study may have 1,000,000 in all"),
+        (1_000_000, "has 1,000,000 entries; a study may have 1,000,000 bytes in all"),
+    ],
+)
+def test_too_many_choices_are_told_with_their_place(count: int, message: str) -> None:
+    document = with_parameter("model.hidden", {"values": list(range(count))})
+
+    assert problems_of(document) == [("parameters.model.hidden.values", message)]
+
+
+def test_what_is_too_large_by_many_small_parts_has_no_place() -> None:
+    notes = {f"key-{number}": "x" * 1000 for number in range(1000)}
+
+    assert problems_of(train(notes=notes, more=notes)) == [("study", "has 2,030,098 bytes; a study may have 1,000,000")]
+
+
 def test_both_bounds_of_a_metric_may_be_the_same():
     bounds = [{"metric": "params", "at_least": 9}, {"metric": "params", "at_most": 9}]
 
