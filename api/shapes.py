@@ -184,7 +184,8 @@ class Copied(Shape):
 
 
 class Trial(Shape):
-    """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`.
+    """A trial. `values` are the objective's, once it is complete; `metrics` are the last ones reported, at `step`: none
+    before the first report.
 
     `feasible`: whether it keeps the study's constraints and fits into memory; null while that is not known. `lineage`:
     in a population, what it went on from, in order; `parameters` are those of now.
@@ -195,7 +196,7 @@ class Trial(Shape):
     parameters: dict[str, Any]
     values: dict[str, float] | None
     feasible: bool | None
-    metrics: dict[str, float] | None
+    metrics: dict[str, float]
     step: int | None
     created_at: datetime
     started_at: datetime | None
@@ -215,7 +216,7 @@ class Trial(Shape):
             parameters=trial.parameters,
             values=trial.values,
             feasible=None if trial.violation is None else trial.violation <= 0,
-            metrics=trial.metrics,
+            metrics=trial.metrics or {},
             step=trial.step,
             created_at=trial.created_at,
             started_at=trial.started_at,

@@ -82,7 +82,8 @@ def of_text(error: Mapping[str, Any]) -> tuple[str, str]:
     """The message and hint for a value of an address or a header, where all is text, from pydantic's error."""
     kind, value, context = error["type"], error.get("input"), error.get("ctx", {})
     if kind == "missing":
-        return "is missing", ""
+        part, name = error["loc"]
+        return "is missing", f"say it in the address, as in ?{name}=…" if part == "query" else ""
     if kind in ("literal_error", "enum"):
         known = re.findall(r"'([^']*)'", context["expected"])
         return _no_such_name(str(value), known)

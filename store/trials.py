@@ -120,6 +120,11 @@ class Trials:
         newest = self._session.scalar(query.where(AttemptRow.number == number))
         return None if newest is None else AttemptKey(self._study.id, number, newest)
 
+    def last_step(self, key: AttemptKey) -> int | None:
+        """The highest step that an attempt has reported."""
+        of_attempt = (ReportRow.study_id, ReportRow.number, ReportRow.attempt)
+        return self._session.scalar(select(func.max(ReportRow.step)).where(tuple_(*of_attempt) == tuple_(*key)))
+
     def reports(self, number: int, after: tuple[int, int] | None, most: int) -> Sequence[ReportRow]:
         """At most `most` reports of a trial by attempt and step, behind the (attempt, step) `after`."""
         query = select(ReportRow).where(ReportRow.study_id == self._study.id, ReportRow.number == number)

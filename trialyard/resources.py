@@ -140,7 +140,7 @@ class Trial(Resource):
     parameters: dict[str, Any]
     values: dict[str, float] | None = None
     feasible: bool | None = None
-    metrics: dict[str, float] | None = None
+    metrics: dict[str, float] = {}
     step: int | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None

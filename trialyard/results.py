@@ -65,7 +65,7 @@ def print_best(console: Console, best: BestTrial) -> None:
     is_ours = best.trial.get("kind", "train") == "train"
     shown = WORTH if is_ours else ("",)
     lines = [f"best trial: {best.number}"]
-    metrics = {name: value for name, value in sorted((best.metrics or {}).items()) if name.startswith(shown)}
+    metrics = {name: value for name, value in sorted(best.metrics.items()) if name.startswith(shown)}
     width = max(map(len, metrics), default=0) + 2
     lines += [f"  {name:<{width}}{figure(value)}" for name, value in metrics.items()]
     if best.artifacts:

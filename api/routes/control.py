@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import Field, JsonValue
 
 from api.deps import Number, StudyName, Wired
@@ -70,7 +70,7 @@ def change_study(name: StudyName, body: AmendBody, parts: Wired) -> Study:
 
 
 @router.post("/trials", status_code=201)
-def enqueue_trial(name: StudyName, body: EnqueueBody, parts: Wired) -> Trial:
+def enqueue_trial(name: StudyName, body: EnqueueBody, parts: Wired, response: Response) -> Trial:
     """Make a trial with these parameters; it is the next one to begin, and counts as one of the budget's.
 
     Those that are left out have the value that the section `trial` says, or a constant; else the sampler proposes them.
@@ -81,7 +81,9 @@ def enqueue_trial(name: StudyName, body: EnqueueBody, parts: Wired) -> Trial:
     point = completed(space.conditions, body.parameters, definition.told())
     if problems := space.check_given(point, definition.sampler.name):
         raise Unprocessable("; ".join(map(str, problems)), problems)
-    return _trial(parts, study, _ask(parts, Enqueue(study_id=study.id, parameters=point)))
+    trial = _trial(parts, study, _ask(parts, Enqueue(study_id=study.id, parameters=point)))
+    response.headers["Location"] = f"/api/v1/studies/{name}/trials/{trial.number}"
+    return trial
 
 
 @router.post("/trials/{number}/cancel")

@@ -21,6 +21,7 @@ from store.messages import (
     Ask,
     AttemptKey,
     Decision,
+    DecisionName,
     Finish,
     Handed,
     Metrics,
@@ -82,14 +83,22 @@ def ask(name: StudyName, body: AskBody, parts: Wired, response: Response) -> Han
 
 @router.post("/trials/{number}/report")
 def report(name: StudyName, number: Number, body: ReportBody, parts: Wired) -> DecisionShape:
-    """Record the metrics of one step. The decision says whether to go on: `prune` and `pause` end the attempt."""
-    key = _attempt_of(_external(parts, name), number, body.token)
+    """Record the metrics of one step. The decision says whether to go on: `prune` and `pause` end the attempt.
+
+    What is reported twice is answered alike, also when the first answer has ended the attempt.
+    """
+    study = _external(parts, name)
+    key = _attempt_of(study, number, body.token)
     answer = parts.scheduler.ask(Report(attempt=key, step=body.step, metrics=body.metrics))
     if not isinstance(answer, Decision):
         raise _unexpected(answer)
-    if answer.stale:
+    if not answer.stale:
+        return DecisionShape(decision=answer.decision)
+    with parts.reads() as session:
+        decided = _decided(Trials(session, study), key, body.step)
+    if decided is None:
         raise _stale(key)
-    return DecisionShape(decision=answer.decision)
+    return DecisionShape(decision=decided)
 
 
 @router.post("/trials/{number}/tell")
@@ -137,6 +146,17 @@ _STATES: dict[str, TrialState] = {
     "diverged": TrialState.FAILED,
     "infeasible": TrialState.PRUNED,
 }
+
+
+def _decided(trials: Trials, key: AttemptKey, step: int) -> DecisionName | None:
+    """What a report was answered that ended this attempt: the worker has not heard it if it reports the step again."""
+    attempt = trials.attempt(key)
+    if attempt is None or trials.newest_attempt(key.number) != key or step != trials.last_step(key):
+        return None
+    return _LAST_WORDS.get(attempt.outcome or "")
+
+
+_LAST_WORDS: dict[str, DecisionName] = {Outcome.PRUNED: "prune", Outcome.PAUSED: "pause"}
 
 
 def _check_repeated(trial: TrialRow, outcome: Outcome | None, body: TellBody) -> None:

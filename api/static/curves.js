@@ -29,7 +29,7 @@ export class Curves {
   async load() {
     const asked = this.metric;
     this.points = new Map();
-    const chosen = this.#choice(this.study.sorted().filter((trial) => trial.metrics));
+    const chosen = this.#choice(this.study.sorted().filter((trial) => trial.step != null));
     const query = { metric: asked, numbers: chosen.join(",") };
     for await (const items of chosen.length ? pages(`${studyPath(this.study.name)}/curves`, query) : []) {
       if (asked !== this.metric) return; // another one was chosen meanwhile
@@ -153,7 +153,7 @@ export class Curves {
   }
 
   #describe(drawn, groups) {
-    const all = [...this.study.trials.values()].filter((trial) => trial.metrics).length;
+    const all = [...this.study.trials.values()].filter((trial) => trial.step != null).length;
     const best = this.study.bestTrial();
     const parts = [
       sample("best", "", best && groups.best.length ? `best, trial ${best.number} (${number(this.study.value(best))})` : null),

@@ -81,7 +81,7 @@ def test_the_rows_of_a_file_are_predicted_as_the_training_measured(system: Syste
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     hits = sum(row["prediction"] == row["income"] for row in rows)
-    assert hits / TEST_ROWS == pytest.approx((best.metrics or {})["test/accuracy"])
+    assert hits / TEST_ROWS == pytest.approx(best.metrics["test/accuracy"])
     predict_file(system.client, "incomes", [system.folder / "test.csv"], output=tmp_path / "small.csv", int8=True)
     with (tmp_path / "small.csv").open() as stream:
         small = [row["prediction"] for row in csv.DictReader(stream)]
@@ -114,7 +114,7 @@ def test_a_model_is_taken_away_with_its_card_and_predicts_without_the_service(sy
     assert re.search(r"^bytes: \d+, int8 \d+$", output, re.MULTILINE)
     assert "README.md, model.int8.safetensors, model.json, model.onnx, model.pt2, model.safetensors" in output
     model = load(LocalFolder(tmp_path / "m"))
-    assert model.metrics["test/accuracy"] == (best.metrics or {})["test/accuracy"]
+    assert model.metrics["test/accuracy"] == best.metrics["test/accuracy"]
     row = pd.DataFrame([{"age": 70, "job": "pilot", "member": True, "hours": 43.0}])
     assert model.probabilities(row)[0].tolist() == pytest.approx(answered.predictions[0].probabilities)
     card = (tmp_path / "m" / "README.md").read_text()
@@ -143,7 +143,7 @@ def test_ensembles_are_built_by_workers_predict_and_are_taken_away(system: Syste
     for ensemble in built.values():
         assert ensemble["best_member"]["trial"] == best.number
         alone = ensemble["best_member"]["metrics"]["test/accuracy"]
-        assert alone == pytest.approx((best.metrics or {})["test/accuracy"])
+        assert alone == pytest.approx(best.metrics["test/accuracy"])
         said = {"val/loss", "test/loss", "test/accuracy"} & set(ensemble["metrics"])
         assert said == {"test/loss", "test/accuracy"} | ({"val/loss"} if ensemble["method"] != "refit" else set())
         assert ensemble["latency_ms"]["ensemble"] > 0

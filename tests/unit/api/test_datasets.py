@@ -100,6 +100,16 @@ def test_a_file_that_cannot_be_kept_is_refused(
 
 
 @on_sqlite
+def test_what_an_upload_does_not_say_is_told_with_its_place(server: ApiServer) -> None:
+    answer = server.http.post("/api/v1/datasets", params={"name": "mine"}, content=ROWS)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {"path": "file", "message": "is missing", "hint": "say it in the address, as in ?file=…"}
+    ]
+
+
+@on_sqlite
 def test_a_body_without_a_length_is_cut_off_where_it_grows_too_large(server: ApiServer) -> None:
     pieces = (ROWS for _ in range(10))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -82,6 +82,60 @@ def test_a_pruned_trial_may_be_told_of_and_stays_pruned(server: ApiServer) -> No
             told = tell(server, handout, metrics={"val/loss": value})
         assert decisions == ["continue", "prune"]
         assert (told.status_code, told.json()["state"], told.json()["values"]) == (200, "PRUNED", None)
+
+
+def report_twice(server: ApiServer, handout: dict[str, Any], value: float, after: Callable[[], object]) -> list[Any]:
+    """The answers to a report, to the same once more, and to the next step's; `after` follows the first."""
+    path, token = f"s/trials/{handout['number']}/report", handout["token"]
+    first = server.post(path, {"token": token, "step": 1, "metrics": {"val/loss": value}})
+    after()
+    again = server.post(path, {"token": token, "step": 1, "metrics": {"val/loss": value}})
+    further = server.post(path, {"token": token, "step": 2, "metrics": {"val/loss": value}})
+    return [each.json().get("decision", each.status_code) for each in (first, again, further)]
+
+
+@on_sqlite
+def test_a_report_whose_answer_was_lost_on_the_way_is_answered_again(server: ApiServer) -> None:
+    server.create("s", pruner={"name": "threshold", "upper": 1.0}, budget={"trials": 3, "parallel": 3})
+    with server.scheduling():
+        pruned, paused, told = ask(server, count=3)
+
+        assert report_twice(server, pruned, 5.0, lambda: None) == ["prune", "prune", 409]
+        assert report_twice(server, told, 0.5, lambda: tell(server, told)) == ["continue", 409, 409]
+        server.post("s/pause")
+        assert report_twice(server, paused, 0.5, lambda: None) == ["pause", "pause", 409]
+        assert server.get("s")["counts"] == server.get("s")["counts"] | {"pruned": 1, "complete": 1, "paused": 1}
+
+
+@on_sqlite
+def test_nothing_is_said_again_to_an_attempt_that_another_one_has_followed(server: ApiServer) -> None:
+    def taken_up_again() -> None:
+        server.post("s/resume")
+        assert [handout["attempt"] for handout in ask(server, worker="w2")] == [2]
+
+    server.create("s", budget={"trials": 1})
+    with server.scheduling():
+        [handout] = ask(server)
+        server.post("s/pause")
+
+        assert report_twice(server, handout, 0.5, taken_up_again) == ["pause", 409, 409]
+
+
+@on_sqlite
+def test_a_trial_that_has_reported_nothing_has_no_metrics(study: ApiServer) -> None:
+    [handout] = ask(study)
+
+    trial = study.get(f"s/trials/{handout['number']}")
+
+    assert (trial["state"], trial["metrics"], trial["values"]) == ("RUNNING", {}, None)
+
+
+@on_sqlite
+def test_a_trial_that_was_enqueued_has_an_address(study: ApiServer) -> None:
+    answer = study.post("s/trials", {"parameters": {"x": 0.5}})
+
+    assert answer.status_code == 201, answer.text
+    assert study.http.get(answer.headers["location"]).json() == answer.json()
 
 
 @on_sqlite
