@@ -55,7 +55,7 @@ export const SERIES = [
 /** `name`: the metric that it shows, where its title does not say it. */
 export function axis(title, more = {}, name = title) {
   const line = colour("line");
-  const bytes = BYTES.has(name) ? { tickformat: ".4~s", ticksuffix: "B" } : {};
+  const bytes = BYTES.has(name) ? { tickformat: ".6~s", ticksuffix: "B" } : {};
   return {
     title: { text: title, standoff: 8, font: { size: 12 } },
     gridcolor: line,
