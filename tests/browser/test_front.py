@@ -40,7 +40,9 @@ def test_a_study_with_several_objectives_shows_its_front(visitor: Visitor) -> No
     assert page.locator("#rows tr.is-best").count() == 3
     expect(page.locator('#columns th[data-key="params"]')).to_be_visible()
 
-    canvas = page.locator("#parallel canvas").last  # the last axis is the first objective's, the one before the second's
+    canvas = page.locator(
+        "#parallel canvas"
+    ).last  # the last axis is the first objective's, the one before the second's
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box is not None
