@@ -121,7 +121,7 @@ def log(
 
 @commands.command()
 def best(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SERVER_URL) -> None:
-    """Print the best trial and its parameters, ready to be used. Of several objectives it is the trials that none beats."""
+    """Print the best trial and its parameters, ready to be used. Of several objectives: the trials that none beats."""
     from trialyard.resources import Pareto
     from trialyard.results import print_best, print_front
 
