@@ -71,9 +71,11 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def bare_yard(engine: Engine, redis_url: str) -> Yard:
+def bare_yard(engine: Engine, redis_url: str) -> Iterator[Yard]:
     """The world without an active scheduler."""
-    return Yard(engine, redis_url)
+    yard = Yard(engine, redis_url)
+    yield yard
+    yard.client.close()
 
 
 @pytest.fixture

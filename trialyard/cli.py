@@ -107,7 +107,7 @@ def init(
         Path | None, typer.Option("--output", "-o", help="The study file; NAME.yaml if not given.")
     ] = None,
 ) -> None:
-    """Write a first study file for your data or your script, and say what was found in them."""
+    """Write a first study file for your data or your script. It says what was found in them."""
     if data.endswith(".py"):
         from trialyard import first_script
 
@@ -131,7 +131,8 @@ def run(
     ] = None,
     objectives: Objectives = None,
 ) -> None:
-    """Search as a study file says: start everything, show the progress, print the best trial, stop everything."""
+    """Search as a study file says, and start all that this needs. Shows the progress, prints the best trial, and stops
+    everything."""
     with StopSignals() as signals, _service():
         from trialyard import run as runner
 
@@ -148,7 +149,7 @@ def up(
     workers: Annotated[int, typer.Option(min=0, help="CPU workers, and workers on each GPU.")] = 2,
     objectives: Objectives = None,
 ) -> None:
-    """Start server, scheduler and workers on this machine, to stay."""
+    """Start server, scheduler and workers here, to stay."""
     with StopSignals() as signals, _service():
         from trialyard import run as runner
 
@@ -219,7 +220,7 @@ def worker(
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the newest schema (the scheduler does so too when it starts)."""
+    """Bring the database to the newest schema. The scheduler does so too when it starts."""
     with _service():
         from trialyard import services
 
@@ -233,7 +234,7 @@ def doctor(
     ] = "installation",
     file: Annotated[Path | None, typer.Argument(help="The study file, with `model` and `data`.")] = None,
 ) -> None:
-    """Check this installation, list the knobs, or show what a study trains and on what."""
+    """Check this installation, list the knobs, or explain a study. Of a study it says what is trained, and on what."""
     with _service():
         from trialyard import doctor as doctors
 

@@ -48,6 +48,6 @@ def list_datasets(server: Server = DEFAULT_SERVER_URL) -> None:
 
 @commands.command("delete")
 def delete(name: Name, server: Server = DEFAULT_SERVER_URL) -> None:
-    """Forget a data set; not while a study that has not ended trains on it."""
+    """Forget a data set. It is refused while a study that trains on it has not ended."""
     with open_client(server) as client:
         client.delete_dataset(name)

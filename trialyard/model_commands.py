@@ -39,7 +39,7 @@ def predict(
     int8: Annotated[bool, typer.Option("--int8", help="With linear layers in eight bits.")] = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Predict for the rows of a file: a class with its probability, or a value, beside each row."""
+    """Predict for the rows of a file. Beside each row stands a class with its probability, or a value."""
     from trialyard.predict import predict_file
 
     with open_client(server) as client:
@@ -58,7 +58,7 @@ def export_model(
     int8: Annotated[bool, typer.Option("--int8", help="Also with linear layers in eight bits, measured.")] = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Write a model into a folder: weights, configuration, preprocessing, class names and a card.
+    """Write a model into a folder. There are weights, configuration, preprocessing, class names and a card.
 
     Of a script of one's own, what the trial has written into its folder.
     """
@@ -92,7 +92,7 @@ def rescore(
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Train the best trials of a study again from other seeds: the best of many noisy values flatters itself."""
+    """Train a study's best trials again from other seeds. The best of many noisy values flatters itself."""
     from trialyard.rescoring import rescores_table, wait_for
 
     with open_client(server) as client:
@@ -119,7 +119,7 @@ def build_ensemble(
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Build an ensemble of a study's trials and show what it came to, or list those that there are."""
+    """Build an ensemble of a study's trials, or list them. Shows what it came to."""
     from trialyard.ensembles import ensembles_table, how_to_use, wait_for
 
     given = {"candidates": candidates, "rounds": rounds, "seed": seed}
@@ -148,7 +148,7 @@ def refit(
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Train the best configuration again on training and validation rows: an ensemble by the method refit."""
+    """Train the best configuration on validation rows too. It is an ensemble by the method refit."""
     build_ensemble(study, "refit", None, seeds, as_json=as_json, server=server)
 
 
@@ -158,7 +158,7 @@ def write_report(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file; STUDY.html if left out.")] = None,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Write a study into one HTML file, pictures and all, to be sent to a colleague."""
+    """Write a study into one HTML file, pictures and all."""
     file = output or Path(f"{study}.html")
     with open_client(server) as client:
         text = b"".join(client.report_page(study))

@@ -121,7 +121,7 @@ def log(
 
 @commands.command()
 def best(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SERVER_URL) -> None:
-    """Print the best trial and its parameters, ready to be used; of several objectives the trials that none beats."""
+    """Print the best trial and its parameters, ready to be used. Of several objectives: the trials that none beats."""
     from trialyard.resources import Pareto
     from trialyard.results import print_best, print_front
 
@@ -162,7 +162,7 @@ def importance(
 
 @commands.command()
 def rungs(study: StudyName, as_json: AsJson = False, server: Server = DEFAULT_SERVER_URL) -> None:
-    """Print what became of the trials at the rungs of the study's pruner."""
+    """Print what became of the trials at the pruner's rungs."""
     from trialyard.tables import rungs_table
 
     with open_client(server) as client:
@@ -193,7 +193,7 @@ def cancel(
     number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="One trial, not the study.")] = None,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """End a study now, or one of its trials; what it has found stays."""
+    """End a study now, or one of its trials. What it has found stays."""
     with open_client(server) as client:
         if number is None:
             typer.echo(f"{study}: {client.cancel(study).state}")
@@ -208,7 +208,7 @@ def retry(
     failed: Annotated[bool, typer.Option("--failed", help="All that FAILED.")] = False,
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Run FAILED or CANCELLED trials again, also of a study that has ended."""
+    """Run FAILED or CANCELLED trials again. The study may have ended."""
     if failed == bool(numbers):
         raise BadInput("say which trials: their numbers, or --failed")
     with open_client(server) as client:
@@ -237,7 +237,7 @@ def edit(
     ],
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Change a study's budget or priority, or change or add parameters. One that has ended runs again if that gives it
+    """Change a study's budget, its priority or its parameters. One that has ended runs again if that gives it
     something to do."""
     from trialyard.tables import print_study
 
@@ -258,7 +258,7 @@ def drain(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A worker's name, or a machine's for all its workers.")],
     server: Server = DEFAULT_SERVER_URL,
 ) -> None:
-    """Have workers leave when the trials they have in hand are done."""
+    """Have workers leave when their trials are done."""
     with open_client(server) as client:
         for worker_name in client.drain(name):
             typer.echo(f"{worker_name}: leaves when its trial is done")

@@ -2,7 +2,7 @@
 // trials and when. Of several objectives that is the hypervolume, before a reference point that all of them share.
 
 import { $, $$, boot, h, sample, say } from "./dom.js";
-import { metric } from "./format.js";
+import { between, metric } from "./format.js";
 import { bestSoFar, escapeMarkup } from "./history.js";
 import { Study } from "./model.js";
 import { Plot, SERIES, axis, colour } from "./plot.js";
@@ -35,7 +35,8 @@ function addGroup(words, members) {
   const { several, objectives, metric: name } = members[0];
   if (!several) {
     addFigure(grid, members, "Best so far over trials", (study) => stepped(study, overTrials(study)), ["trial", name]);
-    addFigure(grid, members, "Best so far over time", (study) => stepped(study, overTime(study)), ["minutes since the study began", name]);
+    const [seconds, unit] = timeUnit(Math.max(...members.map((study) => overTime(study).end)));
+    addFigure(grid, members, "Best so far over time", (study) => stepped(study, overTime(study, seconds)), [`${unit} since the study began`, name]);
     return;
   }
   addFigure(grid, members, "Hypervolume over trials", (study) => stepped(study, overVolumes(study)), ["trial", "hypervolume"]);
@@ -45,7 +46,7 @@ function addGroup(words, members) {
 /** `trace`: a study's points and their look. */
 function addFigure(grid, members, title, trace, [across, up]) {
   const id = `figure-${$$("#figures figure").length}`;
-  const counted = ["trial", "minutes since the study began"].includes(across);
+  const counted = across === "trial" || across.endsWith(" since the study began");
   const boxes = (counted ? ["log"] : ["log up", "log across"]).map((words) => [h("input", { type: "checkbox", autocomplete: "off" }), words]);
   const tools = h("div", { class: "tools" }, boxes.map(([box, words]) => h("label", { class: "check" }, box, words)).reverse());
   const place = h("div", { class: "figure tall" });
@@ -80,12 +81,16 @@ function stepped(study, { steps, end }) {
 
 const overTrials = (study) => ({ steps: bestSoFar(study, study.sorted()).map((step) => ({ ...step, x: step.number })), end: study.trials.size - 1 });
 
-function overTime(study) {
+/** `unit`: its seconds. */
+function overTime(study, unit = 1) {
   const ended = study.sorted().filter((trial) => trial.ended_at).sort((a, b) => a.ended_at.localeCompare(b.ended_at));
-  const minutes = ({ ended_at: moment }) => (Date.parse(moment) - Date.parse(study.started_at ?? study.created_at)) / 60_000;
-  const steps = bestSoFar(study, ended).map((step) => ({ ...step, x: minutes(step.trial) }));
-  return { steps, end: ended.length ? minutes(ended.at(-1)) : 0 };
+  const since = (trial) => between(study.started_at ?? study.created_at, trial.ended_at) / unit;
+  const steps = bestSoFar(study, ended).map((step) => ({ ...step, x: since(step.trial) }));
+  return { steps, end: ended.length ? since(ended.at(-1)) : 0 };
 }
+
+/** The seconds and the name of the largest unit of which a time has more than two. */
+const timeUnit = (seconds) => [[86400, "days"], [3600, "hours"], [60, "minutes"]].find(([size]) => seconds > 2 * size) ?? [1, "seconds"];
 
 function overVolumes(study) {
   const steps = (study.pareto?.volumes ?? []).map(({ number, hypervolume }) => ({ x: number, value: hypervolume, number }));

@@ -1,6 +1,6 @@
 // Numbers, times and values as text. The server's first rendering follows the same rules (api/pages.py).
 
-const BYTES = new Set(["device_memory", "bytes"]); // metrics that count them
+export const BYTES = new Set(["device_memory", "bytes"]); // metrics that count them
 
 /** A metric: the same number of decimals in a column, so that digits stand below digits; counts in full. */
 export function metric(value) {

@@ -52,7 +52,7 @@ export class Parallel {
     this.#legend();
   }
 
-  // One axis a parameter and the objective at the right.
+  // One axis a parameter, and one an objective at the right, of several the first as the last.
 
   #x(index) {
     const margin = Math.min(64, this.width / (2 * this.axes.length));
@@ -66,25 +66,23 @@ export class Parallel {
 
   #scaleColours() {
     const may = this.trials.filter(counts); // what breaks a constraint is not the best, however good
-    const values = may.map((trial) => this.study.value(trial)).filter((value) => value != null);
-    values.sort((a, b) => (this.study.maximize ? a - b : b - a)); // worst to best
-    // The worst tenth shares the first colour: one accident must not take the scale away from all others.
-    this.worst = values[Math.floor(0.1 * values.length)] ?? 0;
-    this.best = values.at(-1) ?? 1;
+    for (const axis of this.axes.filter(({ maximize }) => maximize != null)) {
+      const values = may.map(axis.read).filter((value) => value != null);
+      scale(axis, values.sort((a, b) => (axis.maximize ? a - b : b - a))); // worst to best
+    }
+    const { log, worst, best } = this.axes.at(-1);
+    [this.worst, this.best] = [worst, best];
     this.stops = isDark(colour("surface")) ? DEEP_TO_PALE : PALE_TO_DEEP;
-    const objective = this.axes.at(-1);
-    objective.log = values.length > 0 && Math.min(this.worst, this.best) > 0 && isWide(values);
-    const place = objective.log ? logarithm : Number;
-    const [low, high] = [this.worst, this.best].map(place).sort((a, b) => a - b);
-    [objective.low, objective.high] = padded(low, high).map((at) => (objective.log ? 10 ** at : at));
+    const place = log ? logarithm : Number;
     // Where all are equal, all are as good as the best.
-    this.goodness = (value) => (this.worst === this.best ? 1 : clamp((place(value) - place(this.worst)) / (place(this.best) - place(this.worst))));
+    this.goodness = (value) => (worst === best ? 1 : clamp((place(value) - place(worst)) / (place(best) - place(worst))));
   }
 
   #line(trial) {
     const value = this.study.value(trial);
     const shares = this.axes.map((axis) => axis.share(axis.read(trial)));
-    if (value == null) shares.pop(); // a trial that a rung holds, for now or for good, never came to the objective's axis
+    // A trial that a rung holds, for now or for good, never came to the objectives' axes.
+    if (value == null) shares.length -= this.study.objectives.length;
     const goodness = value == null ? -1 : this.goodness(value);
     return { trial, shares, rank: goodness, kept: this.#isKept(shares), colour: value == null ? null : this.#colourAt(goodness) };
   }
@@ -254,7 +252,21 @@ function axesOf(study) {
     const conditional = Boolean(study.definition.parameters[knob.path].when);
     return make({ key: knob.path, title: knob.path, conditional, read: (trial) => trial.parameters[knob.path], ...knob });
   });
-  return [...parameters, numberAxis({ key: "value", title: study.metric, low: 0, high: 1, read: (trial) => study.value(trial) })];
+  const objectives = study.objectives.map(({ metric: name, direction }, place) =>
+    numberAxis({ key: place ? name : "value", title: name, low: 0, high: 1, maximize: direction === "maximize", read: (trial) => trial.values?.[name] }),
+  );
+  return [...parameters, ...objectives.reverse()];
+}
+
+/** The ends of an objective's axis, by its values from the worst to the best. */
+function scale(axis, values) {
+  // The worst tenth shares the first colour: one accident must not take the scale away from all others.
+  axis.worst = values[Math.floor(0.1 * values.length)] ?? 0;
+  axis.best = values.at(-1) ?? 1;
+  axis.log = values.length > 0 && Math.min(axis.worst, axis.best) > 0 && isWide(values);
+  const place = axis.log ? logarithm : Number;
+  const [low, high] = [axis.worst, axis.best].map(place).sort((a, b) => a - b);
+  [axis.low, axis.high] = padded(low, high).map((at) => (axis.log ? 10 ** at : at));
 }
 
 function numberAxis(axis) {

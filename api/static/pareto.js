@@ -27,8 +27,8 @@ export class Pareto {
     const ahead = trials.filter((trial) => front.has(trial.number));
     const [across, up] = this.#axes();
     return this.plot.draw([...traces, this.#edge(ahead), this.#front(ahead)], {
-      xaxis: axis(this.#title(across), { type: this.logs[0].type(trials.map((trial) => this.#point(trial)[0])) }),
-      yaxis: axis(this.#title(up), { type: this.logs[1].type(trials.map((trial) => this.#point(trial)[1])) }),
+      xaxis: axis(this.#title(across), { type: this.logs[0].type(trials.map((trial) => this.#point(trial)[0])) }, across.metric),
+      yaxis: axis(this.#title(up), { type: this.logs[1].type(trials.map((trial) => this.#point(trial)[1])) }, up.metric),
     });
   }
 

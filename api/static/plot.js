@@ -2,6 +2,7 @@
 // need a graphics driver and a policy that allows eval.
 
 import { h } from "./dom.js";
+import { BYTES } from "./format.js";
 
 /** The library, once its script has run: 4.8 MB that the trials are asked for before, and the table does not wait for. */
 export function plotly() {
@@ -51,8 +52,10 @@ export const SERIES = [
   { colour: "rose", dash: "2px 5px", legend: "2 4" },
 ];
 
-export function axis(title, more = {}) {
+/** `name`: the metric that it shows, where its title does not say it. */
+export function axis(title, more = {}, name = title) {
   const line = colour("line");
+  const bytes = BYTES.has(name) ? { tickformat: ".6~s", ticksuffix: "B" } : {};
   return {
     title: { text: title, standoff: 8, font: { size: 12 } },
     gridcolor: line,
@@ -63,6 +66,7 @@ export function axis(title, more = {}) {
     tickcolor: colour("line-strong"),
     automargin: true,
     exponentformat: "power",
+    ...bytes,
     ...more,
   };
 }

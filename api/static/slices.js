@@ -66,7 +66,7 @@ export class Slices {
       layout[`xaxis${suffix}`] = axis("", { title: { text: escapeMarkup(knob.path), standoff: 4, font: { size: 11.5 } }, ...across(knob, values, gap) });
       const first = place % columns === 0;
       const title = first ? { text: this.objective.metric, standoff: 6, font: { size: 11.5 } } : { text: "" };
-      layout[`yaxis${suffix}`] = axis("", { title, type, ...range });
+      layout[`yaxis${suffix}`] = axis("", { title, type, ...range }, this.objective.metric);
       return this.#points(shown, knob, gap, suffix);
     });
     return this.plot.draw(traces, layout);

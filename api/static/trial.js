@@ -203,7 +203,7 @@ function addFigure(title) {
     legend.replaceChildren(...means.map((name) => (name.startsWith("train/") ? sample("idle", "4 3", name) : sample("accent", "", name))));
     if (models.length) legend.append(sample("line-strong", "", `${models.length} ${models[0].split("/")[0]}s`));
     const band = errors ? bounds(errors, steps) : [];
-    plot.draw([...band, ...[...models, ...means].map((name) => line(name, steps))], { xaxis: axis("step", stepRange(steps)), yaxis: axis("", valueAxis(series, steps, log)) });
+    plot.draw([...band, ...[...models, ...means].map((name) => line(name, steps))], { xaxis: axis("step", stepRange(steps)), yaxis: axis("", valueAxis(series, steps, log), title) });
   };
   plots.set(title, draw);
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visitor
@@ -51,6 +53,31 @@ def test_what_has_other_objectives_is_compared_in_other_figures(visitor: Visitor
     # Before one reference point for both: what is a little better by one objective covers more.
     first, second = page.evaluate("document.querySelector('.js-plotly-plot').data.map(({y}) => y.at(-1))")
     assert (first > second) == (front(0)[0]["val/accuracy"] > front(1)[0]["val/accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("took", "unit", "last"),
+    [
+        (timedelta(seconds=10), "seconds", 70),
+        (timedelta(minutes=9), "minutes", 10),
+        (timedelta(hours=5, minutes=59), "hours", 6),
+        (timedelta(days=3), "days", 3),
+    ],
+)
+def test_time_is_told_in_a_unit_of_which_there_are_some(
+    visitor: Visitor, took: timedelta, unit: str, last: float
+) -> None:
+    for name, ended in ((f"side-{unit}", took), (f"side-{unit}-short", timedelta())):
+        write_study(visitor.site, name, LOSS, [{"val/loss": 0.5}, {"val/loss": 0.3}], ended)
+    page = visitor.open(f"/compare?studies=side-{unit},side-{unit}-short")
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)
+
+    title, end = page.evaluate(
+        "(({layout, data}) => [layout.xaxis.title.text, data[0].x.at(-1)])"
+        "(document.querySelectorAll('.js-plotly-plot')[1])"
+    )
+    assert title == f"{unit} since the study began"
+    assert end == pytest.approx(last, rel=0.1)
 
 
 def test_eight_studies_look_different_and_a_ninth_is_left_out(visitor: Visitor) -> None:

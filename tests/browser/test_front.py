@@ -40,6 +40,22 @@ def test_a_study_with_several_objectives_shows_its_front(visitor: Visitor) -> No
     assert page.locator("#rows tr.is-best").count() == 3
     expect(page.locator('#columns th[data-key="params"]')).to_be_visible()
 
+    canvas = page.locator(
+        "#parallel canvas"
+    ).last  # the last axis is the first objective's, the one before the second's
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    axes = len(document["parameters"]) + 2
+    x = box["x"] + 64 + (axes - 2) * (box["width"] - 128) / (axes - 1)
+    page.mouse.move(x, box["y"] + box["height"] - 34)
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    expect(page.locator("#filter")).to_have_value("params>=380 params<=650")
+    expect(page.locator("#rows tr")).to_have_count(2)
+    page.locator("#filter").fill("")
+
     looked_at(page, "#analysis", "#slices")
     assert slices(page)[1]["y"] == [accuracy for accuracy, _ in VALUES]
     page.locator("#slices-objective").select_option("params")

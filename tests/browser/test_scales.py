@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,14 +20,16 @@ LOSS = {"metric": "val/loss", "direction": "minimize"}
 PARAMS = {"metric": "params", "direction": "minimize"}
 
 
-def write_study(site: Site, name: str, objective: Any, values: Sequence[dict[str, float]]) -> None:
-    """A study whose trials reported these values once, and ended with them."""
+def write_study(
+    site: Site, name: str, objective: Any, values: Sequence[dict[str, float]], took: timedelta = timedelta()
+) -> None:
+    """A study that began a minute ago, whose trials reported these values once, and ended with them after `took`."""
     now = datetime.now(UTC)
     document = definition(name, trials=len(values)) | {"objective": objective, "pruner": {"name": "none"}}
     with writes(site.engine).begin() as session:
         study = bare_study(session, name, StudyState.RUNNING, 1, definition=document)
         for number, each in enumerate(values):
-            times = {"created_at": now, "started_at": now, "ended_at": now}
+            times = {"created_at": now, "started_at": now, "ended_at": now + took}
             row = {"parameters": proposal(random.Random(number), None), "system_attrs": {}, "values": each}
             key = {"study_id": study.id, "number": number}
             session.add(TrialRow(**key, **times, **row, state=TrialState.COMPLETE, metrics=each, step=1))
@@ -146,3 +148,14 @@ def test_on_paper_a_figure_is_drawn_for_white(visitor: Visitor) -> None:
 
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     page.wait_for_function(f"{ink} === '{on_screen}'")
+
+
+def test_bytes_are_no_powers_of_ten_on_an_axis(visitor: Visitor) -> None:
+    memory = {"metric": "device_memory", "direction": "minimize"}
+    values = [{"device_memory": (400 + 50 * number) * 10.0**6, "val/loss": 0.5 - number / 10} for number in range(3)]
+    write_study(visitor.site, "scale-bytes", [memory, LOSS], values)
+    page = visitor.open("/studies/scale-bytes")
+
+    ticks = page.locator("#history .ytick text")
+    expect(ticks.first).to_have_text("400MB")
+    assert all(text.endswith("MB") for text in ticks.all_text_contents())

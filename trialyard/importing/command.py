@@ -32,7 +32,7 @@ def import_definition(
     objective: Annotated[str | None, typer.Option(help="The registered objective that a trial runs.")] = None,
     external: Annotated[bool, typer.Option("--external", help="Trials are handed out by ask-and-tell.")] = False,
 ) -> None:
-    """Make a study file of a search that was defined for another tool."""
+    """Make a study file of another tool's search."""
     if objective is not None and external:
         raise BadInput("--objective and --external exclude each other: a trial is one or the other")
     trial: dict[str, Any] | None = {"kind": "external"} if external else None

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+import redis
 from redis.exceptions import ResponseError
 
 from store.bus import GROUP, STREAM, Caller, Inbox, StreamLost, open_redis
@@ -17,13 +18,13 @@ TAKE = Take(study_id=1, number=2, worker="w1", device="cpu")
 
 
 @pytest.fixture
-def inbox(redis_url: str) -> Inbox:
-    inbox = Inbox(open_redis(redis_url))
+def inbox(client: redis.Redis) -> Inbox:
+    inbox = Inbox(client)
     inbox.make_group()
     return inbox
 
 
-def answering(redis_url: str, inbox: Inbox, answers: Callable[[int], list[Reply]]) -> threading.Thread:
+def answering(inbox: Inbox, answers: Callable[[int], list[Reply]]) -> threading.Thread:
     """A scheduler in a thread: reads one batch after the other, answers the n-th request with `answers(sequence)`."""
 
     def serve() -> None:
@@ -36,28 +37,27 @@ def answering(redis_url: str, inbox: Inbox, answers: Callable[[int], list[Reply]
     return thread
 
 
-def test_a_request_gets_its_answer(redis_url: str, inbox: Inbox) -> None:
-    thread = answering(redis_url, inbox, lambda sequence: [Reply(sequence=sequence, answer=Nothing(retry_after=3))])
-    assert Caller(open_redis(redis_url), "w1").call(TAKE, patience=5) == Nothing(retry_after=3)
+def test_a_request_gets_its_answer(client: redis.Redis, inbox: Inbox) -> None:
+    thread = answering(inbox, lambda sequence: [Reply(sequence=sequence, answer=Nothing(retry_after=3))])
+    assert Caller(client, "w1").call(TAKE, patience=5) == Nothing(retry_after=3)
     thread.join()
 
 
-def test_an_answer_to_an_earlier_request_is_passed_over(redis_url: str, inbox: Inbox) -> None:
+def test_an_answer_to_an_earlier_request_is_passed_over(client: redis.Redis, inbox: Inbox) -> None:
     thread = answering(
-        redis_url,
         inbox,
         lambda sequence: [
             Reply(sequence=sequence - 1, answer=Nothing(retry_after=1)),
             Reply(sequence=sequence, answer=Nothing(retry_after=2)),
         ],
     )
-    assert Caller(open_redis(redis_url), "w1").call(TAKE, patience=5) == Nothing(retry_after=2)
+    assert Caller(client, "w1").call(TAKE, patience=5) == Nothing(retry_after=2)
     thread.join()
 
 
-def test_a_request_is_sent_again_under_the_same_number(redis_url: str, inbox: Inbox) -> None:
+def test_a_request_is_sent_again_under_the_same_number(client: redis.Redis, inbox: Inbox) -> None:
     with pytest.raises(Unavailable, match="did not answer within 1 s"):
-        Caller(open_redis(redis_url), "w1").call(TAKE, patience=1)
+        Caller(client, "w1").call(TAKE, patience=1)
     received = inbox.read(None)
     assert len(received) >= 2
     assert len({each.request.sequence for each in received}) == 1
@@ -69,18 +69,19 @@ def test_a_redis_that_is_away_is_waited_for_and_then_named(tmp_path) -> None:
         Caller(nowhere, "w1").call(TAKE, patience=0.5)
 
 
-def test_a_message_that_redis_does_not_take_is_an_error_and_no_long_silence(redis_url: str) -> None:
-    client = open_redis(redis_url)
+def test_a_message_that_redis_does_not_take_is_an_error_and_no_long_silence(client: redis.Redis) -> None:
     client.flushall()
     client.set(STREAM, "no stream")
     with pytest.raises(ResponseError, match="wrong kind of value"):
         Caller(client, "w1", resend_seconds=0.05).call(TAKE, 20.0)
 
 
-def test_what_is_done_meanwhile_is_done_once_although_the_request_is_sent_again(redis_url: str, inbox: Inbox) -> None:
+def test_what_is_done_meanwhile_is_done_once_although_the_request_is_sent_again(
+    client: redis.Redis, inbox: Inbox
+) -> None:
     done: list[bool] = []
     with pytest.raises(Unavailable):
-        Caller(open_redis(redis_url), "w1", resend_seconds=0.05).call(TAKE, 0.3, lambda: done.append(True))
+        Caller(client, "w1", resend_seconds=0.05).call(TAKE, 0.3, lambda: done.append(True))
     assert len(inbox.read(None)) >= 2
     assert done == [True]
 
@@ -92,8 +93,7 @@ def test_what_is_done_meanwhile_is_done_where_nothing_can_be_sent(tmp_path) -> N
     assert done == [True]
 
 
-def test_a_wiped_stream_is_reported_once_and_works_again(redis_url: str, inbox: Inbox) -> None:
-    client = open_redis(redis_url)
+def test_a_wiped_stream_is_reported_once_and_works_again(client: redis.Redis, inbox: Inbox) -> None:
     client.flushall()
     client.xadd(STREAM, {"m": TAKE.model_dump_json()})  # sent after the wipe, before anybody noticed
     with pytest.raises(StreamLost):
@@ -101,8 +101,7 @@ def test_a_wiped_stream_is_reported_once_and_works_again(redis_url: str, inbox: 
     assert [each.request for each in inbox.read(None)] == [TAKE]
 
 
-def test_what_was_read_and_not_acknowledged_comes_again(redis_url: str, inbox: Inbox) -> None:
-    client = open_redis(redis_url)
+def test_what_was_read_and_not_acknowledged_comes_again(client: redis.Redis, inbox: Inbox) -> None:
     client.xadd(STREAM, {"m": TAKE.model_dump_json()})
     assert len(inbox.read(None)) == 1
     successor = Inbox(client)
@@ -130,9 +129,8 @@ def test_a_token_names_its_attempt() -> None:
 
 
 def test_a_sender_that_begins_anew_counts_on_although_the_wall_clock_was_set_back(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = open_redis(redis_url)
     sequences = []
     for now in (1_800_000_000 * 10**9, 1_700_000_000 * 10**9):
         monkeypatch.setattr("time.time_ns", lambda now=now: now)

@@ -26,6 +26,20 @@ def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert said(monkeypatch, capsys, "--version") == (0, f"trialyard {version('trialyard')}\n", "")
 
 
+@pytest.mark.parametrize("words", [(), ("keys",), ("datasets",)])
+def test_the_help_tells_each_command_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    code, listed, _ = said(monkeypatch, capsys, *words, "--help")
+
+    commands = listed.partition("Commands:\n")[2].splitlines()
+    assert code == 0
+    assert len(commands) >= 3
+    assert [line for line in commands if line.endswith("...")] == []
+
+
 def test_a_worker_of_a_pool_that_no_study_can_name_does_not_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
