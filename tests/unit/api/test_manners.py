@@ -130,7 +130,7 @@ def test_a_form_is_refused_and_not_kept_as_a_data_set(server: ApiServer):
         ("/studies?limit=x", 'limit: must be a whole number, not "x"'),
         ("/studies?limit=501", "limit: must be at most 500, and is 501"),
         ("/studies/s/export?format=xlsx", 'format: "xlsx" is none of csv, parquet, json, optuna'),
-        ("/studies/s/curves", "metric: is missing"),
+        ("/studies/s/curves", "metric: is missing; say it in the address, as in ?metric=…"),
     ],
 )
 def test_wrong_parameters_are_told_in_the_same_words_as_wrong_keys(server: ApiServer, path: str, told: str):
