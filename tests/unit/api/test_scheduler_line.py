@@ -16,7 +16,7 @@ def test_a_scheduler_that_does_not_answer_is_told_with_when_to_try_again(redis_u
         open_redis(redis_url) as client,
         pytest.raises(Unavailable, match="is `trialyard scheduler` running") as caught,
     ):
-        SchedulerLine(client, patience=0.3).ask(Ask(study_id=1, worker="w"))
+        SchedulerLine(client, patience=2.0).ask(Ask(study_id=1, worker="w"))
 
     answer = problem_of(caught.value)
     assert answer.status_code == 503
