@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.api_server import ApiServer, on_sqlite
+from tests.services import wait_for
 
 
 @pytest.fixture
@@ -84,14 +85,21 @@ def test_a_pruned_trial_may_be_told_of_and_stays_pruned(server: ApiServer) -> No
         assert (told.status_code, told.json()["state"], told.json()["values"]) == (200, "PRUNED", None)
 
 
-def report_twice(server: ApiServer, handout: dict[str, Any], value: float, after: Callable[[], object]) -> list[Any]:
-    """The answers to a report, to the same once more, and to the next step's; `after` follows the first."""
-    path, token = f"s/trials/{handout['number']}/report", handout["token"]
-    first = server.post(path, {"token": token, "step": 1, "metrics": {"val/loss": value}})
-    after()
-    again = server.post(path, {"token": token, "step": 1, "metrics": {"val/loss": value}})
-    further = server.post(path, {"token": token, "step": 2, "metrics": {"val/loss": value}})
-    return [each.json().get("decision", each.status_code) for each in (first, again, further)]
+def report(server: ApiServer, handout: dict[str, Any], value: float, step: int = 1) -> Any:
+    """The decision, or the status of the answer that has none."""
+    body = {"token": handout["token"], "step": step, "metrics": {"val/loss": value}}
+    answer = server.post(f"s/trials/{handout['number']}/report", body)
+    return answer.json().get("decision", answer.status_code)
+
+
+def pause(server: ApiServer, handout: dict[str, Any]) -> None:
+    """Pause the study, and report step 1 until the scheduler has heard of it."""
+
+    def heard() -> None:
+        assert report(server, handout, 0.5) == "pause"
+
+    server.post("s/pause")
+    wait_for(heard, AssertionError)
 
 
 @on_sqlite
@@ -100,25 +108,30 @@ def test_a_report_whose_answer_was_lost_on_the_way_is_answered_again(server: Api
     with server.scheduling():
         pruned, paused, told = ask(server, count=3)
 
-        assert report_twice(server, pruned, 5.0, lambda: None) == ["prune", "prune", 409]
-        assert report_twice(server, told, 0.5, lambda: tell(server, told)) == ["continue", 409, 409]
-        server.post("s/pause")
-        assert report_twice(server, paused, 0.5, lambda: None) == ["pause", "pause", 409]
+        assert [report(server, pruned, 5.0) for _ in range(2)] == ["prune", "prune"]
+        assert report(server, pruned, 5.0, step=2) == 409
+        assert report(server, told, 0.5) == "continue"
+        tell(server, told)
+        assert report(server, told, 0.5) == 409
+        pause(server, paused)
+        assert report(server, paused, 0.5) == "pause"
+        assert report(server, paused, 0.5, step=2) == 409
         assert server.get("s")["counts"] == server.get("s")["counts"] | {"pruned": 1, "complete": 1, "paused": 1}
 
 
 @on_sqlite
 def test_nothing_is_said_again_to_an_attempt_that_another_one_has_followed(server: ApiServer) -> None:
     def taken_up_again() -> None:
-        server.post("s/resume")
         assert [handout["attempt"] for handout in ask(server, worker="w2")] == [2]
 
     server.create("s", budget={"trials": 1})
     with server.scheduling():
         [handout] = ask(server)
-        server.post("s/pause")
+        pause(server, handout)
+        server.post("s/resume")
+        wait_for(taken_up_again, AssertionError)
 
-        assert report_twice(server, handout, 0.5, taken_up_again) == ["pause", 409, 409]
+        assert report(server, handout, 0.5) == 409
 
 
 @on_sqlite
