@@ -198,6 +198,17 @@ def as_yaml(document: Any) -> str:
     return yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
+def duration(seconds: float) -> str:
+    """As in 4.2 s, 47 s, 3 min 12 s, 2 h 05 min, 3 d 4 h."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{int(seconds)} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+
+
 def _tidy_exponent(text: str) -> str:
     mantissa, exponent = text.split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
@@ -208,6 +219,7 @@ FILTERS = {
     "best_value": best_value,
     "budget": budget,
     "done": done,
+    "duration": duration,
     "ended": is_ended,
     "epochs": epochs,
     "is_trained": is_trained,

@@ -195,6 +195,6 @@ def _surroundings(session: Session, row: StudyRow) -> dict[str, Any]:
         "devices": sorted({each.device for each in attempts if each.device}),
         "workers": len({each.worker for each in attempts}),
         "attempts": len(attempts),
-        "hours": seconds / 3600,
+        "seconds": seconds,
         "versions": {name: version(name) for name in ("trialyard", "optuna")},
     }
