@@ -7,10 +7,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
 from sqlalchemy import select
 
-from api.page_text import duration
 from store.models import StudyRow, TaskRow, TrialRow
 from store.session import writes
 from store.tasks import Tasks
@@ -125,18 +123,3 @@ def test_a_study_without_a_complete_trial_has_a_report_too(server: ApiServer) ->
 
     assert "Definition" in text
     assert "<svg" not in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (4.25, "4.2 s"),
-        (47.9, "47 s"),
-        (192, "3 min 12 s"),
-        (3599.9, "59 min 59 s"),
-        (7500, "2 h 05 min"),
-        (3 * 86400 + 4 * 3600 + 59, "3 d 4 h"),
-    ],
-)
-def test_times_are_told_in_two_units(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
