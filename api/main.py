@@ -141,6 +141,7 @@ def _wire(settings: Settings) -> Parts:
         artifacts=Artifacts(settings.artifacts),
         importances=Importances(),
         fanova=Fanova(),
+        large_bodies=anyio.CapacityLimiter(1),
         clock=lambda: datetime.now(UTC),
     )
 

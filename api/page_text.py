@@ -42,8 +42,10 @@ def measured(metrics: Mapping[str, float] | None) -> list[tuple[str, str]]:
         if not name.startswith(("fold/", "seed/")) and not name.endswith("_se")
     ]
     errors = {name: metrics[f"{name}_se"] for name, _ in shown if metrics and f"{name}_se" in metrics}
+    units = _units(metrics or {})
     return [
-        (name, _said(name, value) + (f" ± {metric(errors[name])}" if name in errors else "")) for name, value in shown
+        (name, _said(name, value, units) + (f" ± {metric(errors[name])}" if name in errors else ""))
+        for name, value in shown
     ]
 
 
@@ -56,8 +58,13 @@ def by_part(metrics: Mapping[str, float] | None) -> dict[str, dict[str, str]]:
     return table
 
 
-def _said(name: str, value: float) -> str:
-    return byte_size(value) if name in BYTES else metric(value)
+def _units(metrics: Mapping[str, float]) -> Mapping[str, str]:
+    """A script may count its latency in anything; what the trainer measures stands beside `nonzero`."""
+    return {"seconds": " s", "latency": " ms"} if "nonzero" in metrics else {"seconds": " s"}
+
+
+def _said(name: str, value: float, units: Mapping[str, str]) -> str:
+    return byte_size(value) if name in BYTES else metric(value) + units.get(name, "")
 
 
 def byte_size(count: float) -> str:

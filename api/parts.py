@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import redis
+from anyio import CapacityLimiter
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -32,4 +33,5 @@ class Parts:
     artifacts: Artifacts
     importances: Importances
     fanova: Fanova
+    large_bodies: CapacityLimiter  # who is about to read one
     clock: Callable[[], datetime]

@@ -18,13 +18,14 @@ from starlette.exceptions import HTTPException
 
 from api.errors import problem
 from search.findings import Finding, of_model, path_of
-from search.plain import MOST_VALUES, NotPlain, check_plain
+from search.plain import MOST_BYTES, NotPlain, check_plain
 from search.suggestions import nearest
 from store.errors import Problem
 from trialyard.study_file import from_yaml
 
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 _READ = ("application/json", *_YAML)
+MOST_VALUES = 2**20  # of a body: ten thousand rows to predict, of a hundred columns
 
 
 class RequestModel(BaseModel):
@@ -54,13 +55,16 @@ class PlainRequest(Request):
 
     async def json(self) -> Any:
         body = await self.body()
-        # To read a large one takes seconds, in which the event loop would answer nobody.
-        return await anyio.to_thread.run_sync(self._plain, body) if len(body) > self._large else self._plain(body)
+        if len(body) <= self._large:
+            return self._plain(body)
+        # To read it takes seconds, in which the event loop would answer nobody, and many times its size in memory.
+        limiter = self.app.state.parts.large_bodies if len(body) > MOST_BYTES else None
+        return await anyio.to_thread.run_sync(self._plain, body, limiter=limiter)
 
     def _plain(self, body: bytes) -> Any:
         document = self._parsed(body)
         try:
-            findings = check_plain(document, max(len(body), MOST_VALUES))
+            findings = check_plain(document, MOST_VALUES)
         except NotPlain as error:
             findings = [error.finding]
         if findings:

@@ -36,9 +36,9 @@ def check_plain(document: object, most_values: int = MOST_VALUES) -> list[Findin
     findings: list[Finding] = []
     for count, (at, value) in enumerate(_walk(document)):
         if count > most_values:  # aliases can share one value endlessly
-            raise NotPlain(Finding((), "is too large", f"a study may have {MOST_BYTES:,} bytes"))
+            raise NotPlain(Finding((), "is too large", f"{most_values:,} values are the most"))
         if isinstance(value, dict | list) and len(value) > most_values:
-            raise NotPlain(Finding(at, f"has {len(value):,} entries", f"a study may have {MOST_BYTES:,} bytes in all"))
+            raise NotPlain(Finding(at, f"has {len(value):,} entries", f"{most_values:,} values in all are the most"))
         finding = _check_value(at, value)
         if finding and len(findings) < MOST_PROBLEMS:
             findings.append(finding)

@@ -65,7 +65,8 @@ def print_data(document: dict[str, Any], folders: list[Path], console: Console) 
 
 def print_facts(source: str, facts: dict[str, Any], console: Console) -> None:
     """What was found in the data."""
-    rows = ", ".join(f"{count:,} to {name}" for name, count in facts["rows"].items())
+    purposes = {"validation": "validate"}
+    rows = ", ".join(f"{count:,} to {purposes.get(part, part)}" for part, count in facts["rows"].items())
     of = "rows" if facts["kind"] == "table" else f"{facts['kind']}s"
     console.print(f"{source}: a {facts['task']} of {of}", style="bold", markup=False)
     of_folds = f" of the first of {facts['folds']} folds" if "folds" in facts else ""

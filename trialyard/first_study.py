@@ -72,13 +72,27 @@ def _name_of(data: str) -> str:
 
 def say(study: FirstStudy, console: Console) -> None:
     """What was found, what was not used, and what to do next."""
-    print_facts(study.look.data.source, study.look.prepared.facts(), console)
+    print_facts(study.look.data.source, _facts(study.look.prepared), console)
     for remark in _remarks(study):
         console.print(remark, markup=False, highlight=False)
     file = study.file.relative_to(Path.cwd()) if study.file.is_relative_to(Path.cwd()) else study.file
     console.print(
         f"\nwritten: {file}; change it as you like, then `trialyard run {shlex.quote(str(file))}`", markup=False
     )
+
+
+def _facts(prepared: Prepared) -> dict[str, Any]:
+    """What was found, with the rows divided as the study divides them."""
+    facts = prepared.facts()
+    if not _is_small(prepared):
+        return facts
+    test = {part: count for part, count in facts["rows"].items() if part == "test"}
+    return facts | {"rows": {f"train and validate in {FOLDS} folds": _known_rows(prepared)} | test}
+
+
+def _known_rows(prepared: Prepared) -> int:
+    """Those that the study trains on, in folds or in a part of their own."""
+    return prepared.train.rows + (prepared.validation.rows if _is_small(prepared) else 0)
 
 
 def _remarks(study: FirstStudy) -> Iterator[str]:
@@ -94,10 +108,11 @@ def _remarks(study: FirstStudy) -> Iterator[str]:
     for column in look.prose:
         yield f"{column} holds sentences: --text {shlex.quote(column)} learns from them alone"
     dates = look.data.dates
-    if dates and look.data.test_source is None and not _is_small(look.prepared):
+    if dates and look.data.test_source is None:
+        folds = ", with `time_ordered: true` in cross_validation" if _is_small(look.prepared) else ""
         yield (
             f"{', '.join(dates)} {'tells' if len(dates) == 1 else 'tell'} when a row was: if later rows are to be "
-            f"foretold, `time: {next(iter(dates))}` in its split tests on the latest"
+            f"foretold, `time: {next(iter(dates))}` in its split tests on the latest{folds}"
         )
     if look.is_headless:
         yield (
@@ -112,12 +127,11 @@ def study_text(name: str, data: Data, prepared: Prepared, *, guessed: bool) -> s
     Args:
         guessed: whether nobody named the target.
     """
-    rows = prepared.train.rows
     metric = _metric(prepared)
     parameters = dict(_space(prepared))
     trial = _trial(prepared)
     lines = [
-        _comment(f"{data.source}: a {prepared.task}, {rows:,} rows to train on"),
+        _comment(f"{data.source}: a {prepared.task}, {_known_rows(prepared):,} rows to train on"),
         f"name: {as_yaml(name)}",
         _line("objective", metric),
         "",

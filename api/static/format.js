@@ -14,9 +14,13 @@ export function metric(value) {
 /** What a list of metrics shows, [name, text]: means with their standard errors, and nothing of single folds or seeds. */
 export function measured(metrics) {
   const shown = Object.entries(metrics ?? {}).filter(([name]) => !ofOneModel(name) && !name.endsWith("_se"));
-  const said = ([name, value]) => (BYTES.has(name) ? bytes(value) : metric(value));
+  const units = unitsAmong(metrics ?? {});
+  const said = ([name, value]) => (BYTES.has(name) ? bytes(value) : metric(value) + (units[name] ?? ""));
   return shown.map((pair) => [pair[0], `${pair[0]}_se` in metrics ? `${said(pair)} ± ${metric(metrics[`${pair[0]}_se`])}` : said(pair)]);
 }
+
+/** A script may count its latency in anything; what the trainer measures stands beside `nonzero`. */
+const unitsAmong = (metrics) => ("nonzero" in metrics ? { seconds: " s", latency: " ms" } : { seconds: " s" });
 
 /** Whether a metric is of one fold or seed of several. */
 export const ofOneModel = (name) => /^(fold|seed)\//.test(name);

@@ -81,10 +81,15 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _folds_divide_by_themselves(self) -> Self:
         split = self.data.split
-        if self.cross_validation and (split.groups or split.time or split.duplicates == "together"):
+        if self.cross_validation and (split.groups or split.duplicates == "together"):
             raise ValueError(
-                "cross_validation: folds are divided by its own groups and time_ordered; leave data.split.groups, "
-                "time and duplicates: together out"
+                "cross_validation: folds are divided by its own groups; leave data.split.groups and "
+                "duplicates: together out"
+            )
+        if self.cross_validation and split.time and not self.cross_validation.time_ordered:
+            raise ValueError(
+                f"cross_validation.time_ordered: {split.time} in data.split.time is an order, and folds are drawn at "
+                "random; set it to true, or leave data.split.time out"
             )
         return self
 

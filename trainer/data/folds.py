@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.model_selection import (
     GroupKFold,
     GroupShuffleSplit,
     KFold,
     StratifiedGroupKFold,
     StratifiedKFold,
-    TimeSeriesSplit,
 )
 
 from trainer.config import CrossValidation, Split
-from trainer.data.split import Labels, Parts, Rows, hold_out
+from trainer.data.split import Labels, Parts, Rows, first_of_its_time, hold_out
 from trainer.errors import DataError
 
 
@@ -27,6 +28,7 @@ def fold_rows(
     hold_out_test: bool,
     labels: Labels | None,
     groups: Labels | None,
+    times: NDArray[np.generic] | None = None,
 ) -> list[Parts]:
     """Divide the rows, after `split.test` of them have been held out: the last ones where order counts, whole groups
     where there are groups.
@@ -35,19 +37,40 @@ def fold_rows(
         hold_out_test: whether the test part comes out of these rows.
         labels: (rows,), the class of each row where the folds are to be stratified.
         groups: (rows,), the group of each row where there are any.
+        times: (rows,), what orders them where order counts; they are in their order if it is left out.
 
     Raises:
         DataError: there are too few rows, groups, or rows of a class.
     """
     count = round(rows * split.test) if hold_out_test else 0
     if rule.time_ordered:
-        rest, test = np.arange(rows - count), np.arange(rows - count, rows)
-    elif groups is not None and count:
+        return _in_time(np.arange(rows) if times is None else times, count, rule)
+    if groups is not None and count:
         rest, test = _held_out_groups(groups, split)
     else:
         rest, test = hold_out(np.arange(rows), count, split.seed, labels)
     _refuse_too_few(rest, rule, labels, groups)
     return [Parts(rest[train], rest[held], test) for train, held in _divided(rest, rule, split, labels, groups)]
+
+
+def _in_time(times: NDArray[np.generic], count: int, rule: CrossValidation) -> list[Parts]:
+    """As scikit-learn's `TimeSeriesSplit`, but that rows of one time stay together: with its latest fold, or test.
+
+    Args:
+        times: (rows,), of an order.
+        count: so many of the latest rows test, or some more.
+    """
+    order = np.argsort(times, kind="stable")
+    ordered = times[order]
+    end = first_of_its_time(ordered, len(order) - count)
+    rest, test = order[:end], order[end:]
+    _refuse_too_few(rest, rule, None, None)
+    held = end // (rule.folds + 1)
+    starts = [first_of_its_time(ordered, end - fold * held) for fold in range(rule.folds, 0, -1)] + [end]
+    if any(start >= stop for start, stop in pairwise([0, *starts])):
+        message = f"{rule.folds} folds end at as many times, and too many of {end} rows are of one time"
+        raise DataError("trial.cross_validation.folds", message, "take fewer folds")
+    return [Parts(rest[:start], rest[start:stop], test) for start, stop in pairwise(starts)]
 
 
 def _held_out_groups(groups: Labels, split: Split) -> tuple[Rows, Rows]:
@@ -67,9 +90,7 @@ def _divided(
     for repeat in range(rule.repeats):
         seed = (split.seed + repeat) % 2**32
         folds: Iterable[tuple[Rows, Rows]]
-        if rule.time_ordered:
-            folds = TimeSeriesSplit(rule.folds).split(rest)
-        elif of_groups is not None and of_classes is not None:
+        if of_groups is not None and of_classes is not None:
             divider = StratifiedGroupKFold(rule.folds, shuffle=True, random_state=seed)
             folds = divider.split(rest, of_classes, of_groups)
         elif of_groups is not None:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.config import CrossValidation, Data, Split, Synthetic, TrainConfig
+from trainer.config import CrossValidation, Data, Synthetic, TrainConfig
 from trainer.data.dates import with_dates
 from trainer.data.fingerprint import fingerprint
 from trainer.data.folds import fold_rows
@@ -94,16 +94,16 @@ def prepare_whole(
         divided = [_divided(rows, target, data, hold_out_test=holds_out)]
         rows = _without(_no_feature(data), rows)
     else:
-        divided = _folded(rows, target, data.split, rule, hold_out_test=holds_out)
-        rows = _without(rule.groups, rows)
+        divided = _folded(rows, target, data, rule, hold_out_test=holds_out)
+        rows = _without(rule.groups or _no_feature(data), rows)
     known = np.unique(np.concatenate([each for parts in divided for each in (parts.train, parts.validation)]))
     return _prepared(rows, Parts(known, known[:0], divided[0].test), fixed_test, target, data, device, given)
 
 
 def _divided(rows: _Rows, target: Target, data: Data, *, hold_out_test: bool) -> Parts:
     split = data.split
-    if split.time is not None:
-        times = times_of(_column(rows, split.time, "time"), guess=not data.find_dates)
+    times = _times(rows, data)
+    if times is not None:
         return split_ordered(times, split, hold_out_test=hold_out_test)
     if split.groups is not None:
         groups = as_text(_column(rows, split.groups, "groups")).to_numpy(dtype=object)
@@ -131,8 +131,8 @@ def prepare_folds(
     """
     rows, fixed_test = _read(data, data_folders, as_images)
     target = find_target(rows.target, data.task)
-    divided = _folded(rows, target, data.split, rule, hold_out_test=fixed_test is None)
-    rows = _without(rule.groups, rows)
+    divided = _folded(rows, target, data, rule, hold_out_test=fixed_test is None)
+    rows = _without(rule.groups or _no_feature(data), rows)
     everyone = Parts(
         np.empty(0, np.int64), np.unique(np.concatenate([parts.validation for parts in divided])), divided[0].test
     )
@@ -154,10 +154,23 @@ def prepare_for(
     return prepare_folds(data, rule, device=device, data_folders=data_folders, as_images=images, given=given)
 
 
-def _folded(rows: _Rows, target: Target, split: Split, rule: CrossValidation, *, hold_out_test: bool) -> list[Parts]:
-    labels = _labels(rows, target) if rule.stratified and not rule.time_ordered else None
-    groups = _groups(rows, rule.groups) if rule.groups is not None else None
-    return fold_rows(len(rows.target), rule, split, hold_out_test=hold_out_test, labels=labels, groups=groups)
+def _folded(rows: _Rows, target: Target, data: Data, rule: CrossValidation, *, hold_out_test: bool) -> list[Parts]:
+    return fold_rows(
+        len(rows.target),
+        rule,
+        data.split,
+        hold_out_test=hold_out_test,
+        labels=_labels(rows, target) if rule.stratified and not rule.time_ordered else None,
+        groups=_groups(rows, rule.groups) if rule.groups is not None else None,
+        times=_times(rows, data),
+    )
+
+
+def _times(rows: _Rows, data: Data) -> NDArray[np.generic] | None:
+    """(rows,), what orders the rows, where a column does."""
+    if data.split.time is None:
+        return None
+    return times_of(_column(rows, data.split.time, "time"), guess=not data.find_dates)
 
 
 def _no_feature(data: Data) -> str | None:

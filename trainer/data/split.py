@@ -65,15 +65,15 @@ def split_ordered(times: NDArray[np.generic], split: Split, *, hold_out_test: bo
     """
     order = np.argsort(times, kind="stable")
     ordered, rows = times[order], len(times)
-    test = _cut(ordered, rows - round(rows * split.test)) if hold_out_test and split.test else rows
-    validation = _cut(ordered, test - round(rows * split.validation))
+    test = first_of_its_time(ordered, rows - round(rows * split.test)) if hold_out_test and split.test else rows
+    validation = first_of_its_time(ordered, test - round(rows * split.validation))
     wants_test = hold_out_test and split.test > 0
     _refuse_empty(rows, test - validation, rows - test, split, wants_test=wants_test)
     return Parts(order[:validation], order[validation:test], order[test:])
 
 
-def _cut(ordered: NDArray[np.generic], at: int) -> int:
-    """The first row of the time that stands there."""
+def first_of_its_time(ordered: NDArray[np.generic], at: int) -> int:
+    """Of times in their order, the place of the first one that is as the one at `at`; `at` itself at their end."""
     return int(np.searchsorted(ordered, ordered[at])) if 0 < at < len(ordered) else max(at, 0)
 
 

@@ -400,7 +400,7 @@ def test_depth_and_size_are_bounded():
     [
         (100_000, "has 100,000 entries; 10,000 are the most"),
         (300_000, "has 2,288,890 bytes; a study may have 1,000,000 in all"),
-        (1_000_000, "has 1,000,000 entries; a study may have 1,000,000 bytes in all"),
+        (1_000_000, "has 1,000,000 entries; 500,000 values in all are the most"),
     ],
 )
 def test_too_many_choices_are_told_with_their_place(count: int, message: str) -> None:

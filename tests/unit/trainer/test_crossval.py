@@ -84,6 +84,52 @@ def test_with_time_order_every_fold_validates_on_what_comes_after_its_training_r
     assert list(folds[0].test) == [16, 17, 18, 19]
 
 
+def test_folds_go_by_the_times_and_keep_those_of_one_time_together() -> None:
+    rule = CrossValidation(folds=2, time_ordered=True)
+    times = np.array([3, 1, 1, 2, 3, 6, 5, 5, 0, 4])  # in their order rows 8, 1 2, 3, 0 4, 9, 6 7, 5
+
+    folds = fold_rows(10, rule, Split(test=0.2), hold_out_test=True, labels=None, groups=None, times=times)
+
+    # The last 2 of 10 begin in the middle of time 5, so that all of it tests. Of the other 7, each of 2 folds validates
+    # on 7 // 3 = 2, from places 3 and 5 on; the latter is in the middle of time 3, which begins at 4.
+    assert [(list(parts.train), list(parts.validation)) for parts in folds] == [
+        ([8, 1, 2], [3]), ([8, 1, 2, 3], [0, 4, 9]),
+    ]  # fmt: skip
+    assert [list(parts.test) for parts in folds] == [[6, 7, 5]] * 2
+
+
+def test_folds_need_as_many_times_as_they_have_ends() -> None:
+    rule, times = CrossValidation(folds=3, time_ordered=True), np.array([1] * 4 + [2] * 4)
+
+    with pytest.raises(DataError) as caught:
+        fold_rows(8, rule, Split(test=0), hold_out_test=True, labels=None, groups=None, times=times)
+
+    assert caught.value.path == "trial.cross_validation.folds"
+    assert "too many of 8 rows are of one time" in str(caught.value)
+
+
+@pytest.mark.parametrize(("dates", "features"), [({}, 1), ({"at": "%d/%m/%Y"}, 2)])
+def test_a_column_of_times_orders_the_folds_and_is_a_feature_only_if_it_is_named(
+    write_csv: Callable[..., str], tmp_path: Path, dates: dict[str, str], features: int
+) -> None:
+    days = np.random.default_rng(0).permutation(np.arange(1, 29))
+    written = [f"{day:02}/03/2023" if dates else f"2023-03-{day:02}" for day in days]
+    source = write_csv(x=days, at=written, y=["a", "b"] * 14)
+    data = Data(source=source, split={"time": "at", "test": 0.25}, dates=dates, find_dates=False, normalize="none")
+    rule = CrossValidation(folds=2, time_ordered=True)
+
+    folds = prepare_folds(data, rule, device=CPU, data_folders=[tmp_path])
+
+    def days_of(rows: Any) -> list[int]:
+        return sorted(int(day) for day in rows.inputs[0][:, 0])
+
+    # 7 of 28 test, and each fold validates on 21 // 3 = 7.
+    assert [days_of(fold.train) for fold in folds.parts] == [[*range(1, 8)], [*range(1, 15)]]
+    assert [days_of(fold.validation) for fold in folds.parts] == [[*range(8, 15)], [*range(15, 22)]]
+    assert days_of(folds.parts[0].test) == [*range(22, 29)]
+    assert len(folds.parts[0].schema.columns) == features
+
+
 def test_preprocessing_has_not_seen_the_rows_that_it_is_validated_on(
     write_csv: Callable[..., str], tmp_path: Path
 ) -> None:

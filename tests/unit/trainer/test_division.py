@@ -100,10 +100,11 @@ def test_two_ways_to_divide_are_refused_with_the_study() -> None:
     for split in ({"groups": "a", "time": "b"}, {"groups": "a", "duplicates": "together"}):
         with pytest.raises(ValueError, match="each decide where a row goes"):
             Data.model_validate({"source": "sklearn:iris", "split": split})
-    with pytest.raises(ValueError, match="folds are divided by its own groups"):
-        TrainConfig.model_validate(
-            {"data": {"source": "sklearn:iris", "split": {"groups": "a"}}, "cross_validation": {"folds": 3}}
-        )
+    for split, says in {"groups": "folds are divided by its own groups", "time": "set it to true"}.items():
+        with pytest.raises(ValueError, match=says):
+            TrainConfig.model_validate(
+                {"data": {"source": "sklearn:iris", "split": {split: "a"}}, "cross_validation": {"folds": 3}}
+            )
 
 
 def imbalanced(categories: bool) -> pd.DataFrame:

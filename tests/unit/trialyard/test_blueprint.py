@@ -72,7 +72,7 @@ def test_the_data_are_told_column_by_column(tmp_path: Path) -> None:
     words = [" ".join(line.split()) for line in text.splitlines()]
     assert words[:3] == [
         "file:t.csv: a classification of rows",
-        "rows: 36 to train, 12 to validation, 12 to test",
+        "rows: 36 to train, 12 to validate, 12 to test",
         "target: rich, 2 classes: no, yes",
     ]
     assert "age numeric 30" in words
@@ -89,7 +89,7 @@ def test_of_a_cross_validated_study_the_rows_of_a_fold_are_told(tmp_path: Path) 
     text = printed(print_data, study, tmp_path)
 
     # of ten houses of six rows each two test, and of the other eight each fold has two
-    assert "rows of the first of 4 folds: 36 to train, 12 to validation, 12 to test" in text
+    assert "rows of the first of 4 folds: 36 to train, 12 to validate, 12 to test" in text
     assert "house" not in text  # what divides is no feature
 
 

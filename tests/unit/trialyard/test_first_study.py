@@ -142,6 +142,43 @@ def test_dates_that_can_be_read_one_way_are_written_down_with_it(tmp_path: Path)
     assert "`time: sent` in its split tests on the latest" in shown
 
 
+@pytest.mark.parametrize(
+    ("rows", "counts", "hint"),
+    [
+        (
+            480,
+            "rows: 384 to train and validate in 5 folds, 96 to test",
+            ", with `time_ordered: true` in cross_validation",
+        ),
+        (2_400, "rows: 1,440 to train, 480 to validate, 480 to test", ""),
+    ],
+)
+def test_rows_are_counted_and_dates_are_followed_as_the_study_divides_them(
+    rows: int, counts: str, hint: str, tmp_path: Path
+) -> None:
+    days = pd.date_range("2020-01-01", periods=rows).astype(str)
+    table = pd.DataFrame({"size": np.tile(NUMBERS, rows // 60), "at": days, "kind": WORDS * (rows // 60)})
+
+    study, definition = written(table, tmp_path / "days.csv")
+    shown = said(study)
+
+    assert counts in shown
+    assert f"`time: at` in its split tests on the latest{hint}\n" in shown
+    to_train = "384" if hint else "1,440"
+    assert study.file.read_text(encoding="utf-8").startswith(
+        f"# file:days.csv: a classification, {to_train} rows to train on\n"
+    )
+    folds = definition.trial.get("cross_validation")
+    if folds is not None:
+        definition.trial["data"]["split"]["time"] = "at"
+        folds["time_ordered"] = True
+    problems, _ = check(
+        [TrainConfig.model_validate(corner) for corner in definition.corners()],
+        wanted={}, data_folders=[tmp_path], device=CPU,
+    )  # fmt: skip
+    assert problems == []
+
+
 def test_a_date_alone_may_give_the_target_away_by_its_hour(tmp_path: Path) -> None:
     at = pd.Series(pd.date_range("2024-01-01", periods=900, freq="7h"))
     table = pd.DataFrame({"size": np.random.default_rng(0).normal(size=900), "at": at, "shift": at.dt.hour < 12})
