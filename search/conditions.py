@@ -76,8 +76,9 @@ class Conditions:
             own: dict[str, dict[str, JsonValue]] = dict(self._allowed[name])
             for other in self._allowed[name]:
                 for further, allowed in needs[other].items():
-                    known = own.get(further, allowed)
-                    own[further] = {key: value for key, value in known.items() if key in allowed}
+                    known = own.setdefault(further, allowed)
+                    if known is not allowed:  # as it is in the first of a chain, whose values may be very many
+                        own[further] = {key: value for key, value in known.items() if key in allowed}
             needs[name] = own
         return needs
 

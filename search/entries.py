@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -222,10 +223,9 @@ class _Bounds:
     low: float
     high: float
 
-    def of(self, other: Parameter) -> tuple[JsonValue, ...]:
-        values = (other.at(place) for place in range(other.size or 0))
-        numbers = (each for each in values if isinstance(each, int | float) and not isinstance(each, bool))
-        return tuple(each for each in numbers if self.low <= each <= self.high)
+    def of(self, numbers: Sequence[int | float]) -> tuple[JsonValue, ...]:
+        """Those within, of numbers that come in their order."""
+        return tuple(numbers[bisect_left(numbers, self.low) : bisect_right(numbers, self.high)])
 
 
 class _Refused(Exception):
@@ -249,7 +249,7 @@ def _spread(
 ) -> tuple[dict[str, Parameter], list[Finding]]:
     """Bounds in conditions as the values that lie within them."""
     findings, count = [], 0
-    spread = dict(parameters)
+    spread, numbers = dict(parameters), dict[str, list[int | float]]()
     for name, of in bounds.items():
         for other, bound in of.items():
             values: tuple[JsonValue, ...] = ()
@@ -260,7 +260,9 @@ def _spread(
                     hint = f"let {other} have fewer values, or list here those that are meant"
                     findings.append(Finding(at, message, hint))
                     continue
-                values = bound.of(parameters[other])
+                if other not in numbers:  # one that very many conditions look at is listed once
+                    numbers[other] = _numbers(parameters[other])
+                values = bound.of(numbers[other])
                 count += len(values)
                 if count > MOST_SPREAD:
                     message = f"stands, with the bounds before it, for more than {MOST_SPREAD:,} values"
@@ -269,6 +271,12 @@ def _spread(
                     findings.append(Finding(at, "no value lies within these bounds", _values_of(parameters[other])))
             spread[name] = replace(spread[name], when={**spread[name].when, other: values})
     return spread, findings
+
+
+def _numbers(parameter: Parameter) -> list[int | float]:
+    """Those of a parameter's values that are numbers, in their order."""
+    values = map(parameter.at, range(parameter.size or 0))
+    return sorted(each for each in values if isinstance(each, int | float) and not isinstance(each, bool))
 
 
 def _check_conditions(parameters: Mapping[str, Parameter], section: Mapping[str, object]) -> list[Finding]:

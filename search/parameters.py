@@ -14,6 +14,8 @@ from pydantic import JsonValue
 When = Mapping[str, tuple[JsonValue, ...]]
 Lattice = tuple[float, float]  # a number, and the whole number of which every value is a multiple away from it
 
+_TEXTS = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)  # `dumps` makes one for each text
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -114,8 +116,9 @@ class Range:
         """The value after so many steps, free of the rounding that repeated addition would bring (0.3, not 0.30…04)."""
         if self._step is None:
             raise IndexError("a range without steps has no places")
-        value = _decimal(self.low) + index * self._step
-        return int(value) if self.whole else float(value)
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return self.low + index * int(self._step)
+        return float(_decimal(self.low) + index * self._step)
 
     def index(self, value: JsonValue) -> int | None:
         """After how many steps the value comes; None if it lies between two, outside, or is no number."""
@@ -155,7 +158,7 @@ Parameter = Choice | Constant | Range
 
 def json_text(value: JsonValue) -> str:
     """The one JSON text of a value: keys sorted, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _TEXTS.encode(value)
 
 
 def identity(value: JsonValue) -> str:

@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from search.definition import Definition
+from search.parameters import identity
 
 
 class Twins:
@@ -17,12 +16,13 @@ class Twins:
     def __init__(self, definition: Definition) -> None:
         self.reuses = definition.duplicates == "reuse"
         self._resamples = definition.duplicates == "resample"
-        self._known: set[bytes] = set()  # digests of the parameters of all trials
+        self._known: set[bytes] = set()  # digests of the parameters of all trials, where none is to be tried twice
         self._complete: dict[bytes, int] = {}  # … -> the first complete trial
 
     def know(self, point: Mapping[str, Any]) -> None:
         """A trial has these parameters."""
-        self._known.add(digest(point))
+        if self._resamples:
+            self._known.add(digest(point))
 
     def is_unwanted(self, point: Mapping[str, Any]) -> bool:
         """Whether another proposal is to be drawn, as a trial with these parameters exists."""
@@ -40,8 +40,8 @@ class Twins:
 
 
 def digest(parameters: Mapping[str, Any]) -> bytes:
-    """The same for the same parameters, in whatever order.
+    """The same for the same parameters, in whatever order; 1 and 1.0 are the same, as everywhere in a space.
 
-    Of JSON itself each trial would keep four kilobytes: orjson gives no room back.
+    A space may have been changed from whole numbers to floats while its trials ran.
     """
-    return hashlib.blake2b(orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+    return hashlib.blake2b(identity(dict(parameters)).encode(), digest_size=16).digest()

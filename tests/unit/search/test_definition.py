@@ -457,6 +457,25 @@ def test_bounds_in_conditions_stand_for_a_number_of_values_in_all():
     assert sentence.startswith("stands, with the bounds before it, for more than 100,000 values; let a have fewer")
 
 
+@pytest.mark.parametrize(
+    ("bound", "within"),
+    [
+        ({"at_least": 2, "at_most": 4}, (2, 2.5, 4)),
+        ({"at_most": 2}, (1, 2)),
+        ({"at_least": 4.5}, (8,)),
+        ({}, None),
+    ],
+)
+def test_bounds_go_by_the_numbers_of_a_list_in_whatever_order(bound: dict[str, Any], within: tuple[Any, ...] | None):
+    space = {"a": {"values": [8, "3", 2, True, 4, 2.5, 1, [3]]}, "b": {"low": 0.0, "high": 1.0, "when": {"a": bound}}}
+    document = train(parameters=space, trial={"kind": "external"})
+    if within is None:
+        [(path, _)] = problems_of(document)
+        assert path == "parameters.b.when.a"
+    else:
+        assert parse(document).parameters["b"].when == {"a": within}
+
+
 def test_a_study_that_is_accepted_can_be_read_again():
     definition = parse(bounded(4, 9_999))
     assert parse(definition.document()) == definition
