@@ -14,7 +14,7 @@ FEWEST_TRIALS = 20  # fewer find better models if each is trained to its end, an
 
 
 def with_model(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with the usual model of texts, where it reads some and names none; the trainer's default is of tables."""
+    """The document with the usual model of texts, where it reads some and names none; the default is one of tables."""
     trial = document.get("trial")
     if not isinstance(trial, dict) or trial.get("kind", "train") != "train":
         return document
