@@ -171,8 +171,8 @@ def _places(parameter: Parameter, bounds: Bounds, start: int) -> Sequence[int]:
     low, high = bounds
     if isinstance(parameter, Range):
         step = float(parameter.step or 1)
-        first = math.ceil((low - parameter.low) / step - 1e-6)
-        last = math.floor((high - parameter.low) / step + 1e-6)
+        first = math.ceil((low - parameter.low) / step)
+        last = math.floor((high - parameter.low) / step + 1e-6)  # the top itself may come out a hair below its step
         return range(max(start, first), last + 1)
     if isinstance(parameter, Choice):
         values = [(place, number(parameter.values[place])) for place in range(start, parameter.size)]

@@ -9,7 +9,7 @@ from optuna.samplers import TPESampler
 from optuna.samplers._tpe import _truncnorm
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 
-from search.candidates import Source, steps_of
+from search.candidates import Candidates, Source, steps_of
 from search.kernels import Floats
 
 COUNT = 24
@@ -45,6 +45,21 @@ def test_each_candidate_is_optunas(space: str) -> None:
             one = candidates.exactly_one(point)[:, 0].tolist()
             assert one == [stock[point] for stock in expected]
     assert sure >= 28  # the cheap way is the usual one
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    [
+        FloatDistribution(0.0, 0.5, step=0.1),  # its middle is between 0.2 and 0.3
+        IntDistribution(1, 4, log=True),  # from 0.5 to 4.5, of which the geometric mean is 1.5
+    ],
+)
+def test_what_rounding_decides_is_left_to_optuna(distribution: BaseDistribution) -> None:
+    source = Source(density({"x": distribution}, np.random.default_rng(3))._mixture_distribution)
+    prior = int(source.shapes[1, 0].argmax())  # the widest kernel, about the middle of the range
+
+    assert Candidates(source, np.array([prior]), np.array([[0.5]])).roughly() is None
+    assert Candidates(source, np.array([prior]), np.array([[0.45]])).roughly() is not None
 
 
 def test_the_steps_of_a_batch_are_optunas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,17 @@ def test_proposals_are_optunas_while_many_trials_run() -> None:
     assert proposals[0] == proposals[1]
 
 
+def test_proposals_are_optunas_with_so_many_parameters_that_its_error_function_is_another_one() -> None:
+    space: Space = {f"x{place}": FloatDistribution(0.0, 1.0) for place in range(100)}
+    proposals = []
+    for sampler_class in (HistoryTPESampler, TPESampler):
+        study = optuna.create_study(sampler=sampler_class(seed=3))
+        study.add_trials(past(space, 40))
+        proposals.append([study.ask(space).params for _ in range(4)])
+
+    assert proposals[0] == proposals[1]
+
+
 @pytest.mark.parametrize("space", ["floats", "mixed"])
 def test_proposals_are_optunas_where_good_trials_are_equal_and_at_an_edge(space: str) -> None:
     given = {
