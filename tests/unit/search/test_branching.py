@@ -124,7 +124,7 @@ def test_it_does_not_look_long_for_what_is_hardly_nearer(options: list[object], 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_what_the_solver_gives_up_on_is_not_empty(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
-    """Also where it goes on in another half: neither 0 nor 10.5 is from 4 to 6, what the relaxation does not see."""
+    """Also where it goes on in another half: neither 0 nor 10.5 is from 4 to 6, which a relaxation does not see."""
     between = [Inequality("k <= 6", {"k": 1.0}, 6.0, False), Inequality("k >= 4", {"k": -1.0}, -4.0, False)]
     region = Region({"k": Choice((0, 10.5))}, between)
     assert is_empty(region, {"k": 0}, held=())

@@ -171,6 +171,8 @@ def test_a_step_is_reached_that_division_puts_a_hair_further():
 
     assert kept == cells(defined(parameters=tenths))
     assert len(kept) == 4 * 7
+    # … and 0.1 + 0.2 is 3.0000000000000004 of them: y has 6, 5, 4 and 3 values beside those of x.
+    assert len(cells(defined("y >= x + 0.1", parameters=tenths))) == 6 + 5 + 4 + 3
 
 
 def test_a_vast_grid_passes_over_what_they_cut_off():
