@@ -16,7 +16,7 @@ from search.evolving import check_population
 from search.evolving import filled as of_population
 from search.findings import Finding, of_model, problems
 from search.follow_ups import check_refit, check_rescore
-from search.implied import pruner_of, whole_grid
+from search.implied import pruner_of, whole_grid, with_model
 from search.inequality import Inequality
 from search.knobs import Kind, check_knobs, check_points, check_trial, knob_values, put_in, trial_keys
 from search.objectives import check_objectives, read_objectives
@@ -167,6 +167,7 @@ def parse(document: object) -> Definition:
         raise DefinitionError(problems([error.finding], document)) from None
     if not isinstance(document, dict):
         raise DefinitionError(problems([Finding((), "must be a mapping of keys to values")], document))
+    document = with_model(document)
     parameters, wrong = read_parameters(document["parameters"]) if "parameters" in document else ({}, [])
     findings += wrong
     objectives, wrong = read_objectives(document["objective"]) if "objective" in document else ((), [])

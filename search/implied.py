@@ -13,6 +13,18 @@ FEWEST_EPOCHS = 3  # below that a first rung has nothing to save
 FEWEST_TRIALS = 20  # fewer find better models if each is trained to its end, and that costs less than twenty of them
 
 
+def with_model(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with the usual model of texts, where it reads some and names none; the default is one of tables."""
+    trial = document.get("trial")
+    if not isinstance(trial, dict) or trial.get("kind", "train") != "train":
+        return document
+    data, model = trial.get("data"), trial.get("model", {})
+    reads_texts = isinstance(data, dict) and data.get("text") is not None
+    if not reads_texts or not isinstance(model, dict) or model.keys() & {"name", "source", "architecture"}:
+        return document
+    return {**document, "trial": {**trial, "model": {"name": "embedding_bag", **model}}}
+
+
 def pruner_of(document: dict[str, Any], parameters: dict[str, Parameter], trial: dict[str, Any]) -> dict[str, Any]:
     """The section `pruner`: the usual one if there is none, its largest resource that of the longest training."""
     pruner = document["pruner"] if "pruner" in document else _usual_pruner(document, parameters, trial)

@@ -100,6 +100,11 @@ def _distinct(definition: Definition, folders: list[Path]) -> list[tuple[Corner,
     kept: dict[str, Prepared] = {}
     found: dict[Size, tuple[Corner, Prepared, Size]] = {}
     for corner in _corners(definition):
+        if (source := corner.config.model.source) is not None:
+            message = (
+                f"trial.model.source: the layers are those of {source}, which a worker opens when it has the study"
+            )
+            raise BadInput(f"{message}; shown here are models that begin from nothing")
         data = f"{corner.config.takes_images} {corner.config.data.preparation}"
         if data not in kept:
             kept[data] = _prepared(corner.config, folders).smallest

@@ -527,9 +527,13 @@ def test_the_browser_writes_numbers_as_the_server_does(visitor: Visitor) -> None
         assert by_browser == [written(number) for number in numbers]
     assert (metric(168_714.0), metric(318.0), metric(1.0)) == ("168,714", "318", "1.0000")
     metrics = {"params": 168_714.0, "device_memory": 576_651_264.0, "bytes": 900.0, "val/accuracy": 0.5}
-    listed = page.evaluate("metrics => import('/static/format.js').then(format => format.measured(metrics))", metrics)
-    assert [tuple(pair) for pair in listed] == measured(metrics)
+    trained, of_a_script = {"nonzero": 9.0, "latency": 1.25, "seconds": 73.5}, {"latency": 1.25, "seconds": 73.5}
+    for each in (metrics, trained, of_a_script):
+        listed = page.evaluate("each => import('/static/format.js').then(format => format.measured(each))", each)
+        assert [tuple(pair) for pair in listed] == measured(each)
     assert dict(measured(metrics))["device_memory"] == "550 MiB"
+    assert measured(trained)[1:] == [("latency", "1.2500 ms"), ("seconds", "73.500 s")]
+    assert measured(of_a_script) == [("latency", "1.2500"), ("seconds", "73.500 s")]
 
 
 def test_a_study_that_does_not_exist_is_a_page_that_says_so(site: Site, browser: Browser) -> None:

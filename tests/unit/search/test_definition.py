@@ -610,6 +610,30 @@ def test_folds_may_be_asked_for_beside_the_split_that_they_take_the_place_of() -
     assert submitted(document).trial["data"]["split"] == split
 
 
+TEXTS = {"source": "file:messages.csv", "text": "message"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "model"),
+    [
+        ({}, {"name": "embedding_bag"}),
+        ({"model": {"width": 32}}, {"name": "embedding_bag", "width": 32}),
+        ({"model": {"name": "text_cnn"}}, {"name": "text_cnn"}),
+    ],
+)
+def test_texts_are_read_by_a_model_of_texts_if_none_is_named(sections: dict[str, Any], model: dict[str, Any]) -> None:
+    parameters = {"model.width": {"values": [16, 32]}} if not sections else {"optimizer.lr": {"low": 0.01, "high": 0.1}}
+    definition = submitted(with_trial(data=TEXTS, **sections) | {"parameters": parameters})
+
+    assert definition.trial["model"] == model
+    assert parse(definition.document()) == definition
+
+
+def test_what_begins_with_another_model_is_given_no_name() -> None:
+    with pytest.raises(DefinitionError, match=r"mlp cannot read data\.text"):
+        submitted(with_trial(data=TEXTS, model={"source": "hf:some/model"}))
+
+
 @pytest.mark.parametrize("more", [{}, {"with_margin": True}, {"lr_adapt": True}])
 def test_a_generation_of_a_single_parent_is_refused_of_a_new_study(more: dict[str, Any]) -> None:
     document = train(sampler={"name": "cmaes", "popsize": 3, **more})

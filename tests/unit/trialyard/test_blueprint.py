@@ -63,6 +63,15 @@ def test_the_layers_of_every_model_add_up_to_its_size(kind: str, name: str) -> N
     assert all(layer.flops >= 0 for layer in layers)
 
 
+def test_of_a_model_that_begins_with_another_it_is_said_who_opens_that_one() -> None:
+    study = document({"source": "synthetic:texts?rows=60", "text": "text"})
+    study["trial"]["model"] = {"name": "pretrained", "source": "hf:some/encoder"}
+    study["parameters"] = {"optimizer.lr": {"low": 0.1, "high": 0.2}}
+
+    with pytest.raises(BadInput, match="the layers are those of hf:some/encoder, which a worker opens"):
+        printed(print_model, study)
+
+
 def test_the_data_are_told_column_by_column(tmp_path: Path) -> None:
     rows = {"age": [20, None] * 30, "job": ["cook", "clerk", "pilot"] * 20, "id": [f"n{i}" for i in range(60)]}
     pd.DataFrame(rows | {"rich": ["yes", "no"] * 30}).to_csv(tmp_path / "t.csv", index=False)
