@@ -43,8 +43,6 @@ def importances(
         Shares that add up to 1, the largest first, of the parameters that all trials have; equal ones where nothing
         tells the values apart, and nothing where there are fewer than two trials.
     """
-    if len(trials) < FEWEST_TRIALS:
-        return {}
     space, fitting = Space(definition.parameters, definition.parameter_constraints), Fitting(definition)
     storage = Storage()
     study = optuna.create_study(storage=storage, direction=objective.direction)

@@ -167,25 +167,24 @@ class GridSampler(BaseSampler):
         name = self._space.searched[len(before)]
         if not self._space.region.inequalities:
             return place if place < (self._space.parameters[name].size or 0) else None
-        known, absent = self._decided(before)
-        return self._space.region.next_place(name, known, absent, place)
+        return self._space.region.next_place(name, self._decided(before), place)
 
     def _alive(self, places: Cell) -> Cell | None:
         """The same places, or, if for certain nothing begins with the first of them, those after these."""
         if not self._space.region.inequalities:
             return places
         for length in range(1, len(places) + 1):
-            known, _ = self._decided(places[:length])
+            known = self._decided(places[:length])
             free = {name: each for name, each in self._space.parameters.items() if not each.when}
             point = {name: each.at(0) for name, each in free.items()} | known
             if is_empty(self._space.region, point, held=known):
                 return self._turned(places[:length])
         return places
 
-    def _decided(self, places: Cell) -> tuple[dict[str, JsonValue], set[str]]:
-        """The values that the places stand for, and the parameters that are not active beside them."""
-        values, decided = self._values(places), self._space.searched[: len(places)]
-        return {name: values[name] for name in decided if name in values}, set(decided) - values.keys()
+    def _decided(self, places: Cell) -> dict[str, JsonValue]:
+        """The values that the places stand for, of the parameters that are active beside them."""
+        values = self._values(places)
+        return {name: values[name] for name in self._space.searched[: len(places)] if name in values}
 
     def _values(self, cell: Cell) -> dict[str, JsonValue]:
         """The parameters of a cell, constants included; where the cell says nothing, the first value."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import JsonValue
@@ -40,25 +40,24 @@ class Region:
         """What the terms of one of the inequalities can come to."""
         return _room(each, self.extremes)
 
-    def next_place(self, name: str, known: Mapping[str, JsonValue], absent: Collection[str], place: int) -> int | None:
+    def next_place(self, name: str, known: Mapping[str, JsonValue], place: int) -> int | None:
         """The first value of a parameter, from a place on, beyond which the inequalities may yet hold; None if none.
 
         Args:
-            known: the values that are decided.
-            absent: the parameters that are decided not to be active; any other may be, and may have any value.
+            known: the values that are decided; any other parameter may be active, and may have any value.
         """
         parameter = self.parameters[name]
         size = parameter.size or 0
         if not self.inequalities:
             return place if place < size else None
-        bounds = self._narrowed(name, known, absent)
+        bounds = self._narrowed(name, known)
         if bounds is None:
             return None
         if name not in bounds:
             return place if place < size else None
         return next((each for each in _places(parameter, bounds[name], place) if each < size), None)
 
-    def _narrowed(self, name: str, known: Mapping[str, JsonValue], absent: Collection[str]) -> dict[str, Bounds] | None:
+    def _narrowed(self, name: str, known: Mapping[str, JsonValue]) -> dict[str, Bounds] | None:
         """What is left of each parameter's range, as far as one inequality after the other tells; None if nothing is.
 
         An inequality with a parameter that may come out inactive tells nothing.
@@ -66,10 +65,7 @@ class Region:
         certain = [
             (each, room)
             for each, room in zip(self.inequalities, self._rooms, strict=True)
-            if all(
-                other == name or other in known or (other not in absent and not self.parameters[other].when)
-                for other in each.coefficients
-            )
+            if all(other == name or other in known or not self.parameters[other].when for other in each.coefficients)
         ]
         bounds = {
             other: (number(known[other]),) * 2 if other in known else self.extremes[other]
@@ -171,8 +167,8 @@ def _places(parameter: Parameter, bounds: Bounds, start: int) -> Sequence[int]:
     low, high = bounds
     if isinstance(parameter, Range):
         step = float(parameter.step or 1)
-        first = math.ceil((low - parameter.low) / step - 1e-6)
-        last = math.floor((high - parameter.low) / step + 1e-6)
+        first = math.ceil((low - parameter.low) / step)
+        last = math.floor((high - parameter.low) / step + 1e-6)  # the top itself may come out a hair below its step
         return range(max(start, first), last + 1)
     if isinstance(parameter, Choice):
         values = [(place, number(parameter.values[place])) for place in range(start, parameter.size)]

@@ -46,7 +46,8 @@ def read_script(file: Path) -> Script:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, SyntaxError) as error:
         raise BadInput(f"{file}: cannot be read as Python: {error}") from error
-    reports = [call for call in _calls(tree) if ast.unparse(call.func) == "report.report"]
+    names = set(_names_of_report(tree))
+    reports = [call for call in _calls(tree) if ast.unparse(call.func) in names]
     told = [*(key for call in reports for key in _reported(call)), *_logged(tree)]
     known = Script(
         (),
@@ -106,9 +107,24 @@ def _returned(tree: ast.Module, functions: set[str]) -> Iterator[str]:
                     yield from (key for key in _keys(node.value) if key.isidentifier())
 
 
+def _names_of_report(tree: ast.Module) -> Iterator[str]:
+    """What the script calls `trialyard.report.report`, by how it imports that, or a copy that lies beside it."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module="trialyard", names=names):
+                yield from (f"{each.asname or each.name}.report" for each in names if each.name == "report")
+            case ast.ImportFrom(module="trialyard.report" | "report", names=names):
+                yield from (each.asname or each.name for each in names if each.name == "report")
+            case ast.Import(names=names):
+                yield from (f"{each.asname or each.name}.report" for each in names if each.name in _REPORTS)
+
+
+_REPORTS = ("trialyard.report", "report")
+
+
 def _reported(call: ast.Call) -> Iterator[str]:
     """Of `report.report(epoch, {"val/loss": loss})` the names."""
-    return (key for each in call.args for key in _keys(each))
+    return (key for each in (*call.args, *(keyword.value for keyword in call.keywords)) for key in _keys(each))
 
 
 def _keys(node: ast.expr | None) -> Iterator[str]:

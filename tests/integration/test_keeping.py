@@ -105,6 +105,28 @@ def test_of_an_ended_study_the_best_and_the_members_of_ensembles_stay(yard: Yard
     assert collect_again(yard, artifacts, study_id) == []  # one is enough
 
 
+def test_of_an_ensembles_trials_those_stay_that_it_came_to_be_made_of(yard: Yard, artifacts: Artifacts) -> None:
+    """Not those that it was to choose from, nor those of one that failed."""
+    study_id = yard.submit(trained(keep={"models": 1, "predictions": 1}))
+    leave(yard, artifacts, study_id, {0: 0.9, 1: 0.1, 2: 0.3, 3: 0.4})
+    first, second, third = ({"trial": number, "attempt": 2} for number in (0, 2, 3))
+    now = yard.clock.now()
+    with writes(yard.engine).begin() as session:
+        tasks = Tasks(session, session.get_one(StudyRow, study_id))
+        failed, built = (tasks.add("ensemble", {"members": each}, now) for each in ([first], [second, third]))
+        failed.state, failed.reason, failed.ended_at = "FAILED", "a member diverged", now
+        built.state, built.result, built.ended_at = "COMPLETE", {"members": [third]}, now
+    yard.set_state(study_id, StudyState.CANCELLED)
+    yard.clock.advance(6)
+    yard.turn()
+
+    [task] = collections(yard, study_id)
+    collect(yard, artifacts, study_id, task.number)
+
+    assert files(artifacts, study_id, 3) == set(FILES)
+    assert files(artifacts, study_id, 0) == files(artifacts, study_id, 2) == {"log.txt"}
+
+
 def collect_again(yard: Yard, artifacts: Artifacts, study_id: int) -> list[TaskRow]:
     yard.clock.advance(6)
     yard.turn()

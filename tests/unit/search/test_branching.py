@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from search.branching import GAP, MOST_RELAXATIONS
 from search.definition import parse
+from search.inequality import Inequality
+from search.parameters import Choice
 from search.region import Region
 from search.repair import is_empty, nearest
 from store.errors import DefinitionError
@@ -120,9 +122,18 @@ def test_it_does_not_look_long_for_what_is_hardly_nearer(options: list[object], 
     assert len(options) < 20
 
 
-def test_what_the_solver_gives_up_on_is_not_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    region = region_of({"p": {"low": 0.0, "high": 1.0}}, "p <= 0.5")
-    trouble = scipy.optimize.OptimizeResult(x=None, status=4)
-    monkeypatch.setattr(scipy.optimize, "milp", lambda *_, **__: trouble)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_the_solver_gives_up_on_is_not_empty(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    """Also where it goes on in another half: neither 0 nor 10.5 is from 4 to 6, which a relaxation does not see."""
+    between = [Inequality("k <= 6", {"k": 1.0}, 6.0, False), Inequality("k >= 4", {"k": -1.0}, -4.0, False)]
+    region = Region({"k": Choice((0, 10.5))}, between)
+    assert is_empty(region, {"k": 0}, held=())
+    solve, solved = scipy.optimize.milp, itertools.count()
 
-    assert not is_empty(region, {"p": 1.0}, held=())
+    def gives_up(*arguments: Any, **named: Any) -> Any:
+        return trouble if next(solved) == place else solve(*arguments, **named)
+
+    trouble = scipy.optimize.OptimizeResult(x=None, status=4)
+    monkeypatch.setattr(scipy.optimize, "milp", gives_up)
+
+    assert not is_empty(region, {"k": 0}, held=())

@@ -8,8 +8,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe import _truncnorm
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from scipy.special import ndtr
 
-from search.candidates import Source, steps_of
+from search.candidates import Candidates, Source, steps_of
 from search.kernels import Floats
 
 COUNT = 24
@@ -45,6 +46,19 @@ def test_each_candidate_is_optunas(space: str) -> None:
             one = candidates.exactly_one(point)[:, 0].tolist()
             assert one == [stock[point] for stock in expected]
     assert sure >= 28  # the cheap way is the usual one
+
+
+@pytest.mark.parametrize(
+    ("distribution", "edge"),
+    [(FloatDistribution(0.0, 0.5, step=0.1), 0.05), (IntDistribution(1, 4, log=True), np.log(2.5))],
+)
+def test_what_rounding_decides_is_left_to_optuna(distribution: BaseDistribution, edge: float) -> None:
+    source = Source(density({"x": distribution}, np.random.default_rng(3))._mixture_distribution)
+    mean, width, below, inside = source.shapes[:, 0, -1]  # of the widest kernel
+    kernel, quantile = np.array([source.shapes.shape[2] - 1]), (ndtr((edge - mean) / width) - below) / inside
+
+    assert Candidates(source, kernel, np.array([[quantile]])).roughly() is None
+    assert Candidates(source, kernel, np.array([[quantile + 0.02]])).roughly() is not None
 
 
 def test_the_steps_of_a_batch_are_optunas(monkeypatch: pytest.MonkeyPatch) -> None:

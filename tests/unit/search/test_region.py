@@ -163,6 +163,18 @@ def test_an_inequality_cuts_off_no_cell_in_which_one_of_its_parameters_takes_no_
     assert {(cell["a"], cell.get("c")) for cell in found} == {(0, None), (2, 3), (3, None)}
 
 
+def test_a_step_is_reached_that_division_puts_a_hair_further():
+    """In floats 0.3 is 2.9999999999999996 steps of 0.1, and 0.6 is 5.999999999999999."""
+    tenths = {"x": {"low": 0.0, "high": 0.3, "step": 0.1}, "y": {"low": 0.0, "high": 0.6, "step": 0.1}}
+
+    kept = cells(defined("x + y <= 9", parameters=tenths))
+
+    assert kept == cells(defined(parameters=tenths))
+    assert len(kept) == 4 * 7
+    # … and 0.1 + 0.2 is 3.0000000000000004 of them: y has 6, 5, 4 and 3 values beside those of x.
+    assert len(cells(defined("y >= x + 0.1", parameters=tenths))) == 6 + 5 + 4 + 3
+
+
 def test_a_vast_grid_passes_over_what_they_cut_off():
     wide = {f"p{k}": {"low": 0, "high": 999} for k in range(4)}  # 10^12 cells
     started = time.perf_counter()

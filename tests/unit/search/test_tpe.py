@@ -138,6 +138,17 @@ def test_proposals_are_optunas_while_many_trials_run() -> None:
     assert proposals[0] == proposals[1]
 
 
+def test_proposals_are_optunas_with_so_many_parameters_that_its_error_function_is_another_one() -> None:
+    space: Space = {f"x{place}": FloatDistribution(0.0, 1.0) for place in range(100)}
+    proposals = []
+    for sampler_class in (HistoryTPESampler, TPESampler):
+        study = optuna.create_study(sampler=sampler_class(seed=3))
+        study.add_trials(past(space, 40))
+        proposals.append([study.ask(space).params for _ in range(4)])
+
+    assert proposals[0] == proposals[1]
+
+
 @pytest.mark.parametrize("space", ["floats", "mixed"])
 def test_proposals_are_optunas_where_good_trials_are_equal_and_at_an_edge(space: str) -> None:
     given = {
@@ -213,6 +224,38 @@ def test_a_finished_trial_may_be_taken_up_again_and_end_otherwise(
                 sampler.reconsider(number)
             found += [study.ask(SPACES["mixed"]).params for _ in range(5)]
         proposals.append(found)
+
+    assert proposals[0] == proposals[1]
+
+
+def test_a_trial_that_fails_and_runs_again_is_a_bad_one_again() -> None:
+    """Also where nothing that it has was proposed in between: then its density has not seen that it had ended."""
+    proposals = []
+    for sampler_class in (HistoryTPESampler, TPESampler):
+        sampler = sampler_class(seed=2, multivariate=False, constant_liar=True)
+        study = optuna.create_study(sampler=sampler)
+        study.add_trials(past(SPACES["floats"], 30))
+        rerun = study.ask(SPACES["floats"])
+        found = [study.ask(SPACES["floats"]).params]
+        study.tell(rerun, state=TrialState.FAIL)
+        found.append(study.ask({"x4": SPACES["floats"]["x4"]}).params)
+        again = copy.copy(study._storage.get_trial(rerun._trial_id))
+        again.state = TrialState.RUNNING
+        study._storage._set_trial(rerun._trial_id, again)  # type: ignore[attr-defined]
+        if isinstance(sampler, HistoryTPESampler):
+            sampler.reconsider(rerun.number)
+        found += [study.ask(SPACES["floats"]).params for _ in range(5)]
+        proposals.append(found)
+
+    assert proposals[0] == proposals[1]
+
+
+def test_a_range_may_be_another_one_under_the_same_name() -> None:
+    proposals = []
+    for sampler_class in (HistoryTPESampler, TPESampler):
+        study = optuna.create_study(sampler=sampler_class(seed=2, multivariate=False))
+        study.add_trials(past({"x": FloatDistribution(0.0, 1.0)}, 30))
+        proposals.append([study.ask({"x": FloatDistribution(0.0, high)}).params for high in (1.0, 4.0, 0.5)])
 
     assert proposals[0] == proposals[1]
 

@@ -178,12 +178,23 @@ def test_lightning_is_told_the_metrics_and_needs_a_callback(tmp_path: Path) -> N
     )
 
 
-def test_a_script_that_reports_needs_no_pattern(tmp_path: Path) -> None:
-    loop = (
-        "for epoch in range(3):\n    print('loss', 1.0)\n    report.report(epoch, {'val/loss': 1.0, 'val/acc': 0.5})\n"
-    )
+@pytest.mark.parametrize(
+    ("imports", "call"),
+    [
+        ("from trialyard import report", "report.report(epoch, {0})"),
+        ("from trialyard import report as told", "told.report(epoch, {0})"),
+        ("from trialyard.report import report", "report(step=epoch, metrics={0})"),
+        ("import trialyard.report", "trialyard.report.report(epoch, {0})"),
+        ("import trialyard.report as told", "told.report(epoch, {0})"),
+        ("import report", "report.report(epoch, {0})"),
+        ("from report import report as told", "told(epoch, {0})"),
+    ],
+)
+def test_a_script_that_reports_needs_no_pattern(tmp_path: Path, imports: str, call: str) -> None:
+    report = call.format("{'val/loss': 1.0, 'val/acc': 0.5}")
+    loop = f"for epoch in range(3):\n    print('loss', 1.0)\n    {report}\n"
 
-    _, objective, notes, metric = written(tmp_path, f"{LIGHTNING}{loop}")
+    _, objective, notes, metric = written(tmp_path, f"{LIGHTNING}{imports}\n{loop}")
 
     assert (metric, objective.pattern) == ("val/acc", None)
     assert notes[0] == "it reports val/loss, val/acc, val_loss, val_acc"
