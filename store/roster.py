@@ -20,6 +20,7 @@ DRAIN_SECONDS = 24 * 3600  # how long the word waits for a worker that is cut of
 
 SCHEDULER_KEY = "trialyard:scheduler"  # a hash: the version and protocol of the one that is active, and its trouble
 SAID_SECONDS = 30
+WITHOUT_END = -1  # as Redis says it of a key that does not expire
 _LONGEST_NUMBER = 18  # digits, which any database takes
 
 
@@ -60,6 +61,15 @@ def read_scheduler(client: redis.Redis) -> dict[str, str]:
     """The `version` and `protocol` of the active scheduler, and its `trouble`; nothing if none was active just now."""
     [said] = _read_hashes(client, [SCHEDULER_KEY])
     return said
+
+
+def scheduler_heard_for(client: redis.Redis) -> float | None:
+    """For how many seconds yet the scheduler's word stands if it does not renew it; None if it stands without end.
+
+    Of a word that has run out it is a negative number.
+    """
+    left = client.pttl(SCHEDULER_KEY)
+    return None if left == WITHOUT_END else left / 1000
 
 
 def whole_number(fields: Mapping[str, Any], name: str) -> int | None:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 import httpx
+import redis
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
@@ -20,12 +21,13 @@ from store.bus import open_redis
 from store.errors import SettingsError
 from store.joining import MARK_FILE, MARK_KEY, Joining
 from store.messages import PROTOCOL
-from store.roster import read_scheduler
+from store.roster import read_scheduler, scheduler_heard_for
 from store.settings import Settings
 
 PATIENCE_SECONDS = 300.0  # for a server that does not answer: it may be starting, as this machine is
 PAUSE_SECONDS = (0.5, 1.0, 2.0, 5.0)  # the last one again and again
 ANSWER_SECONDS = 30.0
+LISTEN_SECONDS = 0.2
 AWAY = (502, 503, 504)
 
 Say = Callable[[str], None]
@@ -118,7 +120,7 @@ def _detail(answer: httpx.Response) -> str:
         return answer.reason_phrase
 
 
-def check_scheduler(redis_url: str) -> None:
+def check_scheduler(redis_url: str, say: Say = lambda _: None) -> None:
     """Before any slot is started. A scheduler that is not there yet may be any.
 
     Raises:
@@ -126,11 +128,31 @@ def check_scheduler(redis_url: str) -> None:
     """
     try:
         with closing(open_redis(redis_url, retries=0)) as client:
-            said = read_scheduler(client)
+            said = _heard(client, say)
     except (RedisError, OSError):
         return  # the slots wait for it
     if said:
         _check_protocol("the scheduler", said["version"], int(said["protocol"]))
+
+
+def _heard(client: redis.Redis, say: Say) -> dict[str, str]:
+    """What the active scheduler says. The word of one that was stopped for an upgrade stands for a while yet: one that
+    this worker would not understand is believed when it renews its word.
+    """
+    said, left = read_scheduler(client), scheduler_heard_for(client)
+    if left is not None and _is_strange(said):
+        say(f"the scheduler was Trialyard {said['version']}, whose messages differ; looking whether it is still there")
+    while left is not None and _is_strange(said):
+        time.sleep(LISTEN_SECONDS)
+        before, left = left, scheduler_heard_for(client)
+        said = read_scheduler(client)
+        if left is not None and left > before:
+            break
+    return said
+
+
+def _is_strange(said: dict[str, str]) -> bool:
+    return bool(said) and int(said["protocol"]) != PROTOCOL
 
 
 def _check_protocol(who: str, theirs: str, protocol: int) -> None:

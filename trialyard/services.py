@@ -51,7 +51,7 @@ def work(settings: Settings, server: str | None, pool: str, division: Division, 
     if server is not None:
         settings = join(settings, server, complaints().print)
     settings = _with_redis(settings, "the server with --server https://…, or ")
-    check_scheduler(settings.redis_url)
+    check_scheduler(settings.redis_url, complaints().print)
     return Pool(settings, pool, division, name).run()
 
 

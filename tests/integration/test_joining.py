@@ -26,7 +26,7 @@ from store.joining import MARK_KEY
 from store.keys import Keys
 from store.messages import PROTOCOL
 from store.models import KeyRole
-from store.roster import SCHEDULER_KEY
+from store.roster import SAID_SECONDS, SCHEDULER_KEY
 from store.session import writes
 from store.settings import Settings
 from tests.api_server import ApiServer, serving
@@ -316,6 +316,27 @@ def test_a_worker_that_would_not_understand_the_scheduler_is_not_started(setting
     with pytest.raises(SettingsError, match=r"^the scheduler is Trialyard 9\.1\.0 and this worker "):
         check_scheduler(settings.redis_url)
     check_scheduler(f"redis://127.0.0.1:{free_port()}")  # away: the slots wait for it
+
+
+def test_what_a_scheduler_said_that_was_stopped_for_an_upgrade_keeps_no_new_worker_away(settings: Settings) -> None:
+    told: list[str] = []
+    with open_redis(settings.redis_url) as client:
+        client.hset(SCHEDULER_KEY, mapping={"version": "9.1.0", "protocol": PROTOCOL + 1})
+        client.expire(SCHEDULER_KEY, 1)
+        check_scheduler(settings.redis_url, told.append)
+    assert told == ["the scheduler was Trialyard 9.1.0, whose messages differ; looking whether it is still there"]
+
+
+def test_a_scheduler_of_another_version_that_speaks_again_is_there(settings: Settings) -> None:
+    with open_redis(settings.redis_url) as client:
+        client.hset(SCHEDULER_KEY, mapping={"version": "9.1.0", "protocol": PROTOCOL + 1})
+        client.expire(SCHEDULER_KEY, 20)
+
+        def speak_again(_: str) -> None:
+            client.expire(SCHEDULER_KEY, SAID_SECONDS)
+
+        with pytest.raises(SettingsError, match=r"^the scheduler is Trialyard 9\.1\.0 and this worker "):
+            check_scheduler(settings.redis_url, speak_again)
 
 
 def test_a_key_in_clear_over_a_network_is_warned_of() -> None:
