@@ -90,7 +90,7 @@ def surplus(session: Session, study_id: int) -> dict[str, Any] | None:
         return [[number, attempt] for number in closed if number not in kept for attempt in attempts.get(number, ())]
 
     found = {"models": beyond(definition.keep.models), "predictions": beyond(definition.keep.predictions)}
-    if definition.sampler.name == "pbt" and StudyState(study.state).ended:
+    if definition.sampler.name == "pbt":
         # While it ran, each member's last ones stayed for the others.
         found["checkpoints"] = [[number, attempt] for number in closed for attempt in attempts.get(number, ())]
     return found

@@ -176,6 +176,12 @@ def test_a_running_study_is_collected_when_it_has_grown_and_what_is_open_is_left
     assert files(artifacts, study_id, 12) == {"log.txt", "predictions.npz"}
     assert files(artifacts, study_id, 70) == set(FILES)  # it may be run again
 
+    yard.set_state(study_id, StudyState.CANCELLED)
+    yard.restart()
+    yard.clock.advance(6)
+    yard.turn()
+    assert len(collections(yard, study_id)) == 2  # what was left alone goes with the study's end
+
 
 def test_of_several_objectives_the_whole_front_stays_and_what_breaks_a_constraint_does_not(
     yard: Yard, artifacts: Artifacts
@@ -202,6 +208,38 @@ def test_of_several_objectives_the_whole_front_stays_and_what_breaks_a_constrain
 def test_a_running_study_whose_trials_take_over_weights_is_not_collected(yard: Yard, artifacts: Artifacts) -> None:
     trial = {"kind": "train", "data": {"source": "sklearn:iris"}, "transfer": {"inherit": "nearest"}}
     study_id = yard.begin(trained(keep={"models": 2}, budget={"trials": 100, "parallel": 1}) | {"trial": trial})
+    leave(yard, artifacts, study_id, dict.fromkeys(range(10, 70), 1.0))
+    yard.restart()
+    yard.clock.advance(6)
+    yard.turn()
+
+    assert collections(yard, study_id) == []
+
+
+def test_of_equal_trials_the_first_is_the_best_and_keeps_its_model(yard: Yard, artifacts: Artifacts) -> None:
+    study_id = yard.submit(trained(keep={"models": 1, "predictions": 1}))
+    leave(yard, artifacts, study_id, {0: 0.5, 1: 0.5})
+    yard.set_state(study_id, StudyState.CANCELLED)
+    yard.clock.advance(6)
+    yard.turn()
+
+    [task] = collections(yard, study_id)
+    collect(yard, artifacts, study_id, task.number)
+
+    assert (files(artifacts, study_id, 0), files(artifacts, study_id, 1)) == (set(FILES), {"log.txt"})
+
+
+def test_nothing_is_collected_of_a_study_that_our_workers_do_not_train(yard: Yard) -> None:
+    study_id = yard.submit(study(trial={"kind": "external"}))
+    yard.set_state(study_id, StudyState.CANCELLED)
+    yard.clock.advance(6)
+    yard.turn()
+
+    assert collections(yard, study_id) == []
+
+
+def test_a_running_study_that_keeps_all_models_is_not_collected(yard: Yard, artifacts: Artifacts) -> None:
+    study_id = yard.begin(trained(keep={"models": None}, budget={"trials": 100, "parallel": 1}))
     leave(yard, artifacts, study_id, dict.fromkeys(range(10, 70), 1.0))
     yard.restart()
     yard.clock.advance(6)

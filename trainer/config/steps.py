@@ -106,9 +106,7 @@ class CrossValidation(Section):
     stratified: bool = True  # of a classification
     groups: ColumnName | None = None  # rows with one value of it stay in one fold; it is no feature
     repeats: Annotated[int, Field(ge=1, le=50)] = 1  # divided anew, and trained from other seeds
-    time_ordered: bool = (
-        False  # each fold trains on what is before its validation rows, by `data.split.time` or as read
-    )
+    time_ordered: bool = False  # each fold trains on what is before its validation rows: by data.split.time, or as read
 
     @property
     def models(self) -> int:
