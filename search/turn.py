@@ -128,7 +128,6 @@ class Outbox:
                 connection = stack.enter_context(self._hold())  # the batch is a transaction of its own
             else:
                 connection = stack.enter_context(self._engine.begin())
-            if not ledger.is_of_trials_alone:
                 with Session(connection) as session:
                     ledger.write_studies(session)
             rows = stack.enter_context(batch(connection))

@@ -21,6 +21,7 @@ from search.turn import RETURN_SECONDS
 from store.bus import Received
 from store.errors import LostLease
 from store.messages import Assignment, AttemptKey, Decision, Finish, PreflightTask, Report, Settled, Take
+from store.models import SchedulerLeaseRow
 from store.session import writes
 from tests.yard import METRIC, Worker, Yard, study
 
@@ -570,6 +571,34 @@ def test_an_active_scheduler_that_renews_is_left_alone(bare_yard: Yard) -> None:
         bare_yard.clock.advance(4)
         with writes(bare_yard.engine).begin() as session, batch(session.connection()) as rows:
             first.renew(rows)
+
+
+def test_who_is_active_may_ask_whether_it_is(bare_yard: Yard) -> None:
+    first = lease(bare_yard, "elsewhere/1/1")
+
+    assert [first.try_acquire() for _ in range(2)] == [True, True]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_scheduler_that_renews_in_the_moment_of_the_takeover_stays_active(
+    bare_yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = lease(bare_yard, "elsewhere/1/1"), lease(bare_yard, "elsewhere/2/2")
+    assert first.try_acquire()
+    assert not second.try_acquire()
+    bare_yard.clock.advance(5.1)
+    judge = second._is_abandoned
+
+    def and_then_it_renews(row: SchedulerLeaseRow) -> bool:
+        found = judge(row)
+        with writes(bare_yard.engine).begin() as session, batch(session.connection()) as rows:
+            first.renew(rows)
+        return found
+
+    monkeypatch.setattr(second, "_is_abandoned", and_then_it_renews)
+
+    assert not second.try_acquire()
+    assert first.try_acquire()
 
 
 def test_a_scheduler_that_leaves_in_good_order_is_followed_at_once(bare_yard: Yard) -> None:
