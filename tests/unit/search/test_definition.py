@@ -516,6 +516,14 @@ IDLE = [
         ["optimizer.name sgd and optimizer.momentum above 0", "here optimizer.momentum is 0.0", "or leave this out"],
     ),
     ({"optimizer": {"momentum": 0.9}}, "trial.optimizer.momentum", ["rmsprop or sgd", 'is "adamw"']),
+    (
+        {
+            "model": {"name": "pretrained", "source": "hf:a", "lora_rank": 8}, "transfer": {"freeze": "all_but_head"},
+            "data": {"source": "sklearn:digits", "text": "t"},
+        },
+        "trial.model.lora_rank",
+        ["transfer.freeze blocks or none", "transfer.unfreeze_every above 0"],
+    ),
     ({"optimizer": {"lookahead_size": 0.8}}, "trial.optimizer.lookahead_size", ["lookahead_steps above 0"]),
     ({"regularization": {"snapshots": 3}}, "trial.regularization.snapshots", ["schedule.name cosine_restarts"]),
     ({"regularization": {"swa_start": 0.5}}, "trial.regularization.swa_start", ["let regularization.swa be true"]),
@@ -832,7 +840,10 @@ def test_a_knob_is_not_refused_for_a_value_that_no_trial_has(parameters: dict[st
 
 
 def test_a_trial_that_is_one_with_its_parameters_only_tells_what_it_says_all_the_same():
-    parameters = {"model.source": {"values": ["hf:a", "hf:b"]}, "optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True}}
+    parameters = {
+        "model.source": {"values": ["hf:a", "hf:b"]},
+        "optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True},
+    }
     study = parse(with_trial(model={"name": "pretrained"}, optimizer={"lr": 3e-3}) | {"parameters": parameters})
 
     told = study.told()
