@@ -27,6 +27,7 @@ from trainer.folder import Folder
 from trainer.int8 import as_floats
 from trainer.models.layers import Network
 from trainer.models.pretrained import head_of, quiet
+from trainer.tokens import most_tokens, tokens_of
 
 PATH = "trial.model.source"
 DOCUMENT, TENSORS = "model.json", "model.safetensors"
@@ -53,7 +54,7 @@ class Origin:
     def given(self, config: TrainConfig) -> Given:
         """How the data are to be prepared."""
         if isinstance(self.prepares, SubwordSchema):
-            longest = min(config.data.max_tokens, int(self.architecture.get("max_position_embeddings", 1 << 30)))
+            longest = min(config.data.max_tokens, most_tokens(self.architecture))
             return Given(self.prepares.model_copy(update={"column": str(config.data.text), "max_tokens": longest}))
         if isinstance(self.prepares, TextSchema):
             return Given(self.prepares.model_copy(update={"column": str(config.data.text)}))
@@ -128,7 +129,7 @@ class Origins:
     def _from_elsewhere(self, name: str, config: TrainConfig) -> Origin:
         place = self._place(name)
         try:
-            from transformers import AutoConfig, AutoTokenizer
+            from transformers import AutoConfig
 
             quiet()
             found = AutoConfig.from_pretrained(place, local_files_only=not self._hub)
@@ -137,8 +138,8 @@ class Origins:
             if config.data.text is None:
                 scale = _pixel_scale(place, hub=self._hub)
             else:
-                tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=not self._hub)
-                schema = _tokens(tokenizer, config)
+                schema = tokens_of(place, architecture, config, path=PATH, hub=self._hub)
+                architecture.setdefault("pad_token_id", schema.pad)
         except ImportError as error:
             hint = "install the worker with the extra hf"
             raise ModelError(PATH, f"hf: sources need transformers and peft ({error})", hint) from error
@@ -225,17 +226,6 @@ def _adapted(name: str, own: Mapping[str, Tensor]) -> str:
     """The name of a weight that has matrices of low rank beside it now."""
     layer, _, leaf = name.rpartition(".")
     return name if name in own else f"{layer}.base_layer.{leaf}"
-
-
-def _tokens(tokenizer: Any, config: TrainConfig) -> SubwordSchema:
-    return SubwordSchema(
-        column=str(config.data.text),
-        tokenizer=tokenizer.backend_tokenizer.to_str(),
-        tokens=len(tokenizer),
-        pad=tokenizer.pad_token_id or 0,
-        max_tokens=config.data.max_tokens,
-        target=_NO_TARGET,
-    )
 
 
 def _pixel_scale(place: str, *, hub: bool) -> tuple[float, float] | None:

@@ -9,6 +9,7 @@ import pytest
 
 from search.conditions import Conditions
 from search.definition import parse, submitted
+from search.fitting import Fitting
 from store.errors import DefinitionError, Problem
 from tests.unit.search.documents import ADULT_MLP, external, train
 from trialyard.study_file import from_yaml
@@ -827,7 +828,27 @@ FITTING_TOGETHER: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("parameters", "trial"), FITTING_TOGETHER)
 def test_a_knob_is_not_refused_for_a_value_that_no_trial_has(parameters: dict[str, Any], trial: dict[str, Any]):
-    parse(with_trial(**trial) | {"parameters": parameters})
+    assert parse(with_trial(**trial) | {"parameters": parameters}).told()["data.source"] == "sklearn:digits"
+
+
+def test_a_trial_that_is_one_with_its_parameters_only_tells_what_it_says_all_the_same():
+    parameters = {
+        "model.source": {"values": ["hf:a", "hf:b"]},
+        "optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True},
+    }
+    study = parse(with_trial(model={"name": "pretrained"}, optimizer={"lr": 3e-3}) | {"parameters": parameters})
+
+    told = study.told()
+    assert (told["model.name"], told["optimizer.lr"], told["batch_size"]) == ("pretrained", 3e-3, 128)
+    assert "model.source" not in told  # nobody says which
+    assert Fitting(study).point({"model.source": "hf:b"}) == {"model.source": "hf:b", "optimizer.lr": 3e-3}
+
+
+def test_values_that_must_fit_each_other_are_told_as_far_as_they_do():
+    parameters = {"compression.begin": {"low": 0.1, "high": 0.2}, "compression.end": {"low": 0.3, "high": 0.4}}
+    study = parse(with_trial(compression={"name": "units", "steps": 2, "begin": 0.9}) | {"parameters": parameters})
+
+    assert study.told().keys() & parameters.keys() == {"compression.end"}
 
 
 def test_of_knobs_that_must_fit_each_other_the_value_that_does_not_is_named():
