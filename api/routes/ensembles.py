@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Path
-from pydantic import Field
+from pydantic import Field, model_validator
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -48,6 +48,16 @@ class EnsembleBody(RequestModel):
     candidates: Annotated[int, Field(ge=2, le=200)] | None = None
     rounds: Annotated[int, Field(ge=1, le=200)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="after")
+    def _has_its_options(self) -> Self:
+        if self.rounds is not None and self.method in ("average", "stacking"):
+            raise ValueError(f"{self.method} has no rounds: greedy, bagging, boosting and refit have rounds")
+        if self.candidates is not None and self.method in TRAINED_ANEW:
+            raise ValueError(
+                f"{self.method} is of the best trial alone: average, greedy and stacking choose from candidates"
+            )
+        return self
 
 
 @router.post("", status_code=201, response_model=Ensemble)

@@ -205,6 +205,26 @@ def test_what_breaks_a_constraint_is_neither_a_member_nor_the_one_that_is_traine
     assert told == "refit needs a feasible complete trial whose model and predictions are kept; there are 0"
 
 
+@pytest.mark.parametrize(
+    ("method", "option", "others"),
+    [
+        ("average", "rounds", "greedy, bagging, boosting and refit have rounds"),
+        ("stacking", "rounds", "greedy, bagging, boosting and refit have rounds"),
+        ("bagging", "candidates", "average, greedy and stacking choose from candidates"),
+        ("refit", "candidates", "average, greedy and stacking choose from candidates"),
+    ],
+)
+def test_an_option_that_a_method_does_not_have_is_refused(
+    server: ApiServer, method: str, option: str, others: str
+) -> None:
+    server.create(**TRAIN)
+
+    answer = server.post("s/ensembles", {"method": method, option: 5})
+
+    assert answer.status_code == 422
+    assert others in answer.text
+
+
 def test_a_trial_that_needs_validation_rows_is_not_refitted(server: ApiServer) -> None:
     trial = {**TRAIN["trial"], "schedule": {"name": "plateau"}}
     server.create(**TRAIN | {"trial": trial})
