@@ -49,10 +49,6 @@ _BRANCHED: list[Way] = [  # models with residual branches
 ]
 _COMPRESSING: list[Way] = [{"compression.name": {"magnitude", "units"}}]
 _PRETRAINED: list[Way] = [{"model.name": PRETRAINED}]
-_THAWED: list[Way] = [  # beside a head that learns
-    {"model.name": PRETRAINED, "transfer.freeze": {"none", "blocks"}},
-    {"model.name": PRETRAINED, "transfer.unfreeze_every": "above 0"},
-]
 _LORA: list[Way] = [{"model.name": PRETRAINED, "model.lora_rank": "above 0"}]
 _MOMENTS: list[Way] = [{"optimizer.name": {"adam", "adamw", "nadam", "lion"}}]
 _RESTARTING: list[Way] = [{"schedule.name": {"cosine_restarts"}}]
@@ -115,14 +111,14 @@ ONLY_WITH: dict[str, Sequence[Way]] = {
     "model.cell": [{"model.name": {"cnn"}, "model.cells": "left out"}],
     "model.kernel": [{"model.name": {"cnn", "text_cnn"}}],
     "model.pooling": _PRETRAINED,
-    "model.lora_rank": _THAWED,
+    "model.lora_rank": _PRETRAINED,
     "model.lora_alpha": _LORA,
     "model.lora_targets": _LORA,
     "transfer.freeze": _PRETRAINED,
     "transfer.frozen_blocks": [{"transfer.freeze": {"blocks"}}],
     "transfer.unfreeze_every": [{"transfer.freeze": {"all_but_head", "blocks"}}],
     "transfer.head_lr": _PRETRAINED,
-    "transfer.lr_decay": _THAWED,
+    "transfer.lr_decay": _PRETRAINED,
     "compression.share": _COMPRESSING,
     "compression.steps": _COMPRESSING,
     "compression.begin": _COMPRESSING,

@@ -516,14 +516,6 @@ IDLE = [
         ["optimizer.name sgd and optimizer.momentum above 0", "here optimizer.momentum is 0.0", "or leave this out"],
     ),
     ({"optimizer": {"momentum": 0.9}}, "trial.optimizer.momentum", ["rmsprop or sgd", 'is "adamw"']),
-    (
-        {
-            "model": {"name": "pretrained", "source": "hf:a", "lora_rank": 8}, "transfer": {"freeze": "all_but_head"},
-            "data": {"source": "sklearn:digits", "text": "t"},
-        },
-        "trial.model.lora_rank",
-        ["transfer.freeze blocks or none", "transfer.unfreeze_every above 0"],
-    ),
     ({"optimizer": {"lookahead_size": 0.8}}, "trial.optimizer.lookahead_size", ["lookahead_steps above 0"]),
     ({"regularization": {"snapshots": 3}}, "trial.regularization.snapshots", ["schedule.name cosine_restarts"]),
     ({"regularization": {"swa_start": 0.5}}, "trial.regularization.swa_start", ["let regularization.swa be true"]),
