@@ -16,7 +16,7 @@ from store.errors import BadRequest
 DecisionName = Literal["continue", "prune", "stop", "pause"]
 
 # What a worker and a scheduler must have in common, told where they meet: raised with every change of these messages.
-PROTOCOL: Final = 6
+PROTOCOL: Final = 7
 
 MAX_STEP = 2**31 - 1  # the width of the column on PostgreSQL
 LONGEST_NAME = 128  # the same of a worker's name and of a device's
@@ -294,10 +294,13 @@ class Decision(_Message):
 
 
 class Settled(_Message):
-    """The end of an attempt was accepted, or was not because it had ended before (`stale`); and what comes next."""
+    """The end of an attempt was accepted, or was not because it had ended before (`stale`); and what comes next. A task
+    that was deleted while it was done is `gone`: nobody wants what it has left.
+    """
 
     kind: Literal["settled"] = "settled"
     stale: bool = False
+    gone: bool = False
     next: Assignment | None = None
 
 

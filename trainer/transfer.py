@@ -108,6 +108,9 @@ class Origins:
             return self._own(name, lambda part: (folder / part).read_bytes())
         if source not in self._trials:
             raise ModelError(PATH, f"{name} is no complete trial", "name a study and the number of one of its trials")
+        if DOCUMENT not in self._trials[source].names():
+            hint = "name one of the best trials, of which keep.models stay, or run its parameters again"
+            raise ModelError(PATH, f"the model of trial {name} is gone", hint)
         return self._own(f"trial {name}", self._trials[source].read)
 
     def _own(self, name: str, read: Callable[[str], bytes]) -> Origin:

@@ -24,6 +24,7 @@ from store.messages import (
     FinishTask,
     Preflighted,
     PreflightTask,
+    Settled,
     Take,
     TakeTask,
     TaskAssignment,
@@ -123,8 +124,10 @@ def _perform_task(bench: Bench, study_id: int, number: int) -> None:
     wanted = _Wanted(take, answer, bench.caller)
     folder = bench.artifacts.task(study_id, number)
     place = Workplace(study_id, number, folder, bench.artifacts, bench.should_leave, wanted)
-    bench.caller.call(_run_task(bench, answer, place), PATIENCE_SECONDS)
+    settled = bench.caller.call(_run_task(bench, answer, place), PATIENCE_SECONDS)
     bench.ended(answer.attempt, 0)
+    if isinstance(settled, Settled) and settled.gone:
+        bench.artifacts.delete_task(study_id, number)
 
 
 def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:

@@ -30,7 +30,7 @@ from store.messages import MAX_STEP, AttemptKey
 from store.models import StudyRow, TaskRow, TrialRow, TrialState
 from store.studies import Studies
 from store.tasks import ENSEMBLE, Tasks
-from store.trials import Sort, Trials
+from store.trials import Trials
 
 router = APIRouter(prefix="/studies/{name}/ensembles", route_class=OnceRoute, tags=["models"])
 
@@ -129,10 +129,11 @@ def _request(parts: Parts, session: Session, study: StudyRow, body: EnsembleBody
     if definition.kind != "train":
         raise Conflict(f"the study {study.name!r} runs code of its own; ensembles are made of trials of our training")
     retrained = body.method in TRAINED_ANEW
-    found = list(islice(_candidates(parts, study, Trials(session, study)), body.candidates or CANDIDATES[body.method]))
+    found = list(islice(_candidates(parts, Trials(session, study)), body.candidates or CANDIDATES[body.method]))
     if len(found) < (1 if retrained else 2):
         pruned = Studies(session).counts([study.id])[study.id][TrialState.PRUNED]
-        raise Conflict(_too_few(body.method, len(found), pruned, retrained=retrained))
+        kind = "feasible complete" if definition.constraints else "complete"
+        raise Conflict(_too_few(body.method, len(found), pruned, kind, retrained=retrained))
     if body.method == METHOD:
         return request_of(session, definition, *found[0], body.rounds or 1)
     best = definition.resolve(found[0][0].parameters)
@@ -151,21 +152,20 @@ def _request(parts: Parts, session: Session, study: StudyRow, body: EnsembleBody
     }
 
 
-def _too_few(method: str, kept: int, pruned: int, *, retrained: bool) -> str:
+def _too_few(method: str, kept: int, pruned: int, kind: str, *, retrained: bool) -> str:
     """What is missing, and where from it may come."""
-    needed = "a complete trial" if retrained else "at least two complete trials"
+    needed = f"a {kind} trial" if retrained else f"at least two {kind} trials"
     message = f"{method} needs {needed} whose model and predictions are kept; there are {kept}"
     if pruned:
         message += f", and {pruned} that were pruned: search with a larger least_complete of asha, or no pruner"
     return message if retrained or not kept else f"{message}; bagging and boosting need one"
 
 
-def _candidates(parts: Parts, study: StudyRow, trials: Trials) -> Iterator[tuple[TrialRow, AttemptKey]]:
-    """Complete trials whose model and predictions are kept, the best first; none that see images of another size than
-    it does, as what is predicted is read once."""
+def _candidates(parts: Parts, trials: Trials) -> Iterator[tuple[TrialRow, AttemptKey]]:
+    """Complete trials that break no constraint and whose model and predictions are kept, the best first; none that see
+    images of another size than it does, as what is predicted is read once."""
     best: TrialRow | None = None
-    order = Sort("value", descending=study.objectives[0]["direction"] == "maximize")
-    for trial, _ in trials.page([TrialState.COMPLETE], order, None, MOST_LOOKED_AT):
+    for trial in trials.ranked(MOST_LOOKED_AT):
         key = trials.newest_attempt(trial.number)
         if key is not None and {MODEL, PREDICTIONS} <= set(parts.artifacts.attempt(key).names()):
             best = best or trial

@@ -184,6 +184,27 @@ def test_an_ensemble_is_of_trials_that_see_images_as_large_as_the_best_one_does(
         assert [member["trial"] for member in task.request["members"]] == [1, 2, 0]
 
 
+def test_what_breaks_a_constraint_is_neither_a_member_nor_the_one_that_is_trained_again(server: ApiServer) -> None:
+    server.create(**TRAIN | {"constraints": [{"metric": "params", "at_most": 10}]})
+    server.add_trials([0.4, 0.1, 0.3, 0.2])
+    for number in range(4):
+        leave_model(server, number)
+        folder = Artifacts(server.settings.artifacts).attempt(AttemptKey(server.study_id(), number, 1))
+        folder.write("predictions.npz", b"")
+        with writes(server.engine).begin() as session:
+            session.get_one(TrialRow, (server.study_id(), number)).violation = 1.0 if number == 1 else 0.0
+
+    assert [server.post("s/ensembles", {"method": method}).status_code for method in ("average", "refit")] == [201, 201]
+
+    with writes(server.engine).begin() as session:
+        tasks = session.scalars(select(TaskRow).order_by(TaskRow.number)).all()
+        assert [[member["trial"] for member in task.request["members"]] for task in tasks] == [[3, 2, 0], [3]]
+        for number in range(4):
+            session.get_one(TrialRow, (server.study_id(), number)).violation = 1.0
+    told = server.post("s/ensembles", {"method": "refit"}).json()["detail"]
+    assert told == "refit needs a feasible complete trial whose model and predictions are kept; there are 0"
+
+
 def test_a_trial_that_needs_validation_rows_is_not_refitted(server: ApiServer) -> None:
     trial = {**TRAIN["trial"], "schedule": {"name": "plateau"}}
     server.create(**TRAIN | {"trial": trial})
@@ -231,7 +252,7 @@ def test_an_ensemble_that_is_not_there_is_told_with_those_that_are(server: ApiSe
 
     told = server.http.get("/api/v1/studies/s/ensembles/99").json()["detail"]
 
-    assert (made, told) == ([1, 2], "the study 's' has no ensemble 99; it has 1, 2")
+    assert (made, told) == ([1, 2], "the study 's' has no ensemble 99; its newest are 1, 2")
 
 
 def test_ensembles_are_counted_by_themselves_and_no_number_is_given_twice(server: ApiServer) -> None:

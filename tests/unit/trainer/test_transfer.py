@@ -480,6 +480,15 @@ def test_a_preflight_says_what_is_wrong_with_a_source(texts: Path, source: str, 
     assert says in problems[0].message
 
 
+def test_a_trial_whose_model_was_collected_is_no_source() -> None:
+    config = TrainConfig.model_validate(
+        {"data": {"source": "sklearn:iris"}, "model": {"name": "pretrained", "source": "trial:s/0"}}
+    )
+
+    with pytest.raises(ModelError, match="the model of trial s/0 is gone"):
+        Origins([], {"trial:s/0": MemoryFolder()}).of(config)
+
+
 def test_a_preflight_counts_the_parameters_of_a_pretrained_model(encoder: Path, texts: Path) -> None:
     problems, facts = check(
         [of_texts(encoder)], wanted={"objective.metric": LOSS.metric}, data_folders=[texts, encoder.parent], device=CPU
