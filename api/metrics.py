@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram
@@ -27,6 +28,8 @@ from store.studies import Studies
 
 BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 KIND = ["pool", "gpu", "gpus"]  # labels of a kind of slot
+
+Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 log = structlog.get_logger(__name__)
 
@@ -156,7 +159,7 @@ def _gauge(
     name: str,
     text: str,
     labels: list[str],
-    values: Mapping[tuple[str], int] | Mapping[tuple[str, str], int] | Mapping[tuple[str, ...], int],
+    values: Mapping[Labels, int],
 ) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=labels)
     for given, value in values.items():
