@@ -128,6 +128,20 @@ def test_a_worker_that_beats_is_never_expired(yard: Yard) -> None:
     assert yard.states(study_id) == ["RUNNING"]
 
 
+def test_what_a_worker_holds_that_lives_and_does_nothing_goes_back(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
+    worker = yard.worker("w")
+    worker.start(study_id, 0)
+    for _ in range(4):  # as when its end went to nobody
+        yard.clock.advance(yard.settings.lease_seconds / 3)
+        worker.beat("idle")
+        yard.turn()
+
+    assert yard.states(study_id) == ["QUEUED"]
+    [attempt] = yard.attempts(study_id, 0)
+    assert attempt.reason == "worker w has been idle for 8 s, and did not say how it ended"
+
+
 def test_a_wipe_of_redis_expires_nobody_who_lives(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
     worker = yard.worker()
