@@ -52,7 +52,9 @@ class Origin:
         return config.model_copy(update={"model": config.model.model_copy(update=told)})
 
     def given(self, config: TrainConfig) -> Given:
-        """How the data are to be prepared."""
+        """How the data are to be prepared. Raises: ModelError: the source reads texts, and no column is said to."""
+        if isinstance(self.prepares, SubwordSchema | TextSchema) and config.data.text is None:
+            raise ModelError(PATH, "the source reads a text", "name its column in data.text")
         if isinstance(self.prepares, SubwordSchema):
             longest = min(config.data.max_tokens, most_tokens(self.architecture))
             return Given(self.prepares.model_copy(update={"column": str(config.data.text), "max_tokens": longest}))

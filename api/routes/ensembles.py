@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Path
-from pydantic import Field
+from pydantic import Field, model_validator
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -23,11 +23,12 @@ from api.requests import RequestModel
 from api.result_shapes import Artifact, Ensemble
 from api.shapes import Page
 from search.definition import parse
+from search.live_tasks import COLLECT
 from search.refitting import METHOD, own_refit, request_of
 from store.artifacts import Folder
 from store.errors import Conflict
 from store.messages import MAX_STEP, AttemptKey
-from store.models import StudyRow, TaskRow, TrialRow, TrialState
+from store.models import StudyRow, StudyState, TaskRow, TrialRow, TrialState
 from store.studies import Studies
 from store.tasks import ENSEMBLE, Tasks
 from store.trials import Trials
@@ -48,6 +49,16 @@ class EnsembleBody(RequestModel):
     candidates: Annotated[int, Field(ge=2, le=200)] | None = None
     rounds: Annotated[int, Field(ge=1, le=200)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="after")
+    def _has_its_options(self) -> Self:
+        if self.rounds is not None and self.method in ("average", "stacking"):
+            raise ValueError(f"{self.method} has no rounds: greedy, bagging, boosting and refit have rounds")
+        if self.candidates is not None and self.method in TRAINED_ANEW:
+            raise ValueError(
+                f"{self.method} is of the best trial alone: average, greedy and stacking choose from candidates"
+            )
+        return self
 
 
 @router.post("", status_code=201, response_model=Ensemble)
@@ -119,6 +130,8 @@ def delete_ensemble(name: StudyName, ensemble: EnsembleNumber, parts: Wired) -> 
         if task.request.get("own") and task is own_refit(session, study):
             raise Conflict(f"ensemble {ensemble} is the refit that the study itself asks for; it goes with the study")
         tasks.delete(task.number)
+        if StudyState(study.state).ended:  # only the ensemble may have kept its members' models
+            tasks.add(COLLECT, {}, parts.clock())
     parts.scheduler.announce(study.id)
     parts.artifacts.delete_task(study.id, task.number)
 

@@ -205,6 +205,26 @@ def test_what_breaks_a_constraint_is_neither_a_member_nor_the_one_that_is_traine
     assert told == "refit needs a feasible complete trial whose model and predictions are kept; there are 0"
 
 
+@pytest.mark.parametrize(
+    ("method", "option", "others"),
+    [
+        ("average", "rounds", "greedy, bagging, boosting and refit have rounds"),
+        ("stacking", "rounds", "greedy, bagging, boosting and refit have rounds"),
+        ("bagging", "candidates", "average, greedy and stacking choose from candidates"),
+        ("refit", "candidates", "average, greedy and stacking choose from candidates"),
+    ],
+)
+def test_an_option_that_a_method_does_not_have_is_refused(
+    server: ApiServer, method: str, option: str, others: str
+) -> None:
+    server.create(**TRAIN)
+
+    answer = server.post("s/ensembles", {"method": method, option: 5})
+
+    assert answer.status_code == 422
+    assert others in answer.text
+
+
 def test_a_trial_that_needs_validation_rows_is_not_refitted(server: ApiServer) -> None:
     trial = {**TRAIN["trial"], "schedule": {"name": "plateau"}}
     server.create(**TRAIN | {"trial": trial})
@@ -239,6 +259,21 @@ def test_the_refit_that_the_study_asks_for_goes_with_the_study(server: ApiServer
     assert (answer.status_code, "goes with the study" in answer.text) == (409, True)
     assert server.http.delete(f"/api/v1/studies/s/ensembles/{of_an_earlier_best}").status_code == 204
     assert server.http.get("/api/v1/studies/s").json()["refit"] == {"state": "QUEUED", "ensemble": own}
+
+
+@pytest.mark.parametrize(("state", "kinds"), [("COMPLETE", ["collect"]), ("RUNNING", [])])
+def test_what_only_a_deleted_ensemble_has_kept_is_collected(server: ApiServer, state: str, kinds: list[str]) -> None:
+    """A study that runs collects by itself, as it grows and when it ends."""
+    server.create(**TRAIN)
+    with writes(server.engine).begin() as session:
+        study = Studies(session).get("s")
+        study.state, study.ended_at = state, datetime.now(UTC) if state == "COMPLETE" else None
+        Tasks(session, study).add("ensemble", {"method": "greedy"}, datetime.now(UTC))
+
+    assert server.http.delete("/api/v1/studies/s/ensembles/1").status_code == 204
+
+    with writes(server.engine).begin() as session:
+        assert [task.kind for task in session.scalars(select(TaskRow))] == kinds
 
 
 def test_an_ensemble_that_is_not_there_is_told_with_those_that_are(server: ApiServer) -> None:

@@ -512,6 +512,22 @@ def test_a_table_is_no_text(encoder: Path, tmp_path: Path, write_csv: Callable[.
         training_of(config, tmp_path, encoder.parent)
 
 
+def test_a_model_of_texts_wants_to_know_which_column_is_one(texts: Path) -> None:
+    own = {"model": {"name": "embedding_bag"}, "epochs": 1}
+    config = TrainConfig.model_validate({"data": {"source": "file:texts.csv", "text": "text"}, **own})
+    prepared = prepare(config.data, device=CPU, data_folders=[texts])
+    folder = MemoryFolder()
+    fit(config, prepared, monitor=LOSS, folder=folder, reporter=Recorder())
+    begun = {"data": {"source": "file:texts.csv"}, "model": {"name": "pretrained", "source": "trial:s/0"}}
+
+    found, _ = check(
+        [TrainConfig.model_validate(begun)], wanted={}, data_folders=[texts], device=CPU,
+        origins=Origins([texts], {"trial:s/0": folder}),
+    )  # fmt: skip
+
+    assert [problem.hint for problem in found] == ["name its column in data.text"]
+
+
 @pytest.mark.parametrize(
     ("sections", "says"),
     [
