@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -157,8 +157,9 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
             headline = error.headline if isinstance(error, CommandFailed) else str(error)
             output.write(f"trialyard: {headline}\n".encode(errors="backslashreplace"))
             return Finish(attempt=assignment.attempt, outcome=outcome_of(error), reason=reason_of(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may raise anything
-            traceback.print_exc()
+        except BaseException as error:  # noqa: BLE001 - a trial may raise anything
+            with suppress(OSError):  # or close what it prints to
+                traceback.print_exc()
             bench.wear.failed(error)
             if isinstance(error, CrowdedOut):
                 bench.progress.crowded()

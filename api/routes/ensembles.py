@@ -23,11 +23,12 @@ from api.requests import RequestModel
 from api.result_shapes import Artifact, Ensemble
 from api.shapes import Page
 from search.definition import parse
+from search.live_tasks import COLLECT
 from search.refitting import METHOD, own_refit, request_of
 from store.artifacts import Folder
 from store.errors import Conflict
 from store.messages import MAX_STEP, AttemptKey
-from store.models import StudyRow, TaskRow, TrialRow, TrialState
+from store.models import StudyRow, StudyState, TaskRow, TrialRow, TrialState
 from store.studies import Studies
 from store.tasks import ENSEMBLE, Tasks
 from store.trials import Trials
@@ -129,6 +130,8 @@ def delete_ensemble(name: StudyName, ensemble: EnsembleNumber, parts: Wired) -> 
         if task.request.get("own") and task is own_refit(session, study):
             raise Conflict(f"ensemble {ensemble} is the refit that the study itself asks for; it goes with the study")
         tasks.delete(task.number)
+        if StudyState(study.state).ended:  # only the ensemble may have kept its members' models
+            tasks.add(COLLECT, {}, parts.clock())
     parts.scheduler.announce(study.id)
     parts.artifacts.delete_task(study.id, task.number)
 

@@ -261,6 +261,21 @@ def test_the_refit_that_the_study_asks_for_goes_with_the_study(server: ApiServer
     assert server.http.get("/api/v1/studies/s").json()["refit"] == {"state": "QUEUED", "ensemble": own}
 
 
+@pytest.mark.parametrize(("state", "kinds"), [("COMPLETE", ["collect"]), ("RUNNING", [])])
+def test_what_only_a_deleted_ensemble_has_kept_is_collected(server: ApiServer, state: str, kinds: list[str]) -> None:
+    """A study that runs collects by itself, as it grows and when it ends."""
+    server.create(**TRAIN)
+    with writes(server.engine).begin() as session:
+        study = Studies(session).get("s")
+        study.state, study.ended_at = state, datetime.now(UTC) if state == "COMPLETE" else None
+        Tasks(session, study).add("ensemble", {"method": "greedy"}, datetime.now(UTC))
+
+    assert server.http.delete("/api/v1/studies/s/ensembles/1").status_code == 204
+
+    with writes(server.engine).begin() as session:
+        assert [task.kind for task in session.scalars(select(TaskRow))] == kinds
+
+
 def test_an_ensemble_that_is_not_there_is_told_with_those_that_are(server: ApiServer) -> None:
     server.create(**TRAIN)
     server.add_trials([0.5])
