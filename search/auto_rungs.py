@@ -205,9 +205,11 @@ class AutoRungs(Rungs):
             rung.left += 1
 
     def _learn(self, number: int, rung: int, above: float) -> None:
-        """Remember what a trial came to above a rung, if it was there and says something about others."""
-        # What a model proposes was promoted for its value if it did not pass freely, and uncompared trials lie where the
-        # best ends are expected.
+        """Remember what a trial came to above a rung, if it was there and says something about others.
+
+        What a model proposes was promoted for its value if it did not pass freely; uncompared trials lie where the best
+        ends are expected.
+        """
         is_free = self._free.get(number, 0) > rung
         if rung >= 0 and (is_free or number in self._at_random) and number not in self._uncompared:
             self._pairs[rung].append((self._climbs[number].values[rung][0], above))
