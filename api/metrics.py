@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram
@@ -21,11 +22,14 @@ from api.parts import Parts
 from search.definition import Resources
 from store.bus import REFUSED_KEY
 from store.models import StudyRow, StudyState, TrialRow, TrialState
-from store.roster import read_workers
+from store.queue import read_queue_name
+from store.roster import read_workers, whole_number
 from store.studies import Studies
 
 BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-QUEUES = "trials:"
+KIND = ["pool", "gpu", "gpus"]  # labels of a kind of slot
+
+Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 log = structlog.get_logger(__name__)
 
@@ -41,13 +45,23 @@ class ServiceCollector:
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        yield from self._from_sql()
         try:
-            yield from self._from_redis()
+            workers, from_redis = self._workers(), list(self._from_redis())
         except RedisError as error:
             log.warning("redis is away; its metrics are left out", error=str(error))
+            workers, from_redis = Counter(), []
+        yield from self._from_sql([kind[:-1] for kind in workers])
+        yield from from_redis
+        yield _gauge("trialyard_workers", "Live workers by pool, GPUs a slot and state.", [*KIND, "state"], workers)
 
-    def _from_sql(self) -> Iterable[Metric]:
+    def _workers(self) -> Counter[tuple[str, ...]]:
+        workers = read_workers(self._parts.redis)
+        return Counter(
+            (*_kind(each.get("pool", ""), whole_number(each, "gpus") or 0), each.get("state", "")) for each in workers
+        )
+
+    def _from_sql(self, there: Iterable[tuple[str, ...]]) -> Iterable[Metric]:
+        """`there`: kinds of slots of which there are some. That none is wanted any more must be said, too."""
         with self._parts.reads() as session:
             studies = _by_state(session, StudyRow, StudyState)
             trials = _by_state(session, TrialRow, TrialState)
@@ -55,22 +69,20 @@ class ServiceCollector:
         yield _gauge(
             "trialyard_wanted_slots",
             "Slots that the open studies could use now, by pool and GPUs a slot: what a pool may be scaled to.",
-            ["pool", "gpu", "gpus"],
-            wanted,
+            KIND,
+            dict.fromkeys(there, 0) | wanted,
         )
         yield _gauge("trialyard_studies", "Studies by state.", ["state"], studies)
         yield _gauge("trialyard_trials", "Trials of all studies by state.", ["state"], trials)
 
     def _from_redis(self) -> Iterable[Metric]:
         queues = Queue.all(self._parts.redis, serializer=JSONSerializer)
-        depth = {(queue.name.removeprefix(QUEUES),): len(queue) for queue in queues if queue.name.startswith(QUEUES)}
-        workers = Counter((each.get("pool", ""), each.get("state", "")) for each in read_workers(self._parts.redis))
-        yield _gauge("trialyard_queue_jobs", "Jobs that no worker has taken yet, by pool.", ["pool"], depth)
+        depth = {_kind(*kind): len(queue) for queue in queues if (kind := read_queue_name(queue.name)) is not None}
+        yield _gauge("trialyard_queue_jobs", "Jobs that no worker has taken yet, by pool and GPUs a slot.", KIND, depth)
         refused = int(self._parts.redis.get(REFUSED_KEY) or 0)
         yield CounterMetricFamily(
             "trialyard_refused_messages", "Messages of attempts that had ended without their worker.", value=refused
         )
-        yield _gauge("trialyard_workers", "Live workers by pool and state.", ["pool", "state"], workers)
 
 
 class TimeRequests:
@@ -134,15 +146,20 @@ def _wanted_slots(session: Session) -> Counter[tuple[str, ...]]:
         budget = study.definition["budget"]
         left = budget["trials"] - sum(count for state, count in ended[study.id].items() if state.ended)
         slots = 1 if study.state == StudyState.PREPARING else min(left, budget.get("parallel") or left)
-        wanted[(resources.pool, "yes" if resources.gpus else "no", str(resources.gpus))] += max(0, slots)
+        wanted[_kind(resources.pool, resources.gpus)] += max(0, slots)
     return wanted
+
+
+def _kind(pool: str, gpus: int) -> tuple[str, str, str]:
+    """As `KIND` names it."""
+    return pool, "yes" if gpus else "no", str(gpus)
 
 
 def _gauge(
     name: str,
     text: str,
     labels: list[str],
-    values: Mapping[tuple[str], int] | Mapping[tuple[str, str], int] | Mapping[tuple[str, ...], int],
+    values: Mapping[Labels, int],
 ) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=labels)
     for given, value in values.items():

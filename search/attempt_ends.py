@@ -78,8 +78,3 @@ class AttemptEnds(OpenTrials):
         trial.values = {metric: known[metric] for metric in self._metrics}
         self._end_attempt(trial, Outcome.FINISHED, TrialState.COMPLETE, request.reason, ledger)
         return None
-
-    def _last_values(self, trial: LiveTrial) -> dict[str, float]:
-        """What a trial has reported last: of a single objective also when its newest report is without it."""
-        last = self._optuna.last_value(trial.number)
-        return (trial.metrics or {}) | ({} if last is None else {self._metrics[0]: last})

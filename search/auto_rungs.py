@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from search.asha import Climb, Rung, Rungs
 
 PAIRS = 10  # of values at a rung and above it, before anything is concluded from them
 TELLING = 0.7  # the rank correlation from which on a rung is worth its losses (ADR 0029)
+STILL_TELLING = 0.8  # that of a rung above the first telling one (ADR 0038)
 FIRM = 0.92  # that of the first rung from which on a share is all that a rung lets go (ADR 0036)
 LEADING_SHARE = 0.35  # of the steps of all trials, for leaders
 UNCOMPARED = "trialyard:uncompared"  # a trial's system attribute: it is compared at the last rung alone
@@ -27,7 +29,8 @@ class AutoRungs(Rungs):
 
     In the early epochs of many trainings the order of the trials says nothing about the later one. So trials that were
     drawn at random pass one rung more than the others, free of comparison; from their values there and above comes the
-    rank correlation of a rung with the next one. The first telling rung is where the others begin to be compared.
+    rank correlation of a rung with the next one. The first telling rung is where the others begin to be compared. A
+    rung above it is judged by the random trials that it let go on; where it tells less than well, all pass it.
 
     Random trials climb beside the others and are compared among themselves: where good trials begin slowly, those that
     a model proposes look better for long, and would keep them down. Of the others a rung lets no more up than its share
@@ -58,7 +61,8 @@ class AutoRungs(Rungs):
         self._uncompared: set[int] = set()
         self._free: dict[int, int] = {}  # by trial, the rungs that it passes without being compared
         self._pairs: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)  # by rung, of it and the next
-        self._judged: tuple[int, bool] | None = (0, True)  # the first telling rung, and whether shares hold
+        self._held: defaultdict[int, dict[int, float]] = defaultdict(dict)  # by rung, values of random trials there
+        self._correlations: dict[int, float] = {}  # by rung, until something is new there
         self._stages = (0, *levels, max_resource)  # what a trial goes through: from each rung to the next
         self._steps = 0  # of all trials, to where they were last seen at a rung or at their end
         self._led: dict[int, int] = {}  # by trial, the steps for which it was let go on as a leader
@@ -71,7 +75,8 @@ class AutoRungs(Rungs):
     @property
     def first(self) -> int:
         """The first telling rung; the number of rungs, if none is."""
-        return self._judge()[0]
+        telling = (place for place in range(len(self._rungs)) if self._correlation(place) >= TELLING)
+        return next(telling, len(self._rungs))
 
     def affords(self, uncompared: int) -> bool:
         """Whether so many trials may come to the last rung uncompared, if there is a rung below that keeps others."""
@@ -98,11 +103,12 @@ class AutoRungs(Rungs):
             self._led[number] = led
         super().load(number, stored)
         climb = self._climbs[number]
+        self._hold(number, climb)
         self._steps += self._stages[len(climb.values)]
         for place in range(self._free[number], climb.promotions):
             self._leave(number, place)
-        for reached in range(2, len(climb.values) + 1):
-            self._compare(number, reached)
+        for place, values in enumerate(climb.values):
+            self._learn(number, place - 1, values[0])
 
     @override
     def stored(self, number: int) -> dict[str, Any]:
@@ -133,16 +139,20 @@ class AutoRungs(Rungs):
                 self._led[number] = self._led.get(number, 0) + self._way(place)
             self._leave(number, place)
         super().promote(number)
+        if self._held[place].pop(number, None) is not None:
+            self._correlations.pop(place, None)
 
     @override
     def _arrive(self, number: int, climb: Climb, values: Sequence[float]) -> None:
         super()._arrive(number, climb, values)
+        self._hold(number, climb)
         self._steps += self._way(len(climb.values) - 2)
-        self._compare(number, len(climb.values))
+        self._learn(number, len(climb.values) - 2, values[0])
 
     @override
     def _goes_on(self, number: int) -> bool:
-        return self._climbs[number].promotions < self._free.get(number, 0) or super()._goes_on(number)
+        place = self._climbs[number].promotions
+        return place < self._free.get(number, 0) or not self._tells(place) or super()._goes_on(number)
 
     @override
     def _rung(self, number: int, place: int) -> Rung:
@@ -155,15 +165,24 @@ class AutoRungs(Rungs):
     @override
     def _promotable(self, rung: Rung) -> int | None:
         has_let_up_its_share = isinstance(rung, _Rung) and rung.left >= len(rung.reached) // self._reduction_factor
-        return None if has_let_up_its_share and self._judge()[1] else super()._promotable(rung)
+        shares_hold = self._correlation(0) >= FIRM or self._correlation(0) < TELLING
+        return None if has_let_up_its_share and shares_hold else super()._promotable(rung)
 
-    def _judge(self) -> tuple[int, bool]:
-        """The first telling rung, or the number of rungs, and whether shares hold."""
-        if self._judged is None:
-            correlations = enumerate(_correlation(self._pairs[rung]) for rung in range(len(self._rungs)))
-            telling = ((rung, rung > 0 or found >= FIRM) for rung, found in correlations if found >= TELLING)
-            self._judged = next(telling, (len(self._rungs), True))
-        return self._judged
+    def _correlation(self, place: int) -> float:
+        """Of the values at a rung with those at the next one; 1 if it is not known."""
+        if place not in self._correlations:
+            self._correlations[place] = _correlation(self._pairs[place], [*self._held[place].values()])
+        return self._correlations[place]
+
+    def _hold(self, number: int, climb: Climb) -> None:
+        """A rung may keep a trial: of random ones it is judged by those that it let go and those that it kept."""
+        place = len(climb.values) - 1
+        if climb.is_held and number in self._at_random and place >= self._free.get(number, 0):
+            self._held[place][number] = climb.values[place][0]
+            self._correlations.pop(place, None)
+
+    def _tells(self, place: int) -> bool:
+        return place <= self.first or self._correlation(place) >= STILL_TELLING
 
     def _leader(self) -> int | None:
         """The best of all that came to a rung, from the highest on, if it waits there and leaders may cost as much."""
@@ -185,16 +204,16 @@ class AutoRungs(Rungs):
         if isinstance(rung, _Rung):
             rung.left += 1
 
-    def _compare(self, number: int, reached: int) -> None:
-        """Remember what a trial came to at the last two of the rungs that it has reached."""
-        if reached >= 2:
-            self._learn(number, reached - 2, self._climbs[number].values[reached - 1][0])
-
     def _learn(self, number: int, rung: int, above: float) -> None:
-        # Else it was promoted for its value there, or lies where a model expects the best ends.
-        if rung >= 0 and self._free.get(number, 0) > rung and number not in self._uncompared:
+        """Remember what a trial came to above a rung, if it was there and says something about others.
+
+        What a model proposes was promoted for its value if it did not pass freely; uncompared trials lie where the best
+        ends are expected.
+        """
+        is_free = self._free.get(number, 0) > rung
+        if rung >= 0 and (is_free or number in self._at_random) and number not in self._uncompared:
             self._pairs[rung].append((self._climbs[number].values[rung][0], above))
-            self._judged = None
+            self._correlations.pop(rung, None)
 
 
 @dataclass
@@ -202,12 +221,21 @@ class _Rung(Rung):
     left: int = 0  # how many were promoted from here
 
 
-def _correlation(pairs: list[tuple[float, float]]) -> float:
-    """Spearman's rank correlation; 1 as long as it is not known."""
+def _correlation(pairs: list[tuple[float, float]], left_behind: Sequence[float]) -> float:
+    """Spearman's rank correlation; 1 as long as it is not known.
+
+    Of those that were `left_behind` only the first value is known: the others were promoted for theirs. What that takes
+    away from the spread of the first values is corrected for (Thorndike 1949, case 2).
+    """
     if len(pairs) < PAIRS:
         return 1.0
-    below, above = (_ranks(column) for column in zip(*pairs, strict=True))
-    return 0.0 if np.ptp(below) == 0 or np.ptp(above) == 0 else float(np.corrcoef(below, above)[0, 1])
+    before, after = zip(*pairs, strict=True)
+    all_below, above = _ranks([*before, *left_behind]), _ranks(after)
+    below = all_below[: len(before)]
+    if np.ptp(below) == 0 or np.ptp(above) == 0:
+        return 0.0
+    found, wider = float(np.corrcoef(below, above)[0, 1]), float(all_below.std() / below.std())
+    return found * wider / math.sqrt(1 + found * found * (wider * wider - 1))
 
 
 def _ranks(values: Sequence[float]) -> NDArray[np.float64]:

@@ -126,7 +126,7 @@ class Definition(Section):
     def told(self) -> dict[str, Any]:
         """Values of parameters where nobody gives them: constants, and what the built-in training finds in `trial`."""
         constants = {name: each.value for name, each in self.parameters.items() if isinstance(each, Constant)}
-        return {**(knob_values(self.trial) if self.kind == "train" else {}), **constants}
+        return {**(knob_values(self.trial, self.parameters) if self.kind == "train" else {}), **constants}
 
     def document(self) -> dict[str, Any]:
         """The definition as JSON, defaults filled in where they are ours; `parse` makes the same definition of it."""

@@ -21,7 +21,8 @@ class Fitting:
     def __init__(self, definition: Definition) -> None:
         self._space = Space(definition.parameters, definition.parameter_constraints)
         # What a trial trained with where its space had no such parameter: the trial section says it.
-        self._fixed = knob_values(definition.trial) if definition.kind == "train" else {}
+        trains = definition.kind == "train"
+        self._fixed = knob_values(definition.trial, definition.parameters) if trains else {}
 
     def point(self, parameters: Mapping[str, JsonValue]) -> dict[str, JsonValue] | None:
         """The parameters as a point of this space; None if they are none."""

@@ -76,9 +76,26 @@ def trial_keys() -> list[str]:
     return [f"trial.{path}" for path in dict.fromkeys(paths)]
 
 
-def knob_values(trial: Mapping[str, Any]) -> dict[str, Any]:
-    """Every knob of a valid section of the built-in training with its value, by its dotted path."""
-    return dict(_leaves(TrainConfig.model_validate(trial).model_dump(mode="json"), ""))
+def knob_values(trial: Mapping[str, Any], parameters: Mapping[str, Parameter] | None = None) -> dict[str, Any]:
+    """Every knob of a section of the built-in training with its value, by its dotted path.
+
+    Args:
+        parameters: of the study. The section may be valid with values of theirs only, in place of its own; those that
+            it cannot do without have no value here.
+    """
+    lent = _lent(trial, parameters or {})
+    config = TrainConfig.model_validate(put_in(trial, lent))
+    return {name: value for name, value in _leaves(config.model_dump(mode="json"), "") if name not in lent}
+
+
+def _lent(trial: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> dict[str, JsonValue]:
+    """Parameters with a value without which the trainer refuses the section, as few as can be told one by one."""
+    if not _refusals(TrainConfig, trial):
+        return {}
+    low = _low(parameters)
+    rest = ((name, {other: value for other, value in low.items() if other != name}) for name in low)
+    lent = {name: low[name] for name, others in rest if _refusals(TrainConfig, put_in(trial, others))}
+    return low if _refusals(TrainConfig, put_in(trial, lent)) else lent
 
 
 def _leaves(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -212,15 +229,16 @@ def _searched(trial: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> 
     """The trial with its parameters at their low ends, in place of what no trial of the study has; None if it cannot
     be put together.
     """
-    low = {
-        name: next(iter(_probes(parameter)))
-        for name, parameter in parameters.items()
-        if not parameter.when and layer_of(name) is None
-    }
     try:
-        return put_in(trial, low)
+        return put_in(trial, _low(parameters))
     except (TypeError, ValueError, AttributeError):
         return None
+
+
+def _low(parameters: Mapping[str, Parameter]) -> dict[str, JsonValue]:
+    """The low ends of the parameters that take part in every trial, single layers left out."""
+    always = {name: each for name, each in parameters.items() if not each.when and layer_of(name) is None}
+    return {name: next(_probes(parameter)) for name, parameter in always.items()}
 
 
 def _refusals_of_all(trial: Mapping[str, Any], searched: Mapping[str, Any] | None) -> list[Finding]:

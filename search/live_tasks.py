@@ -54,13 +54,15 @@ class LiveTasks:
     def __init__(self) -> None:
         self._open: dict[TaskKey, LiveTask] = {}
         self._enqueued: set[WaitingJob] = set()  # jobs made by us; the queue itself may be wiped
+        self._deleted: set[TaskKey] = set()  # while a worker did them, and it has not come to their end
 
     def follow(self, session: Session) -> None:
         """Take over the tasks that were made, and drop those that were deleted."""
         query = select(TaskRow.study_id, TaskRow.number).where(TaskRow.state.in_(OPEN))
         there = {TaskKey(*row) for row in session.execute(query)}
         for key in self._open.keys() - there:
-            del self._open[key]
+            if self._open.pop(key).state is TaskState.RUNNING:
+                self._deleted.add(key)
         for key in sorted(there - self._open.keys()):
             self._open[key] = _load(session, key)
 
@@ -94,7 +96,11 @@ class LiveTasks:
 
     def finish(self, request: FinishTask, ledger: Ledger) -> Settled:
         """Accept the end of an attempt, once."""
-        task = self._open.get(TaskKey(request.attempt.study_id, request.attempt.number))
+        key = TaskKey(request.attempt.study_id, request.attempt.number)
+        if key in self._deleted:
+            self._deleted.remove(key)
+            return Settled(stale=True, gone=True)
+        task = self._open.get(key)
         if task is None or task.state is not TaskState.RUNNING or task.attempt != request.attempt.attempt:
             return Settled(stale=True)
         match request.outcome:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 
 import redis
+from redis.exceptions import RedisError
 
 from search.ledger import Ledger, LiveTrial
 from search.live_study import LiveStudy
@@ -22,6 +24,8 @@ from store.roster import SAID_SECONDS, SCHEDULER_KEY, read_workers
 from store.settings import Settings
 from store.wire import Wire
 
+IDLE = b"idle"
+
 
 class Liveness:
     """Last signs of life by worker. After a restart of the scheduler everybody gets a fresh period."""
@@ -32,6 +36,7 @@ class Liveness:
         self._monotonic = monotonic
         self._beats: dict[str, bytes | None] = {}
         self._seen: dict[str, float] = {}
+        self._idle: set[str] = set()  # of those that hold something
 
     def see(self, worker: str) -> None:
         """A message of the worker has arrived."""
@@ -41,8 +46,10 @@ class Liveness:
         """Those of the workers that have shown no sign of life for longer than `seconds`."""
         names = sorted(set(workers))
         now = self._monotonic()
-        for name, beat in zip(names, self._read_beats(names), strict=True):
-            if name not in self._seen or (beat is not None and beat != self._beats.get(name)):
+        for name, (beat, state) in zip(names, self._read_beats(names), strict=True):
+            (self._idle.add if state == IDLE else self._idle.discard)(name)
+            # One that lives and does nothing has lost what it holds, as when the end of that went to nobody.
+            if name not in self._seen or (state != IDLE and beat is not None and beat != self._beats.get(name)):
                 self._seen[name] = now
             self._beats[name] = beat if beat is not None else self._beats.get(name)
         return {name for name in names if now - self._seen[name] > seconds}
@@ -54,9 +61,7 @@ class Liveness:
         self.lose_silent(ours, settings.lease_seconds, ledger)
         self.lose_silent(external, settings.external_lease_seconds, ledger)
         for worker in self.silent(tasks.workers(), settings.lease_seconds):
-            tasks.lose_those_of(
-                worker, f"worker {worker} gave no sign of life for {settings.lease_seconds:g} s", ledger
-            )
+            tasks.lose_those_of(worker, self._why(worker, settings.lease_seconds), ledger)
         self.forget_all_but(workers_of([*ours, *external]) | tasks.workers())
 
     def lose_silent(self, studies: Sequence[LiveStudy], seconds: float, ledger: Ledger) -> None:
@@ -65,9 +70,9 @@ class Liveness:
         for study in studies:
             for trial in study.running():
                 if sign_of_life(study, trial) in silent:
-                    study.lose(trial, f"worker {trial.worker} gave no sign of life for {seconds:g} s", ledger)
+                    study.lose(trial, self._why(trial.worker, seconds), ledger)
             if study.preflight_worker in silent:
-                study.lose_preflight(f"worker {study.preflight_worker} gave no sign of life", ledger)
+                study.lose_preflight(self._why(study.preflight_worker, seconds), ledger)
 
     def forget(self) -> None:
         """Everybody gets a fresh period: nobody could be heard for a while."""
@@ -75,6 +80,7 @@ class Liveness:
 
     def forget_all_but(self, workers: Iterable[str]) -> None:
         keep = set(workers)
+        self._idle &= keep
         self._seen = {name: at for name, at in self._seen.items() if name in keep}
         self._beats = {name: beat for name, beat in self._beats.items() if name in keep}
 
@@ -82,15 +88,28 @@ class Liveness:
         """What every live worker offers, by its name."""
         return {worker["name"]: Offer.of(worker) for worker in read_workers(self._redis)}
 
-    def announce(self, trouble: str) -> None:
-        """Say which messages this scheduler exchanges, for workers that are about to start; and why it can settle
-        nothing at the moment, "" if it can, for those who run the service.
+    def announce(self, holder: str, trouble: str) -> None:
+        """Say which messages this scheduler exchanges, for workers that are about to start; who it is, for other
+        schedulers; and why it can settle nothing at the moment, "" if it can, for those who run the service.
         """
-        said = ("version", version("trialyard"), "protocol", PROTOCOL, "trouble", trouble)
+        said = ("version", version("trialyard"), "protocol", PROTOCOL, "holder", holder, "trouble", trouble)
         self._wire.send(("HSET", SCHEDULER_KEY, *said), ("EXPIRE", SCHEDULER_KEY, SAID_SECONDS))
 
-    def _read_beats(self, names: list[str]) -> list[bytes | None]:
-        return self._wire.send(*(("HGET", worker_key(name), "beat") for name in names)) if names else []
+    def fall_silent(self, holder: str) -> None:
+        """Take the word back, if it is this scheduler's: it has left in good order."""
+        with suppress(RedisError):  # it runs out by itself
+            if self._wire.send(("HGET", SCHEDULER_KEY, "holder"))[0] == holder.encode():
+                self._wire.send(("DEL", SCHEDULER_KEY))
+
+    def _why(self, worker: str, seconds: float) -> str:
+        if worker in self._idle:
+            return f"worker {worker} has been idle for {seconds:g} s, and did not say how it ended"
+        return f"worker {worker} gave no sign of life for {seconds:g} s"
+
+    def _read_beats(self, names: list[str]) -> list[tuple[bytes | None, bytes | None]]:
+        """Of each its beat and its state."""
+        asked = (("HMGET", worker_key(name), "beat", "state") for name in names)
+        return [(beat, state) for beat, state in self._wire.send(*asked)] if names else []
 
 
 def sign_of_life(study: LiveStudy, trial: LiveTrial) -> str:

@@ -195,6 +195,8 @@ class OpenTrials:
 
     def _assignment(self, trial: LiveTrial) -> Assignment:
         population = self._optuna.population
+        oldest = 0 if population is None else population.since(trial.number)
+        resumable = list(range(trial.attempt - 1, oldest, -1))
         return Assignment(
             attempt=trial.attempt_key,
             study=self.definition.name,
@@ -203,12 +205,18 @@ class OpenTrials:
             metric=self.definition.objective.metric,
             direction=self.definition.objective.direction,
             watched=list(self.definition.metrics().values()),
-            resumable=list(range(trial.attempt - 1, 0 if population is None else population.since(trial.number), -1)),
+            resumable=resumable,
+            reported=self._last_values(trial) if resumable else {},
             origins=self.origins,
             ranks=self.definition.resources.ranks if self.definition.kind == "train" else 1,
             inherits=self.heritage.model_of(trial.inherits),
             membership=None if population is None else self._membership(trial, population),
         )
+
+    def _last_values(self, trial: LiveTrial) -> dict[str, float]:
+        """What a trial has reported last: of a single objective also when its newest report is without it."""
+        last = self._optuna.last_value(trial.number)
+        return (trial.metrics or {}) | ({} if last is None else {self._metrics[0]: last})
 
     def _membership(self, trial: LiveTrial, population: Population) -> Membership:
         basis, spent = population.copied(trial.number), population.spent(trial.number)

@@ -32,6 +32,7 @@ from search.live_tasks import LiveTasks, TaskKey
 from search.liveness import Liveness
 from search.loading import load_studies, refusal_of, study_states
 from search.pools import Pools, Seats
+from search.solitude import Solitude
 from search.turn import SLOW_SECONDS, Job, Outbox, Sent, Turn, can_be_folded_ahead, with_returning
 from search.wishes import fulfil, take_up
 from store.bus import Caller, Inbox, Received, StreamLost
@@ -65,6 +66,7 @@ from store.session import reads, writes
 from store.settings import Settings
 
 RECONCILE_SECONDS = 5.0  # how often the queue is compared with what SQL says should be in it
+SILENCE_SECONDS = 1.5 * RECONCILE_SECONDS  # after which a scheduler that has spoken in Redis is gone
 RETRY_SECONDS = 0.5  # after Redis or the database was away
 
 log = structlog.get_logger(__name__)
@@ -85,10 +87,12 @@ class Scheduler:
         self._reads = reads(engine)
         self._clock = clock
         self._monotonic = monotonic
-        self._lease = SchedulerLease(writes(engine), settings.scheduler_lease_seconds, holder_name(), monotonic)
+        self._holder = holder_name()
+        self._lease = SchedulerLease(writes(engine), settings.scheduler_lease_seconds, self._holder, monotonic)
         self._outbox = Outbox(engine, self._lease)
         self._inbox = Inbox(client)
         self._liveness = Liveness(client, monotonic)
+        self._solitude = Solitude(client, self._holder, SILENCE_SECONDS, monotonic)
         self._queue = TrialQueue(client)
         self._pools = Pools()
         self._gp = GpProcess(lambda study_id: Caller(client, "").send(Wake(study_id=study_id)))
@@ -123,8 +127,10 @@ class Scheduler:
                     self._database_away.is_over()
                     self._gp.stop()  # its memory is for whoever is active
                     self._stopping.wait(self._settings.idle_seconds)
-                    continue
-                self._serve()
+                elif not self._solitude.is_given():
+                    self._stopping.wait(RETRY_SECONDS)
+                else:
+                    self._serve()
             except LostLease:
                 log.warning("another scheduler has taken over; standing by")
             except DBAPIError as error:
@@ -133,6 +139,7 @@ class Scheduler:
                 self._stopping.wait(RETRY_SECONDS)
         self._gp.stop()
         self._outbox.close()
+        self._liveness.fall_silent(self._holder)
         self._lease.release()
 
     def _serve(self) -> None:
@@ -342,7 +349,7 @@ class Scheduler:
         self._pools.divide(self._studies.values(), self._seats.offers.values(), self._clock())
         if self._monotonic() >= self._next_reconciliation:
             self._next_reconciliation = self._monotonic() + RECONCILE_SECONDS
-            self._liveness.announce(self._database_away.error)
+            self._liveness.announce(self._holder, self._database_away.error)
             self._enqueued &= self._queue.waiting()
             self._tasks.reconcile(self._queue)
             spare_the_living()

@@ -16,7 +16,7 @@ from store.errors import BadRequest
 DecisionName = Literal["continue", "prune", "stop", "pause"]
 
 # What a worker and a scheduler must have in common, told where they meet: raised with every change of these messages.
-PROTOCOL: Final = 5
+PROTOCOL: Final = 7
 
 MAX_STEP = 2**31 - 1  # the width of the column on PostgreSQL
 LONGEST_NAME = 128  # the same of a worker's name and of a device's
@@ -252,6 +252,7 @@ class Assignment(_Message):
     direction: Literal["minimize", "maximize"]
     watched: list[str] = []  # all metrics that the search looks at: they must be finite
     resumable: list[int] = []  # earlier attempts of this trial, newest first: their checkpoints may be gone on with
+    reported: Metrics = {}  # what those have reported last: it counts where there is nothing left to do
     origins: dict[str, AttemptKey] = {}  # of sources `trial:…`, the attempts whose models are begun with
     ranks: int = 1  # processes that the training is split over
     inherits: AttemptKey | None = None  # whose weights it begins with, as far as they fit
@@ -293,10 +294,13 @@ class Decision(_Message):
 
 
 class Settled(_Message):
-    """The end of an attempt was accepted, or was not because it had ended before (`stale`); and what comes next."""
+    """The end of an attempt was accepted, or was not because it had ended before (`stale`); and what comes next. A task
+    that was deleted while it was done is `gone`: nobody wants what it has left.
+    """
 
     kind: Literal["settled"] = "settled"
     stale: bool = False
+    gone: bool = False
     next: Assignment | None = None
 
 

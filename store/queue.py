@@ -16,6 +16,7 @@ FUNCTION = "worker.jobs.perform"  # the only one that a job may name
 FAILURE_SECONDS = 3600  # how long RQ's own tools show a job that it counts as failed
 
 _PREFIX = "trials:"  # of our queues' names
+_QUEUE_NAME = re.compile(rf"{_PREFIX}(?P<pool>[^:]+)(?P<gpu>:gpu(:(?P<gpus>\d{{1,4}}))?)?")
 _JOB_ID = re.compile(r"(?:trial-(\d+)-(\d+)|preflight-(\d+))-(\d+)")
 _TASK_ID = re.compile(r"task-(\d+)-(\d+)-(\d+)")
 
@@ -52,6 +53,14 @@ def queue_name(pool: str, gpus: int) -> str:
     if gpus == 0:
         return f"{_PREFIX}{pool}"
     return f"{_PREFIX}{pool}:gpu" if gpus == 1 else f"{_PREFIX}{pool}:gpu:{gpus}"
+
+
+def read_queue_name(name: str) -> tuple[str, int] | None:
+    """The pool and the GPUs for which `queue_name` gives this name; None if it gives it for none."""
+    found = _QUEUE_NAME.fullmatch(name)
+    if found is None:
+        return None
+    return found["pool"], 0 if found["gpu"] is None else int(found["gpus"] or 1)
 
 
 class TrialJob(Job):

@@ -52,8 +52,8 @@ class Tasks:
         query = select(TaskRow).where(TaskRow.study_id == self._study.id, TaskRow.ordinal == ordinal)
         task = self._session.scalars(query).one_or_none()
         if task is None:
-            others = ", ".join(str(each.ordinal) for each in reversed(self.page(ENSEMBLE, None, SHOWN)))
-            known = f"; it has {others}" if others else ""
+            newest = [str(each.ordinal) for each in reversed(self.page(ENSEMBLE, None, SHOWN))]
+            known = f"; its newest are {', '.join(newest)}" if newest else ""
             raise NotFound(f"the study {self._study.name!r} has no ensemble {ordinal}{known}")
         return task
 

@@ -57,10 +57,14 @@ class Trials:
         """
         if len(self._objectives) > 1:
             return None
+        return next(iter(self.ranked(1)), None)
+
+    def ranked(self, most: int) -> list[TrialRow]:
+        """At most so many of the COMPLETE and feasible trials, the best by the first objective first."""
         value = self._key("value")
         by_value = value.asc() if self._objectives[0]["direction"] == "minimize" else value.desc()
         query = self._of_study().where(_COUNTED).order_by(by_value, TrialRow.number)
-        return self._session.scalar(query.limit(1))
+        return list(self._session.scalars(query.limit(most)))
 
     def values(self) -> list[tuple[int, Mapping[str, float]]]:
         """The numbers and values of all COMPLETE and feasible trials, by number."""

@@ -224,9 +224,9 @@ class Worker:
         assert answer is not None, f"no answer to {request}"
         return answer
 
-    def beat(self) -> None:
+    def beat(self, state: str = "busy") -> None:
         self.beats += 1
-        fields = {"pool": "default", "gpus": "0", "state": "idle", "beat": str(self.beats), "protocol": str(PROTOCOL)}
+        fields = {"pool": "default", "gpus": "0", "state": state, "beat": str(self.beats), "protocol": str(PROTOCOL)}
         self.yard.client.hset(worker_key(self.name), mapping=fields)  # type: ignore[arg-type]
 
     def take(self, study_id: int, number: int | None) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +28,11 @@ from trainer.folder import Folder
 from trainer.int8 import as_floats
 from trainer.models.layers import Network
 from trainer.models.pretrained import head_of, quiet
+from trainer.tokens import most_tokens, tokens_of
 
 PATH = "trial.model.source"
 DOCUMENT, TENSORS = "model.json", "model.safetensors"
+_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")  # of a model on the hub
 _NO_TARGET = Target(name="", task="regression")
 
 
@@ -51,9 +54,11 @@ class Origin:
         return config.model_copy(update={"model": config.model.model_copy(update=told)})
 
     def given(self, config: TrainConfig) -> Given:
-        """How the data are to be prepared."""
+        """How the data are to be prepared. Raises: ModelError: the source reads texts, and no column is said to."""
+        if isinstance(self.prepares, SubwordSchema | TextSchema) and config.data.text is None:
+            raise ModelError(PATH, "the source reads a text", "name its column in data.text")
         if isinstance(self.prepares, SubwordSchema):
-            longest = min(config.data.max_tokens, int(self.architecture.get("max_position_embeddings", 1 << 30)))
+            longest = min(config.data.max_tokens, most_tokens(self.architecture))
             return Given(self.prepares.model_copy(update={"column": str(config.data.text), "max_tokens": longest}))
         if isinstance(self.prepares, TextSchema):
             return Given(self.prepares.model_copy(update={"column": str(config.data.text)}))
@@ -107,6 +112,9 @@ class Origins:
             return self._own(name, lambda part: (folder / part).read_bytes())
         if source not in self._trials:
             raise ModelError(PATH, f"{name} is no complete trial", "name a study and the number of one of its trials")
+        if DOCUMENT not in self._trials[source].names():
+            hint = "name one of the best trials, of which keep.models stay, or run its parameters again"
+            raise ModelError(PATH, f"the model of trial {name} is gone", hint)
         return self._own(f"trial {name}", self._trials[source].read)
 
     def _own(self, name: str, read: Callable[[str], bytes]) -> Origin:
@@ -128,7 +136,7 @@ class Origins:
     def _from_elsewhere(self, name: str, config: TrainConfig) -> Origin:
         place = self._place(name)
         try:
-            from transformers import AutoConfig, AutoTokenizer
+            from transformers import AutoConfig
 
             quiet()
             found = AutoConfig.from_pretrained(place, local_files_only=not self._hub)
@@ -137,8 +145,8 @@ class Origins:
             if config.data.text is None:
                 scale = _pixel_scale(place, hub=self._hub)
             else:
-                tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=not self._hub)
-                schema = _tokens(tokenizer, config)
+                schema = tokens_of(place, architecture, config, path=PATH, hub=self._hub)
+                architecture.setdefault("pad_token_id", schema.pad)
         except ImportError as error:
             hint = "install the worker with the extra hf"
             raise ModelError(PATH, f"hf: sources need transformers and peft ({error})", hint) from error
@@ -151,10 +159,14 @@ class Origins:
         """The folder, or the id of a model where the hub may be asked."""
         try:
             return str(locate(name, PATH, self._folders))
-        except DataError:
+        except DataError as error:
             if self._hub and not os.path.isabs(name):  # noqa: PTH117 - an id is no path
                 return name
-            raise
+            if not _ID.fullmatch(name):
+                raise
+            message = f"there is no folder {name}, and nothing is fetched from the Hugging Face Hub"
+            hint = f"{error.problem.hint}; TRIALYARD_HF_HUB=true lets workers fetch models"
+            raise ModelError(PATH, message, hint) from error
 
 
 @dataclass
@@ -225,17 +237,6 @@ def _adapted(name: str, own: Mapping[str, Tensor]) -> str:
     """The name of a weight that has matrices of low rank beside it now."""
     layer, _, leaf = name.rpartition(".")
     return name if name in own else f"{layer}.base_layer.{leaf}"
-
-
-def _tokens(tokenizer: Any, config: TrainConfig) -> SubwordSchema:
-    return SubwordSchema(
-        column=str(config.data.text),
-        tokenizer=tokenizer.backend_tokenizer.to_str(),
-        tokens=len(tokenizer),
-        pad=tokenizer.pad_token_id or 0,
-        max_tokens=config.data.max_tokens,
-        target=_NO_TARGET,
-    )
 
 
 def _pixel_scale(place: str, *, hub: bool) -> tuple[float, float] | None:

@@ -37,6 +37,7 @@ _LARGER_IS_BETTER = re.compile(
     r"acc|auc|f1|score|precision|recall|(?<![a-z])map(?![a-z])|iou|dice|bleu|rouge|r2|psnr|ssim|reward|return",
     re.IGNORECASE,
 )
+_SMALLER_IS_BETTER = re.compile(r"loss|err|mse|mae|nll|ppl|perplexity|entropy|cost|fid|distance", re.IGNORECASE)
 _HELD_OUT = re.compile(r"val|test|eval|dev", re.IGNORECASE)
 
 
@@ -74,7 +75,8 @@ def write_first_script(file: Path, name: str | None, output: Path | None) -> Fir
         raise BadInput(f"{study}: {error.strerror}") from error
     required = [option.flag for option in script.options if option.is_required and not _is_searched(option)]
     if required:
-        notes += (f"{', '.join(required)}: required by the script; add it to `command` in {objectives.name}",)
+        them = "it" if len(required) == 1 else "them"
+        notes += (f"{', '.join(required)}: required by the script; add {them} to `command` in {objectives.name}",)
     if script.absent:
         notes += (
             f"{', '.join(script.absent)}: not installed beside Trialyard; where the script has an environment of its "
@@ -157,8 +159,14 @@ def _metric(script: Script) -> tuple[str, tuple[str, ...]]:
         )
     if not names:
         return "val_loss", (note,)
-    found = sorted(names, key=lambda name: (not _HELD_OUT.search(name), not _LARGER_IS_BETTER.search(name)))
-    return found[0], (note,)
+    return min(names, key=_how_unfit), (note,)
+
+
+def _how_unfit(name: str) -> tuple[bool, bool, bool]:
+    """As what to search by; a share of the epoch in a progress bar is no measure of anything."""
+    is_larger_better = bool(_LARGER_IS_BETTER.search(name))
+    is_measure = is_larger_better or bool(_SMALLER_IS_BETTER.search(name))
+    return not is_measure, not _HELD_OUT.search(name), not is_larger_better
 
 
 def _words(option: Option) -> set[str]:
@@ -169,7 +177,12 @@ def _is_place(option: Option) -> bool:
     """Whether it says where the script writes."""
     words = _words(option)
     is_folder = bool(words & _FOLDERS and words & _WRITTEN)
-    return isinstance(option.default, str | None) and not option.choices and (bool(words & _PLACES) or is_folder)
+    return (
+        isinstance(option.default, str | None)
+        and not option.choices
+        and not option.is_positional
+        and (bool(words & _PLACES) or is_folder)
+    )
 
 
 def _is_searched(option: Option) -> bool:

@@ -18,6 +18,7 @@ class Option:
     choices: tuple[Any, ...] = ()
     is_switch: bool = False
     is_required: bool = False
+    is_positional: bool = False  # an argument that has its place and no name
 
     @property
     def name(self) -> str:
@@ -67,10 +68,13 @@ def _last_name(node: ast.expr) -> str:
 
 def _declared(call: ast.Call) -> Iterator[Option]:
     """`add_argument("--lr", …)` of argparse, `@click.option("--lr", …)` of click."""
-    flags = [flag for each in call.args if isinstance(flag := constant(each), str) and flag.startswith("--")]
-    if not flags:
-        return
+    names = [name for each in call.args if isinstance(name := constant(each), str)]
+    flags = [name for name in names if name.startswith("--")]
     given = {each.arg: each.value for each in call.keywords if each.arg}
+    if not flags:
+        if _last_name(call.func) == "add_argument" and names and not names[0].startswith("-"):
+            yield Option(names[0], is_required=constant(given.get("nargs")) not in ("?", "*"), is_positional=True)
+        return
     kind = given.get("type")
     default = constant(given.get("default"))
     if isinstance(kind, ast.Name) and kind.id == "float" and type(default) is int:

@@ -58,7 +58,8 @@ def read_script(file: Path) -> Script:
     )
     if options := hydra_options(tree, file):
         return replace(known, options=options, style="overrides", fixed=(f"hydra.run.dir={TRIAL_FOLDER}",))
-    if not (options := tuple(options_of(tree))):
+    options = tuple(options_of(tree))
+    if all(option.is_positional for option in options):
         raise BadInput(
             f"{file}: takes no options with argparse, click, HfArgumentParser or Hydra's config files that could be "
             "searched; how any script is tuned is told in docs/how-to/tune-your-own-script.md"

@@ -18,6 +18,10 @@ from worker.places import MOST_ON_CORE, MOST_ON_GPU, Place, cores
 
 Slots = int | Literal["auto"]
 
+MOST_SLOTS = 64  # of an option, on each core or GPU: more is a slip, and their start alone would take the machine down
+LONGEST_NUMBER = 9  # digits: a longer one is too large all the same
+LEAST_MEMORY = 64 * 2**20  # bytes, which a slot takes before it has a trial
+
 
 @dataclass(frozen=True)
 class Division:
@@ -73,26 +77,29 @@ def read_division(
     """
     return Division(
         gpus,
-        slots_per_gpu=read_slots("--slots-per-gpu", slots_per_gpu, least=1),
+        slots_per_gpu=read_slots("--slots-per-gpu", slots_per_gpu, least=1, most=MOST_SLOTS),
         group_sizes=read_group_sizes(gpus_per_trial),
-        cpu_slots=None if cpu_slots is None else read_slots("--cpu-slots", cpu_slots),
+        cpu_slots=None if cpu_slots is None else read_slots("--cpu-slots", cpu_slots, most=MOST_SLOTS * cores()),
         memory_per_slot=None if memory_per_slot is None else _bytes(memory_per_slot),
     )
 
 
-def read_slots(option: str, text: str, least: int = 0) -> Slots:
+def read_slots(option: str, text: str, *, most: int, least: int = 0) -> Slots:
     """A number, or "auto".
 
     Raises:
-        SettingsError: it is neither, or less than can be.
+        SettingsError: it is neither, or less or more than can be.
     """
     if text == "auto":
         return "auto"
     if not text.isdecimal():
         raise SettingsError(f"{option} {text}: it must be a number, or auto to find it out")
-    if int(text) < least:
+    number = int(text[:LONGEST_NUMBER])
+    if number < least:
         raise SettingsError(f"{option} {text}: it must be at least {least}; --gpus none leaves the GPUs alone")
-    return int(text)
+    if number > most:
+        raise SettingsError(f"{option} {text:.40}: it must be at most {most} on this machine")
+    return number
 
 
 def read_group_sizes(text: str) -> list[int]:
@@ -125,11 +132,18 @@ def group(gpus: Sequence[Gpu], sizes: Sequence[int]) -> list[tuple[Gpu, ...]]:
 
 
 def _bytes(size: str) -> int:
-    """Raises: SettingsError: the text is no size."""
+    """Raises: SettingsError: the text is no size, or none that a slot of this machine can have."""
     try:
-        return int(TypeAdapter(ByteSize).validate_python(size))
-    except ValidationError as error:
+        given = int(TypeAdapter(ByteSize).validate_python(size))
+    except (ValidationError, OverflowError) as error:
         raise SettingsError(f"--memory-per-slot {size}: it must be a size, such as 8GiB or 500MB") from error
+    there = memory_bytes()
+    if not LEAST_MEMORY <= given <= there:
+        least, most = ByteSize(LEAST_MEMORY).human_readable(), ByteSize(there).human_readable()
+        raise SettingsError(
+            f"--memory-per-slot {size}: it must be from {least}, which a slot takes, to the machine's {most}"
+        )
+    return given
 
 
 def _on_gpus(groups: Sequence[Sequence[Gpu]], slots: Slots, place: Callable[..., Place]) -> list[Place]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from store.errors import TrialyardError
 from store.messages import AttemptKey
 from worker.library import Library
-from worker.refitting import Refitting
+from worker.refitting import Refitting, changed_since
 from worker.tasks import Workplace
 
 if TYPE_CHECKING:
@@ -87,12 +87,14 @@ class Ensembling:
             as_images=config.takes_images,
         )
         best = request["members"][0]
+        known = _predictions(place, best)
+        if prepared.fingerprint != known.fingerprint:
+            raise changed_since(best["trial"])
         shop = retrain.Workshop(config, prepared, Monitor(request["metric"], request["direction"]), place.check)
         build = retrain.bag if request["method"] == "bagging" else retrain.boost
         members, combination = build(shop, request["rounds"], request["seed"])
-        own = {best["trial"]: _predictions(place, best)}
         new = {-1 - index: _of_member(member, prepared, config) for index, member in enumerate(members)}
-        candidates = Candidates.of(own | new)
+        candidates = Candidates.of({best["trial"]: known} | new)
         for index, member in enumerate(members):
             ensemble_file.save_member(place.folder, index, member, shop.trained)
         ensemble_file.save(place.folder, combination, [])

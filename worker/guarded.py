@@ -73,6 +73,7 @@ class GuardedCommand:
         """How it ended, when no process of it is left; None if it still runs after so many seconds."""
         ready, _, _ = select.select([self._channel], [], [], seconds)
         if not ready:
+            self._guardian.send_signal(signal.SIGCONT)  # its command may have stopped it, and nobody would end that one
             return None
         words = self._channel.makefile("rb").readline()
         if words:

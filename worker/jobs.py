@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -24,6 +24,7 @@ from store.messages import (
     FinishTask,
     Preflighted,
     PreflightTask,
+    Settled,
     Take,
     TakeTask,
     TaskAssignment,
@@ -123,8 +124,10 @@ def _perform_task(bench: Bench, study_id: int, number: int) -> None:
     wanted = _Wanted(take, answer, bench.caller)
     folder = bench.artifacts.task(study_id, number)
     place = Workplace(study_id, number, folder, bench.artifacts, bench.should_leave, wanted)
-    bench.caller.call(_run_task(bench, answer, place), PATIENCE_SECONDS)
+    settled = bench.caller.call(_run_task(bench, answer, place), PATIENCE_SECONDS)
     bench.ended(answer.attempt, 0)
+    if isinstance(settled, Settled) and settled.gone:
+        bench.artifacts.delete_task(study_id, number)
 
 
 def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
@@ -154,8 +157,9 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
             headline = error.headline if isinstance(error, CommandFailed) else str(error)
             output.write(f"trialyard: {headline}\n".encode(errors="backslashreplace"))
             return Finish(attempt=assignment.attempt, outcome=outcome_of(error), reason=reason_of(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may raise anything
-            traceback.print_exc()
+        except BaseException as error:  # noqa: BLE001 - a trial may raise anything
+            with suppress(OSError):  # or close what it prints to
+                traceback.print_exc()
             bench.wear.failed(error)
             if isinstance(error, CrowdedOut):
                 bench.progress.crowded()

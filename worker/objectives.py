@@ -43,7 +43,7 @@ class ObjectiveTrial:
         options: the study's `trial.options`.
         folder: where it may keep files (`write`, `read`, `names`, `delete`).
         checkpoint_dir: what an attempt writes below it, the one that goes on from there finds again.
-        last_reported: each metric as it was reported last; they count where it returns None.
+        last_reported: each metric as it was reported last, by an earlier attempt too; they count where it returns None.
         outcome: how it ends if it returns now, by what it was told last.
     """
 
@@ -58,7 +58,7 @@ class ObjectiveTrial:
         self.parameters = assignment.parameters
         self.options: dict[str, Any] = assignment.trial.get("options", {})
         self.folder = folder
-        self.last_reported: Metrics = {}
+        self.last_reported: Metrics = dict(assignment.reported)
         self.outcome: Outcome = "finished"
         self._reporter = reporter
         self._watch = Watch({assignment.metric, *assignment.watched}, reporter.log)

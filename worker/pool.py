@@ -103,7 +103,7 @@ class Pool:
         with _Signals() as signals, shelf_folder(self._settings) as self._shelf:
             with self._courier, Scarcity(self._processes):
                 while self._slots and not signals.stop:
-                    self._start_due()
+                    self._start_due(signals)
                     signals.wait(self._next_turn())
                     self._note_deaths()
                     self._follow_crowds()
@@ -113,9 +113,9 @@ class Pool:
     def _processes(self) -> list[int]:
         return [process.pid for slot in list(self._slots) if (process := slot.process) is not None]
 
-    def _start_due(self) -> None:
+    def _start_due(self, signals: _Signals) -> None:
         for slot in self._slots:
-            if slot.process is None and slot.start_at <= time.monotonic():
+            if slot.process is None and slot.start_at <= time.monotonic() and not signals.stop:
                 self._start(slot)
 
     def _start(self, slot: _Slot) -> None:

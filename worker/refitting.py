@@ -6,13 +6,18 @@ Torch is imported with the first one, not with this module.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from store.artifacts import Folder
 from store.errors import TrialyardError
 from store.messages import AttemptKey
+from trainer.errors import TrainerError
 from worker.rescoring import Following
 from worker.tasks import Returned, Workplace
 from worker.training import Training
+
+if TYPE_CHECKING:
+    from trainer.data.prepared import Prepared
 
 
 class Refitting:
@@ -51,6 +56,8 @@ class Refitting:
         )
         if fitted.ending != "finished":
             raise Returned
+        if not _is_of(place.artifacts.attempt(key), prepared):
+            raise changed_since(key.number)
         ensemble_file.save(place.folder, Weighted(weights=(1.0,)), [])
         return {
             "members": [{"trial": None, "weight": 1 / seeds}] * seeds,
@@ -59,6 +66,24 @@ class Refitting:
             "epochs": fitted.epochs,
             "rows": {"train": prepared.train.rows, "test": prepared.test.rows if prepared.test else 0},
         }
+
+
+def changed_since(number: int) -> TrainerError:
+    """Rows that the trial has learned may be among those that would judge what is trained now."""
+    return TrainerError(
+        f"the data are no longer those that trial {number} was trained on, and what is trained now could not be held "
+        "against it; send a new study"
+    )
+
+
+def _is_of(folder: Folder, prepared: Prepared) -> bool:
+    """Whether a trial was trained on these data; where its predictions are gone, nobody knows better."""
+    from trainer import predictions
+
+    try:
+        return predictions.load(folder).fingerprint == prepared.fingerprint
+    except FileNotFoundError:
+        return True
 
 
 class _UpTo(Following):

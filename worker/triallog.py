@@ -1,8 +1,10 @@
-"""What a trial prints, kept beside its checkpoints as `log.txt`."""
+"""What a trial prints, kept beside its checkpoints as `log.txt`, and compressed when it has ended."""
 
 from __future__ import annotations
 
+import gzip
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -15,12 +17,15 @@ from typing import Self
 import structlog
 
 from store.artifacts import Folder, LocalFolder
+from store.logs import COMPRESSED, LOG
 from worker.room import when_there_is_room
 
-NAME = "log.txt"
 KEEP_BYTES = 2**20
+LEAST_COMPRESSED = 2**14  # bytes: what is shorter takes a few blocks of the disk as it is
 LOOK_SECONDS = 1.0
 UPLOAD_SECONDS = 10.0
+
+_LEVEL = 3  # of gzip: a tenth of the size at a third of the time
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +87,8 @@ class TrialLog:
             os.close(before)
         self._keeper.keep(None)
         self._trim(self.keep_bytes)
-        self._upload()
+        if not self._compress():
+            self._upload()
         os.close(self._file)
 
     def write(self, data: bytes) -> None:
@@ -130,12 +136,34 @@ class TrialLog:
             os.ftruncate(self._file, 0)
             os.write(self._file, f"[{self._cut} bytes were cut here]\n".encode() + tail)
 
+    def _compress(self) -> bool:
+        """Whether the log is long, and is stored compressed in the place of the plain one. Of a full disk it is not."""
+        if os.fstat(self._file).st_size < LEAST_COMPRESSED:
+            return False
+        # Not one that waits for room.
+        folder = LocalFolder(self._folder.path) if isinstance(self._folder, LocalFolder) else self._folder
+        try:
+            with tempfile.NamedTemporaryFile(prefix="trial-log-") as target:
+                with (
+                    gzip.open(target, "wb", compresslevel=_LEVEL) as packed,
+                    os.fdopen(os.dup(self._file), "rb") as plain,
+                ):
+                    plain.seek(0)
+                    shutil.copyfileobj(plain, packed)
+                target.flush()
+                folder.upload(COMPRESSED, Path(target.name))
+            folder.delete(LOG)
+        except Exception as error:  # noqa: BLE001 - as below
+            log.warning("could not compress a trial's log", error=str(error))
+            return False
+        return True
+
     def _upload(self) -> None:
         size = os.fstat(self._file).st_size
         if self._is_local or size == self._uploaded:
             return
         try:
-            self._folder.write(NAME, os.pread(self._file, size, 0))
+            self._folder.write(LOG, os.pread(self._file, size, 0))
             self._uploaded = size
         except Exception as error:  # noqa: BLE001 - stores fail in many ways, and no log is worth a trial
             log.warning("could not store a trial's log", error=str(error))
@@ -143,4 +171,4 @@ class TrialLog:
 
 def _file_in(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
-    return os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    return os.open(folder / LOG, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)

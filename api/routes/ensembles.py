@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Path
-from pydantic import Field
+from pydantic import Field, model_validator
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -23,14 +23,15 @@ from api.requests import RequestModel
 from api.result_shapes import Artifact, Ensemble
 from api.shapes import Page
 from search.definition import parse
+from search.live_tasks import COLLECT
 from search.refitting import METHOD, own_refit, request_of
 from store.artifacts import Folder
 from store.errors import Conflict
 from store.messages import MAX_STEP, AttemptKey
-from store.models import StudyRow, TaskRow, TrialRow, TrialState
+from store.models import StudyRow, StudyState, TaskRow, TrialRow, TrialState
 from store.studies import Studies
 from store.tasks import ENSEMBLE, Tasks
-from store.trials import Sort, Trials
+from store.trials import Trials
 
 router = APIRouter(prefix="/studies/{name}/ensembles", route_class=OnceRoute, tags=["models"])
 
@@ -48,6 +49,16 @@ class EnsembleBody(RequestModel):
     candidates: Annotated[int, Field(ge=2, le=200)] | None = None
     rounds: Annotated[int, Field(ge=1, le=200)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="after")
+    def _has_its_options(self) -> Self:
+        if self.rounds is not None and self.method in ("average", "stacking"):
+            raise ValueError(f"{self.method} has no rounds: greedy, bagging, boosting and refit have rounds")
+        if self.candidates is not None and self.method in TRAINED_ANEW:
+            raise ValueError(
+                f"{self.method} is of the best trial alone: average, greedy and stacking choose from candidates"
+            )
+        return self
 
 
 @router.post("", status_code=201, response_model=Ensemble)
@@ -119,6 +130,8 @@ def delete_ensemble(name: StudyName, ensemble: EnsembleNumber, parts: Wired) -> 
         if task.request.get("own") and task is own_refit(session, study):
             raise Conflict(f"ensemble {ensemble} is the refit that the study itself asks for; it goes with the study")
         tasks.delete(task.number)
+        if StudyState(study.state).ended:  # only the ensemble may have kept its members' models
+            tasks.add(COLLECT, {}, parts.clock())
     parts.scheduler.announce(study.id)
     parts.artifacts.delete_task(study.id, task.number)
 
@@ -129,10 +142,11 @@ def _request(parts: Parts, session: Session, study: StudyRow, body: EnsembleBody
     if definition.kind != "train":
         raise Conflict(f"the study {study.name!r} runs code of its own; ensembles are made of trials of our training")
     retrained = body.method in TRAINED_ANEW
-    found = list(islice(_candidates(parts, study, Trials(session, study)), body.candidates or CANDIDATES[body.method]))
+    found = list(islice(_candidates(parts, Trials(session, study)), body.candidates or CANDIDATES[body.method]))
     if len(found) < (1 if retrained else 2):
         pruned = Studies(session).counts([study.id])[study.id][TrialState.PRUNED]
-        raise Conflict(_too_few(body.method, len(found), pruned, retrained=retrained))
+        kind = "feasible complete" if definition.constraints else "complete"
+        raise Conflict(_too_few(body.method, len(found), pruned, kind, retrained=retrained))
     if body.method == METHOD:
         return request_of(session, definition, *found[0], body.rounds or 1)
     best = definition.resolve(found[0][0].parameters)
@@ -151,21 +165,20 @@ def _request(parts: Parts, session: Session, study: StudyRow, body: EnsembleBody
     }
 
 
-def _too_few(method: str, kept: int, pruned: int, *, retrained: bool) -> str:
+def _too_few(method: str, kept: int, pruned: int, kind: str, *, retrained: bool) -> str:
     """What is missing, and where from it may come."""
-    needed = "a complete trial" if retrained else "at least two complete trials"
+    needed = f"a {kind} trial" if retrained else f"at least two {kind} trials"
     message = f"{method} needs {needed} whose model and predictions are kept; there are {kept}"
     if pruned:
         message += f", and {pruned} that were pruned: search with a larger least_complete of asha, or no pruner"
     return message if retrained or not kept else f"{message}; bagging and boosting need one"
 
 
-def _candidates(parts: Parts, study: StudyRow, trials: Trials) -> Iterator[tuple[TrialRow, AttemptKey]]:
-    """Complete trials whose model and predictions are kept, the best first; none that see images of another size than
-    it does, as what is predicted is read once."""
+def _candidates(parts: Parts, trials: Trials) -> Iterator[tuple[TrialRow, AttemptKey]]:
+    """Complete trials that break no constraint and whose model and predictions are kept, the best first; none that see
+    images of another size than it does, as what is predicted is read once."""
     best: TrialRow | None = None
-    order = Sort("value", descending=study.objectives[0]["direction"] == "maximize")
-    for trial, _ in trials.page([TrialState.COMPLETE], order, None, MOST_LOOKED_AT):
+    for trial in trials.ranked(MOST_LOOKED_AT):
         key = trials.newest_attempt(trial.number)
         if key is not None and {MODEL, PREDICTIONS} <= set(parts.artifacts.attempt(key).names()):
             best = best or trial

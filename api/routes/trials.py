@@ -16,12 +16,12 @@ from api.requests import StrictRoute
 from api.shapes import Page, StepReport, Trial
 from search.suggestions import nearest
 from store.errors import NotFound, Problem, Unprocessable
+from store.logs import open_log, tail_of_log
 from store.messages import MAX_STEP, AttemptKey
 from store.trials import Place, Sort, SortColumn, Trials
 
 router = APIRouter(prefix="/studies/{name}/trials", route_class=StrictRoute, tags=["trials"])
 
-LOG = "log.txt"
 TAIL_BYTES = 64 * 1024
 
 SORTS: dict[str, Sort] = {
@@ -100,8 +100,8 @@ def read_log(
     folder = parts.artifacts.attempt(AttemptKey(study.id, number, attempt or newest.attempt))
     try:
         if whole:
-            return StreamingResponse(pieces(folder.open(LOG)), media_type="text/plain; charset=utf-8")
-        tail = folder.tail(LOG, TAIL_BYTES)
+            return StreamingResponse(pieces(open_log(folder)), media_type="text/plain; charset=utf-8")
+        tail = tail_of_log(folder, TAIL_BYTES)
     except FileNotFoundError:
         return PlainTextResponse("")
     text = tail.decode(errors="replace")

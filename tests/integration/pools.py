@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 
 import redis
 
+from store.artifacts import LocalFolder
 from store.bus import open_redis
+from store.logs import open_log
 from store.messages import Assignment, AttemptKey
 
 ROOT = Path(__file__).parent.parent.parent
@@ -135,6 +137,15 @@ def leaves(trial):
     sys.exit(3)
 
 
+def interrupts(trial):
+    raise KeyboardInterrupt("by hand")
+
+
+def closes(trial):
+    os.close(1), os.close(2)
+    raise ValueError("unheard")
+
+
 def dies(trial):
     os._exit(3)
 
@@ -180,7 +191,8 @@ class RunningPool:
 
     def log(self, key: AttemptKey) -> str:
         folder = self.folder / f"home/artifacts/studies/{key.study_id}/trials/{key.number}/attempt-{key.attempt}"
-        return (folder / "log.txt").read_text()
+        with open_log(LocalFolder(folder)) as file:
+            return file.read().decode()
 
 
 @contextmanager

@@ -87,6 +87,22 @@ def test_a_silent_workers_trial_goes_back_and_may_resume(yard: Yard) -> None:
     assert [attempt.outcome for attempt in yard.attempts(study_id, 0)] == ["lost", "finished"]
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_who_goes_on_with_a_trial_hears_what_was_reported_last(yard: Yard, restarts: bool) -> None:
+    study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
+    lost, other = yard.worker("lost"), yard.worker("other")
+    first = lost.start(study_id, 0)
+    assert first.reported == {}
+    lost.report(first.attempt, 1, 0.5)
+    lost.report(first.attempt, 2, 0.75)
+    yard.clock.advance(yard.settings.lease_seconds + 1)
+    yard.turn()
+    if restarts:
+        yard.restart()
+
+    assert other.start(study_id, 0).reported == {METRIC: 0.75}
+
+
 def test_a_worker_that_comes_back_leaves_its_old_trial_to_who_has_it_now(yard: Yard) -> None:
     study_id = yard.begin(study(budget={"trials": 2, "parallel": 2}))
     lost, other = yard.worker("lost"), yard.worker("other")
@@ -110,6 +126,20 @@ def test_a_worker_that_beats_is_never_expired(yard: Yard) -> None:
         worker.beat()
         yard.turn()
     assert yard.states(study_id) == ["RUNNING"]
+
+
+def test_what_a_worker_holds_that_lives_and_does_nothing_goes_back(yard: Yard) -> None:
+    study_id = yard.begin(study(budget={"trials": 1, "parallel": 1}))
+    worker = yard.worker("w")
+    worker.start(study_id, 0)
+    for _ in range(4):  # as when its end went to nobody
+        yard.clock.advance(yard.settings.lease_seconds / 3)
+        worker.beat("idle")
+        yard.turn()
+
+    assert yard.states(study_id) == ["QUEUED"]
+    [attempt] = yard.attempts(study_id, 0)
+    assert attempt.reason == "worker w has been idle for 8 s, and did not say how it ended"
 
 
 def test_a_wipe_of_redis_expires_nobody_who_lives(yard: Yard) -> None:

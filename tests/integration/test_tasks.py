@@ -118,6 +118,23 @@ def test_a_task_that_was_deleted_is_handed_to_nobody(yard: Yard) -> None:
     assert ended.stale
 
 
+def test_whoever_has_done_a_task_that_was_deleted_meanwhile_hears_that_nobody_wants_what_it_left(yard: Yard) -> None:
+    study_id = yard.begin(study())
+    number = add_task(yard, study_id)
+    worker = yard.worker()
+    given = take(worker, study_id, number)
+    with writes(yard.engine).begin() as session:
+        Tasks(session, session.get_one(StudyRow, study_id)).delete(number)
+    yard.wake(study_id)
+
+    ended = worker.say(FinishTask(attempt=given.attempt, outcome="finished"))
+    again = worker.say(FinishTask(attempt=given.attempt, outcome="finished"))
+
+    assert isinstance(ended, Settled)
+    assert isinstance(again, Settled)
+    assert [(ended.stale, ended.gone), (again.stale, again.gone)] == [(True, True), (True, False)]
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_worker_that_takes_a_task_has_lost_its_trial(yard: Yard) -> None:
     study_id = yard.begin(study())

@@ -173,6 +173,11 @@ pattern = 'loss (?P<loss>(\d+)+)$'
 timeout = "1s"
 grace = 0.3
 
+[objectives.stops-its-parent]
+command = ["sh", "-c", "kill -STOP $PPID; exec sleep 300"]
+timeout = "1s"
+grace = 0.3
+
 [objectives.mute]
 command = ["sh", "-c", "trap '' TERM; echo begun; setsid sleep 300 & echo $$ $! > \"$1\"; sleep 300", "sh", "{file}"]
 
@@ -268,6 +273,22 @@ def test_what_one_attempt_left_is_there_for_the_next(scheduler: ScriptedSchedule
     assert finish_of(scheduler, 3, attempt=3).outcome == "finished"
     again = scheduler.seen(Report, lambda report: report.attempt.attempt == 3)
     assert [report.step for report in again] == [3, 4, 5]
+
+
+@pytest.mark.parametrize(("name", "number"), [("reporting", 10), ("marks", 11)])  # a command, and a function
+@pytest.mark.usefixtures("pool")
+def test_a_trial_that_was_interrupted_after_its_last_report_has_its_result(
+    scheduler: ScriptedScheduler, name: str, number: int
+) -> None:
+    trial = objective(name, number=number, steps=3)
+    scheduler.decide = lambda report: "pause" if report.step == 2 else "continue"
+    scheduler.assign(trial)
+    assert finish_of(scheduler, number).outcome == "paused"
+
+    scheduler.assign(resumed(trial, attempt=2).model_copy(update={"reported": {"loss": 0.25}}))  # and nothing is left
+
+    finish = finish_of(scheduler, number, attempt=2)
+    assert (finish.outcome, finish.metrics) == ("finished", {"loss": 0.25})
 
 
 @pytest.mark.parametrize(("name", "number"), [("reporting", 70), ("marks", 71)])  # a command, and a function
@@ -438,6 +459,7 @@ def test_printed_lines_are_reports_and_a_decision_ends_who_prints(scheduler: Scr
             "continue",
             "the command ran longer than its timeout of 1 s; its last lines:\nstep 0 loss 1.0",
         ),
+        (42, "stops-its-parent", "continue", "the command ran longer than its timeout of 1 s"),
     ],
 )
 @pytest.mark.usefixtures("pool")
@@ -446,7 +468,12 @@ def test_no_process_survives_a_command_that_does_not_listen(
 ) -> None:
     scheduler.decide = lambda _report: told  # type: ignore[return-value,assignment]
     scheduler.assign(objective(name, number=number, file=str(tmp_path / "pids")))
-    eventually(lambda: len(processes_with(f"TRIALYARD_TRIAL={number}")) >= 4 or scheduler.seen(Finish))
+    eventually(
+        lambda: (
+            len(processes_with(f"TRIALYARD_TRIAL={number}")) >= 4
+            or scheduler.seen(Finish, lambda finish: finish.attempt.number == number)
+        )
+    )
 
     finish = finish_of(scheduler, number)
 

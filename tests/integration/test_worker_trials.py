@@ -86,6 +86,8 @@ def test_an_attempt_that_has_ended_elsewhere_stops_at_its_next_report(scheduler:
     [
         (40, "broken", "ValueError: x must be \\x00 something else"),
         (41, "leaves", "SystemExit: 3"),
+        (45, "interrupts", "KeyboardInterrupt: by hand"),
+        (46, "closes", "ValueError: unheard"),
         (42, "not_a_number", "loss is nan at step 1; a metric must be finite"),
         (43, "forgetful", "objective 'forgetful' must return (or report) the study's metric 'loss'; it gave accuracy"),
         (44, "unheard_of", "there is no objective 'unheard_of' on this worker"),

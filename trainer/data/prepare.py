@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def prepare_whole(
     config: TrainConfig, *, device: torch.device, data_folders: Sequence[Path], given: Given = OF_THEIR_OWN
 ) -> Prepared:
     """All rows that train or validate, on one split or in folds, to train on together: nothing validates, and the test
-    part is the one that it always is.
+    part is the one that it always is. The fingerprint is that of the data as they were divided for the search.
 
     Raises:
         DataError: the source cannot be read, trained on, or divided as told.
@@ -92,12 +92,14 @@ def prepare_whole(
     target, holds_out = find_target(rows.target, data.task), fixed_test is None
     if rule is None:
         divided = [_divided(rows, target, data, hold_out_test=holds_out)]
-        rows = _without(_no_feature(data), rows)
+        rows, searched = _without(_no_feature(data), rows), divided[0]
     else:
         divided = _folded(rows, target, data, rule, hold_out_test=holds_out)
-        rows = _without(rule.groups or _no_feature(data), rows)
+        rows, searched = _without(rule.groups or _no_feature(data), rows), _everyone(divided)
     known = np.unique(np.concatenate([each for parts in divided for each in (parts.train, parts.validation)]))
-    return _prepared(rows, Parts(known, known[:0], divided[0].test), fixed_test, target, data, device, given)
+    prepared = _prepared(rows, Parts(known, known[:0], divided[0].test), fixed_test, target, data, device, given)
+    told = fingerprint(data, rows.target, searched, fixed_test.target if fixed_test else None)
+    return replace(prepared, fingerprint=told)
 
 
 def _divided(rows: _Rows, target: Target, data: Data, *, hold_out_test: bool) -> Parts:
@@ -133,15 +135,18 @@ def prepare_folds(
     target = find_target(rows.target, data.task)
     divided = _folded(rows, target, data, rule, hold_out_test=fixed_test is None)
     rows = _without(rule.groups or _no_feature(data), rows)
-    everyone = Parts(
-        np.empty(0, np.int64), np.unique(np.concatenate([parts.validation for parts in divided])), divided[0].test
-    )
     return Folds(
         parts=tuple(_prepared(rows, parts, fixed_test, target, data, device, given) for parts in divided),
         validated=tuple(parts.validation for parts in divided),
         repeats=rule.repeats,
-        fingerprint=fingerprint(data, rows.target, everyone, fixed_test.target if fixed_test else None),
+        fingerprint=fingerprint(data, rows.target, _everyone(divided), fixed_test.target if fixed_test else None),
     )
+
+
+def _everyone(folds: Sequence[Parts]) -> Parts:
+    """All rows that validate in one fold or another, and those that test."""
+    validated = np.unique(np.concatenate([parts.validation for parts in folds]))
+    return Parts(np.empty(0, np.int64), validated, folds[0].test)
 
 
 def prepare_for(

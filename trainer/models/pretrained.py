@@ -177,10 +177,18 @@ def _made(auto: Any, architecture: Mapping[str, Any], outputs: int, noise: Gener
             "trial.model.source", f"transformers makes no model for this task of {kind}: {error}"
         ) from error
     for parent in list(made.modules()):
+        if hasattr(
+            parent, "warn_if_padding_and_no_attention_mask"
+        ):  # asks what tokens hold, which nobody knows on meta
+            parent.warn_if_padding_and_no_attention_mask = _say_nothing
         for name, child in parent.named_children():
             if isinstance(child, nn.Dropout):
                 setattr(parent, name, _Dropout(noise))
     return made
+
+
+def _say_nothing(*_: object) -> None:
+    """In the place of a warning about padding, which has a mask wherever there is any."""
 
 
 def quiet() -> None:

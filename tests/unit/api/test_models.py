@@ -184,6 +184,47 @@ def test_an_ensemble_is_of_trials_that_see_images_as_large_as_the_best_one_does(
         assert [member["trial"] for member in task.request["members"]] == [1, 2, 0]
 
 
+def test_what_breaks_a_constraint_is_neither_a_member_nor_the_one_that_is_trained_again(server: ApiServer) -> None:
+    server.create(**TRAIN | {"constraints": [{"metric": "params", "at_most": 10}]})
+    server.add_trials([0.4, 0.1, 0.3, 0.2])
+    for number in range(4):
+        leave_model(server, number)
+        folder = Artifacts(server.settings.artifacts).attempt(AttemptKey(server.study_id(), number, 1))
+        folder.write("predictions.npz", b"")
+        with writes(server.engine).begin() as session:
+            session.get_one(TrialRow, (server.study_id(), number)).violation = 1.0 if number == 1 else 0.0
+
+    assert [server.post("s/ensembles", {"method": method}).status_code for method in ("average", "refit")] == [201, 201]
+
+    with writes(server.engine).begin() as session:
+        tasks = session.scalars(select(TaskRow).order_by(TaskRow.number)).all()
+        assert [[member["trial"] for member in task.request["members"]] for task in tasks] == [[3, 2, 0], [3]]
+        for number in range(4):
+            session.get_one(TrialRow, (server.study_id(), number)).violation = 1.0
+    told = server.post("s/ensembles", {"method": "refit"}).json()["detail"]
+    assert told == "refit needs a feasible complete trial whose model and predictions are kept; there are 0"
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "others"),
+    [
+        ("average", "rounds", "greedy, bagging, boosting and refit have rounds"),
+        ("stacking", "rounds", "greedy, bagging, boosting and refit have rounds"),
+        ("bagging", "candidates", "average, greedy and stacking choose from candidates"),
+        ("refit", "candidates", "average, greedy and stacking choose from candidates"),
+    ],
+)
+def test_an_option_that_a_method_does_not_have_is_refused(
+    server: ApiServer, method: str, option: str, others: str
+) -> None:
+    server.create(**TRAIN)
+
+    answer = server.post("s/ensembles", {"method": method, option: 5})
+
+    assert answer.status_code == 422
+    assert others in answer.text
+
+
 def test_a_trial_that_needs_validation_rows_is_not_refitted(server: ApiServer) -> None:
     trial = {**TRAIN["trial"], "schedule": {"name": "plateau"}}
     server.create(**TRAIN | {"trial": trial})
@@ -220,6 +261,21 @@ def test_the_refit_that_the_study_asks_for_goes_with_the_study(server: ApiServer
     assert server.http.get("/api/v1/studies/s").json()["refit"] == {"state": "QUEUED", "ensemble": own}
 
 
+@pytest.mark.parametrize(("state", "kinds"), [("COMPLETE", ["collect"]), ("RUNNING", [])])
+def test_what_only_a_deleted_ensemble_has_kept_is_collected(server: ApiServer, state: str, kinds: list[str]) -> None:
+    """A study that runs collects by itself, as it grows and when it ends."""
+    server.create(**TRAIN)
+    with writes(server.engine).begin() as session:
+        study = Studies(session).get("s")
+        study.state, study.ended_at = state, datetime.now(UTC) if state == "COMPLETE" else None
+        Tasks(session, study).add("ensemble", {"method": "greedy"}, datetime.now(UTC))
+
+    assert server.http.delete("/api/v1/studies/s/ensembles/1").status_code == 204
+
+    with writes(server.engine).begin() as session:
+        assert [task.kind for task in session.scalars(select(TaskRow))] == kinds
+
+
 def test_an_ensemble_that_is_not_there_is_told_with_those_that_are(server: ApiServer) -> None:
     server.create(**TRAIN)
     server.add_trials([0.5])
@@ -231,7 +287,7 @@ def test_an_ensemble_that_is_not_there_is_told_with_those_that_are(server: ApiSe
 
     told = server.http.get("/api/v1/studies/s/ensembles/99").json()["detail"]
 
-    assert (made, told) == ([1, 2], "the study 's' has no ensemble 99; it has 1, 2")
+    assert (made, told) == ([1, 2], "the study 's' has no ensemble 99; its newest are 1, 2")
 
 
 def test_ensembles_are_counted_by_themselves_and_no_number_is_given_twice(server: ApiServer) -> None:

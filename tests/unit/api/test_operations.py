@@ -235,6 +235,8 @@ def test_metrics_count_what_there_is(server: ApiServer) -> None:
         client.hset(worker_key("w"), mapping={"pool": "default", "state": "idle"})
         TrialQueue(client).enqueue(1, 0, 1, "default", False)
         TrialQueue(client).enqueue(1, 1, 1, "default", False)
+        TrialQueue(client).enqueue(2, 0, 1, "big", 4)
+        client.hset(worker_key("v"), mapping={"pool": "big", "state": "busy", "gpus": "1"})
 
     text = server.http.get("/metrics").text
 
@@ -243,8 +245,10 @@ def test_metrics_count_what_there_is(server: ApiServer) -> None:
         'trialyard_studies{state="failed"} 0.0',
         'trialyard_trials{state="complete"} 2.0',
         'trialyard_trials{state="running"} 1.0',
-        'trialyard_queue_jobs{pool="default"} 2.0',
-        'trialyard_workers{pool="default",state="idle"} 1.0',
+        'trialyard_queue_jobs{gpu="no",gpus="0",pool="default"} 2.0',
+        'trialyard_queue_jobs{gpu="yes",gpus="4",pool="big"} 1.0',
+        'trialyard_workers{gpu="no",gpus="0",pool="default",state="idle"} 1.0',
+        'trialyard_wanted_slots{gpu="yes",gpus="1",pool="big"} 0.0',  # of which there are some
     } <= set(text.splitlines())
     assert 'trialyard_request_seconds_count{method="POST"' in text
 

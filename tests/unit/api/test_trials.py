@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 from typing import Any
@@ -155,13 +156,15 @@ def test_the_best_of_a_maximized_objective_is_the_largest(server: ApiServer) -> 
 
 
 @on_sqlite
-def test_the_log_shown_is_the_end_of_the_newest_attempts_in_whole_lines(study: ApiServer) -> None:
+@pytest.mark.parametrize("name", ["log.txt", "log.txt.gz"])  # while it grows, and afterwards
+def test_the_log_shown_is_the_end_of_the_newest_attempts_in_whole_lines(study: ApiServer, name: str) -> None:
     study.add_attempt(0, 1, [])
     study.add_attempt(0, 2, [])
     artifacts = Artifacts(study.settings.artifacts)
     artifacts.attempt(AttemptKey(study.study_id(), 0, 1)).write("log.txt", "früher\n".encode())
     lines = "".join(f"epoch {number}\n" for number in range(10_000))
-    artifacts.attempt(AttemptKey(study.study_id(), 0, 2)).write("log.txt", lines.encode())
+    kept = gzip.compress(lines.encode()) if name.endswith(".gz") else lines.encode()
+    artifacts.attempt(AttemptKey(study.study_id(), 0, 2)).write(name, kept)
 
     newest = study.http.get("/api/v1/studies/s/trials/0/logs")
     first = study.http.get("/api/v1/studies/s/trials/0/logs", params={"attempt": 1})

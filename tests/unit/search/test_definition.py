@@ -9,6 +9,7 @@ import pytest
 
 from search.conditions import Conditions
 from search.definition import parse, submitted
+from search.fitting import Fitting
 from store.errors import DefinitionError, Problem
 from tests.unit.search.documents import ADULT_MLP, external, train
 from trialyard.study_file import from_yaml
@@ -694,6 +695,7 @@ def test_a_grid_without_trials_has_as_many_as_it_has_points():
 
     assert parse(external(entries, sampler={"name": "grid"}, budget={})).budget.trials == 9
     assert parse(external(entries, sampler={"name": "grid"}, budget=None) | {"budget": {}}).budget.trials == 9
+    assert parse(external(entries, sampler={"name": "grid"}, budget={"trials": 4})).budget.trials == 4
 
 
 def test_a_grid_needs_an_end():
@@ -794,6 +796,7 @@ ONE = {"metric": "val/loss", "direction": "minimize"}
         ({"objective": [ONE, {"metric": "params", "direction": "minimize"}]}, ("auto", "none")),
         ({"objective": {"metric": "params", "direction": "minimize"}}, ("auto", "none")),
         ({"trial": {"data": {"source": "sklearn:iris"}, "epochs": 2}}, ("auto", "none")),
+        ({"trial": {"data": {"source": "sklearn:iris"}, "epochs": 3}}, ("auto", "asha")),
         ({"parameters": {"epochs": {"low": 5, "high": 50}}}, ("auto", "none")),
     ],
 )
@@ -805,6 +808,18 @@ def test_who_chooses_no_search_gets_auto_and_asha_where_trials_can_wait(
 
     assert (definition.sampler.name, definition.pruner.name) == search
     assert parse(definition.document()) == definition
+
+
+@pytest.mark.parametrize("section", ["sampler", "pruner", "budget"])
+@pytest.mark.parametrize("value", ["asha", 5, [1], None])
+def test_a_section_that_is_no_mapping_is_told_so(section: str, value: object):
+    document = {**train(sampler={"name": "grid"}, parameters={"batch_size": {"values": [8, 16]}}), section: value}
+
+    with pytest.raises(DefinitionError) as error:
+        parse(document)
+    assert [(each.path, each.message.split(",")[0]) for each in error.value.problems] == [
+        (section, "must be a mapping of keys to values")
+    ]
 
 
 def test_trials_of_other_kinds_run_to_their_end_unless_told_otherwise():
@@ -827,7 +842,27 @@ FITTING_TOGETHER: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("parameters", "trial"), FITTING_TOGETHER)
 def test_a_knob_is_not_refused_for_a_value_that_no_trial_has(parameters: dict[str, Any], trial: dict[str, Any]):
-    parse(with_trial(**trial) | {"parameters": parameters})
+    assert parse(with_trial(**trial) | {"parameters": parameters}).told()["data.source"] == "sklearn:digits"
+
+
+def test_a_trial_that_is_one_with_its_parameters_only_tells_what_it_says_all_the_same():
+    parameters = {
+        "model.source": {"values": ["hf:a", "hf:b"]},
+        "optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True},
+    }
+    study = parse(with_trial(model={"name": "pretrained"}, optimizer={"lr": 3e-3}) | {"parameters": parameters})
+
+    told = study.told()
+    assert (told["model.name"], told["optimizer.lr"], told["batch_size"]) == ("pretrained", 3e-3, 128)
+    assert "model.source" not in told  # nobody says which
+    assert Fitting(study).point({"model.source": "hf:b"}) == {"model.source": "hf:b", "optimizer.lr": 3e-3}
+
+
+def test_values_that_must_fit_each_other_are_told_as_far_as_they_do():
+    parameters = {"compression.begin": {"low": 0.1, "high": 0.2}, "compression.end": {"low": 0.3, "high": 0.4}}
+    study = parse(with_trial(compression={"name": "units", "steps": 2, "begin": 0.9}) | {"parameters": parameters})
+
+    assert study.told().keys() & parameters.keys() == {"compression.end"}
 
 
 def test_of_knobs_that_must_fit_each_other_the_value_that_does_not_is_named():

@@ -8,7 +8,7 @@ from typing import Any
 
 from store.messages import PROTOCOL, REQUESTS, Reply
 
-FINGERPRINTS = {5: "fb397fb5cea4"}
+FINGERPRINTS = {7: "0bdd35f82eea"}
 
 
 def test_messages_that_change_have_a_new_protocol() -> None:

@@ -465,7 +465,9 @@ def test_images_are_stretched_to_what_their_model_takes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("hf:bert-base-uncased", "no file bert-base-uncased"),  # a name on the hub, which is not allowed
+        ("hf:bert-base-uncased", "no folder bert-base-uncased, and nothing is fetched from the Hugging Face Hub"),
+        ("hf:google/bert", "no folder google/bert, and nothing is fetched from the Hugging Face Hub"),
+        ("hf:no/such/folder", "no file no/such/folder"),  # no id of a model on the hub
         ("hf:/etc", "lies outside the folders"),
         ("hf:.", "cannot be read as a model"),
         ("file:texts.csv", "is no model of ours"),
@@ -478,6 +480,16 @@ def test_a_preflight_says_what_is_wrong_with_a_source(texts: Path, source: str, 
 
     assert [problem.path for problem in problems] == ["trial.model.source"]
     assert says in problems[0].message
+    assert ("TRIALYARD_HF_HUB=true" in problems[0].hint) == ("Hub" in says)
+
+
+def test_a_trial_whose_model_was_collected_is_no_source() -> None:
+    config = TrainConfig.model_validate(
+        {"data": {"source": "sklearn:iris"}, "model": {"name": "pretrained", "source": "trial:s/0"}}
+    )
+
+    with pytest.raises(ModelError, match="the model of trial s/0 is gone"):
+        Origins([], {"trial:s/0": MemoryFolder()}).of(config)
 
 
 def test_a_preflight_counts_the_parameters_of_a_pretrained_model(encoder: Path, texts: Path) -> None:
@@ -501,6 +513,22 @@ def test_a_table_is_no_text(encoder: Path, tmp_path: Path, write_csv: Callable[.
     config = of_texts(encoder, data={"source": source})
     with pytest.raises((ModelError, DataError), match="takes a text or images"):
         training_of(config, tmp_path, encoder.parent)
+
+
+def test_a_model_of_texts_wants_to_know_which_column_is_one(texts: Path) -> None:
+    own = {"model": {"name": "embedding_bag"}, "epochs": 1}
+    config = TrainConfig.model_validate({"data": {"source": "file:texts.csv", "text": "text"}, **own})
+    prepared = prepare(config.data, device=CPU, data_folders=[texts])
+    folder = MemoryFolder()
+    fit(config, prepared, monitor=LOSS, folder=folder, reporter=Recorder())
+    begun = {"data": {"source": "file:texts.csv"}, "model": {"name": "pretrained", "source": "trial:s/0"}}
+
+    found, _ = check(
+        [TrainConfig.model_validate(begun)], wanted={}, data_folders=[texts], device=CPU,
+        origins=Origins([texts], {"trial:s/0": folder}),
+    )  # fmt: skip
+
+    assert [problem.hint for problem in found] == ["name its column in data.text"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ parser.add_argument("--epochs", type=int, default=10)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--save", default="models/best.pt")
 parser.add_argument("--data", required=True)
+parser.add_argument("output", help="where to")
+parser.add_argument("more", nargs="*")
 args = parser.parse_args()
 raise SystemExit("it is read, and never run")
 for epoch in range(args.epochs):
@@ -59,8 +61,8 @@ def test_options_with_a_default_become_ranges_around_it_and_the_others_stay(tmp_
         "optimizer": {"values": ["adam", "sgd"]},
         "nesterov": {"values": [True, False]},
     }
-    assert "left as the script has them: epochs, seed, data;" in files.study.read_text(encoding="utf-8")
-    assert files.notes[1] == "--data: required by the script; add it to `command` in tune.toml"
+    assert "left as the script has them: epochs, seed, data, output, more;" in files.study.read_text(encoding="utf-8")
+    assert files.notes[1] == "--data, output: required by the script; add them to `command` in tune.toml"
 
 
 def test_the_command_takes_switches_and_writes_into_the_trials_folder(tmp_path: Path) -> None:
@@ -122,6 +124,13 @@ def test_the_command_takes_switches_and_writes_into_the_trials_folder(tmp_path: 
             10,
             {"loss": 0.25, "accuracy": 91.5},
             ("accuracy", "maximize"),
+        ),
+        (
+            "f'Epoch {epoch}: {i}% | loss={x:.3f}'",
+            "Epoch 6: 80% | loss=0.500",
+            6,
+            {"i": 80, "loss": 0.5},
+            ("loss", "minimize"),
         ),
         ("f'[{epoch}] it\\'s rmse={x}'", "[5] it's rmse=0.75", 5, {"rmse": 0.75}, ("rmse", "minimize")),
     ],

@@ -59,6 +59,14 @@ def test_groups_that_cannot_be_made_are_an_error_with_the_option(sizes: str) -> 
         ({"cpu_slots": "many"}, "--cpu-slots many: it must be a number, or auto"),
         ({"slots_per_gpu": "0", "cpu_slots": "2"}, "--slots-per-gpu 0: it must be at least 1; --gpus none leaves"),
         ({"memory_per_slot": "much"}, "--memory-per-slot much: it must be a size, such as 8GiB"),
+        (
+            {"memory_per_slot": "0"},
+            "--memory-per-slot 0: it must be from 64.0MiB, which a slot takes, to the machine's",
+        ),
+        ({"memory_per_slot": "9000TiB"}, "--memory-per-slot 9000TiB: it must be from 64.0MiB"),
+        ({"memory_per_slot": "1e999"}, "--memory-per-slot 1e999: it must be a size"),
+        ({"cpu_slots": "100000"}, r"--cpu-slots 100000: it must be at most \d+ on this machine"),
+        ({"slots_per_gpu": "9" * 5000}, r"--slots-per-gpu 9+: it must be at most 64 on this machine"),
     ],
 )
 def test_words_that_are_none_are_an_error_with_the_option(given: dict[str, str], says: str) -> None:

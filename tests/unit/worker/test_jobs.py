@@ -1,20 +1,32 @@
-"""What becomes of a job whose scheduler cannot be understood."""
+"""What becomes of a job whose scheduler cannot be understood, and of a task that nobody wants any more."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from store.artifacts import Artifacts
 from store.errors import OtherVersion
-from store.messages import Assignment, AttemptKey, Decision, Finish, Report, Request, Settled, Take
+from store.messages import (
+    Assignment,
+    AttemptKey,
+    Decision,
+    Finish,
+    Report,
+    Request,
+    Settled,
+    Take,
+    TakeTask,
+    TaskAssignment,
+)
 from worker.ending import Ending
 from worker.jobs import Bench, perform
 from worker.progress import Progress
 from worker.reporter import Reporter
+from worker.tasks import Workplace
 from worker.triallog import LogKeeper
 from worker.wear import Wear
 
@@ -56,14 +68,31 @@ class Reports:
         return Ending("finished", {assignment.metric: 1.0})
 
 
-def bench(scheduler: Scheduler, folder: Path) -> Bench:
+class Builder:
+    """A task that leaves a file; the scheduler then says whether anybody wants it."""
+
+    keeps_log: ClassVar[bool] = True
+
+    def __init__(self, *, gone: bool) -> None:
+        self._settled = Settled(stale=gone, gone=gone)
+
+    def call(self, request: Request, *_: Any, **__: Any) -> TaskAssignment | Settled:
+        is_taken = isinstance(request, TakeTask)
+        return TaskAssignment(attempt=AttemptKey(1, 5, 1), task="build", request={}) if is_taken else self._settled
+
+    def run(self, _request: Mapping[str, Any], place: Workplace) -> dict[str, Any]:
+        place.folder.write("ensemble.json", b"{}")
+        return {}
+
+
+def bench(scheduler: object, folder: Path) -> Bench:
     return Bench(
         worker="w",
         device="cpu",
         caller=cast(Any, scheduler),
         artifacts=Artifacts(str(folder)),
         kinds={"objective": cast(Any, Reports())},
-        tasks={},
+        tasks={"build": cast(Any, scheduler)},
         pull_seconds=0.0,
         began=lambda _attempt: None,
         ended=lambda _attempt, _refused: None,
@@ -94,3 +123,12 @@ def test_a_job_ends_in_good_order_although_an_answer_cannot_be_read(tmp_path: Pa
     perform(bench(scheduler, tmp_path), 1, 0)  # else its runner would die of it
 
     assert isinstance(scheduler.heard[-1], unreadable)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_a_task_leaves_that_was_deleted_meanwhile_is_taken_away(tmp_path: Path, gone: bool) -> None:
+    own = bench(Builder(gone=gone), tmp_path)
+
+    perform(own, 1, 5, "task")
+
+    assert ("ensemble.json" in own.artifacts.task(1, 5).names()) is not gone

@@ -9,6 +9,7 @@ import fsspec
 import pytest
 
 from store.artifacts import LocalFolder, RemoteFolder
+from store.logs import open_log, tail_of_log
 from store.messages import AttemptKey
 from worker import triallog
 from worker.reporter import Reporter
@@ -92,3 +93,34 @@ def test_a_log_that_finds_no_room_for_its_folder_waits_for_some(
         os.write(1, b"a word\n")
 
     assert (tmp_path / "attempt-1" / "log.txt").read_text() == "a word\n"
+
+
+def long_words() -> bytes:
+    return b"".join(b"line %05d\n" % number for number in range(10_000))  # 110 kB
+
+
+@pytest.mark.usefixtures("capfd")
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_a_long_log_is_compressed_at_the_end_and_read_as_before(tmp_path: Path, *, is_remote: bool) -> None:
+    folder = RemoteFolder(fsspec.filesystem("memory"), "/long/attempt-1") if is_remote else LocalFolder(tmp_path)
+
+    with TrialLog(folder, LogKeeper()) as log:
+        log.write(long_words())
+
+    assert folder.names() == ["log.txt.gz"]
+    assert folder.sizes()["log.txt.gz"] < len(long_words()) / 4
+    with open_log(folder) as file:
+        assert file.read() == long_words()
+    assert tail_of_log(folder, 22) == b"line 09998\nline 09999\n"
+
+
+@pytest.mark.usefixtures("capfd")
+def test_a_log_that_cannot_be_compressed_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "log.txt.gz").mkdir()  # as when the disk is full
+
+    with TrialLog(LocalFolder(tmp_path), LogKeeper()) as log:
+        log.write(long_words())
+
+    assert (tmp_path / "log.txt").read_bytes() == long_words()
+    with pytest.raises(FileNotFoundError):
+        open_log(LocalFolder(tmp_path / "elsewhere"))
