@@ -107,8 +107,8 @@ class AutoRungs(Rungs):
         self._steps += self._stages[len(climb.values)]
         for place in range(self._free[number], climb.promotions):
             self._leave(number, place)
-        for reached in range(2, len(climb.values) + 1):
-            self._compare(number, reached)
+        for place, values in enumerate(climb.values):
+            self._learn(number, place - 1, values[0])
 
     @override
     def stored(self, number: int) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class AutoRungs(Rungs):
         super()._arrive(number, climb, values)
         self._hold(number, climb)
         self._steps += self._way(len(climb.values) - 2)
-        self._compare(number, len(climb.values))
+        self._learn(number, len(climb.values) - 2, values[0])
 
     @override
     def _goes_on(self, number: int) -> bool:
@@ -204,13 +204,12 @@ class AutoRungs(Rungs):
         if isinstance(rung, _Rung):
             rung.left += 1
 
-    def _compare(self, number: int, reached: int) -> None:
-        """Remember what a trial came to at the last two of the rungs that it has reached."""
-        if reached >= 2:
-            self._learn(number, reached - 2, self._climbs[number].values[reached - 1][0])
-
     def _learn(self, number: int, rung: int, above: float) -> None:
-        # Else it was promoted for its value there, or lies where a model expects the best ends.
+        """Remember what a trial came to above a rung, if it was there and says something about others.
+
+        What a model proposes was promoted for its value if it did not pass freely; uncompared trials lie where the best
+        ends are expected.
+        """
         is_free = self._free.get(number, 0) > rung
         if rung >= 0 and (is_free or number in self._at_random) and number not in self._uncompared:
             self._pairs[rung].append((self._climbs[number].values[rung][0], above))

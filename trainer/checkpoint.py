@@ -15,6 +15,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from trainer.config import TrainConfig
@@ -32,6 +33,15 @@ class Checkpoint:
     epoch: int
     tensors: dict[str, Tensor]
     scalars: dict[str, Any]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What its training was told; knobs that are newer than the checkpoint have their defaults."""
+        stored: dict[str, Any] = self.scalars["config"]
+        try:
+            return identity(TrainConfig.model_validate(stored))
+        except ValidationError:  # a knob of it is there no more: it equals nothing that is told now
+            return stored
 
 
 def identity(config: TrainConfig) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def _resume(
     ranks: Ranks,
 ) -> bool:
     """Whether there was a checkpoint to go on from: of a training told the same, which takes the same steps."""
-    found = ranks.agreed(lambda: _newest(lambda config: config == told, folders, reporter))
+    found = ranks.agreed(lambda: _newest(lambda of: of == told, folders, reporter))
     if found is not None:
         training.restore(found)
         reporter.log(f"resumed after epoch {found.epoch}")
@@ -205,7 +205,7 @@ def _copy(
     schedule knobs at most.
     """
     rest = but_schedule(told)
-    found = ranks.agreed(lambda: _newest(lambda config: but_schedule(config) == rest, [source], reporter))
+    found = ranks.agreed(lambda: _newest(lambda of: but_schedule(of) == rest, [source], reporter))
     if found is None:
         raise NothingToCopy("the trial whose training it should take over has no checkpoint that can be used")
     training.restore(found)
@@ -216,7 +216,7 @@ def _newest(
     fits: Callable[[dict[str, Any]], bool], folders: Sequence[Folder], reporter: Reporter
 ) -> checkpoint.Checkpoint | None:
     for found in checkpoint.read_newest(folders, reporter.log):
-        if fits(found.scalars["config"]):
+        if fits(found.told):
             return found
         reporter.log(f"the checkpoint of epoch {found.epoch} is of another configuration, and not used")
     return None

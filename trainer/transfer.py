@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from trainer.tokens import most_tokens, tokens_of
 
 PATH = "trial.model.source"
 DOCUMENT, TENSORS = "model.json", "model.safetensors"
+_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")  # of a model on the hub
 _NO_TARGET = Target(name="", task="regression")
 
 
@@ -157,10 +159,14 @@ class Origins:
         """The folder, or the id of a model where the hub may be asked."""
         try:
             return str(locate(name, PATH, self._folders))
-        except DataError:
+        except DataError as error:
             if self._hub and not os.path.isabs(name):  # noqa: PTH117 - an id is no path
                 return name
-            raise
+            if not _ID.fullmatch(name):
+                raise
+            message = f"there is no folder {name}, and nothing is fetched from the Hugging Face Hub"
+            hint = f"{error.problem.hint}; TRIALYARD_HF_HUB=true lets workers fetch models"
+            raise ModelError(PATH, message, hint) from error
 
 
 @dataclass

@@ -57,8 +57,8 @@ def but_schedule(section: Mapping[str, Any]) -> dict[str, Any]:
     left = {name: dict(value) if isinstance(value, dict) else value for name, value in section.items()}
     for path in _SCHEDULE:
         part, knob = path.split(".")
-        left[part].pop(knob, None)
-    left["data"].pop("augment", None)
+        left.get(part, {}).pop(knob, None)
+    left.get("data", {}).pop("augment", None)
     return left
 
 

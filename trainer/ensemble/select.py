@@ -41,7 +41,7 @@ def greedy(rows: Rows, metric: str, rounds: int, seed: int) -> Chosen:
     Each begins with the single best one.
 
     Args:
-        metric: of the study's objective; where it has no cost of its own here, log loss or squared error.
+        metric: of the study's objective; where it has no cost of its own here, as auc, log loss or squared error.
         rounds: how many candidates a selection adds.
     """
     cost = cost_of(rows, metric)
@@ -112,12 +112,36 @@ def cost_of(rows: Rows, metric: str) -> Callable[[NDArray[np.float64]], NDArray[
         found: NDArray[np.float64] = -log_of(scores[:, everyone, y]).mean(1)
         return found
 
+    # Few rows change sides with one more candidate: between equals log loss decides.
+    if name == "f1":
+        return lambda scores: 1 - _f1(scores, y) + 1e-3 * log_loss(scores)
     if name not in ("accuracy", "balanced_accuracy"):
         return log_loss
     share = 1 / np.bincount(y)[y] if name == "balanced_accuracy" else np.ones(len(y))
     share = share / share.sum()
-    # Few rows change sides with one more candidate: between equals log loss decides.
     return lambda scores: ((scores.argmax(2) != y) * share).sum(1) + 1e-3 * log_loss(scores)
+
+
+def _f1(scores: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
+    """As the metric: of two classes the second's, of more the mean over those that are there or are guessed.
+
+    Args:
+        scores: (candidates, rows, classes).
+
+    Returns:
+        (candidates,)
+    """
+    count, _, classes = scores.shape
+    guessed = scores.argmax(2)
+    places = guessed + classes * np.arange(count)[:, None]  # of each candidate's classes, bins of their own
+
+    def counted(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.bincount(rows, minlength=count * classes).reshape(count, classes)
+
+    either = counted(places.ravel()) + np.bincount(y, minlength=classes)
+    f1 = 2 * counted(places[guessed == y]) / np.maximum(either, 1)
+    mean: NDArray[np.float64] = f1[:, 1] if classes == 2 else f1.sum(1) / (either > 0).sum(1)
+    return mean
 
 
 def _fit_ridge(rows: Rows, penalty: float) -> Stacked:

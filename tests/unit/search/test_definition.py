@@ -695,6 +695,7 @@ def test_a_grid_without_trials_has_as_many_as_it_has_points():
 
     assert parse(external(entries, sampler={"name": "grid"}, budget={})).budget.trials == 9
     assert parse(external(entries, sampler={"name": "grid"}, budget=None) | {"budget": {}}).budget.trials == 9
+    assert parse(external(entries, sampler={"name": "grid"}, budget={"trials": 4})).budget.trials == 4
 
 
 def test_a_grid_needs_an_end():
@@ -795,6 +796,7 @@ ONE = {"metric": "val/loss", "direction": "minimize"}
         ({"objective": [ONE, {"metric": "params", "direction": "minimize"}]}, ("auto", "none")),
         ({"objective": {"metric": "params", "direction": "minimize"}}, ("auto", "none")),
         ({"trial": {"data": {"source": "sklearn:iris"}, "epochs": 2}}, ("auto", "none")),
+        ({"trial": {"data": {"source": "sklearn:iris"}, "epochs": 3}}, ("auto", "asha")),
         ({"parameters": {"epochs": {"low": 5, "high": 50}}}, ("auto", "none")),
     ],
 )
@@ -806,6 +808,18 @@ def test_who_chooses_no_search_gets_auto_and_asha_where_trials_can_wait(
 
     assert (definition.sampler.name, definition.pruner.name) == search
     assert parse(definition.document()) == definition
+
+
+@pytest.mark.parametrize("section", ["sampler", "pruner", "budget"])
+@pytest.mark.parametrize("value", ["asha", 5, [1], None])
+def test_a_section_that_is_no_mapping_is_told_so(section: str, value: object):
+    document = {**train(sampler={"name": "grid"}, parameters={"batch_size": {"values": [8, 16]}}), section: value}
+
+    with pytest.raises(DefinitionError) as error:
+        parse(document)
+    assert [(each.path, each.message.split(",")[0]) for each in error.value.problems] == [
+        (section, "must be a mapping of keys to values")
+    ]
 
 
 def test_trials_of_other_kinds_run_to_their_end_unless_told_otherwise():

@@ -63,7 +63,7 @@ def test_the_mean_of_models_that_err_in_different_rows_is_right_where_each_is_wr
     assert accuracy(candidates, select.average(candidates.validation)) == 1.0
 
 
-@pytest.mark.parametrize("metric", ["val/accuracy", "val/log_loss", "val/balanced_accuracy"])
+@pytest.mark.parametrize("metric", ["val/accuracy", "val/log_loss", "val/balanced_accuracy", "val/f1"])
 def test_greedy_selection_takes_those_that_help_and_leaves_noise_out(metric: str) -> None:
     _, y = three_that_err_elsewhere()
     noise = {k: said(classifier(y, coins(len(y), k) == 1), y) for k in range(3, 8)}
@@ -76,6 +76,33 @@ def test_greedy_selection_takes_those_that_help_and_leaves_noise_out(metric: str
     assert sum(weights.values()) == pytest.approx(1)
     assert sum(weights.get(k, 0) for k in range(3)) > 0.75
     assert accuracy(everybody, chosen) > accuracy(everybody, select.average(everybody.validation))
+
+
+@pytest.mark.parametrize(("metric", "alone"), [("val/f1", 1), ("val/log_loss", 0)])
+def test_a_selection_by_f1_does_not_end_with_a_model_that_finds_nothing(metric: str, alone: int) -> None:
+    # By hand: 10 of 100 rows are of class 1. Candidate 0 finds none, at a log loss of 0.37 and an f1 of 0; candidate 1
+    # finds all and cries 20 times for nothing, at an f1 of 20 / (10 + 30) = 0.5 and, as it is sure, a log loss above 1.
+    y = np.arange(100) < 10
+    shy, loud = np.tile([np.log(0.85), np.log(0.15)], (100, 1)), np.tile([0.0, -7.0], (100, 1))
+    loud[:30] = [-7.0, 0.0]
+    candidates = Candidates.of({0: said(shy, y.astype(int)), 1: said(loud, y.astype(int))})
+
+    chosen = select.greedy(candidates.validation, metric, rounds=1, seed=0)
+
+    assert chosen.members == (alone,)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_cost_of_f1_falls_as_the_metric_rises(classes: int) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(classes - 1, size=60) if classes > 2 else rng.integers(2, size=60)  # of four, one is never there
+    candidates = Candidates.of({k: said(rng.normal(size=(60, classes)), y) for k in range(5)})
+
+    costs = select.cost_of(candidates.validation, "val/f1")(candidates.validation.scores)
+
+    own = [candidates.judge(Weighted(weights=(1.0,)), [k]) for k in range(5)]
+    expected = [1 - each["val/f1"] + 1e-3 * each["val/log_loss"] for each in own]
+    assert costs == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_selection_of_one_that_is_best_alone_stays_with_it() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.unit.trainer.conftest import CPU, Killed, MemoryFolder, Recorder
+from trainer import checkpoint
 from trainer.config import COST_METRICS, PINBALL, Data, TrainConfig, metric_names
 from trainer.data.prepare import prepare_whole
 from trainer.data.prepared import Prepared
@@ -46,6 +47,19 @@ def run(
         clock=clock,
         **more,
     )
+
+
+def aged(folder: MemoryFolder, *newer: str) -> MemoryFolder:
+    """Its checkpoints as a version wrote them that did not have these knobs and sections yet."""
+    old = MemoryFolder()
+    for name, data in folder.items():
+        found = checkpoint.unpack(data)
+        of = found.scalars["config"]
+        for path in newer:
+            section, _, knob = path.rpartition(".")
+            del (of[section] if section else of)[knob]
+        old[name] = checkpoint.pack(found)
+    return old
 
 
 EVERYTHING = {
@@ -187,6 +201,50 @@ def test_a_checkpoint_of_another_configuration_is_not_used(iris: Prepared) -> No
 
     assert list(reporter.reports) == [1, 2, 3, 4, 5, 6]
     assert "the checkpoint of epoch 3 is of another configuration, and not used" in reporter.lines
+
+
+def test_a_checkpoint_from_before_a_knob_is_gone_on_from_where_the_knob_has_its_default(iris: Prepared) -> None:
+    killed, folder, whole, reporter = MemoryFolder(), MemoryFolder(), MemoryFolder(), Recorder()
+    run(configure(), iris, folder=whole)
+    with pytest.raises(Killed):
+        run(configure(), iris, reporter=Recorder(killed_at=3), folder=killed)
+
+    resumed = [aged(killed, "regularization.ema", "sampling", "compression")]
+    run(configure(), iris, reporter=reporter, folder=folder, resume_from=resumed)
+
+    assert reporter.lines[0] == "resumed after epoch 3"
+    assert list(reporter.reports) == [4, 5, 6]
+    assert folder == whole
+
+
+@pytest.mark.parametrize(
+    ("told", "missing"), [({"sampling": "balanced"}, "sampling"), ({"regularization": {"ema": 0.9}}, "regularization")]
+)
+def test_a_checkpoint_from_before_a_knob_is_not_used_where_the_knob_is_told_otherwise(
+    iris: Prepared, told: dict[str, Any], missing: str
+) -> None:
+    killed, reporter = MemoryFolder(), Recorder()
+    with pytest.raises(Killed):
+        run(configure(), iris, reporter=Recorder(killed_at=3), folder=killed)
+
+    run(configure(**told), iris, reporter=reporter, resume_from=[aged(killed, missing)])
+
+    assert list(reporter.reports) == [1, 2, 3, 4, 5, 6]
+    assert "the checkpoint of epoch 3 is of another configuration, and not used" in reporter.lines
+
+
+def test_a_checkpoint_with_a_knob_that_is_there_no_more_is_not_used(iris: Prepared) -> None:
+    killed, reporter = MemoryFolder(), Recorder()
+    with pytest.raises(Killed):
+        run(configure(), iris, reporter=Recorder(killed_at=3), folder=killed)
+    for name, data in killed.items():
+        found = checkpoint.unpack(data)
+        found.scalars["config"] |= {"gone": 1}
+        killed[name] = checkpoint.pack(found)
+
+    run(configure(), iris, reporter=reporter, resume_from=[killed])
+
+    assert list(reporter.reports) == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_checkpoint_of_an_epoch_is_there_before_the_epoch_is_reported(iris: Prepared) -> None:

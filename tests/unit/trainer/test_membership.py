@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.trainer.conftest import MemoryFolder, Recorder
-from tests.unit.trainer.test_fit import EPOCHS, EVERYTHING, configure, run
+from tests.unit.trainer.test_fit import EPOCHS, EVERYTHING, aged, configure, run
 from trainer.config import TrainConfig, but_schedule, knob_paths, schedule_knobs
 from trainer.data.prepare import prepare_for
 from trainer.data.prepared import Folds, Prepared
@@ -76,12 +76,29 @@ def test_its_own_checkpoint_comes_before_the_one_it_inherits(iris: Prepared) -> 
     assert any(name.startswith("checkpoint-") for name in own)  # it stays for others
 
 
+def test_it_goes_on_from_one_that_was_kept_before_a_knob_came(iris: Prepared) -> None:
+    recorder, source = Recorder(), aged(paused(configure(optimizer=SGD), iris), "optimizer.beta2", "sampling")
+
+    run(configure(optimizer=SGD | {"lr": 0.2}), iris, reporter=recorder, membership=Membership(source))
+
+    assert sorted(recorder.reports) == [4, 5, 6]
+
+
 @pytest.mark.parametrize("other", [{"model": {"hidden": [9]}}, {"batch_size": 8}, {"optimizer": {"name": "adam"}}])
 def test_only_the_schedule_may_differ(iris: Prepared, other: dict[str, Any]) -> None:
     source = paused(configure(optimizer=SGD), iris)
 
     with pytest.raises(NothingToCopy, match="no checkpoint that can be used"):
         run(configure(**{"optimizer": SGD} | other), iris, membership=Membership(source))
+
+
+def test_folds_go_on_from_before_a_knob_of_theirs(iris: Prepared) -> None:
+    config, recorder = configure(cross_validation={"folds": 2}), Recorder()
+    folds = prepare_for(config, device=iris.device, data_folders=())
+
+    run(config, folds, reporter=recorder, resume_from=[aged(paused(config, folds), "cross_validation.repeats")])  # type: ignore[arg-type]
+
+    assert sorted(recorder.reports) == [4, 5, 6]
 
 
 def test_folds_go_on_together(iris: Prepared) -> None:

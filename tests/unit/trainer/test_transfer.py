@@ -465,7 +465,9 @@ def test_images_are_stretched_to_what_their_model_takes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("hf:bert-base-uncased", "no file bert-base-uncased"),  # a name on the hub, which is not allowed
+        ("hf:bert-base-uncased", "no folder bert-base-uncased, and nothing is fetched from the Hugging Face Hub"),
+        ("hf:google/bert", "no folder google/bert, and nothing is fetched from the Hugging Face Hub"),
+        ("hf:no/such/folder", "no file no/such/folder"),  # no id of a model on the hub
         ("hf:/etc", "lies outside the folders"),
         ("hf:.", "cannot be read as a model"),
         ("file:texts.csv", "is no model of ours"),
@@ -478,6 +480,7 @@ def test_a_preflight_says_what_is_wrong_with_a_source(texts: Path, source: str, 
 
     assert [problem.path for problem in problems] == ["trial.model.source"]
     assert says in problems[0].message
+    assert ("TRIALYARD_HF_HUB=true" in problems[0].hint) == ("Hub" in says)
 
 
 def test_a_trial_whose_model_was_collected_is_no_source() -> None:
