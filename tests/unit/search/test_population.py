@@ -154,6 +154,33 @@ def test_how_many_copy(values: list[float], share: float, who: set[int]) -> None
     assert {number for number in range(len(values)) if go_on(made, number)} == who
 
 
+def test_a_member_that_copies_again_and_again_draws_anew_each_time() -> None:
+    """lr becomes 0.8 or 1.25 times that of the only other one: in eight draws it is hardly ever always the same."""
+    made = population(2)
+    factors = []
+    for step in range(2, 18, 2):
+        reach(made, 1, step, 0.9)
+        reach(made, 0, step, 0.1)
+        copy = go_on(made, 0)
+        assert copy is not None
+        factors.append(round(copy.after["lr"] / 0.11, 2))
+        go_on(made, 1)
+
+    assert set(factors) == {0.8, 1.25}
+
+
+@pytest.mark.parametrize(("step", "unfinished"), [(6, True), (8, False)])
+def test_a_population_is_unfinished_until_all_have_come_to_their_last_interval(step: int, unfinished: bool) -> None:
+    """The last step is 10, the interval 2: who has come to 8 copies nobody any more."""
+    made = population(2)
+    reach(made, 0, 8, 0.5)
+    reach(made, 1, step, 0.5)
+
+    assert made.is_unfinished is unfinished
+    made.end(1, None)
+    assert not made.is_unfinished
+
+
 def test_a_member_is_compared_with_what_the_others_had_at_its_own_step() -> None:
     """At step 2 member 0 (0.5) was the best of three. That the others have come to 0.9 since says nothing about it.
     Member 2 (0.1) was the worst at step 2: it goes on from the newest checkpoint of the best of then, which is 0's.
