@@ -114,6 +114,7 @@ class LiveStudy(StudyEnds):
         """The preflight's result: the study may run, or it is refused before any trial."""
         if self.state is not StudyState.PREPARING:
             return
+        self.preflight_worker = ""
         if request.problems:
             reason = f"the preflight refused the study: {request.problems[0].get('message', '')}"
             self.cancel(reason, ledger)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ _PLACES = {"out", "output", "save", "checkpoint", "checkpoints", "ckpt", "logdir
 _FOLDERS = {"dir", "folder", "path", "root"}
 _WRITTEN = {"log", "logs", "run", "runs", "work", "exp", "experiment", "model", "result", "results", "default"}
 _SHARES = {"dropout", "drop", "momentum", "smoothing", "prob", "ratio", "beta", "beta1", "beta2", "alpha", "gamma"}
+_PARTS = {"subsample", "colsample", "fraction", "frac"}  # of the rows or the columns: all of them is the most
+_RATES = {"lr", "eta", "rate"}  # of learning: above 1 nothing learns
 _LARGER_IS_BETTER = re.compile(
     r"acc|auc|f1|score|precision|recall|(?<![a-z])map(?![a-z])|iou|dice|bleu|rouge|r2|psnr|ssim|reward|return",
     re.IGNORECASE,
@@ -208,10 +211,13 @@ def _around(default: float, words: set[str]) -> Iterator[dict[str, Any]]:
             yield {"values": [default // 2, default, 2 * default]}
         elif default > 0:
             yield {"low": max(1, default // 2), "high": 2 * default}
+    elif words & _PARTS and 0 < default <= 1:
+        yield {"low": 0.3 if default > 0.3 else _rounded(default / 10), "high": 1.0}
     elif words & _SHARES and 0 <= default < 1:
         yield {"low": 0.0, "high": 0.6 if default <= 0.5 else 0.99}
     elif default > 0:
-        yield {"low": _rounded(default / 10), "high": _rounded(default * 10), "log": True}
+        most = 1.0 if words & _RATES and default < 1 else math.inf
+        yield {"low": _rounded(default / 10), "high": _rounded(min(default * 10, most)), "log": True}
 
 
 def _rounded(value: float) -> float:

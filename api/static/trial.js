@@ -117,6 +117,9 @@ function showControls() {
 
 function showDuration() {
   $("#duration").textContent = duration(between(trial().started_at, trial().ended_at));
+  const newest = trial().attempts?.at(-1);
+  const shown = $("#attempts tr:last-child .duration");
+  if (newest && shown) shown.textContent = duration(between(newest.started_at, newest.ended_at));
 }
 
 /** Of a member of a population: whose checkpoints it went on from, and which parameters changed. */
@@ -159,7 +162,7 @@ function showAttempts(attempts) {
         h("td", {}, each.worker),
         h("td", {}, each.device),
         h("td", {}, new Date(each.started_at).toLocaleString()),
-        h("td", { class: "num" }, duration(between(each.started_at, each.ended_at))),
+        h("td", { class: "num duration" }, duration(between(each.started_at, each.ended_at))),
         h("td", { class: "num", title: "its time, times its GPUs" }, each.device_seconds == null ? "–" : duration(each.device_seconds)),
         h("td", {}, each.ended ?? badge("RUNNING")),
         h("td", { class: "text soft" }, each.reason ?? ""),

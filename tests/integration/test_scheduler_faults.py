@@ -20,7 +20,7 @@ from search.rows import batch
 from search.turn import RETURN_SECONDS
 from store.bus import Received
 from store.errors import LostLease
-from store.messages import Assignment, AttemptKey, Decision, Finish, PreflightTask, Report, Settled, Take
+from store.messages import Assignment, AttemptKey, Decision, Finish, Gone, PreflightTask, Report, Settled, Take
 from store.models import SchedulerLeaseRow
 from store.session import writes
 from tests.yard import METRIC, Worker, Yard, study
@@ -271,6 +271,24 @@ def test_a_preflight_whose_worker_dies_is_run_again_and_then_given_up(yard: Yard
     row = yard.study(study_id)
     assert row.state == "FAILED"
     assert (row.reason or "").startswith("the preflight was lost 2 times")
+
+
+@pytest.mark.parametrize("how", ["silent", "idle", "gone"])
+def test_what_becomes_of_the_worker_of_a_preflight_is_no_matter_afterwards(yard: Yard, how: str) -> None:
+    study_id = yard.begin(study(budget={"trials": 1, "parallel": 1, "retries": 0}))
+    preflighter, worker = yard.worker("preflighter"), yard.worker("w")
+    worker.start(study_id, 0)
+    for _ in range(5):
+        yard.clock.advance(yard.settings.lease_seconds / 3)
+        worker.beat()
+        if how == "idle":
+            preflighter.beat("idle")
+        yard.turn()
+    if how == "gone":
+        yard.worker("supervisor").post(Gone(worker="preflighter", reason="its slot's process was killed"))
+        yard.turn()
+
+    assert (yard.study(study_id).state, yard.states(study_id)) == ("RUNNING", ["RUNNING"])
 
 
 def test_a_failed_transaction_is_forgotten_and_settled_again(yard: Yard) -> None:

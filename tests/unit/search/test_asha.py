@@ -58,6 +58,16 @@ def test_a_first_report_beyond_a_rung_counts_at_that_rung_and_at_the_next() -> N
     assert rungs.stored(2) == {"values": [[0.1], [0.1]], "promotions": 1}
 
 
+def test_a_trial_is_promoted_only_when_its_worker_has_let_go_of_it() -> None:
+    rungs = ladder({0: [0.5]})
+
+    assert rungs.report(1, step=1, values=[0.1]) == "pause"  # of two none may go on
+    assert rungs.report(2, step=1, values=[0.9]) == "pause"  # of three one may: the one whose worker still has it
+    assert rungs.next() is None
+    rungs.wait(1)
+    assert rungs.next() == 1
+
+
 def test_where_the_best_of_a_front_has_gone_on_the_next_best_is_promoted() -> None:
     # Of six at 1 two may go on: 0, which beats all, has; 1 beats those after it.
     rungs = ladder({0: [(0, 0), (0, 0)], **{number: [(number, number)] for number in range(1, 6)}}, ["minimize"] * 2)

@@ -23,6 +23,9 @@ parser.add_argument("--lr", type=float, default=1e-3)
 parser.add_argument("-b", "--batch-size", type=int, default=64)
 parser.add_argument("--layers", type=int, default=2)
 parser.add_argument("--dropout", type=float, default=0.1)
+parser.add_argument("--eta", type=float, default=0.3)
+parser.add_argument("--subsample", type=float, default=1.0)
+parser.add_argument("--colsample-bytree", type=float, default=0.2)
 parser.add_argument("--optimizer", choices=["adam", "sgd"], default="adam")
 parser.add_argument("--nesterov", action="store_true")
 parser.add_argument("--epochs", type=int, default=10)
@@ -58,6 +61,9 @@ def test_options_with_a_default_become_ranges_around_it_and_the_others_stay(tmp_
         "batch-size": {"values": [32, 64, 128]},
         "layers": {"low": 1, "high": 4},
         "dropout": {"low": 0.0, "high": 0.6},
+        "eta": {"low": 0.03, "high": 1.0, "log": True},
+        "subsample": {"low": 0.3, "high": 1.0},
+        "colsample-bytree": {"low": 0.02, "high": 1.0},
         "optimizer": {"values": ["adam", "sgd"]},
         "nesterov": {"values": [True, False]},
     }
