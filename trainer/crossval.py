@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
-from typing import Literal
 
 from torch import Tensor
 
@@ -38,56 +37,30 @@ class JointTraining:
     def __init__(
         self,
         config: TrainConfig,
-        prepared: Sequence[Prepared],
-        seeds: Sequence[int],
+        prepared: Prepared | Folds,
         monitor: Monitor,
-        *,
-        folds: Folds | None = None,
         origin: Origin | None = None,
         heritage: Heritage | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        """Use `on_folds` or `from_seeds`."""
+        """On folds those of one repeat are trained from the same seed; on rows that are the same for all, from
+        `config.seeds` seeds.
+        """
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None  # its weights are with the trainings
-        self._config, self._monitor, self._prepared, self._folds = config, monitor, prepared, folds
-        own = [config.model_copy(update={"early_stopping": None, "seed": seed % 2**32}) for seed in seeds]
-        self._trainings = [
-            Training(each, part, monitor, origin, heritage.of_member(place) if heritage else None, ranks)
-            for place, (each, part) in enumerate(zip(own, prepared, strict=True))
-        ]
+        self._config, self._monitor = config, monitor
+        self._folds = prepared if isinstance(prepared, Folds) else None
+        if isinstance(prepared, Folds):
+            self._parts, of_one_seed = prepared.parts, len(prepared.parts) // prepared.repeats
+        else:
+            self._parts, of_one_seed = (prepared,) * config.seeds, 1
+        self._trainings = []
+        for place, part in enumerate(self._parts):
+            seed = (config.seed + place // of_one_seed) % 2**32
+            own = config.model_copy(update={"early_stopping": None, "seed": seed})
+            weights = heritage.of_member(place) if heritage else None
+            self._trainings.append(Training(own, part, monitor, origin, weights, ranks))
         self._patience = Patience(config.early_stopping) if config.early_stopping else None
-        self._kind: Literal["fold", "seed"] = "fold" if folds else "seed"
-
-    @classmethod
-    def on_folds(
-        cls,
-        config: TrainConfig,
-        folds: Folds,
-        monitor: Monitor,
-        origin: Origin | None = None,
-        heritage: Heritage | None = None,
-        ranks: Ranks = ALONE,
-    ) -> JointTraining:
-        """Train on each fold; those of one repeat from the same seed."""
-        a_repeat = len(folds.parts) // folds.repeats
-        seeds = [config.seed + index // a_repeat for index in range(len(folds.parts))]
-        return cls(config, folds.parts, seeds, monitor, folds=folds, origin=origin, heritage=heritage, ranks=ranks)
-
-    @classmethod
-    def from_seeds(
-        cls,
-        config: TrainConfig,
-        prepared: Prepared,
-        monitor: Monitor,
-        origin: Origin | None = None,
-        heritage: Heritage | None = None,
-        ranks: Ranks = ALONE,
-    ) -> JointTraining:
-        """Train on the same rows from `config.seeds` seeds."""
-        seeds = [config.seed + index for index in range(config.seeds)]
-        parts = [prepared] * config.seeds
-        return cls(config, parts, seeds, monitor, origin=origin, heritage=heritage, ranks=ranks)
 
     @property
     def epoch(self) -> int:
@@ -151,9 +124,9 @@ class JointTraining:
             training.load_best()
         metrics = dict(self.best.metrics)
         is_small = self._config.compression is not None and self._config.compression.int8
-        if is_small and self._prepared[0].validation.rows:
+        if is_small and self._parts[0].validation.rows:
             metrics |= self._summary([training.measured("val") for training in self._trainings])
-        test = self._prepared[0].test
+        test = self._parts[0].test
         if test is not None:
             outputs = [training.outputs["test"] for training in self._trainings]
             targets = [member.schema.target for member in self.members]
@@ -210,9 +183,10 @@ class JointTraining:
         for name, values in columns.items():
             if name.startswith("val/"):
                 summary[f"{name}_se"] = stdev(values) / math.sqrt(len(values))
+        kind = "seed" if self._folds is None else "fold"
         for name in dict.fromkeys((self._monitor.metric, "val/loss")):
             if name.startswith("val/") and name in columns:
                 quantity = name.removeprefix("val/")
-                singles = {f"{self._kind}/{at}/{quantity}": value for at, value in enumerate(columns[name], start=1)}
+                singles = {f"{kind}/{at}/{quantity}": value for at, value in enumerate(columns[name], start=1)}
                 summary |= singles
         return summary

@@ -25,6 +25,7 @@ __all__ = ["Decision", "Fitted", "Folder", "Membership", "Monitor", "Reporter", 
 
 Decision = Literal["continue", "prune", "stop", "pause"]
 Ending = Literal["finished", "pruned", "paused", "returned"]
+AnyTraining = Training | JointTraining
 
 
 class Reporter(Protocol):
@@ -95,55 +96,109 @@ def fit(
         NothingToCopy: there is no whole checkpoint to copy.
     """
     training = _begun(config, prepared, monitor, reporter, origin, heritage, ranks)
-    told = checkpoint.identity(config)
-    if not _resume(training, told, resume_from, reporter, ranks) and membership and membership.copies:
-        _copy(training, told, membership.copies, reporter, ranks)
+    course = _Course(training, checkpoint.identity(config), reporter, should_leave, ranks)
+    if not course.resume(resume_from) and membership and membership.copies:
+        course.copy(membership.copies)
     keeper = Keeper(folder, config.checkpoint, clock, writes=ranks.is_first)
-    hear = partial(_heard, reporter, should_leave, ranks)
-    ending = _train(training, reporter, hear, keeper, clock, is_enough=membership is not None and membership.ends)
+    ending = course.train(keeper, clock, is_enough=membership is not None and membership.ends)
     if ending != "finished":
-        return _ended(training, ending)
-    return _finish(training, folder, [] if membership else [folder, *resume_from], ranks)
+        return course.ended(ending)
+    return course.finish(folder, [] if membership else [folder, *resume_from])
 
 
-def _train(
-    training: Training | JointTraining,
-    reporter: Reporter,
-    hear: Callable[[int, Mapping[str, float]], Decision | Literal["leave"]],
-    keeper: Keeper,
-    clock: Callable[[], float],
-    *,
-    is_enough: bool,
-) -> Ending:
-    """Epoch by epoch: train, validate, keep, report, and do as told.
+@dataclass(frozen=True)
+class _Course:
+    """A training on its way, with who is told of it and decides."""
 
-    A checkpoint that is due is written before the epoch is reported, and always one of the epoch at which a training
-    pauses or leaves. `prune` ends at once and keeps nothing; `stop` finishes early.
+    training: AnyTraining
+    told: dict[str, Any]  # the training, as checkpoints name it
+    reporter: Reporter
+    should_leave: Callable[[], bool]
+    ranks: Ranks
 
-    Args:
-        hear: reports an epoch and gives the decision.
-        is_enough: whether one epoch is, of this attempt or an earlier one.
-    """
-    while not training.over and not (is_enough and training.epoch):
-        began_at = clock()
-        metrics = training.run_epoch()
-        training.costs.seconds += clock() - began_at
-        for line in (*training.notes(), _line(training.epoch, training.config.epochs, metrics)):
-            reporter.log(line)
-        keeper.write_if_due(training)
-        match hear(training.epoch, metrics | training.costs.metrics()):
-            case "prune":
-                keeper.clear()
-                return "pruned"
-            case "stop":
-                return "finished"
-            case "pause":
-                keeper.write(training)
-                return "paused"
-            case "leave":
-                keeper.write(training)
-                return "returned"
-    return "finished"
+    def resume(self, folders: Sequence[Folder]) -> bool:
+        """Whether there was a checkpoint to go on from: of a training told the same, which takes the same steps."""
+        found = self._newest(lambda told: told == self.told, folders)
+        if found is not None:
+            self.training.restore(found)
+            self.reporter.log(f"resumed after epoch {found.epoch}")
+        return found is not None
+
+    def copy(self, source: Folder) -> None:
+        """Take over weights, the optimizer's state, the epoch and the best one so far; of a training that differs in
+        schedule knobs at most.
+        """
+        rest = but_schedule(self.told)
+        found = self._newest(lambda told: but_schedule(told) == rest, [source])
+        if found is None:
+            raise NothingToCopy("the trial whose training it should take over has no checkpoint that can be used")
+        self.training.restore(found)
+        self.reporter.log(f"goes on from another training's epoch {found.epoch}")
+
+    def train(self, keeper: Keeper, clock: Callable[[], float], *, is_enough: bool) -> Ending:
+        """Epoch by epoch: train, validate, keep, report, and do as told.
+
+        A checkpoint that is due is written before the epoch is reported, and always one of the epoch at which a
+        training pauses or leaves. `prune` ends at once and keeps nothing; `stop` finishes early.
+
+        Args:
+            is_enough: whether one epoch is, of this attempt or an earlier one.
+        """
+        training = self.training
+        while not training.over and not (is_enough and training.epoch):
+            began_at = clock()
+            metrics = training.run_epoch()
+            training.costs.seconds += clock() - began_at
+            for line in (*training.notes(), _line(training.epoch, training.config.epochs, metrics)):
+                self.reporter.log(line)
+            keeper.write_if_due(training)
+            match self.ranks.agreed(partial(self._decision, metrics | training.costs.metrics())):
+                case "prune":
+                    keeper.clear()
+                    return "pruned"
+                case "stop":
+                    return "finished"
+                case "pause":
+                    keeper.write(training)
+                    return "paused"
+                case "leave":
+                    keeper.write(training)
+                    return "returned"
+        return "finished"
+
+    def finish(self, folder: Folder, spent: Sequence[Folder]) -> Fitted:
+        """Leave the best epoch's model; the checkpoints in `spent` go, as nothing will be gone on from."""
+        training, best = self.training, self.training.restore_best()
+        if self.ranks.is_first:
+            if (said := training.predictions()) is not None:
+                predictions.save(folder, said)
+            model_file.save(folder, training.members, training.config, metrics=best.metrics, best_epoch=best.epoch)
+            for each in spent:
+                checkpoint.clear(each)
+        return Fitted("finished", best.metrics, training.epoch, best.epoch, training.costs.metrics())
+
+    def ended(self, ending: Ending) -> Fitted:
+        training = self.training
+        best_epoch = training.best.epoch if training.best else 0
+        return Fitted(ending, training.metrics, training.epoch, best_epoch, training.costs.metrics())
+
+    def _newest(
+        self, fits: Callable[[dict[str, Any]], bool], folders: Sequence[Folder]
+    ) -> checkpoint.Checkpoint | None:
+        """The first rank looks, for all of them."""
+
+        def look() -> checkpoint.Checkpoint | None:
+            for found in checkpoint.read_newest(folders, self.reporter.log):
+                if fits(found.told):
+                    return found
+                self.reporter.log(f"the checkpoint of epoch {found.epoch} is of another configuration, and not used")
+            return None
+
+        return self.ranks.agreed(look)
+
+    def _decision(self, metrics: Mapping[str, float]) -> Decision | Literal["leave"]:
+        decision = self.reporter.report(self.training.epoch, metrics)
+        return "leave" if decision == "continue" and self.should_leave() else decision
 
 
 def _begun(
@@ -154,14 +209,12 @@ def _begun(
     origin: Origin | None,
     heritage: Heritage | None,
     ranks: Ranks,
-) -> Training | JointTraining:
+) -> AnyTraining:
     """The training before its first epoch; what it begins with is logged."""
     _refuse_unvalidated(config, prepared)
-    training: Training | JointTraining
-    if isinstance(prepared, Folds):
-        training = JointTraining.on_folds(config, prepared, monitor, origin, heritage, ranks)
-    elif config.seeds > 1:
-        training = JointTraining.from_seeds(config, prepared, monitor, origin, heritage, ranks)
+    training: AnyTraining
+    if isinstance(prepared, Folds) or config.seeds > 1:
+        training = JointTraining(config, prepared, monitor, origin, heritage, ranks)
     else:
         training = Training(config, prepared, monitor, origin, heritage.of_member(0) if heritage else None, ranks)
     if origin:
@@ -181,73 +234,6 @@ def _refuse_unvalidated(config: TrainConfig, prepared: Prepared | Folds) -> None
     if config.early_stopping is not None and config.early_stopping.metric.startswith("val/"):
         message = f"{config.early_stopping.metric} is not measured, as there are no validation rows"
         raise DataError("trial.early_stopping", message, "leave it out")
-
-
-def _resume(
-    training: Training | JointTraining,
-    told: dict[str, Any],
-    folders: Sequence[Folder],
-    reporter: Reporter,
-    ranks: Ranks,
-) -> bool:
-    """Whether there was a checkpoint to go on from: of a training told the same, which takes the same steps."""
-    found = ranks.agreed(lambda: _newest(lambda of: of == told, folders, reporter))
-    if found is not None:
-        training.restore(found)
-        reporter.log(f"resumed after epoch {found.epoch}")
-    return found is not None
-
-
-def _copy(
-    training: Training | JointTraining, told: dict[str, Any], source: Folder, reporter: Reporter, ranks: Ranks
-) -> None:
-    """Take over weights, the optimizer's state, the epoch and the best one so far; of a training that differs in
-    schedule knobs at most.
-    """
-    rest = but_schedule(told)
-    found = ranks.agreed(lambda: _newest(lambda of: but_schedule(of) == rest, [source], reporter))
-    if found is None:
-        raise NothingToCopy("the trial whose training it should take over has no checkpoint that can be used")
-    training.restore(found)
-    reporter.log(f"goes on from another training's epoch {found.epoch}")
-
-
-def _newest(
-    fits: Callable[[dict[str, Any]], bool], folders: Sequence[Folder], reporter: Reporter
-) -> checkpoint.Checkpoint | None:
-    for found in checkpoint.read_newest(folders, reporter.log):
-        if fits(found.told):
-            return found
-        reporter.log(f"the checkpoint of epoch {found.epoch} is of another configuration, and not used")
-    return None
-
-
-def _heard(
-    reporter: Reporter, should_leave: Callable[[], bool], ranks: Ranks, epoch: int, metrics: Mapping[str, float]
-) -> Decision | Literal["leave"]:
-    """What the first rank is told, for all of them."""
-
-    def decide() -> Decision | Literal["leave"]:
-        decision = reporter.report(epoch, metrics)
-        return "leave" if decision == "continue" and should_leave() else decision
-
-    return ranks.agreed(decide)
-
-
-def _finish(training: Training | JointTraining, folder: Folder, spent: Sequence[Folder], ranks: Ranks) -> Fitted:
-    best = training.restore_best()
-    if ranks.is_first:
-        if (said := training.predictions()) is not None:
-            predictions.save(folder, said)
-        model_file.save(folder, training.members, training.config, metrics=best.metrics, best_epoch=best.epoch)
-        for each in spent:  # the model is written: nothing will be gone on from
-            checkpoint.clear(each)
-    return Fitted("finished", best.metrics, training.epoch, best.epoch, training.costs.metrics())
-
-
-def _ended(training: Training | JointTraining, ending: Ending) -> Fitted:
-    best_epoch = training.best.epoch if training.best else 0
-    return Fitted(ending, training.metrics, training.epoch, best_epoch, training.costs.metrics())
 
 
 def _line(epoch: int, epochs: int, metrics: Mapping[str, float]) -> str:

@@ -19,7 +19,7 @@ from trialyard.importing.command import commands as importing
 from trialyard.model_commands import commands as models
 from trialyard.signals import StopSignals
 from trialyard.study_commands import commands as studies
-from trialyard.terminal import File, complaints, read_document, screen
+from trialyard.terminal import File, read_document, screen
 
 if TYPE_CHECKING:
     from store.settings import Settings
@@ -136,8 +136,7 @@ def run(
     with StopSignals() as signals, _service():
         from trialyard import run as runner
 
-        settings = _settings(objectives_file=objectives)
-        code = runner.run(settings, file, read_document(file), home, workers, port, signals, screen(), complaints())
+        code = runner.run(_settings(objectives_file=objectives), file, home, workers, port, signals)
     raise typer.Exit(code)
 
 
@@ -155,7 +154,7 @@ def up(
 
         slots = ["--cpu-slots", str(workers), "--slots-per-gpu", str(workers)] if workers else []
         settings = _settings(host=host, port=port, home_dir=home, objectives_file=objectives)
-        raise typer.Exit(runner.up(settings, slots, signals, screen(), complaints()))
+        raise typer.Exit(runner.up(settings, slots, signals))
 
 
 @app.command()

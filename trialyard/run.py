@@ -22,6 +22,7 @@ from trialyard.follow import follow_to_the_end
 from trialyard.local import free_port, local_service
 from trialyard.resources import Study
 from trialyard.signals import Stopped, StopSignals
+from trialyard.terminal import complaints, read_document, screen
 
 MOMENT_SECONDS = 0.2
 
@@ -29,34 +30,31 @@ MOMENT_SECONDS = 0.2
 def run(
     settings: Settings,
     file: Path,
-    document: dict[str, Any],
     home: Path | None,
     workers: int,
     port: int | None,
     signals: StopSignals,
-    console: Console,
-    complaints: Console,
 ) -> int:
     """Search as a study says, with a service of its own that ends with it: 0, or 128 and the signal that stopped it.
 
     Args:
         settings: the environment's; what it says of home, database and address is not used.
-        file: where the study was read from; data files may lie beside it.
+        file: the study; data files may lie beside it.
         home: where everything lies; a new temporary folder, which is kept, if there is none given.
         port: the page's; any free one if none is given.
-        complaints: where deaths of parts are told.
 
     Raises:
-        DefinitionError: the study is wrong; nothing was started.
+        BadInput, DefinitionError: the study is wrong; nothing was started.
         CommandError: it failed, or the service cannot run here.
     """
+    document, console = read_document(file), screen()
     definition = submitted(document)
     check_gpus(definition)
     _check_objectives(settings)
     home = (home or Path(tempfile.mkdtemp(prefix="trialyard-"))).absolute()
     settings = _settings_of_run(settings, definition, file, home, port)
     try:
-        with local_service(settings, _slots(definition, workers), signals, complaints.print) as service:
+        with local_service(settings, _slots(definition, workers), signals, complaints().print) as service:
             console.print(f"page: {service.server_url}/studies/{definition.name}\nhome: {home}", soft_wrap=True)
             with Client(service.server_url, _api_key(settings)) as client:
                 study = _create_or_resume(client, document, home, console)
@@ -68,7 +66,7 @@ def run(
     return 0
 
 
-def up(settings: Settings, worker: Sequence[str], signals: StopSignals, console: Console, complaints: Console) -> int:
+def up(settings: Settings, worker: Sequence[str], signals: StopSignals) -> int:
     """Run the service on this machine until a signal comes.
 
     Returns:
@@ -78,8 +76,9 @@ def up(settings: Settings, worker: Sequence[str], signals: StopSignals, console:
         CommandError, TrialyardError: it cannot run here, and why.
     """
     _check_objectives(settings)
+    console = screen()
     try:
-        with local_service(settings, worker, signals, complaints.print) as service:
+        with local_service(settings, worker, signals, complaints().print) as service:
             console.print(
                 f"Trialyard is up: {service.server_url} (home {settings.home}; Ctrl-C stops it)", soft_wrap=True
             )

@@ -18,6 +18,10 @@ from worker.training import Training
 
 if TYPE_CHECKING:
     from trainer.data.prepared import Prepared
+    from trainer.fit import Fitted
+
+if TYPE_CHECKING:
+    from trainer.data.prepared import Prepared
 
 
 class Refitting:
@@ -45,17 +49,7 @@ class Refitting:
             known = model_file.load(place.artifacts.attempt(key))
         except FileNotFoundError:
             raise TrialyardError(f"the model of trial {key.number} is gone, and with it its best epoch") from None
-        fitted, prepared = self._training.refit(
-            place.study_id,
-            request["trial"],
-            seeds=seeds,
-            reporter=_UpTo(known.best_epoch, place),
-            folder=ensemble_file.Below(place.folder, ensemble_file.member_prefix(0)),
-            should_leave=place.should_leave,
-            origins={source: AttemptKey(*key) for source, key in request["origins"].items()},
-        )
-        if fitted.ending != "finished":
-            raise Returned
+        fitted, prepared = self._train(request, known.best_epoch, place)
         if not _is_of(place.artifacts.attempt(key), prepared):
             raise changed_since(key.number)
         ensemble_file.save(place.folder, Weighted(weights=(1.0,)), [])
@@ -66,6 +60,31 @@ class Refitting:
             "epochs": fitted.epochs,
             "rows": {"train": prepared.train.rows, "test": prepared.test.rows if prepared.test else 0},
         }
+
+    def _train(self, request: Mapping[str, Any], epochs: int, place: Workplace) -> tuple[Fitted, Prepared]:
+        """Raises: TrainerError, Returned."""
+        from trainer.ensemble import ensemble_file
+        from trainer.fit import fit
+        from trainer.progress import Newest
+
+        origins = {source: AttemptKey(*key) for source, key in request["origins"].items()}
+        config, prepared, origin = self._training.make_whole_ready(
+            place.study_id, request["trial"], request["rounds"], origins
+        )
+        folder = ensemble_file.Below(place.folder, ensemble_file.member_prefix(0))
+        fitted = fit(
+            config,
+            prepared,
+            monitor=Newest("train/loss", "minimize"),
+            reporter=_UpTo(epochs, place),
+            origin=origin,
+            folder=folder,
+            resume_from=[folder],
+            should_leave=place.should_leave,
+        )
+        if fitted.ending != "finished":
+            raise Returned
+        return fitted, prepared
 
 
 def changed_since(number: int) -> TrainerError:

@@ -33,16 +33,19 @@ class Rescoring:
         Raises:
             TrainerError: the data cannot be used, or a training diverged. Returned.
         """
-        fitted = self._training.train(
-            place.study_id,
-            request["trial"],
-            metric=request["metric"],
-            direction=request["direction"],
+        from trainer.fit import Monitor, fit
+
+        origins = {source: AttemptKey(*key) for source, key in request["origins"].items()}
+        config, prepared, origin = self._training.make_ready(place.study_id, request["trial"], origins)
+        fitted = fit(
+            config,
+            prepared,
+            monitor=Monitor(request["metric"], request["direction"]),
             reporter=Following(place),
+            origin=origin,
             folder=place.folder,
             resume_from=[place.folder],
             should_leave=place.should_leave,
-            origins={source: AttemptKey(*key) for source, key in request["origins"].items()},
         )
         if fitted.ending != "finished":
             raise Returned

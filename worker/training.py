@@ -7,11 +7,11 @@ never needs it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from search.definition import Definition
 from store.artifacts import Artifacts
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from trainer.fit import Fitted
     from trainer.fit import Membership as Member
     from trainer.fit import Reporter as TrainerReporter
-    from trainer.folder import Folder
     from trainer.ranks import Ranks
     from trainer.transfer import Origin, Origins
 
@@ -146,103 +145,59 @@ class Training:
         Raises:
             TrainerError: the data cannot be used, or the training diverged.
         """
-        earlier = [assignment.attempt._replace(attempt=attempt) for attempt in assignment.resumable]
-        return self.train(
-            assignment.attempt.study_id,
-            assignment.trial,
-            metric=assignment.metric,
-            direction=assignment.direction,
-            reporter=reporter,
-            folder=self._artifacts.attempt(assignment.attempt),
-            resume_from=[self._artifacts.attempt(key) for key in earlier],
-            should_leave=should_leave,
-            origins=assignment.origins,
-            inherits=assignment.inherits,
-            membership=self._membership(assignment.membership) if assignment.membership else None,
-            ranks=ranks,
-        )
-
-    def train(
-        self,
-        study_id: int,
-        trial: Mapping[str, Any],
-        *,
-        metric: str,
-        direction: Literal["minimize", "maximize"],
-        reporter: TrainerReporter,
-        folder: Folder,
-        resume_from: Sequence[Folder],
-        should_leave: Callable[[], bool],
-        origins: Mapping[str, AttemptKey],
-        inherits: AttemptKey | None = None,
-        membership: Member | None = None,
-        ranks: Ranks | None = None,
-    ) -> Fitted:
-        """Train what a section `trial` says, on the study's data; `origins` are the trials that it may begin with,
-        `inherits` is one whose weights it takes over. Raises: TrainerError: the data cannot be used, or it diverged.
-        """
         from trainer.fit import Monitor, fit
         from trainer.heritage import read
         from trainer.ranks import ALONE
 
-        config, origin = self._made_ready(study_id, trial, origins)
-        prepared = self._prepare(study_id, config, origin)
+        config, prepared, origin = self.make_ready(assignment.attempt.study_id, assignment.trial, assignment.origins)
         if isinstance(reporter, Reporter):
             reporter.rows_a_step = _rows_of_epoch(config, prepared)
+        inherits, membership = assignment.inherits, assignment.membership
+        earlier = [assignment.attempt._replace(attempt=attempt) for attempt in assignment.resumable]
         return fit(
             config,
             prepared,
-            monitor=Monitor(metric, direction),
+            monitor=Monitor(assignment.metric, assignment.direction),
             reporter=reporter,
             origin=origin,
             heritage=read(f"trial {inherits.number}", self._artifacts.attempt(inherits)) if inherits else None,
-            folder=folder,
-            resume_from=resume_from,
-            membership=membership,
+            folder=self._artifacts.attempt(assignment.attempt),
+            resume_from=[self._artifacts.attempt(key) for key in earlier],
+            membership=self._membership(membership) if membership else None,
             should_leave=should_leave,
             ranks=ranks or ALONE,
         )
 
-    def refit(
-        self,
-        study_id: int,
-        trial: Mapping[str, Any],
-        *,
-        seeds: int,
-        reporter: TrainerReporter,
-        folder: Folder,
-        should_leave: Callable[[], bool],
-        origins: Mapping[str, AttemptKey],
-    ) -> tuple[Fitted, Prepared]:
-        """Train on all rows but those that test, from so many seeds; the reporter says which epoch is the last one. An
-        earlier attempt is gone on from. Raises: TrainerError: as `train`.
+    def make_ready(
+        self, study_id: int, trial: Mapping[str, Any], origins: Mapping[str, AttemptKey]
+    ) -> tuple[TrainConfig, Prepared | Folds, Origin | None]:
+        """The configuration of a section `trial`, complete, the study's data for it, and what a pretrained model begins
+        with: a source, or one of the trials in `origins`.
+
+        Raises:
+            TrainerError: the data cannot be used.
         """
+        config, origin = self._resolved(study_id, trial, origins)
+        return config, self._prepare(study_id, config, origin), origin
+
+    def make_whole_ready(
+        self, study_id: int, trial: Mapping[str, Any], seeds: int, origins: Mapping[str, AttemptKey]
+    ) -> tuple[TrainConfig, Prepared, Origin | None]:
+        """As `make_ready`, from so many seeds on all rows but those that test: nothing is left to validate."""
         import torch
 
         from trainer.data.mapped import placed, room_on
         from trainer.data.prepare import OF_THEIR_OWN, prepare_whole
-        from trainer.fit import fit
-        from trainer.progress import Newest
 
-        config, origin = self._made_ready(study_id, trial, origins)
+        config, origin = self._resolved(study_id, trial, origins)
         device, given = torch.device(self._device), origin.given(config) if origin else OF_THEIR_OWN
         made = prepare_whole(
             self._local(config), device=torch.device("cpu"), data_folders=self._library.folders, given=given
         )
-        prepared = placed(made, device, room_on(device, self._device_share))
-        fitted = fit(
-            config.model_copy(update={"cross_validation": None, "seeds": seeds}),
-            prepared,
-            monitor=Newest("train/loss", "minimize"),
-            reporter=reporter,
-            origin=origin,
-            folder=folder,
-            resume_from=[folder],
-            should_leave=should_leave,
-        )
-        return fitted, prepared
+        config = config.model_copy(update={"cross_validation": None, "seeds": seeds})
+        return config, placed(made, device, room_on(device, self._device_share)), origin
 
-    def _made_ready(
+    def _resolved(
         self, study_id: int, trial: Mapping[str, Any], origins: Mapping[str, AttemptKey]
     ) -> tuple[TrainConfig, Origin | None]:
         """The configuration, complete, and what a pretrained model begins with."""

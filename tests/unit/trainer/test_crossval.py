@@ -192,7 +192,7 @@ def test_the_folds_of_a_repeat_begin_alike_and_those_of_the_next_do_not() -> Non
     folds = prepare_for(config, device=CPU, data_folders=())
     assert isinstance(folds, Folds)
 
-    members = JointTraining.on_folds(config, folds, ACCURACY).members
+    members = JointTraining(config, folds, ACCURACY).members
 
     first = [next(member.model.parameters()) for member in members]
     assert torch.equal(first[0], first[1])
@@ -207,7 +207,7 @@ def test_a_fold_inherits_from_the_same_fold_alone() -> None:
     folds = prepare_for(config, device=CPU, data_folders=())
     assert isinstance(folds, Folds)
 
-    heirs = JointTraining.on_folds(config, folds, ACCURACY, heritage=heritage.read("trial 0", left)).members
+    heirs = JointTraining(config, folds, ACCURACY, heritage=heritage.read("trial 0", left)).members
 
     for heir, member in zip(heirs, load(left).members, strict=True):
         own = member.model.state_dict()

@@ -12,6 +12,7 @@ import pytest
 from store.artifacts import Artifacts
 from store.messages import AttemptKey
 from trainer.errors import TrainerError
+from trainer.fit import Monitor, fit
 from worker.ensembling import Ensembling
 from worker.library import Library
 from worker.refitting import Refitting
@@ -37,9 +38,10 @@ class Shop:
         self.trial = {"kind": "train", "data": {"source": "file:rows.csv"}, "model": {"hidden": [4]}, "epochs": 2}
         self.library = Library(self.artifacts, (folder,), folder / "cache")
         self.training = Training(self.artifacts, self.library, "cpu")
-        self.training.train(
-            1, self.trial, metric="val/loss", direction="minimize", reporter=Following(self.place()),
-            folder=self.artifacts.attempt(AttemptKey(1, 0, 1)), resume_from=[], should_leave=lambda: False, origins={},
+        config, prepared, _ = self.training.make_ready(1, self.trial, {})
+        fit(
+            config, prepared, monitor=Monitor("val/loss", "minimize"), reporter=Following(self.place()),
+            folder=self.artifacts.attempt(AttemptKey(1, 0, 1)),
         )  # fmt: skip
 
     def place(self) -> Workplace:

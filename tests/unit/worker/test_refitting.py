@@ -14,6 +14,7 @@ from store.artifacts import Artifacts
 from store.errors import TrialyardError
 from store.messages import AttemptKey
 from trainer.ensemble import ensemble_file
+from trainer.fit import Monitor, fit
 from worker.library import Library
 from worker.refitting import Refitting
 from worker.rescoring import Following
@@ -36,9 +37,10 @@ class Shop:
         self.training = Training(self.artifacts, Library(self.artifacts, (), folder / "cache"), "cpu")
         self.trial = {**TRIAL, **sections}
         key = AttemptKey(1, 7, 1)
-        self.searched = self.training.train(
-            1, self.trial, metric="val/loss", direction="minimize", reporter=Following(self.place()),
-            folder=self.artifacts.attempt(key), resume_from=[], should_leave=lambda: False, origins={},
+        config, prepared, _ = self.training.make_ready(1, self.trial, {})
+        self.searched = fit(
+            config, prepared, monitor=Monitor("val/loss", "minimize"), reporter=Following(self.place()),
+            folder=self.artifacts.attempt(key),
         )  # fmt: skip
 
     def place(self, is_wanted: Callable[[], bool] = lambda: True) -> Workplace:
