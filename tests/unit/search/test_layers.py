@@ -54,6 +54,8 @@ def test_the_layers_that_take_part_are_the_widths_of_the_model() -> None:
     ("changed", "path", "says"),
     [
         ({"model.hidden.1": layer(2)}, "parameters.model.hidden.1.when", "leaves layer 1 out where model.depth is 2"),
+        ({"model.hidden.1": layer(2)}, "parameters.model.hidden.1.when", "write when: {model.depth: {at_least: 2}}"),
+        ({"model.hidden.0": layer(1)}, "parameters.model.hidden.0.when", "leave the condition out"),
         ({"model.hidden.1": {"values": WIDTHS}}, "parameters.model.hidden.1", "is 1, which has no layer 1"),
         ({"model.depth": {"low": 1, "high": 4}}, "parameters.model.depth", "a depth of 4 needs model.hidden.3"),
         ({"model.hidden.4": layer(2)}, "parameters.model.hidden.4", "model.hidden.3 is not searched"),
