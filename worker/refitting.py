@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from trainer.data.prepared import Prepared
     from trainer.fit import Fitted
 
-if TYPE_CHECKING:
-    from trainer.data.prepared import Prepared
-
 
 class Refitting:
     """The request has the trial that it is made of with its attempt, the section `trial` to train now, and how many
