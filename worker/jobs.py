@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -33,6 +33,7 @@ from worker.ending import CommandFailed, CrowdedOut, Ending, GroupFailed, outcom
 from worker.outgoing import Outgoing
 from worker.progress import Progress
 from worker.reporter import PATIENCE_SECONDS, Reporter, finite
+from worker.room import FULL
 from worker.tasks import Returned, TaskKind, Workplace
 from worker.triallog import LogKeeper, TrialLog
 from worker.wear import Wear
@@ -158,12 +159,20 @@ def _run(bench: Bench, assignment: Assignment, outgoing: Outgoing) -> Finish:
             output.write(f"trialyard: {headline}\n".encode(errors="backslashreplace"))
             return Finish(attempt=assignment.attempt, outcome=outcome_of(error), reason=reason_of(error))
         except BaseException as error:  # noqa: BLE001 - a trial may raise anything
-            with suppress(OSError):  # or close what it prints to
-                traceback.print_exc()
+            _print_traceback()
             bench.wear.failed(error)
             if isinstance(error, CrowdedOut):
                 bench.progress.crowded()
             return Finish(attempt=assignment.attempt, outcome=outcome_of(error), reason=reason_of(error))
+
+
+def _print_traceback() -> None:
+    """Raises: OSError: the disk is full, which may be all that the trial has raised: with its runner it is lost."""
+    try:
+        traceback.print_exc()
+    except OSError as error:  # a trial may close what it prints to
+        if error.errno in FULL:
+            raise
 
 
 def _clear(artifacts: Artifacts, attempt: AttemptKey) -> None:

@@ -122,6 +122,13 @@ def silent(trial):
     time.sleep(60)
 
 
+def talks(trial):
+    trial.report(0, {"loss": 1.0, "pid": os.getpid()})
+    while True:
+        print("still here", flush=True)
+        time.sleep(0.01)
+
+
 def surroundings(trial):
     visible, threads = os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"]
     print(f"torch={'torch' in sys.modules} visible={visible} threads={threads}")

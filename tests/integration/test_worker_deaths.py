@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import time
@@ -89,6 +90,15 @@ def test_a_trial_that_takes_its_runner_along_is_lost(scheduler: ScriptedSchedule
     finish = finish_of(scheduler, 1)
 
     assert (finish.outcome, finish.reason) == ("lost", f"runner ended with {reason}")
+
+
+@pytest.mark.usefixtures("pool")
+def test_a_trial_that_cannot_print_as_the_disk_is_full_is_lost_and_has_not_failed(scheduler: ScriptedScheduler) -> None:
+    scheduler.assign(objective("talks", number=1))
+
+    resource.prlimit(runner_of(scheduler, 1), resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+    assert finish_of(scheduler, 1).outcome == "lost"
 
 
 @pytest.mark.usefixtures("pool")
