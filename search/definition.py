@@ -181,9 +181,8 @@ def parse(document: object) -> Definition:
     findings += wrong
     if definition is not None and not findings and definition.kind == "train":
         findings += check_points(corners_of(definition.region), definition.trial) or _check_batches(definition)
-    if definition is not None and definition.kind != "train" and definition.resources.processes > 1:
-        message = f"a trial of kind {definition.kind} starts its own processes"
-        findings.append(Finding(("resources", "processes"), message, "leave it out"))
+    if definition is not None and definition.kind != "train":
+        findings += _check_processes(definition)
     if definition is not None and not findings and ENQUEUE in document:
         points, findings = read_enqueued(
             document[ENQUEUE], definition.region, definition.told(), definition.sampler.name
@@ -369,6 +368,14 @@ def _build(
         return Definition.model_validate(filled, strict=True), []
     except ValidationError as error:
         return None, of_model(error, Definition, below=trial_keys())
+
+
+def _check_processes(definition: Definition) -> list[Finding]:
+    """Of a study whose trials are not of the built-in training."""
+    if definition.resources.processes <= 1:
+        return []
+    message = f"a trial of kind {definition.kind} starts its own processes"
+    return [Finding(("resources", "processes"), message, "leave it out")]
 
 
 def _check_batches(definition: Definition) -> list[Finding]:

@@ -47,7 +47,10 @@ class Liveness:
         names = sorted(set(workers))
         now = self._monotonic()
         for name, (beat, state) in zip(names, self._read_beats(names), strict=True):
-            (self._idle.add if state == IDLE else self._idle.discard)(name)
+            if state == IDLE:
+                self._idle.add(name)
+            else:
+                self._idle.discard(name)
             # One that lives and does nothing has lost what it holds, as when the end of that went to nobody.
             if name not in self._seen or (state != IDLE and beat is not None and beat != self._beats.get(name)):
                 self._seen[name] = now

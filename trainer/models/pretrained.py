@@ -18,6 +18,7 @@ from trainer.models.layers import Dropout, Network, one_a_row
 
 # Rates of dropout by the names that they have in the configurations of different models. Ours takes their place.
 _RATES = ("dropout", "dropout_prob", "drop_rate", "_dropout_prob")
+_WARNS = "warn_if_padding_and_no_attention_mask"  # a method of transformers' models
 
 
 class _Dropout(Dropout):
@@ -177,10 +178,8 @@ def _made(auto: Any, architecture: Mapping[str, Any], outputs: int, noise: Gener
             "trial.model.source", f"transformers makes no model for this task of {kind}: {error}"
         ) from error
     for parent in list(made.modules()):
-        if hasattr(
-            parent, "warn_if_padding_and_no_attention_mask"
-        ):  # asks what tokens hold, which nobody knows on meta
-            parent.warn_if_padding_and_no_attention_mask = _say_nothing
+        if hasattr(parent, _WARNS):
+            setattr(parent, _WARNS, _say_nothing)
         for name, child in parent.named_children():
             if isinstance(child, nn.Dropout):
                 setattr(parent, name, _Dropout(noise))
@@ -188,7 +187,9 @@ def _made(auto: Any, architecture: Mapping[str, Any], outputs: int, noise: Gener
 
 
 def _say_nothing(*_: object) -> None:
-    """In the place of a warning about padding, which has a mask wherever there is any."""
+    """In the place of a warning about padding, which has a mask wherever there is any. The warning asks what tokens
+    hold, which nobody knows on meta.
+    """
 
 
 def quiet() -> None:
